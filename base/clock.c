@@ -1,0 +1,104 @@
+/* The process clock. MALSEQ_TEST_EPOCH_MS in the environment shifts the wall clock's start (tests only; it moves no secret). */
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static int64_t system_read(clockid_t id)
+{
+    struct timespec now;
+    clock_gettime(id, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int64_t wall_shift_ms(void)
+{
+    static int64_t shift;
+    static int known;
+    if (!known) {
+        const char *text = getenv("MALSEQ_TEST_EPOCH_MS");
+        if (text)
+            shift = strtoll(text, NULL, 10) - system_read(CLOCK_REALTIME);
+        known = 1;
+    }
+    return shift;
+}
+
+static int64_t system_wall(void *ctx)
+{
+    (void)ctx;
+    return system_read(CLOCK_REALTIME) + wall_shift_ms();
+}
+
+static int64_t system_mono(void *ctx)
+{
+    (void)ctx;
+    return system_read(CLOCK_MONOTONIC);
+}
+
+static void system_sleep(void *ctx, int64_t ms)
+{
+    (void)ctx;
+    if (ms <= 0)
+        return;
+    struct timespec wait = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000L};
+    nanosleep(&wait, NULL);
+}
+
+static const struct ms_clock system_clock = {NULL, system_wall, system_mono, system_sleep};
+static struct ms_clock current = {NULL, system_wall, system_mono, system_sleep};
+
+void ms_clock_set(const struct ms_clock *clock)
+{
+    current = clock ? *clock : system_clock;
+}
+
+int64_t ms_clock_wall_ms(void)
+{
+    return current.wall_ms(current.ctx);
+}
+
+int64_t ms_clock_mono_ms(void)
+{
+    return current.mono_ms(current.ctx);
+}
+
+void ms_clock_sleep_ms(int64_t ms)
+{
+    current.sleep_ms(current.ctx, ms);
+}
+
+static int64_t floor_div(int64_t a, int64_t b)
+{
+    int64_t q = a / b;
+    return a % b < 0 ? q - 1 : q;
+}
+
+void ms_clock_format(int64_t wall_ms, char out[32])
+{
+    time_t seconds = (time_t)floor_div(wall_ms, 1000);
+    struct tm tm;
+    if (!gmtime_r(&seconds, &tm) || strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+        (void)snprintf(out, 32, "?");
+}
+
+int64_t ms_clock_day_start(int64_t wall_ms)
+{
+    const int64_t day = 86400000;
+    return floor_div(wall_ms, day) * day;
+}
+
+int64_t ms_clock_month_start(int64_t wall_ms)
+{
+    time_t seconds = (time_t)floor_div(wall_ms, 1000);
+    struct tm tm;
+    if (!gmtime_r(&seconds, &tm))
+        return ms_clock_day_start(wall_ms);
+    return ms_clock_day_start(wall_ms) - (int64_t)(tm.tm_mday - 1) * 86400000;
+}
+
+int64_t ms_clock_next_month(int64_t wall_ms)
+{
+    return ms_clock_month_start(ms_clock_month_start(wall_ms) + (int64_t)32 * 86400000);
+}
