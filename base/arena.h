@@ -1,4 +1,5 @@
-/* A bump allocator with a ceiling: one arena a record, released or reset as a whole. Not thread-safe. */
+/* A bump allocator with a ceiling: one arena a record, released or reset as a whole. Not
+ * thread-safe. */
 #ifndef MS_BASE_ARENA_H
 #define MS_BASE_ARENA_H
 
@@ -21,8 +22,8 @@ void ms_arena_release(struct ms_arena *self);
 /* Forgets everything handed out; keeps the first block for reuse. */
 void ms_arena_reset(struct ms_arena *self);
 
-/* Zeroed memory aligned for any type, valid until reset or release. NULL when max_bytes or the system's memory is spent.
- * A request of 0 bytes gives a valid, unique pointer. */
+/* Zeroed memory aligned for any type, valid until reset or release. NULL when max_bytes or the
+ * system's memory is spent. A request of 0 bytes gives a valid, unique pointer. */
 void *ms_arena_alloc(struct ms_arena *self, size_t bytes) MS_MUST_USE;
 
 /* count elements of size bytes, overflow checked. */

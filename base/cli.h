@@ -1,4 +1,5 @@
-/* One option table a tool: parsing, --help, the man page's OPTIONS and the bash completion all come from it. */
+/* One option table a tool: parsing, --help, the man page's OPTIONS and the bash completion all come
+ * from it. */
 #ifndef MS_BASE_CLI_H
 #define MS_BASE_CLI_H
 
@@ -34,12 +35,13 @@ struct ms_option {
     const char *name; /* without dashes */
     char letter;      /* 0: none */
     enum ms_opt_kind kind;
-    const char *arg; /* "DIR"; NULL for flags */
+    const char *arg;  /* "DIR"; NULL for flags */
     const char *help; /* one sentence, no full stop needed; "%D" is not expanded */
     size_t offset;    /* of the field in the verb's options struct */
     const char *choices;
     uint64_t min, max; /* for NUMBER; max 0: no upper bound */
-    bool arg_optional; /* SECRET only: the value may be missing (then the next word is not taken if it begins with '-') */
+    bool arg_optional; /* SECRET only: the value may be missing (then the next word is not taken if
+                          it begins with '-') */
     bool hidden;       /* parsed, but in no help (--seed aliases and the like) */
 };
 
@@ -56,7 +58,8 @@ struct ms_common {
     const char *progress;
 };
 
-/* What a verb's function gets. `options` is the verb's own struct, zeroed and then given its defaults by `defaults`. */
+/* What a verb's function gets. `options` is the verb's own struct, zeroed and then given its
+ * defaults by `defaults`. */
 struct ms_cli {
     const struct ms_tool *tool;
     const struct ms_verb *verb;
@@ -74,11 +77,11 @@ struct ms_verb {
     const char *summary;  /* one line */
     const struct ms_option *options;
     size_t option_count;
-    size_t options_bytes; /* size of the options struct */
-    void (*defaults)(void *options); /* may be NULL */
+    size_t options_bytes;              /* size of the options struct */
+    void (*defaults)(void *options);   /* may be NULL */
     size_t min_operands, max_operands; /* max SIZE_MAX: any number */
-    /* Does the work. MS_OK exits 0; MS_REJECT exits 1 ("done, with findings", no message printed unless err.text is not empty); others
-     * print err and exit by ms_status_exit_code. */
+    /* Does the work. MS_OK exits 0; MS_REJECT exits 1 ("done, with findings", no message printed
+     * unless err.text is not empty); others print err and exit by ms_status_exit_code. */
     enum ms_status (*run)(struct ms_cli *cli, struct ms_error *err);
 };
 
@@ -91,11 +94,13 @@ struct ms_tool {
     const char *examples; /* lines "# what it does\ncommand\n" for the man page; may be NULL */
 };
 
-/* The whole of main: locale, log, progress, parse, run, message, exit code. Handles -h, -V, --print-man and --print-completion. */
+/* The whole of main: locale, log, progress, parse, run, message, exit code. Handles -h, -V,
+ * --print-man and --print-completion. */
 int ms_cli_main(const struct ms_tool *tool, int argc, char **argv);
 
 /* Parsing alone, for tests: MS_E_USAGE with the reason. release frees what it allocated. */
-enum ms_status ms_cli_parse(const struct ms_tool *tool, int argc, char **argv, struct ms_cli *out, struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_cli_parse(const struct ms_tool *tool, int argc, char **argv, struct ms_cli *out,
+                            struct ms_error *err) MS_MUST_USE;
 void ms_cli_release(struct ms_cli *self);
 
 #endif

@@ -1,4 +1,5 @@
-/* The process clock. MALSEQ_TEST_EPOCH_MS in the environment shifts the wall clock's start (tests only; it moves no secret). */
+/* The process clock. MALSEQ_TEST_EPOCH_MS in the environment shifts the wall clock's start (tests
+ * only; it moves no secret). */
 #include "base/clock.h"
 
 #include <stdio.h>

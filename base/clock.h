@@ -1,4 +1,5 @@
-/* Time of day, monotonic time and sleep, replaceable as a whole so that tests can run months in a moment. */
+/* Time of day, monotonic time and sleep, replaceable as a whole so that tests can run months in a
+ * moment. */
 #ifndef MS_BASE_CLOCK_H
 #define MS_BASE_CLOCK_H
 
@@ -6,9 +7,9 @@
 
 struct ms_clock {
     void *ctx;
-    int64_t (*wall_ms)(void *ctx);               /* UTC, ms since 1970; may step */
-    int64_t (*mono_ms)(void *ctx);               /* never steps back */
-    void (*sleep_ms)(void *ctx, int64_t ms);     /* returns early on a signal */
+    int64_t (*wall_ms)(void *ctx);           /* UTC, ms since 1970; may step */
+    int64_t (*mono_ms)(void *ctx);           /* never steps back */
+    void (*sleep_ms)(void *ctx, int64_t ms); /* returns early on a signal */
 };
 
 /* Replaces the clock of the process (NULL: back to the system's). Call it before threads start. */

@@ -6,10 +6,12 @@
 
 #include <sys/stat.h>
 
-/* Appends the whole file to `out` (its max is the cap). MS_E_IO when it cannot be read, MS_E_LIMIT when too large. */
+/* Appends the whole file to `out` (its max is the cap). MS_E_IO when it cannot be read, MS_E_LIMIT
+ * when too large. */
 enum ms_status ms_file_read(const char *path, struct ms_buf *out, struct ms_error *err) MS_MUST_USE;
 
-/* Writes a temporary beside `path`, fsyncs it, renames it over `path`, fsyncs the folder. mode as for open(2). */
+/* Writes a temporary beside `path`, fsyncs it, renames it over `path`, fsyncs the folder. mode as
+ * for open(2). */
 enum ms_status ms_file_write_atomic(const char *path, const void *bytes, size_t n, unsigned mode,
                                     struct ms_error *err) MS_MUST_USE;
 
@@ -20,13 +22,16 @@ enum ms_status ms_file_make_dirs(const char *path, struct ms_error *err) MS_MUST
 enum ms_status ms_file_memory(const char *name, int *fd, struct ms_error *err) MS_MUST_USE;
 
 /* Writes all n bytes to fd, going on after short writes and EINTR. */
-enum ms_status ms_file_write_all(int fd, const void *bytes, size_t n, struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_file_write_all(int fd, const void *bytes, size_t n,
+                                 struct ms_error *err) MS_MUST_USE;
 
-/* Calls `visit` for each regular file below `path` (or for path itself when it is a file), in byte order of the names, symbolic
- * links not followed, other file types skipped. A folder that cannot be read is reported through `visit` with st NULL and errnum.
- * A status other than MS_OK from visit ends the walk and is returned. Depth is capped at 64 (deeper: visit with ELOOP). */
-typedef enum ms_status (*ms_file_visit)(void *ctx, const char *path, const struct stat *st, int errnum,
-                                        struct ms_error *err);
-enum ms_status ms_file_walk(const char *path, ms_file_visit visit, void *ctx, struct ms_error *err) MS_MUST_USE;
+/* Calls `visit` for each regular file below `path` (or for path itself when it is a file), in byte
+ * order of the names, symbolic links not followed, other file types skipped. A folder that cannot
+ * be read is reported through `visit` with st NULL and errnum. A status other than MS_OK from visit
+ * ends the walk and is returned. Depth is capped at 64 (deeper: visit with ELOOP). */
+typedef enum ms_status (*ms_file_visit)(void *ctx, const char *path, const struct stat *st,
+                                        int errnum, struct ms_error *err);
+enum ms_status ms_file_walk(const char *path, ms_file_visit visit, void *ctx,
+                            struct ms_error *err) MS_MUST_USE;
 
 #endif

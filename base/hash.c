@@ -63,7 +63,8 @@ void ms_hasher_update(struct ms_hasher *self, const void *bytes, size_t n)
             (void)EVP_DigestUpdate(all[i], bytes, n);
 }
 
-enum ms_status ms_hasher_finish(struct ms_hasher *self, struct ms_digests *out, struct ms_error *err)
+enum ms_status ms_hasher_finish(struct ms_hasher *self, struct ms_digests *out,
+                                struct ms_error *err)
 {
     bool good = (!self->md5 || EVP_DigestFinal_ex(self->md5, out->md5, NULL) == 1) &&
                 (!self->sha1 || EVP_DigestFinal_ex(self->sha1, out->sha1, NULL) == 1) &&

@@ -20,16 +20,21 @@ struct ms_digests {
 
 struct ms_hasher;
 
-/* kinds: the sum of ms_hash_kind wanted. OpenSSL is initialised here: make one hasher before confinement is set up. */
-enum ms_status ms_hasher_new(unsigned kinds, struct ms_hasher **out, struct ms_error *err) MS_MUST_USE;
+/* kinds: the sum of ms_hash_kind wanted. OpenSSL is initialised here: make one hasher before
+ * confinement is set up. */
+enum ms_status ms_hasher_new(unsigned kinds, struct ms_hasher **out,
+                             struct ms_error *err) MS_MUST_USE;
 void ms_hasher_free(struct ms_hasher *self);
 void ms_hasher_update(struct ms_hasher *self, const void *bytes, size_t n);
 /* Ends the stream, writes the digests and readies the hasher for the next stream. */
-enum ms_status ms_hasher_finish(struct ms_hasher *self, struct ms_digests *out, struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_hasher_finish(struct ms_hasher *self, struct ms_digests *out,
+                                struct ms_error *err) MS_MUST_USE;
 
 /* One-shot forms. A git blob id is SHA-1 over "blob LENGTH\0" and the bytes (git hash-object). */
-enum ms_status ms_hash_sha256(const void *bytes, size_t n, uint8_t out[MS_SHA256_BYTES]) MS_MUST_USE;
-enum ms_status ms_hash_git_blob(const void *bytes, size_t n, uint8_t out[MS_SHA1_BYTES]) MS_MUST_USE;
+enum ms_status ms_hash_sha256(const void *bytes, size_t n,
+                              uint8_t out[MS_SHA256_BYTES]) MS_MUST_USE;
+enum ms_status ms_hash_git_blob(const void *bytes, size_t n,
+                                uint8_t out[MS_SHA1_BYTES]) MS_MUST_USE;
 
 /* Lower-case hexadecimal; out holds 2*n+1 bytes. */
 void ms_hex_encode(const uint8_t *bytes, size_t n, char *out);

@@ -1,4 +1,5 @@
-/* Every cap on input from outside, with what it guards. Nothing here is a guess about good input: all are far above it. */
+/* Every cap on input from outside, with what it guards. Nothing here is a guess about good input:
+ * all are far above it. */
 #ifndef MS_BASE_LIMITS_H
 #define MS_BASE_LIMITS_H
 
@@ -9,17 +10,19 @@
 /* Redirects followed for one request: guards against redirect loops. */
 #define MS_LIMIT_HTTP_REDIRECTS 5
 
-/* One downloaded repository blob or archive on its way to the worker: guards the spool. GitHub serves blobs to 100 MB. */
+/* One downloaded repository blob or archive on its way to the worker: guards the spool. GitHub
+ * serves blobs to 100 MB. */
 #define MS_LIMIT_BLOB_BYTES ((uint64_t)2 << 30)
-/* A sandbox report on the wire and unpacked: reports of 5 GB have been seen; guards the disk and the worker's time. */
+/* A sandbox report on the wire and unpacked: reports of 5 GB have been seen; guards the disk and
+ * the worker's time. */
 #define MS_LIMIT_REPORT_BYTES ((uint64_t)8 << 30)
 
 /* Containers inside containers: guards the worker's stack and time (droppers nest 2 or 3 deep). */
 #define MS_LIMIT_UNPACK_DEPTH 8
 /* Members of one top-level blob, nested ones included: guards against archives of empty files. */
 #define MS_LIMIT_UNPACK_ENTRIES 20000
-/* Bytes actually produced from one top-level blob, nested ones included: guards against bombs (ratios do not: bloated PE
- * files of zeros are real samples). */
+/* Bytes actually produced from one top-level blob, nested ones included: guards against bombs
+ * (ratios do not: bloated PE files of zeros are real samples). */
 #define MS_LIMIT_UNPACK_TOTAL_BYTES ((uint64_t)4 << 30)
 /* Bytes of one member: guards memory, a member being held in a memory file while it is read. */
 #define MS_LIMIT_UNPACK_ENTRY_BYTES ((uint64_t)512 << 20)
@@ -28,7 +31,8 @@
 /* Bytes of a member's name that are kept: guards the database. */
 #define MS_LIMIT_NAME_BYTES 4096
 
-/* Worker: address space, CPU seconds and wall time for one input: guard the machine against decoders that grab or spin. */
+/* Worker: address space, CPU seconds and wall time for one input: guard the machine against
+ * decoders that grab or spin. */
 #define MS_LIMIT_WORKER_ADDRESS_BYTES ((uint64_t)2 << 30)
 #define MS_LIMIT_WORKER_CPU_S 60
 #define MS_LIMIT_WORKER_WALL_MS 300000
@@ -37,13 +41,15 @@
 
 /* Nesting of a JSON report: guards the scanner's bracket stack (real reports: 12). */
 #define MS_LIMIT_JSON_DEPTH 512
-/* Length of a JSON string that is read rather than skipped (names, categories): guards the scanner's buffer. */
+/* Length of a JSON string that is read rather than skipped (names, categories): guards the
+ * scanner's buffer. */
 #define MS_LIMIT_JSON_STRING_BYTES 65536
 /* Processes in one report (real: below 200). */
 #define MS_LIMIT_PROCESSES 65536
 /* Calls in one process's trace: guards the encoder's memory (real: 1.8 M). */
 #define MS_LIMIT_CALLS ((uint64_t)256 << 20)
-/* Distinct API names in one report, and the length of one: guard the `api` table against a hostile report. */
+/* Distinct API names in one report, and the length of one: guard the `api` table against a hostile
+ * report. */
 #define MS_LIMIT_APIS_PER_REPORT 4096
 #define MS_LIMIT_API_NAME_BYTES 256
 /* `repeated` of one entry: guards the expanded count against overflow (real: 238). */

@@ -55,7 +55,8 @@ static size_t utf8_decode(const uint8_t *p, size_t n, uint32_t *code)
     return len;
 }
 
-/* Characters that change how the text around them is shown: bidi controls, zero-width, line separators, tags, BOM. */
+/* Characters that change how the text around them is shown: bidi controls, zero-width, line
+ * separators, tags, BOM. */
 static int is_deceptive(uint32_t c)
 {
     return (c >= 0x80 && c <= 0x9f) || c == 0xad || c == 0x61c || (c >= 0x200b && c <= 0x200f) ||
@@ -130,7 +131,8 @@ void ms_log(enum ms_log_level level, const char *fmt, ...)
     struct ms_buf line;
     ms_buf_init(&line, 16 * 1024);
     (void)ms_buf_printf(&line, "%s: %s", log_tool, words[level]);
-    /* Backslashes of parts that are escaped already stay single: ms_escape leaves printable ASCII alone. */
+    /* Backslashes of parts that are escaped already stay single: ms_escape leaves printable ASCII
+     * alone. */
     (void)ms_escape(&line, text, strlen(text));
     (void)ms_buf_append_byte(&line, '\n');
     if (hook_before)

@@ -1,4 +1,5 @@
-/* Messages to people on stderr, and the escaping that every string from outside goes through before it is printed. */
+/* Messages to people on stderr, and the escaping that every string from outside goes through before
+ * it is printed. */
 #ifndef MS_BASE_LOG_H
 #define MS_BASE_LOG_H
 
@@ -13,19 +14,22 @@ void ms_log_init(const char *tool, enum ms_log_level level);
 const char *ms_log_tool(void);
 enum ms_log_level ms_log_level_get(void);
 
-/* "TOOL: error: …", "TOOL: warning: …", "TOOL: …" on stderr, one write a message, the progress line moved out of the way.
- * The text is escaped as a whole (ms_escape), so an untrusted part cannot reach the terminal raw. */
+/* "TOOL: error: …", "TOOL: warning: …", "TOOL: …" on stderr, one write a message, the progress line
+ * moved out of the way. The text is escaped as a whole (ms_escape), so an untrusted part cannot
+ * reach the terminal raw. */
 void ms_log(enum ms_log_level level, const char *fmt, ...) MS_PRINTF(2, 3);
 
-/* Appends bytes so that they are safe on a terminal and in a log: C0 and C1 controls, DEL, bidi and zero-width format
- * characters and invalid UTF-8 become \n \t \\ \xHH or \u{HHHH}; everything else is kept. */
+/* Appends bytes so that they are safe on a terminal and in a log: C0 and C1 controls, DEL, bidi and
+ * zero-width format characters and invalid UTF-8 become \n \t \\ \xHH or \u{HHHH}; everything else
+ * is kept. */
 enum ms_status ms_escape(struct ms_buf *out, const void *bytes, size_t n);
 
 /* The same into a fixed buffer, cut with "..." when it does not fit; returns out. */
 char *ms_escape_text(const char *text, char *out, size_t out_bytes);
 char *ms_escape_bytes(const void *bytes, size_t n, char *out, size_t out_bytes);
 
-/* A hook that wipes the progress line before a message and one that redraws it; set by base/progress. */
+/* A hook that wipes the progress line before a message and one that redraws it; set by
+ * base/progress. */
 void ms_log_set_hooks(void (*before)(void), void (*after)(void));
 
 #endif

@@ -1,4 +1,5 @@
-/* Deterministic random numbers: xoshiro256** seeded by splitmix64, with independent streams by (seed, purpose, index). */
+/* Deterministic random numbers: xoshiro256** seeded by splitmix64, with independent streams by
+ * (seed, purpose, index). */
 #ifndef MS_BASE_RNG_H
 #define MS_BASE_RNG_H
 
@@ -10,7 +11,8 @@ struct ms_rng {
     uint64_t s[4];
 };
 
-/* The same three numbers give the same stream on every machine; different ones give unrelated streams. */
+/* The same three numbers give the same stream on every machine; different ones give unrelated
+ * streams. */
 void ms_rng_init(struct ms_rng *self, uint64_t seed, uint64_t purpose, uint64_t index);
 
 uint64_t ms_rng_u64(struct ms_rng *self);

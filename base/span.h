@@ -1,4 +1,5 @@
-/* A borrowed view of bytes with a read cursor; every read is bounds-checked, every size computed without overflow. */
+/* A borrowed view of bytes with a read cursor; every read is bounds-checked, every size computed
+ * without overflow. */
 #ifndef MS_BASE_SPAN_H
 #define MS_BASE_SPAN_H
 
@@ -18,10 +19,13 @@ static inline struct ms_span ms_span_of(const void *data, size_t len)
     return (struct ms_span){(const uint8_t *)data, len};
 }
 
-/* The part [offset, offset+len); false when it does not lie inside. 64-bit arguments: file offsets come from outside. */
-bool ms_span_sub(struct ms_span self, uint64_t offset, uint64_t len, struct ms_span *out) MS_MUST_USE;
+/* The part [offset, offset+len); false when it does not lie inside. 64-bit arguments: file offsets
+ * come from outside. */
+bool ms_span_sub(struct ms_span self, uint64_t offset, uint64_t len,
+                 struct ms_span *out) MS_MUST_USE;
 
-/* Little-endian (le) and big-endian (be) integers at an offset; false when they do not lie inside. */
+/* Little-endian (le) and big-endian (be) integers at an offset; false when they do not lie inside.
+ */
 bool ms_span_u8(struct ms_span self, uint64_t offset, uint8_t *out) MS_MUST_USE;
 bool ms_span_u16le(struct ms_span self, uint64_t offset, uint16_t *out) MS_MUST_USE;
 bool ms_span_u32le(struct ms_span self, uint64_t offset, uint32_t *out) MS_MUST_USE;

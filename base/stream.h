@@ -1,5 +1,5 @@
-/* Reads a file descriptor that may be plain, gzip or zstd (told by its first bytes) as one plain stream, with a cap. Run it in
- * the worker when the bytes come from outside. */
+/* Reads a file descriptor that may be plain, gzip or zstd (told by its first bytes) as one plain
+ * stream, with a cap. Run it in the worker when the bytes come from outside. */
 #ifndef MS_BASE_STREAM_H
 #define MS_BASE_STREAM_H
 
@@ -12,14 +12,18 @@ enum ms_stream_kind { MS_STREAM_PLAIN, MS_STREAM_GZIP, MS_STREAM_ZSTD };
 
 struct ms_stream;
 
-/* Takes over nothing: the caller closes fd after ms_stream_close. At most max_bytes plain bytes are delivered, one more is
- * MS_E_LIMIT. Reading starts at the descriptor's position; it need not be seekable. */
-enum ms_status ms_stream_open(int fd, uint64_t max_bytes, struct ms_stream **out, struct ms_error *err) MS_MUST_USE;
+/* Takes over nothing: the caller closes fd after ms_stream_close. At most max_bytes plain bytes are
+ * delivered, one more is MS_E_LIMIT. Reading starts at the descriptor's position; it need not be
+ * seekable. */
+enum ms_status ms_stream_open(int fd, uint64_t max_bytes, struct ms_stream **out,
+                              struct ms_error *err) MS_MUST_USE;
 void ms_stream_close(struct ms_stream *self);
 
-/* Up to cap bytes; *n = 0 at the end. MS_REJECT with the reason when the compressed data is damaged or cut short. Several gzip
- * members or zstd frames one after another are one stream; trailing garbage behind them is MS_REJECT. */
-enum ms_status ms_stream_read(struct ms_stream *self, void *buf, size_t cap, size_t *n, struct ms_error *err) MS_MUST_USE;
+/* Up to cap bytes; *n = 0 at the end. MS_REJECT with the reason when the compressed data is damaged
+ * or cut short. Several gzip members or zstd frames one after another are one stream; trailing
+ * garbage behind them is MS_REJECT. */
+enum ms_status ms_stream_read(struct ms_stream *self, void *buf, size_t cap, size_t *n,
+                              struct ms_error *err) MS_MUST_USE;
 
 enum ms_stream_kind ms_stream_kind_get(const struct ms_stream *self);
 /* Plain bytes delivered so far, and bytes read from fd so far. */

@@ -1,5 +1,6 @@
-/* Walks archives and compressed files, nested ones too, handing out each member's bytes. Runs in the worker only; the one user of
- * libarchive. It decides by content, never by suffix, and knows nothing of PE files: the caller's callback looks at the bytes. */
+/* Walks archives and compressed files, nested ones too, handing out each member's bytes. Runs in
+ * the worker only; the one user of libarchive. It decides by content, never by suffix, and knows
+ * nothing of PE files: the caller's callback looks at the bytes. */
 #ifndef MS_BASE_UNPACK_H
 #define MS_BASE_UNPACK_H
 
@@ -9,10 +10,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Raised whenever a change can open what was not opened before; stored with each blob so that old failures are tried again. */
+/* Raised whenever a change can open what was not opened before; stored with each blob so that old
+ * failures are tried again. */
 enum { MS_UNPACKER_VERSION = 1 };
 
-/* Why a container, or a member of it, could not be read. Each is a state of its own in the corpus. */
+/* Why a container, or a member of it, could not be read. Each is a state of its own in the corpus.
+ */
 enum ms_unpack_fault {
     MS_UNPACK_OK = 0,
     MS_UNPACK_NOT_ARCHIVE,   /* top level only: no format we read */
@@ -24,7 +27,8 @@ enum ms_unpack_fault {
     MS_UNPACK_LIMIT_TOTAL,
     MS_UNPACK_LIMIT_ENTRY
 };
-const char *ms_unpack_fault_name(enum ms_unpack_fault fault); /* "ok", "not_archive", "corrupt", "need_password", … */
+const char *ms_unpack_fault_name(
+    enum ms_unpack_fault fault); /* "ok", "not_archive", "corrupt", "need_password", … */
 
 struct ms_unpack_limits { /* 0: the value in base/limits.h */
     unsigned depth;
@@ -33,9 +37,11 @@ struct ms_unpack_limits { /* 0: the value in base/limits.h */
     uint64_t entry_bytes;
 };
 
-/* A regular member whose bytes came out whole and whose checksum was right. `fd` is a memory file positioned at 0, borrowed. `chain` is
- * the path of names inside the blob, outermost first, members joined by '!' ("b.7z!x.exe"), any bytes but NUL (a NUL in a name becomes
- * the two bytes "\0"), each name cut at MS_LIMIT_NAME_BYTES. password_index: index into the candidates, -1 when none was needed. */
+/* A regular member whose bytes came out whole and whose checksum was right. `fd` is a memory file
+ * positioned at 0, borrowed. `chain` is the path of names inside the blob, outermost first, members
+ * joined by '!' ("b.7z!x.exe"), any bytes but NUL (a NUL in a name becomes the two bytes "\0"),
+ * each name cut at MS_LIMIT_NAME_BYTES. password_index: index into the candidates, -1 when none was
+ * needed. */
 struct ms_unpack_member {
     struct ms_span chain;
     int fd;
@@ -47,20 +53,26 @@ struct ms_unpack_member {
 
 struct ms_unpack_events {
     void *ctx;
-    /* Every member, containers included, and the blob itself first (depth 0, empty chain). Set *descend to false to leave a container
-     * unopened. */
-    enum ms_status (*member)(void *ctx, const struct ms_unpack_member *member, bool *descend, struct ms_error *err);
-    /* A container or member that could not be read (chain names it). The walk goes on beside it where the format allows. */
-    enum ms_status (*fault)(void *ctx, struct ms_span chain, enum ms_unpack_fault fault, struct ms_span detail, struct ms_error *err);
+    /* Every member, containers included, and the blob itself first (depth 0, empty chain). Set
+     * *descend to false to leave a container unopened. */
+    enum ms_status (*member)(void *ctx, const struct ms_unpack_member *member, bool *descend,
+                             struct ms_error *err);
+    /* A container or member that could not be read (chain names it). The walk goes on beside it
+     * where the format allows. */
+    enum ms_status (*fault)(void *ctx, struct ms_span chain, enum ms_unpack_fault fault,
+                            struct ms_span detail, struct ms_error *err);
 };
 
-/* Walks the blob in fd (seekable: a memfd or regular file). passwords: candidates, tried one an open in the given order; the one that
- * worked last is tried first for the next container of the same blob. MS_OK when the walk ended, faults and all. */
+/* Walks the blob in fd (seekable: a memfd or regular file). passwords: candidates, tried one an
+ * open in the given order; the one that worked last is tried first for the next container of the
+ * same blob. MS_OK when the walk ended, faults and all. */
 enum ms_status ms_unpack_walk(int fd, const struct ms_span *passwords, size_t password_count,
-                              const struct ms_unpack_limits *limits, const struct ms_unpack_events *events,
+                              const struct ms_unpack_limits *limits,
+                              const struct ms_unpack_events *events,
                               struct ms_error *err) MS_MUST_USE;
 
-/* Loads what libarchive and iconv load lazily; call it before confinement (ms_worker_kind.prepare). */
+/* Loads what libarchive and iconv load lazily; call it before confinement (ms_worker_kind.prepare).
+ */
 void ms_unpack_prepare(void);
 
 #endif

@@ -1,5 +1,5 @@
-/* Runs jobs on untrusted bytes in confined child processes (no network, no file system, no exec) that answer in frames over a pipe.
- * A job's crash, limit or time-out costs that job alone. */
+/* Runs jobs on untrusted bytes in confined child processes (no network, no file system, no exec)
+ * that answer in frames over a pipe. A job's crash, limit or time-out costs that job alone. */
 #ifndef MS_BASE_WORKER_H
 #define MS_BASE_WORKER_H
 
@@ -13,30 +13,37 @@
 /* The child's end of the pipe. */
 struct ms_worker_out;
 
-/* Sends one frame (type 0 to 65535, at most MS_LIMIT_FRAME_BYTES). Blocks while the pipe is full. */
-enum ms_status ms_worker_emit(struct ms_worker_out *out, uint32_t type, const void *bytes, size_t n) MS_MUST_USE;
+/* Sends one frame (type 0 to 65535, at most MS_LIMIT_FRAME_BYTES). Blocks while the pipe is full.
+ */
+enum ms_status ms_worker_emit(struct ms_worker_out *out, uint32_t type, const void *bytes,
+                              size_t n) MS_MUST_USE;
 
-/* A job: reads input_fd (-1 when there is none; position as the parent left it) and its argument bytes, emits frames, returns. It runs
- * in the confined child. Its status and error text travel to the parent. It must not open anything. */
-typedef enum ms_status (*ms_worker_job)(int input_fd, struct ms_span arg, struct ms_worker_out *out, struct ms_error *err);
+/* A job: reads input_fd (-1 when there is none; position as the parent left it) and its argument
+ * bytes, emits frames, returns. It runs in the confined child. Its status and error text travel to
+ * the parent. It must not open anything. */
+typedef enum ms_status (*ms_worker_job)(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                                        struct ms_error *err);
 
 /* The jobs a process can run; the table must be static and known before ms_worker_start forks. */
 struct ms_worker_kind {
     const char *name;
     ms_worker_job job;
-    void (*prepare)(void); /* may be NULL; run once before confinement: loads what libraries would load lazily */
+    void (*prepare)(void); /* may be NULL; run once before confinement: loads what libraries would
+                              load lazily */
 };
 
 struct ms_worker_limits {
-    uint64_t address_bytes; /* 0: MS_LIMIT_WORKER_ADDRESS_BYTES (not applied under AddressSanitizer) */
-    uint32_t cpu_s;         /* 0: MS_LIMIT_WORKER_CPU_S */
-    uint32_t wall_ms;       /* 0: MS_LIMIT_WORKER_WALL_MS */
-    uint64_t output_bytes;  /* sum of all frames; 0: MS_LIMIT_UNPACK_TOTAL_BYTES + 64 MiB */
+    uint64_t
+        address_bytes; /* 0: MS_LIMIT_WORKER_ADDRESS_BYTES (not applied under AddressSanitizer) */
+    uint32_t cpu_s;    /* 0: MS_LIMIT_WORKER_CPU_S */
+    uint32_t wall_ms;  /* 0: MS_LIMIT_WORKER_WALL_MS */
+    uint64_t output_bytes; /* sum of all frames; 0: MS_LIMIT_UNPACK_TOTAL_BYTES + 64 MiB */
 };
 
 enum ms_worker_end {
     MS_WORKER_DONE,    /* the job returned; see status and error */
-    MS_WORKER_CRASHED, /* killed by a signal of its own making, a forbidden system call included (signal says which) */
+    MS_WORKER_CRASHED, /* killed by a signal of its own making, a forbidden system call included
+                          (signal says which) */
     MS_WORKER_CPU,     /* CPU limit */
     MS_WORKER_TIMEOUT, /* wall time */
     MS_WORKER_OUTPUT   /* sent more than output_bytes, or a malformed frame */
@@ -46,7 +53,8 @@ struct ms_worker_result {
     enum ms_worker_end end;
     enum ms_status status; /* the job's own, when DONE; MS_REJECT otherwise */
     int signal;            /* when CRASHED */
-    struct ms_error error; /* the job's text, or a sentence on the end: "worker: killed by signal 11 (SIGSEGV)" */
+    struct ms_error error; /* the job's text, or a sentence on the end: "worker: killed by signal 11
+                              (SIGSEGV)" */
 };
 
 struct ms_worker;
@@ -57,18 +65,23 @@ struct ms_worker_options {
     bool no_confine; /* --no-confine: run without seccomp where it cannot be set up; rlimits stay */
 };
 
-/* Forks the small nursery process that forks a confined child a job. Call it early: before threads, secrets and large memory. Fails
- * with MS_E_IO when confinement cannot be set up (and no_confine is false): the nursery probes it at start. */
-enum ms_status ms_worker_start(const struct ms_worker_options *options, struct ms_worker **out, struct ms_error *err) MS_MUST_USE;
+/* Forks the small nursery process that forks a confined child a job. Call it early: before threads,
+ * secrets and large memory. Fails with MS_E_IO when confinement cannot be set up (and no_confine is
+ * false): the nursery probes it at start. */
+enum ms_status ms_worker_start(const struct ms_worker_options *options, struct ms_worker **out,
+                               struct ms_error *err) MS_MUST_USE;
 void ms_worker_stop(struct ms_worker *self);
 
-/* The parent's view of a frame; bytes are borrowed. A status other than MS_OK stops the job (it is killed) and is returned. */
-typedef enum ms_status (*ms_worker_frame)(void *ctx, uint32_t type, struct ms_span bytes, struct ms_error *err);
+/* The parent's view of a frame; bytes are borrowed. A status other than MS_OK stops the job (it is
+ * killed) and is returned. */
+typedef enum ms_status (*ms_worker_frame)(void *ctx, uint32_t type, struct ms_span bytes,
+                                          struct ms_error *err);
 
-/* Runs job `kind` and calls on_frame for each frame in order. MS_OK whenever the job ended somehow: see result. Thread-safe: each
- * thread's jobs run beside those of others. limits NULL: defaults. */
-enum ms_status ms_worker_run(struct ms_worker *self, const char *kind, int input_fd, struct ms_span arg,
-                             const struct ms_worker_limits *limits, ms_worker_frame on_frame, void *ctx,
-                             struct ms_worker_result *result, struct ms_error *err) MS_MUST_USE;
+/* Runs job `kind` and calls on_frame for each frame in order. MS_OK whenever the job ended somehow:
+ * see result. Thread-safe: each thread's jobs run beside those of others. limits NULL: defaults. */
+enum ms_status ms_worker_run(struct ms_worker *self, const char *kind, int input_fd,
+                             struct ms_span arg, const struct ms_worker_limits *limits,
+                             ms_worker_frame on_frame, void *ctx, struct ms_worker_result *result,
+                             struct ms_error *err) MS_MUST_USE;
 
 #endif

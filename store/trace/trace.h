@@ -1,4 +1,5 @@
-/* What a sandbox saw, process by process and call by call: the events a report reader emits and a trace in memory. */
+/* What a sandbox saw, process by process and call by call: the events a report reader emits and a
+ * trace in memory. */
 #ifndef MS_STORE_TRACE_TRACE_H
 #define MS_STORE_TRACE_TRACE_H
 
@@ -14,8 +15,9 @@ enum ms_api_space { MS_API_CALL = 0, MS_API_SYSCALL = 1, MS_API_OPCODE = 2 };
 #define MS_TIME_NONE INT64_MIN
 enum { MS_TID_NONE = 0 };
 
-/* One process as its report introduces it. Strings are the report's bytes (any bytes, no NUL-termination), borrowed for the
- * length of the callback. Times are the source clock's microseconds; their zone is unknown (Cuckoo, CAPE). */
+/* One process as its report introduces it. Strings are the report's bytes (any bytes, no
+ * NUL-termination), borrowed for the length of the callback. Times are the source clock's
+ * microseconds; their zone is unknown (Cuckoo, CAPE). */
 struct ms_process_info {
     uint64_t pid;
     uint64_t parent_pid; /* 0 when unknown */
@@ -24,8 +26,9 @@ struct ms_process_info {
     bool tracked;          /* false for Cuckoo's `track: false` */
 };
 
-/* One entry of `calls`, pseudo-calls (`__…__`) included. `repeated` counts the FURTHER identical calls the entry stands for
- * (CAPE); the expanded length of a process is the sum of 1 + repeated. */
+/* One entry of `calls`, pseudo-calls (`__…__`) included. `repeated` counts the FURTHER identical
+ * calls the entry stands for (CAPE); the expanded length of a process is the sum of 1 + repeated.
+ */
 struct ms_call_info {
     struct ms_span api;      /* name as the sandbox wrote it */
     struct ms_span category; /* may be empty */
@@ -37,7 +40,8 @@ struct ms_call_info {
 
 /* What a report says about itself; any span may be empty. Hashes are as written, not verified. */
 struct ms_report_info {
-    struct ms_span sandbox; /* "cuckoo2", "cape", "cuckoo1", …: the format found by the shape of the fields */
+    struct ms_span
+        sandbox; /* "cuckoo2", "cape", "cuckoo1", …: the format found by the shape of the fields */
     struct ms_span version;
     struct ms_span package;
     struct ms_span target_sha256; /* hexadecimal text */
@@ -48,17 +52,20 @@ struct ms_report_info {
     bool has_processes; /* behavior.processes was there */
 };
 
-/* Receives a report's content in document order: process, its calls, process_end, the next process, …, info once at the end.
- * Any callback may stop the reading by returning other than MS_OK; that status is the reader's result. */
+/* Receives a report's content in document order: process, its calls, process_end, the next process,
+ * …, info once at the end. Any callback may stop the reading by returning other than MS_OK; that
+ * status is the reader's result. */
 struct ms_trace_sink {
     void *ctx;
-    enum ms_status (*process)(void *ctx, const struct ms_process_info *process, struct ms_error *err);
+    enum ms_status (*process)(void *ctx, const struct ms_process_info *process,
+                              struct ms_error *err);
     enum ms_status (*call)(void *ctx, const struct ms_call_info *call, struct ms_error *err);
     enum ms_status (*process_end)(void *ctx, struct ms_error *err);
     enum ms_status (*info)(void *ctx, const struct ms_report_info *info, struct ms_error *err);
 };
 
-/* A report's process can give its name or first_seen after its calls: `process_end` may therefore be preceded by a second
- * `process` call for the same process with the completed fields; the last one rules. */
+/* A report's process can give its name or first_seen after its calls: `process_end` may therefore
+ * be preceded by a second `process` call for the same process with the completed fields; the last
+ * one rules. */
 
 #endif
