@@ -1,0 +1,42 @@
+/* A corpus folder: opening, locking, transactions. All other store headers work on the handle this
+ * one gives. */
+#ifndef MS_STORE_CORPUS_H
+#define MS_STORE_CORPUS_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ms_corpus;
+
+enum ms_corpus_mode {
+    MS_CORPUS_READ,  /* must exist; a read-only connection; no lock */
+    MS_CORPUS_WRITE, /* must exist; takes the lock (another writer: MS_E_LATER) */
+    MS_CORPUS_CREATE /* as WRITE, and makes what is missing */
+};
+
+/* Opens DIR. An older schema is migrated when writing (when reading it is MS_E_STORE with what to
+ * do), a newer one or a foreign database is refused with MS_E_STORE. Folders are made 0700, the
+ * database 0600. Sets WAL, foreign_keys, synchronous=FULL, busy_timeout, trusted_schema off. */
+enum ms_status ms_corpus_open(const char *dir, enum ms_corpus_mode mode, struct ms_corpus **out,
+                              struct ms_error *err) MS_MUST_USE;
+void ms_corpus_close(struct ms_corpus *self);
+
+/* The folder's path as given, borrowed. */
+const char *ms_corpus_dir(const struct ms_corpus *self);
+
+/* One transaction at a time, BEGIN IMMEDIATE. rollback never fails and may be called when none is
+ * open. */
+enum ms_status ms_corpus_begin(struct ms_corpus *self, struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_corpus_commit(struct ms_corpus *self, struct ms_error *err) MS_MUST_USE;
+void ms_corpus_rollback(struct ms_corpus *self);
+bool ms_corpus_in_transaction(const struct ms_corpus *self);
+
+/* The canonical digest of everything the corpus says (DESIGN 7): content of all tables but `run`,
+ * `request` and `quota`, row ids replaced by natural keys, times of ours left out, rows sorted; and
+ * the vault's object names. Two ways to the same corpus give the same digest. */
+enum ms_status ms_corpus_digest(struct ms_corpus *self, uint8_t out[32],
+                                struct ms_error *err) MS_MUST_USE;
+
+#endif

@@ -1,0 +1,46 @@
+/* Labelled traces for training: which analyses there are under a policy, and records of datasets,
+ * splits and models made from them. */
+#ifndef MS_STORE_DATASET_H
+#define MS_STORE_DATASET_H
+
+#include "base/span.h"
+#include "store/corpus.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ms_labelled {
+    int64_t analysis, sample;
+    const char *verdict, *class_; /* class_ may be NULL */
+    const char *sandbox;
+    struct ms_span sha256; /* data NULL when unknown */
+    struct ms_span alias;  /* "source:external id" when sha256 is unknown */
+    int64_t first_seen_ms; /* VirusTotal's first submission; 0 unknown */
+};
+/* The newest `ok` analysis of each sample that is not private and has a current label under
+ * `policy` (NULL: any policy of a dataset, else ember2024), by rising sample id. Collected before
+ * the first visit. */
+typedef enum ms_status (*ms_labelled_visit)(void *ctx, const struct ms_labelled *row,
+                                            struct ms_error *err);
+enum ms_status ms_labelled_foreach(struct ms_corpus *corpus, const char *policy,
+                                   ms_labelled_visit visit, void *ctx,
+                                   struct ms_error *err) MS_MUST_USE;
+
+struct ms_dataset_row {
+    uint8_t digest[32];
+    const char *target, *policy, *normalisation;
+    int64_t samples, vocabulary;
+};
+/* Finds by digest or inserts. Needs a transaction, as the next two. */
+enum ms_status ms_dataset_put(struct ms_corpus *corpus, const struct ms_dataset_row *row,
+                              int64_t now_ms, int64_t run, int64_t *id,
+                              struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_split_put(struct ms_corpus *corpus, int64_t dataset, const char *name,
+                            int64_t analysis, int part, int64_t group,
+                            struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_model_put(struct ms_corpus *corpus, const char *name, int64_t dataset,
+                            const char *split, const uint8_t digest[32], const char *path,
+                            const char *metrics_json, int64_t now_ms, int64_t run,
+                            struct ms_error *err) MS_MUST_USE;
+
+#endif

@@ -1,0 +1,94 @@
+/* Scans, look-up states, labels and the quota ledger. Writers need an open transaction unless they
+ * say otherwise. */
+#ifndef MS_STORE_LABEL_H
+#define MS_STORE_LABEL_H
+
+#include "base/buf.h"
+#include "base/span.h"
+#include "store/corpus.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ms_scan {
+    int64_t id, sample;
+    const char *source;
+    const char *asked;
+    int64_t fetched_ms, last_analysis_ms, first_submission_ms; /* 0 unknown */
+    struct ms_span body;                                       /* plain JSON; stored as zstd */
+};
+enum ms_status ms_scan_insert(struct ms_corpus *corpus, const struct ms_scan *scan, int64_t run,
+                              int64_t *id, struct ms_error *err) MS_MUST_USE;
+/* The newest scan of a sample fetched at or before as_of_ms (0: any); its plain body is appended to
+ * `body`. MS_REJECT when there is none. */
+enum ms_status ms_scan_latest(struct ms_corpus *corpus, int64_t sample, int64_t as_of_ms,
+                              struct ms_scan *out, struct ms_buf *body,
+                              struct ms_error *err) MS_MUST_USE;
+
+struct ms_lookup {
+    int64_t sample;
+    const char *state;  /* pending labelled not_found invalid error */
+    const char *reason; /* may be NULL */
+    int64_t tries, asked_ms, due_ms;
+};
+/* Makes a pending row for every sample that has a hash, is not private and has none. */
+enum ms_status ms_lookup_enqueue_all(struct ms_corpus *corpus, struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_lookup_put(struct ms_corpus *corpus, const struct ms_lookup *lookup,
+                             struct ms_error *err) MS_MUST_USE;
+/* Samples to ask at now_ms, at most `limit`: never asked first, then those due, oldest due first;
+ * hash is the sha256, else sha1, else md5 in hexadecimal. Private samples are left out. Collected
+ * before the first visit. */
+typedef enum ms_status (*ms_lookup_visit)(void *ctx, const struct ms_lookup *lookup,
+                                          const char *hash, struct ms_error *err);
+enum ms_status ms_lookup_foreach_due(struct ms_corpus *corpus, int64_t now_ms, uint64_t limit,
+                                     ms_lookup_visit visit, void *ctx,
+                                     struct ms_error *err) MS_MUST_USE;
+/* Counts by state. */
+struct ms_lookup_counts {
+    uint64_t pending, labelled, not_found, invalid, error;
+};
+enum ms_status ms_lookup_count(struct ms_corpus *corpus, struct ms_lookup_counts *out,
+                               struct ms_error *err) MS_MUST_USE;
+
+struct ms_label {
+    int64_t id, sample;
+    const char *policy, *verdict;
+    const char *class_, *family, *votes_json, *vt_category; /* may be NULL */
+    int64_t margin, positives, responding, groups;          /* -1 unknown */
+    int64_t as_of_ms, scan;                                 /* 0 none */
+};
+/* Puts a label; an equal current one is left alone (*changed false), a different one is superseded.
+ */
+enum ms_status ms_label_put(struct ms_corpus *corpus, const struct ms_label *label, int64_t now_ms,
+                            int64_t run, bool *changed, struct ms_error *err) MS_MUST_USE;
+/* The current label of a sample; texts are copies until ms_label_release. MS_REJECT when there is
+ * none. */
+enum ms_status ms_label_get(struct ms_corpus *corpus, int64_t sample, const char *policy,
+                            struct ms_label *out, struct ms_error *err) MS_MUST_USE;
+void ms_label_release(struct ms_label *self);
+
+/* The ledger. reserve and settle each commit on their own: call them outside a transaction. */
+enum ms_status ms_request_reserve(struct ms_corpus *corpus, const char *key_print,
+                                  const char *endpoint, const char *subject, int64_t now_ms,
+                                  bool counted, int64_t *id, struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_request_settle(struct ms_corpus *corpus, int64_t id, int64_t now_ms, int status,
+                                 const char *error_code, bool counted,
+                                 struct ms_error *err) MS_MUST_USE;
+/* Counted requests of a key sent in [from_ms, to_ms). */
+enum ms_status ms_request_count(struct ms_corpus *corpus, const char *key_print, int64_t from_ms,
+                                int64_t to_ms, uint64_t *count, struct ms_error *err) MS_MUST_USE;
+/* When the n-th newest (from 1) counted request was sent; 0 when there are fewer. */
+enum ms_status ms_request_nth_newest(struct ms_corpus *corpus, const char *key_print, uint64_t n,
+                                     int64_t *sent_ms, struct ms_error *err) MS_MUST_USE;
+
+struct ms_quota_window {
+    const char *window; /* minute hour day month */
+    int64_t allowed, used, read_ms;
+};
+enum ms_status ms_quota_put(struct ms_corpus *corpus, const char *key_print,
+                            const struct ms_quota_window *window, struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_quota_get(struct ms_corpus *corpus, const char *key_print, const char *window,
+                            bool *found, struct ms_quota_window *out,
+                            struct ms_error *err) MS_MUST_USE;
+
+#endif

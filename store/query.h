@@ -1,0 +1,45 @@
+/* Read-only SQL for people (malseq query), counts for malseq status, and the check of a whole
+ * corpus (malseq fsck). */
+#ifndef MS_STORE_QUERY_H
+#define MS_STORE_QUERY_H
+
+#include "base/span.h"
+#include "store/corpus.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum ms_value_kind { MS_VALUE_NULL, MS_VALUE_INT, MS_VALUE_REAL, MS_VALUE_TEXT, MS_VALUE_BLOB };
+struct ms_value {
+    enum ms_value_kind kind;
+    int64_t integer;
+    double real;
+    struct ms_span bytes; /* TEXT and BLOB; borrowed for the call */
+};
+/* `head` is called once with the column names, then `row` for each row. */
+struct ms_query_sink {
+    void *ctx;
+    enum ms_status (*head)(void *ctx, const char *const *names, int count, struct ms_error *err);
+    enum ms_status (*row)(void *ctx, const struct ms_value *values, int count,
+                          struct ms_error *err);
+};
+/* Runs one SELECT (or VALUES, EXPLAIN, WITH … SELECT) on a corpus opened for reading, under an
+ * authoriser that allows nothing but reading; the virtual table calls(sample, process, seq, api,
+ * tid, time, repeated) is there. MS_E_USAGE with SQLite's words for bad SQL. timeout_ms 0: none. */
+enum ms_status ms_query_run(struct ms_corpus *corpus, const char *sql, int64_t timeout_ms,
+                            const struct ms_query_sink *sink, struct ms_error *err) MS_MUST_USE;
+
+/* One finding of fsck: object or row, what is wrong, whether it was repaired. */
+typedef enum ms_status (*ms_fsck_visit)(void *ctx, const char *where, const char *what,
+                                        bool repaired, struct ms_error *err);
+struct ms_fsck_counts {
+    uint64_t samples, reports, traces, findings, repaired;
+};
+/* Checks the database (integrity_check, foreign_key_check), every vault object's digest against its
+ * name, every row that names an object, every trace (decodes), and orphan objects. With repair
+ * (corpus opened for writing): orphans that verify are adopted where a row can name them, else
+ * removed to the report; rows whose object is missing lose their `vaulted` flag. */
+enum ms_status ms_fsck_run(struct ms_corpus *corpus, bool repair, ms_fsck_visit visit, void *ctx,
+                           struct ms_fsck_counts *counts, struct ms_error *err) MS_MUST_USE;
+
+#endif

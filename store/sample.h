@@ -1,0 +1,143 @@
+/* Samples, aliases, origins, sightings and blobs: what is known of where a program came from.
+ * Writers need an open transaction. */
+#ifndef MS_STORE_SAMPLE_H
+#define MS_STORE_SAMPLE_H
+
+#include "base/hash.h"
+#include "base/span.h"
+#include "store/corpus.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ms_sample {
+    int64_t id;
+    bool has_sha256, has_sha1, has_md5;
+    struct ms_digests digests;
+    int64_t size; /* -1 unknown */
+    bool vaulted;
+    bool private_;
+    const char *kind;     /* may be NULL */
+    int64_t machine;      /* -1 unknown */
+    const char *flags;    /* may be NULL */
+    const char *features; /* JSON; may be NULL */
+};
+
+/* Finds the sample with the same sha256 (else, when that is not given, sha1, else md5) or inserts
+ * it; fields known now and unknown before are filled in, `vaulted` and `private_` only ever go up.
+ * A tombstone for its sha256: MS_REJECT. *id is set, *inserted says which. */
+enum ms_status ms_sample_upsert(struct ms_corpus *corpus, const struct ms_sample *sample,
+                                int64_t run, int64_t *id, bool *inserted,
+                                struct ms_error *err) MS_MUST_USE;
+/* By hexadecimal md5, sha1 or sha256 text. MS_REJECT when unknown or not a hash. */
+enum ms_status ms_sample_find(struct ms_corpus *corpus, const char *hex, int64_t *id,
+                              struct ms_error *err) MS_MUST_USE;
+/* A sample known by (source, external id) alone; inserted when new. */
+enum ms_status ms_sample_by_alias(struct ms_corpus *corpus, const char *source,
+                                  struct ms_span external_id, int64_t run, int64_t *id,
+                                  bool *inserted, struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_sample_add_alias(struct ms_corpus *corpus, int64_t sample, const char *source,
+                                   struct ms_span external_id, struct ms_error *err) MS_MUST_USE;
+/* The row's hashes and private flag; text fields of *out are NULL. */
+enum ms_status ms_sample_get(struct ms_corpus *corpus, int64_t id, struct ms_sample *out,
+                             struct ms_error *err) MS_MUST_USE;
+/* Calls visit for each vaulted sample that is not private and has no analysis under
+ * `settings_digest`, oldest first. Ids are collected before the first call, so visit may write. */
+typedef enum ms_status (*ms_sample_visit)(void *ctx, int64_t id, struct ms_error *err);
+enum ms_status ms_sample_foreach_unsubmitted(struct ms_corpus *corpus,
+                                             const uint8_t settings_digest[32],
+                                             ms_sample_visit visit, void *ctx,
+                                             struct ms_error *err) MS_MUST_USE;
+
+struct ms_origin {
+    int64_t id;
+    const char *kind; /* github folder list dataset reports */
+    const char *name;
+    const char *ref;   /* "" for HEAD */
+    const char *url;   /* may be NULL */
+    int64_t remote_id; /* 0 unknown */
+    bool has_commit;
+    uint8_t commit_id[32]; /* SHA-1 in the first 20 bytes, or SHA-256 */
+    unsigned commit_bytes;
+    const char *licence; /* may be NULL */
+    const char *claim;   /* malware benign unknown; NULL = unknown */
+    bool private_;
+    const char *state; /* new ok partial gone legal blocked limited empty replaced error */
+    const char *reason;
+    int64_t checked_ms;
+};
+
+/* Finds or inserts (kind, name, ref); claim, private, url and licence are brought up to date. A
+ * tombstone: MS_REJECT. */
+enum ms_status ms_origin_open(struct ms_corpus *corpus, const struct ms_origin *origin, int64_t *id,
+                              struct ms_error *err) MS_MUST_USE;
+/* Reads it; texts are copies owned by *out until ms_origin_release. */
+enum ms_status ms_origin_get(struct ms_corpus *corpus, int64_t id, struct ms_origin *out,
+                             struct ms_error *err) MS_MUST_USE;
+void ms_origin_release(struct ms_origin *self);
+/* Writes remote_id, commit, state, reason, checked_ms of an origin. */
+enum ms_status ms_origin_update(struct ms_corpus *corpus, const struct ms_origin *origin,
+                                struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_origin_password_used(struct ms_corpus *corpus, int64_t origin,
+                                       struct ms_span password, struct ms_error *err) MS_MUST_USE;
+/* Most used first. */
+typedef enum ms_status (*ms_span_visit)(void *ctx, struct ms_span bytes, struct ms_error *err);
+enum ms_status ms_origin_foreach_password(struct ms_corpus *corpus, int64_t origin,
+                                          ms_span_visit visit, void *ctx,
+                                          struct ms_error *err) MS_MUST_USE;
+
+struct ms_sighting {
+    int64_t sample, origin;
+    uint8_t git_blob[20];
+    struct ms_span path, chain;
+    struct ms_span commit_id; /* data NULL: none */
+    struct ms_span password;  /* data NULL: none needed */
+    const char *claim;
+    bool private_;
+};
+/* Inserts or refreshes (sample, origin, path, chain). */
+enum ms_status ms_sighting_put(struct ms_corpus *corpus, const struct ms_sighting *sighting,
+                               int64_t now_ms, int64_t run, struct ms_error *err) MS_MUST_USE;
+
+struct ms_blob {
+    uint8_t git_id[20];
+    uint64_t size;
+    char outcome[16];
+    const char *reason; /* may be NULL; not read back */
+    unsigned unpacker_version;
+    uint8_t password_set[32];
+    uint64_t samples;
+};
+/* *found false when never seen. */
+enum ms_status ms_blob_find(struct ms_corpus *corpus, const uint8_t git_id[20], bool *found,
+                            struct ms_blob *out, struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_blob_put(struct ms_corpus *corpus, const struct ms_blob *blob, int64_t now_ms,
+                           int64_t run, struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_blob_fault_put(struct ms_corpus *corpus, const uint8_t git_id[20],
+                                 struct ms_span chain, const char *fault, const char *detail,
+                                 struct ms_error *err) MS_MUST_USE;
+/* A known blob at a new place: copies the sightings of its samples to (origin, path); used when a
+ * file moved or a fork holds it. */
+enum ms_status ms_blob_sight_again(struct ms_corpus *corpus, const uint8_t git_id[20],
+                                   int64_t origin, struct ms_span path, struct ms_span commit_id,
+                                   const char *claim, bool private_, int64_t now_ms, int64_t run,
+                                   struct ms_error *err) MS_MUST_USE;
+
+/* The last ingested tree of an origin: cleared and written anew in the transaction that ends a
+ * crawl; sightings whose path is gone get gone_ms. */
+enum ms_status ms_tree_replace_begin(struct ms_corpus *corpus, int64_t origin,
+                                     struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_tree_put(struct ms_corpus *corpus, int64_t origin, struct ms_span path,
+                           const uint8_t git_id[20], int64_t size,
+                           struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_tree_replace_end(struct ms_corpus *corpus, int64_t origin, int64_t now_ms,
+                                   struct ms_error *err) MS_MUST_USE;
+
+/* Take-down: removes the sample (rows and vault objects, its reports too) or everything seen only
+ * at the origin, and leaves a tombstone. Opens its own transaction. */
+enum ms_status ms_forget_sample(struct ms_corpus *corpus, int64_t sample, int64_t run,
+                                struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_forget_origin(struct ms_corpus *corpus, const char *name, int64_t run,
+                                uint64_t *samples, struct ms_error *err) MS_MUST_USE;
+
+#endif

@@ -1,0 +1,57 @@
+/* The content-addressed vault: samples (neutered) and reports (zstd), written so that a crash
+ * leaves at most an orphan. */
+#ifndef MS_STORE_VAULT_H
+#define MS_STORE_VAULT_H
+
+#include "base/span.h"
+#include "store/corpus.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum ms_vault_kind {
+    MS_VAULT_SAMPLE, /* samples/ab/cd/<sha256>: header "MZX1", flags, size; then zstd of the bytes,
+                        every byte XORed with a keystream: not runnable, not matched by scanners;
+                        0400 */
+    MS_VAULT_REPORT  /* reports/ab/cd/<sha256>.zst: plain zstd; 0400 */
+};
+
+struct ms_vault_write;
+
+/* Starts an object. Bytes are compressed and (samples) neutered on their way: the plain bytes never
+ * reach the disk. */
+enum ms_status ms_vault_begin(struct ms_corpus *corpus, enum ms_vault_kind kind,
+                              struct ms_vault_write **out, struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_vault_append(struct ms_vault_write *self, const void *bytes, size_t n,
+                               struct ms_error *err) MS_MUST_USE;
+/* Ends it: fsync, link under its SHA-256, fsync of the folder. An object that is already there is a
+ * success (*existed true). Frees self, also when it fails. Writers may run in several threads;
+ * nothing touches the database. */
+enum ms_status ms_vault_commit(struct ms_vault_write *self, uint8_t sha256[32], uint64_t *size,
+                               bool *existed, struct ms_error *err) MS_MUST_USE;
+void ms_vault_abort(struct ms_vault_write *self);
+
+/* Streams an object's plain bytes to `write`; verifies the digest at the end: MS_E_STORE when it is
+ * wrong, MS_REJECT when it is not there. */
+typedef enum ms_status (*ms_vault_sink)(void *ctx, const void *bytes, size_t n,
+                                        struct ms_error *err);
+enum ms_status ms_vault_read(struct ms_corpus *corpus, enum ms_vault_kind kind,
+                             const uint8_t sha256[32], ms_vault_sink write, void *ctx,
+                             struct ms_error *err) MS_MUST_USE;
+/* The same into a new memory file positioned at 0; the caller closes it. */
+enum ms_status ms_vault_read_fd(struct ms_corpus *corpus, enum ms_vault_kind kind,
+                                const uint8_t sha256[32], int *fd, uint64_t *size,
+                                struct ms_error *err) MS_MUST_USE;
+bool ms_vault_has(struct ms_corpus *corpus, enum ms_vault_kind kind, const uint8_t sha256[32]);
+/* Removes an object (forget, retention). Absent is fine. */
+enum ms_status ms_vault_remove(struct ms_corpus *corpus, enum ms_vault_kind kind,
+                               const uint8_t sha256[32], struct ms_error *err) MS_MUST_USE;
+
+/* Each object's digest in byte order of the digests; `good_name` false for files that do not belong
+ * (their name then is in `name`). */
+typedef enum ms_status (*ms_vault_visit)(void *ctx, const uint8_t sha256[32], bool good_name,
+                                         const char *name, struct ms_error *err);
+enum ms_status ms_vault_foreach(struct ms_corpus *corpus, enum ms_vault_kind kind,
+                                ms_vault_visit visit, void *ctx, struct ms_error *err) MS_MUST_USE;
+
+#endif
