@@ -1,0 +1,1 @@
+"""Generators of harmless test input: PE headers without code, archives, sandbox reports, the demo world."""
