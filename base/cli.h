@@ -3,6 +3,7 @@
 #ifndef MS_BASE_CLI_H
 #define MS_BASE_CLI_H
 
+#include "base/arena.h"
 #include "base/error.h"
 
 #include <stdbool.h>
@@ -25,10 +26,13 @@ struct ms_cli_list {
     size_t count;
 };
 
+/* `spec` is a copy: the word in argv is overwritten while parsing. `wipe` is that same copy when
+ * the value is literal (not @FILE or env:NAME), for ms_secret_read to overwrite and warn about;
+ * NULL otherwise. */
 struct ms_cli_secret {
     bool given;
     const char *spec; /* NULL: given without a value */
-    char *wipe;       /* the argv bytes of a literal value, for ms_secret_read */
+    char *wipe;
 };
 
 struct ms_option {
@@ -58,8 +62,11 @@ struct ms_common {
     const char *progress;
 };
 
+/* What the command line asks for. */
+enum ms_cli_ask { MS_CLI_RUN, MS_CLI_HELP, MS_CLI_VERSION, MS_CLI_MAN, MS_CLI_COMPLETION };
+
 /* What a verb's function gets. `options` is the verb's own struct, zeroed and then given its
- * defaults by `defaults`. */
+ * defaults by `defaults`. All pointers live until ms_cli_release. */
 struct ms_cli {
     const struct ms_tool *tool;
     const struct ms_verb *verb;
@@ -67,8 +74,10 @@ struct ms_cli {
     void *options;
     const char **operands;
     size_t operand_count;
-    int argc; /* the command line as typed, secrets wiped; for run provenance */
+    int argc; /* the command line as typed, literal secrets as "***"; for run provenance */
     char **argv;
+    enum ms_cli_ask ask; /* MS_CLI_RUN whenever a verb's run is called */
+    struct ms_arena memory;
 };
 
 struct ms_verb {
@@ -80,6 +89,8 @@ struct ms_verb {
     size_t options_bytes;              /* size of the options struct */
     void (*defaults)(void *options);   /* may be NULL */
     size_t min_operands, max_operands; /* max SIZE_MAX: any number */
+    bool passthrough; /* every word behind the verb becomes an operand unread, options too: for
+                         programs run by exec */
     /* Does the work. MS_OK exits 0; MS_REJECT exits 1 ("done, with findings", no message printed
      * unless err.text is not empty); others print err and exit by ms_status_exit_code. */
     enum ms_status (*run)(struct ms_cli *cli, struct ms_error *err);
@@ -94,8 +105,14 @@ struct ms_tool {
     const char *examples; /* lines "# what it does\ncommand\n" for the man page; may be NULL */
 };
 
-/* The whole of main: locale, log, progress, parse, run, message, exit code. Handles -h, -V,
- * --print-man and --print-completion. */
+/* Options may stand before, between and behind operands; "--" ends them; "-" is an operand. Common
+ * options may precede the verb; any other option in front selects the default verb (""). A value
+ * that begins with "--" must be given as --name=value. LIST takes one value each time it is given:
+ * further words are operands, which the verb may treat as more of the same.
+ *
+ * The whole of main: locale, log, progress, parse, run, message, exit code. Handles -h, -V,
+ * --print-man and --print-completion. Closed standard descriptors are replaced first, so that no
+ * file opened later can be mistaken for one; output that cannot be written ends with 4. */
 int ms_cli_main(const struct ms_tool *tool, int argc, char **argv);
 
 /* Parsing alone, for tests: MS_E_USAGE with the reason. release frees what it allocated. */

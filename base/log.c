@@ -1,6 +1,8 @@
 /* The log: one escaped line a message. */
 #include "base/log.h"
 
+#include "base/utf8.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,29 +34,6 @@ void ms_log_set_hooks(void (*before)(void), void (*after)(void))
     hook_after = after;
 }
 
-/* Length of the valid UTF-8 character at p (Unicode 15, table 3-7), or 0. */
-static size_t utf8_decode(const uint8_t *p, size_t n, uint32_t *code)
-{
-    if (p[0] < 0x80) {
-        *code = p[0];
-        return 1;
-    }
-    size_t len = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || n < len)
-        return 0;
-    uint32_t value = p[0] & (0xffu >> (len + 1));
-    for (size_t i = 1; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-        value = value << 6 | (p[i] & 0x3fu);
-    }
-    if ((len == 3 && value < 0x800) || (len == 4 && (value < 0x10000 || value > 0x10ffff)) ||
-        (value >= 0xd800 && value <= 0xdfff))
-        return 0;
-    *code = value;
-    return len;
-}
-
 /* Characters that change how the text around them is shown: bidi controls, zero-width, line
  * separators, tags, BOM. */
 static int is_deceptive(uint32_t c)
@@ -70,7 +49,7 @@ enum ms_status ms_escape(struct ms_buf *out, const void *bytes, size_t n)
     size_t i = 0;
     while (i < n) {
         uint32_t c = 0;
-        size_t len = utf8_decode(p + i, n - i, &c);
+        size_t len = ms_utf8_decode(p + i, n - i, &c);
         if (len == 0) {
             (void)ms_buf_printf(out, "\\x%02x", p[i]);
             len = 1;

@@ -4,7 +4,8 @@ find_package(Threads REQUIRED)
 
 add_library(ms_flags INTERFACE)
 target_include_directories(ms_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/generated)
-target_compile_definitions(ms_flags INTERFACE _POSIX_C_SOURCE=200809L _FILE_OFFSET_BITS=64 MS_VERSION="${PROJECT_VERSION}")
+target_compile_definitions(ms_flags INTERFACE _POSIX_C_SOURCE=200809L _FILE_OFFSET_BITS=64 MS_VERSION="${PROJECT_VERSION}"
+    MS_VERSION_DATE="November 22, 2026")
 target_compile_options(ms_flags INTERFACE
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
     -fstack-protector-strong $<$<BOOL:${MALSEQ_WERROR}>:-Werror>)

@@ -1,0 +1,46 @@
+/* One-shot zstd frames over buffers. */
+#include "base/zstd.h"
+
+#include <zstd.h>
+
+enum ms_status ms_zstd_compress(const void *bytes, size_t n, int level, struct ms_buf *out,
+                                struct ms_error *err)
+{
+    size_t bound = ZSTD_compressBound(n);
+    if (ZSTD_isError(bound))
+        return ms_error_set(err, MS_E_LIMIT, "cannot compress %zu bytes at once", n);
+    enum ms_status status = ms_buf_reserve(out, bound);
+    if (status != MS_OK)
+        return ms_error_set(err, status, "no room to compress %zu bytes", n);
+    size_t written = ZSTD_compress(out->data + out->len, bound, bytes, n, level);
+    if (ZSTD_isError(written))
+        return ms_error_set(err, MS_E_NOMEM, "cannot compress: %s", ZSTD_getErrorName(written));
+    out->len += written;
+    out->data[out->len] = 0;
+    return MS_OK;
+}
+
+enum ms_status ms_zstd_decompress(const void *frame, size_t n, struct ms_buf *out,
+                                  struct ms_error *err)
+{
+    unsigned long long size = ZSTD_getFrameContentSize(frame, n);
+    if (size == ZSTD_CONTENTSIZE_ERROR)
+        return ms_error_set(err, MS_REJECT, "not a zstd frame");
+    if (size == ZSTD_CONTENTSIZE_UNKNOWN)
+        return ms_error_set(err, MS_REJECT, "the zstd frame does not say its size");
+    if (ZSTD_findFrameCompressedSize(frame, n) != n)
+        return ms_error_set(err, MS_REJECT, "the zstd frame is cut short or followed by more");
+    if (size > out->max - out->len)
+        return ms_error_set(err, MS_E_LIMIT, "%llu bytes unpacked are more than the %zu allowed",
+                            size, out->max);
+    enum ms_status status = ms_buf_reserve(out, (size_t)size);
+    if (status != MS_OK)
+        return ms_error_set(err, status, "out of memory");
+    size_t got = ZSTD_decompress(out->data + out->len, (size_t)size, frame, n);
+    if (ZSTD_isError(got) || got != size)
+        return ms_error_set(err, MS_REJECT, "damaged zstd frame: %s",
+                            ZSTD_isError(got) ? ZSTD_getErrorName(got) : "wrong size");
+    out->len += got;
+    out->data[out->len] = 0;
+    return MS_OK;
+}
