@@ -90,30 +90,33 @@ const struct ms_verb *ms_cli_find_verb(const struct ms_tool *tool, const char *n
     return NULL;
 }
 
-/* Levenshtein distance of two short words, capped at 99. */
+/* Changes between two short words, a swap of neighbours being one change; 99 for long words. */
 static unsigned distance(const char *a, const char *b)
 {
     enum { MAX = 48 };
-    unsigned row[MAX + 1];
+    unsigned rows[3][MAX + 1]; /* row i of the table is rows[i % 3] */
     size_t la = strlen(a), lb = strlen(b);
     if (la > MAX || lb > MAX)
         return 99;
     for (size_t j = 0; j <= lb; j++)
-        row[j] = (unsigned)j;
+        rows[0][j] = (unsigned)j;
     for (size_t i = 1; i <= la; i++) {
-        unsigned diagonal = row[0];
+        unsigned *row = rows[i % 3];
+        const unsigned *above = rows[(i + 2) % 3], *higher = rows[(i + 1) % 3];
         row[0] = (unsigned)i;
         for (size_t j = 1; j <= lb; j++) {
-            unsigned best = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
+            unsigned best = above[j - 1] + (a[i - 1] != b[j - 1]);
+            if (above[j] + 1 < best)
+                best = above[j] + 1;
             if (row[j - 1] + 1 < best)
                 best = row[j - 1] + 1;
+            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if (swapped && higher[j - 2] + 1 < best)
+                best = higher[j - 2] + 1;
             row[j] = best;
         }
     }
-    return row[lb];
+    return rows[la % 3][lb];
 }
 
 const char *ms_cli_nearest(const char *word, const char *const *names, size_t count)
