@@ -1,0 +1,41 @@
+/* A sandbox report from bytes to trace events: finds the format, reads it, says what became of it.
+ * Used in the import's worker and by detect. */
+#ifndef MS_EXTRACT_REPORT_READ_H
+#define MS_EXTRACT_REPORT_READ_H
+
+#include "extract/report/scan.h"
+#include "store/trace/trace.h"
+
+#include <stdint.h>
+
+/* What a report is worth. Kept apart, for what to do next differs: fetch again, submit again, look
+ * at the sandbox. */
+enum ms_report_state {
+    MS_REPORT_OK,
+    MS_REPORT_NO_CALLS,    /* processes, but no call by a tracked one (only pseudo-calls, `track:
+                              false`, empty lists) */
+    MS_REPORT_NO_BEHAVIOR, /* no `behavior`, or nothing about processes in it */
+    MS_REPORT_INVALID      /* not JSON, cut short, or no report */
+};
+
+/* "ok", "no_calls", "no_behavior", "report_invalid". */
+const char *ms_report_state_name(enum ms_report_state state);
+
+struct ms_report_result {
+    enum ms_report_state state;
+    uint64_t line, byte; /* INVALID: where (line from 1, byte from 0 of the plain text) */
+    uint64_t processes;
+    uint64_t calls;          /* entries, pseudo-calls included */
+    uint64_t calls_expanded; /* sum of 1 + repeated */
+    uint64_t bytes;          /* plain bytes read */
+};
+
+/* Reads one report to its end. The whole document is checked, also behind the behaviour. MS_OK with
+ * result->state, `sink->info` having been called last; MS_REJECT with state INVALID and the reason
+ * in err when it is no whole report (events may be out by then; the caller drops them); another
+ * status when the source or the sink said so. `result` is always filled. */
+enum ms_status ms_report_read(ms_scan_source source, void *source_ctx,
+                              const struct ms_trace_sink *sink, struct ms_report_result *result,
+                              struct ms_error *err) MS_MUST_USE;
+
+#endif
