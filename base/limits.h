@@ -47,7 +47,13 @@
 /* Processes in one report (real: below 200). */
 #define MS_LIMIT_PROCESSES 65536
 /* Calls in one process's trace: guards the encoder's memory (real: 1.8 M). */
-#define MS_LIMIT_CALLS ((uint64_t)256 << 20)
+#define MS_LIMIT_CALLS ((uint64_t)64 << 20)
+/* One process's encoded trace, and its body before compression: guard the database and the
+ * decoder's memory. */
+#define MS_LIMIT_TRACE_BYTES ((size_t)256 << 20)
+#define MS_LIMIT_TRACE_PLAIN_BYTES ((size_t)1 << 30)
+/* Calls in one normalised sequence: guards memory against a hostile `repeated`. */
+#define MS_LIMIT_SEQUENCE ((size_t)64 << 20)
 /* Distinct API names in one report, and the length of one: guard the `api` table against a hostile
  * report. */
 #define MS_LIMIT_APIS_PER_REPORT 4096

@@ -19,7 +19,7 @@ struct long_text {
 };
 
 struct reader {
-    struct ms_scan *scan;
+    struct ms_scanner *scan;
     const struct ms_trace_sink *sink;
     struct ms_behavior_seen *seen;
     struct short_text api, category;
@@ -50,15 +50,15 @@ static size_t copy_cut(uint8_t *to, size_t cap, struct ms_span from)
 static enum ms_status take(struct reader *self, bool numbers, struct ms_span *out, bool *got,
                            struct ms_error *err)
 {
-    enum ms_scan_kind kind;
-    enum ms_status status = ms_scan_peek(self->scan, &kind, err);
+    enum ms_scanner_kind kind;
+    enum ms_status status = ms_scanner_peek(self->scan, &kind, err);
     *got = status == MS_OK && (kind == MS_SCAN_STRING || (numbers && kind == MS_SCAN_NUMBER));
     if (status != MS_OK)
         return status;
     if (!*got)
-        return ms_scan_skip(self->scan, err);
-    struct ms_scan_text text;
-    status = ms_scan_text(self->scan, &text, err);
+        return ms_scanner_skip(self->scan, err);
+    struct ms_scanner_text text;
+    status = ms_scanner_text(self->scan, &text, err);
     if (status == MS_OK)
         *out = text.bytes;
     return status;
@@ -97,15 +97,15 @@ static enum ms_status take_short(struct reader *self, struct short_text *out, st
 /* `arguments` is skipped, but its type tells the formats apart. */
 static enum ms_status skip_arguments(struct reader *self, struct ms_error *err)
 {
-    enum ms_scan_kind kind;
-    enum ms_status status = ms_scan_peek(self->scan, &kind, err);
+    enum ms_scanner_kind kind;
+    enum ms_status status = ms_scanner_peek(self->scan, &kind, err);
     if (status != MS_OK)
         return status;
     if (kind == MS_SCAN_OBJECT)
         self->seen->dict_form = true;
     else if (kind == MS_SCAN_ARRAY)
         self->seen->list_form = true;
-    return ms_scan_skip(self->scan, err);
+    return ms_scanner_skip(self->scan, err);
 }
 
 enum field {
@@ -192,28 +192,28 @@ static enum ms_status call_field(struct reader *self, enum field field, struct m
         return skip_arguments(self, err);
     case F_CALLER:
         self->seen->caller_fields = true;
-        return ms_scan_skip(self->scan, err);
+        return ms_scanner_skip(self->scan, err);
     default:
-        return ms_scan_skip(self->scan, err);
+        return ms_scanner_skip(self->scan, err);
     }
 }
 
 /* One entry of `calls`, due in the scanner. */
 static enum ms_status read_call(struct reader *self, struct ms_error *err)
 {
-    enum ms_scan_kind kind;
-    enum ms_status status = ms_scan_peek(self->scan, &kind, err);
+    enum ms_scanner_kind kind;
+    enum ms_status status = ms_scanner_peek(self->scan, &kind, err);
     if (status != MS_OK)
         return status;
     if (kind != MS_SCAN_OBJECT)
-        return ms_scan_fault(self->scan, "an entry of a process's calls is no object", err);
+        return ms_scanner_fault(self->scan, "an entry of a process's calls is no object", err);
     struct ms_call_info call = {.space = MS_API_CALL, .tid = MS_TID_NONE, .time_us = MS_TIME_NONE};
     self->api.len = self->category.len = 0;
-    status = ms_scan_enter(self->scan, err);
+    status = ms_scanner_enter(self->scan, err);
     while (status == MS_OK) {
-        struct ms_scan_text key;
+        struct ms_scanner_text key;
         bool more;
-        status = ms_scan_member(self->scan, &more, &key, err);
+        status = ms_scanner_member(self->scan, &more, &key, err);
         if (status != MS_OK || !more)
             break;
         enum field field =
@@ -223,12 +223,12 @@ static enum ms_status read_call(struct reader *self, struct ms_error *err)
     if (status != MS_OK)
         return status;
     if (self->process_calls++ >= MS_LIMIT_CALLS)
-        return ms_scan_fault(self->scan, "too many calls in a process", err);
+        return ms_scanner_fault(self->scan, "too many calls in a process", err);
     call.api = ms_span_of(self->api.bytes, self->api.len);
     call.category = ms_span_of(self->category.bytes, self->category.len);
     self->seen->calls++;
     if (!ms_add_u64(self->seen->calls_expanded, 1 + call.repeated, &self->seen->calls_expanded))
-        return ms_scan_fault(self->scan, "the repeated counts overflow", err);
+        return ms_scanner_fault(self->scan, "the repeated counts overflow", err);
     if (!ms_behavior_is_pseudo(call.api))
         self->process_real_calls++;
     return self->sink->call(self->sink->ctx, &call, err);
@@ -246,30 +246,30 @@ static enum ms_status announce(struct reader *self, struct ms_error *err)
 static enum ms_status enter_array(struct reader *self, const char *why, bool *present,
                                   struct ms_error *err)
 {
-    enum ms_scan_kind kind;
-    enum ms_status status = ms_scan_peek(self->scan, &kind, err);
+    enum ms_scanner_kind kind;
+    enum ms_status status = ms_scanner_peek(self->scan, &kind, err);
     *present = status == MS_OK && kind == MS_SCAN_ARRAY;
     if (status != MS_OK)
         return status;
     if (kind == MS_SCAN_NULL)
-        return ms_scan_skip(self->scan, err);
+        return ms_scanner_skip(self->scan, err);
     if (kind != MS_SCAN_ARRAY)
-        return ms_scan_fault(self->scan, why, err);
-    return ms_scan_enter(self->scan, err);
+        return ms_scanner_fault(self->scan, why, err);
+    return ms_scanner_enter(self->scan, err);
 }
 
 static enum ms_status read_calls(struct reader *self, struct ms_error *err)
 {
     bool more;
     if (self->has_calls)
-        return ms_scan_fault(self->scan, "a process has two lists of calls", err);
+        return ms_scanner_fault(self->scan, "a process has two lists of calls", err);
     enum ms_status status = enter_array(self, "the calls of a process are no array", &more, err);
     if (status != MS_OK || !more)
         return status;
     self->has_calls = true;
     status = announce(self, err);
     while (status == MS_OK) {
-        status = ms_scan_element(self->scan, &more, err);
+        status = ms_scanner_element(self->scan, &more, err);
         if (status != MS_OK || !more)
             break;
         status = read_call(self, err);
@@ -289,18 +289,18 @@ static enum ms_status read_name(struct reader *self, struct ms_error *err)
 
 static enum ms_status read_track(struct reader *self, struct ms_error *err)
 {
-    enum ms_scan_kind kind;
-    enum ms_status status = ms_scan_peek(self->scan, &kind, err);
+    enum ms_scanner_kind kind;
+    enum ms_status status = ms_scanner_peek(self->scan, &kind, err);
     if (status != MS_OK)
         return status;
     self->process.tracked = kind != MS_SCAN_FALSE;
-    return ms_scan_skip(self->scan, err);
+    return ms_scanner_skip(self->scan, err);
 }
 
 static enum ms_status process_field(struct reader *self, enum field field, struct ms_error *err)
 {
     if (field == F_OTHER)
-        return ms_scan_skip(self->scan, err);
+        return ms_scanner_skip(self->scan, err);
     if (field == F_CALLS)
         return read_calls(self, err);
     self->changed = true;
@@ -325,23 +325,23 @@ static enum ms_status process_field(struct reader *self, enum field field, struc
 
 static enum ms_status read_process(struct reader *self, struct ms_error *err)
 {
-    enum ms_scan_kind kind;
-    enum ms_status status = ms_scan_peek(self->scan, &kind, err);
+    enum ms_scanner_kind kind;
+    enum ms_status status = ms_scanner_peek(self->scan, &kind, err);
     if (status != MS_OK)
         return status;
     if (kind != MS_SCAN_OBJECT)
-        return ms_scan_fault(self->scan, "an entry of behavior.processes is no object", err);
+        return ms_scanner_fault(self->scan, "an entry of behavior.processes is no object", err);
     if (self->seen->process_count++ >= MS_LIMIT_PROCESSES)
-        return ms_scan_fault(self->scan, "too many processes", err);
+        return ms_scanner_fault(self->scan, "too many processes", err);
     self->process = (struct ms_process_info){.first_seen_us = MS_TIME_NONE, .tracked = true};
     self->name.len = 0;
     self->announced = self->changed = self->has_calls = false;
     self->process_calls = self->process_real_calls = 0;
-    status = ms_scan_enter(self->scan, err);
+    status = ms_scanner_enter(self->scan, err);
     while (status == MS_OK) {
-        struct ms_scan_text key;
+        struct ms_scanner_text key;
         bool more;
-        status = ms_scan_member(self->scan, &more, &key, err);
+        status = ms_scanner_member(self->scan, &more, &key, err);
         if (status != MS_OK || !more)
             break;
         enum field field =
@@ -361,13 +361,13 @@ static enum ms_status read_processes(struct reader *self, struct ms_error *err)
 {
     bool more;
     if (self->seen->processes)
-        return ms_scan_fault(self->scan, "two lists of processes", err);
+        return ms_scanner_fault(self->scan, "two lists of processes", err);
     enum ms_status status = enter_array(self, "behavior.processes is no array", &more, err);
     if (status != MS_OK || !more)
         return status;
     self->seen->processes = true;
     while (status == MS_OK) {
-        status = ms_scan_element(self->scan, &more, err);
+        status = ms_scanner_element(self->scan, &more, err);
         if (status != MS_OK || !more)
             break;
         status = read_process(self, err);
@@ -377,11 +377,11 @@ static enum ms_status read_processes(struct reader *self, struct ms_error *err)
 
 static enum ms_status read_members(struct reader *self, struct ms_error *err)
 {
-    enum ms_status status = ms_scan_enter(self->scan, err);
+    enum ms_status status = ms_scanner_enter(self->scan, err);
     while (status == MS_OK) {
-        struct ms_scan_text key;
+        struct ms_scanner_text key;
         bool more;
-        status = ms_scan_member(self->scan, &more, &key, err);
+        status = ms_scanner_member(self->scan, &more, &key, err);
         if (status != MS_OK || !more)
             break;
         if (ms_span_equal_text(key.bytes, "processes")) {
@@ -392,22 +392,22 @@ static enum ms_status read_members(struct reader *self, struct ms_error *err)
             self->seen->dict_form = true;
         if (ms_span_equal_text(key.bytes, "encryptedbuffers"))
             self->seen->list_form = self->seen->caller_fields = true;
-        status = ms_scan_skip(self->scan, err);
+        status = ms_scanner_skip(self->scan, err);
     }
     return status;
 }
 
-enum ms_status ms_behavior_read(struct ms_scan *scan, const struct ms_trace_sink *sink,
+enum ms_status ms_behavior_read(struct ms_scanner *scan, const struct ms_trace_sink *sink,
                                 struct ms_behavior_seen *seen, struct ms_error *err)
 {
-    enum ms_scan_kind kind;
-    enum ms_status status = ms_scan_peek(scan, &kind, err);
+    enum ms_scanner_kind kind;
+    enum ms_status status = ms_scanner_peek(scan, &kind, err);
     if (status != MS_OK)
         return status;
     if (kind == MS_SCAN_NULL)
-        return ms_scan_skip(scan, err);
+        return ms_scanner_skip(scan, err);
     if (kind != MS_SCAN_OBJECT)
-        return ms_scan_fault(scan, "behavior is no object", err);
+        return ms_scanner_fault(scan, "behavior is no object", err);
     seen->behavior = true;
     struct reader *self = calloc(1, sizeof *self);
     if (!self)

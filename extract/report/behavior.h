@@ -33,7 +33,7 @@ struct ms_behavior_seen {
  * - names longer than MS_LIMIT_API_NAME_BYTES (categories likewise) are cut there, `repeated` at
  *   MS_LIMIT_REPEATED; more than MS_LIMIT_PROCESSES or MS_LIMIT_CALLS is a fault.
  * `seen` is added to. */
-enum ms_status ms_behavior_read(struct ms_scan *scan, const struct ms_trace_sink *sink,
+enum ms_status ms_behavior_read(struct ms_scanner *scan, const struct ms_trace_sink *sink,
                                 struct ms_behavior_seen *seen, struct ms_error *err) MS_MUST_USE;
 
 /* True for "" and for names that begin with "__": entries that no program called. */

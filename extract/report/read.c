@@ -16,7 +16,7 @@ struct field {
 };
 
 struct top {
-    struct ms_scan *scan;
+    struct ms_scanner *scan;
     const struct ms_trace_sink *sink;
     struct ms_behavior_seen seen;
     bool is_report; /* one of info, target, behavior was there */
@@ -49,10 +49,10 @@ struct wanted {
     size_t inside_count;
 };
 
-static enum ms_status read_text(struct ms_scan *scan, struct field *out, struct ms_error *err)
+static enum ms_status read_text(struct ms_scanner *scan, struct field *out, struct ms_error *err)
 {
-    struct ms_scan_text text;
-    enum ms_status status = ms_scan_text(scan, &text, err);
+    struct ms_scanner_text text;
+    enum ms_status status = ms_scanner_text(scan, &text, err);
     if (status != MS_OK)
         return status;
     out->len = text.bytes.len < sizeof out->bytes ? text.bytes.len : sizeof out->bytes;
@@ -63,20 +63,20 @@ static enum ms_status read_text(struct ms_scan *scan, struct field *out, struct 
 
 /* The value due: picks the wanted texts out of it when it is an object, skips it otherwise. The
  * nesting is that of the static tables below. */
-static enum ms_status pick(struct ms_scan *scan, const struct wanted *wanted, size_t n,
+static enum ms_status pick(struct ms_scanner *scan, const struct wanted *wanted, size_t n,
                            struct ms_error *err)
 {
-    enum ms_scan_kind kind;
-    enum ms_status status = ms_scan_peek(scan, &kind, err);
+    enum ms_scanner_kind kind;
+    enum ms_status status = ms_scanner_peek(scan, &kind, err);
     if (status != MS_OK)
         return status;
     if (kind != MS_SCAN_OBJECT)
-        return ms_scan_skip(scan, err);
-    status = ms_scan_enter(scan, err);
+        return ms_scanner_skip(scan, err);
+    status = ms_scanner_enter(scan, err);
     while (status == MS_OK) {
-        struct ms_scan_text key;
+        struct ms_scanner_text key;
         bool more;
-        status = ms_scan_member(scan, &more, &key, err);
+        status = ms_scanner_member(scan, &more, &key, err);
         if (status != MS_OK || !more)
             break;
         const struct wanted *hit = NULL;
@@ -87,7 +87,7 @@ static enum ms_status pick(struct ms_scan *scan, const struct wanted *wanted, si
             continue;
         if (hit->inside)
             status = pick(scan, hit->inside, hit->inside_count, err);
-        else if ((status = ms_scan_peek(scan, &kind, err)) == MS_OK &&
+        else if ((status = ms_scanner_peek(scan, &kind, err)) == MS_OK &&
                  (kind == MS_SCAN_STRING || kind == MS_SCAN_NUMBER))
             status = read_text(scan, hit->text, err);
     }
@@ -99,7 +99,7 @@ static enum ms_status read_member(struct top *self, struct ms_span key, struct m
     if (ms_span_equal_text(key, "behavior")) {
         self->is_report = true;
         if (self->behavior_read)
-            return ms_scan_fault(self->scan, "behavior occurs twice", err);
+            return ms_scanner_fault(self->scan, "behavior occurs twice", err);
         self->behavior_read = true;
         return ms_behavior_read(self->scan, self->sink, &self->seen, err);
     }
@@ -120,31 +120,31 @@ static enum ms_status read_member(struct top *self, struct ms_span key, struct m
     }
     if (ms_span_equal_text(key, "CAPE"))
         self->cape_member = true;
-    return ms_scan_skip(self->scan, err);
+    return ms_scanner_skip(self->scan, err);
 }
 
 static enum ms_status read_top(struct top *self, struct ms_error *err)
 {
-    enum ms_scan_kind kind;
-    enum ms_status status = ms_scan_peek(self->scan, &kind, err);
+    enum ms_scanner_kind kind;
+    enum ms_status status = ms_scanner_peek(self->scan, &kind, err);
     if (status != MS_OK)
         return status;
     if (kind != MS_SCAN_OBJECT)
-        return ms_scan_fault(self->scan, "JSON, but no sandbox report: not an object", err);
-    status = ms_scan_enter(self->scan, err);
+        return ms_scanner_fault(self->scan, "JSON, but no sandbox report: not an object", err);
+    status = ms_scanner_enter(self->scan, err);
     while (status == MS_OK) {
-        struct ms_scan_text key;
+        struct ms_scanner_text key;
         bool more;
-        status = ms_scan_member(self->scan, &more, &key, err);
+        status = ms_scanner_member(self->scan, &more, &key, err);
         if (status != MS_OK || !more)
             break;
         status = read_member(self, key.bytes, err);
     }
     if (status == MS_OK)
-        status = ms_scan_finish(self->scan, err);
+        status = ms_scanner_finish(self->scan, err);
     if (status == MS_OK && !self->is_report)
-        status = ms_scan_fault(self->scan,
-                               "JSON, but no sandbox report: none of info, target, behavior", err);
+        status = ms_scanner_fault(
+            self->scan, "JSON, but no sandbox report: none of info, target, behavior", err);
     return status;
 }
 
@@ -203,7 +203,7 @@ static enum ms_status tell_info(struct top *self, struct ms_error *err)
     return self->sink->info(self->sink->ctx, &info, err);
 }
 
-enum ms_status ms_report_read(ms_scan_source source, void *source_ctx,
+enum ms_status ms_report_read(ms_scanner_source source, void *source_ctx,
                               const struct ms_trace_sink *sink, struct ms_report_result *result,
                               struct ms_error *err)
 {
@@ -212,17 +212,17 @@ enum ms_status ms_report_read(ms_scan_source source, void *source_ctx,
     if (!self)
         return ms_error_set(err, MS_E_NOMEM, "no memory to read a report");
     self->sink = sink;
-    enum ms_status status = ms_scan_new(source, source_ctx, 0, &self->scan, err);
+    enum ms_status status = ms_scanner_new(source, source_ctx, 0, &self->scan, err);
     if (status != MS_OK)
         goto out;
     status = read_top(self, err);
     result->processes = self->seen.process_count;
     result->calls = self->seen.calls;
     result->calls_expanded = self->seen.calls_expanded;
-    result->bytes = ms_scan_byte(self->scan);
+    result->bytes = ms_scanner_byte(self->scan);
     if (status != MS_OK) {
-        result->line = ms_scan_line(self->scan);
-        result->byte = ms_scan_byte(self->scan);
+        result->line = ms_scanner_line(self->scan);
+        result->byte = ms_scanner_byte(self->scan);
         goto out;
     }
     result->state = !self->seen.processes    ? MS_REPORT_NO_BEHAVIOR
@@ -230,7 +230,7 @@ enum ms_status ms_report_read(ms_scan_source source, void *source_ctx,
                                              : MS_REPORT_OK;
     status = tell_info(self, err);
 out:
-    ms_scan_free(self->scan);
+    ms_scanner_free(self->scan);
     free(self);
     return status;
 }

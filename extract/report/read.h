@@ -34,7 +34,7 @@ struct ms_report_result {
  * result->state, `sink->info` having been called last; MS_REJECT with state INVALID and the reason
  * in err when it is no whole report (events may be out by then; the caller drops them); another
  * status when the source or the sink said so. `result` is always filled. */
-enum ms_status ms_report_read(ms_scan_source source, void *source_ctx,
+enum ms_status ms_report_read(ms_scanner_source source, void *source_ctx,
                               const struct ms_trace_sink *sink, struct ms_report_result *result,
                               struct ms_error *err) MS_MUST_USE;
 

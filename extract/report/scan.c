@@ -12,8 +12,8 @@
 
 enum { DEFAULT_BLOCK_BYTES = 256 << 10, NO_BYTE = -1 };
 
-struct ms_scan {
-    ms_scan_source source;
+struct ms_scanner {
+    ms_scanner_source source;
     void *source_ctx;
     uint8_t *block;
     size_t block_bytes;
@@ -33,20 +33,20 @@ struct ms_scan {
     struct ms_error error; /* when failed */
 };
 
-uint64_t ms_scan_line(const struct ms_scan *self)
+uint64_t ms_scanner_line(const struct ms_scanner *self)
 {
-    return self->lines + ms_scan_count_lines(self->block, self->pos) + 1;
+    return self->lines + ms_scanner_count_lines(self->block, self->pos) + 1;
 }
 
-uint64_t ms_scan_byte(const struct ms_scan *self)
+uint64_t ms_scanner_byte(const struct ms_scanner *self)
 {
     return self->base + (uint64_t)(self->pos - self->block);
 }
 
-enum ms_status ms_scan_new(ms_scan_source source, void *source_ctx, size_t block_bytes,
-                           struct ms_scan **out, struct ms_error *err)
+enum ms_status ms_scanner_new(ms_scanner_source source, void *source_ctx, size_t block_bytes,
+                              struct ms_scanner **out, struct ms_error *err)
 {
-    struct ms_scan *self = calloc(1, sizeof *self);
+    struct ms_scanner *self = calloc(1, sizeof *self);
     size_t bytes = block_bytes ? block_bytes : DEFAULT_BLOCK_BYTES;
     uint8_t *block = self ? calloc(1, bytes + MS_SCAN_PAD_BYTES) : NULL;
     if (!block) {
@@ -64,7 +64,7 @@ enum ms_status ms_scan_new(ms_scan_source source, void *source_ctx, size_t block
     return MS_OK;
 }
 
-void ms_scan_free(struct ms_scan *self)
+void ms_scanner_free(struct ms_scanner *self)
 {
     if (!self)
         return;
@@ -75,23 +75,23 @@ void ms_scan_free(struct ms_scan *self)
 
 /* --- faults --- */
 
-static enum ms_status stick(struct ms_scan *self, enum ms_status status)
+static enum ms_status stick(struct ms_scanner *self, enum ms_status status)
 {
     self->failed = status;
     self->error.status = status;
     return status;
 }
 
-static enum ms_status fault(struct ms_scan *self, const char *why)
+static enum ms_status fault(struct ms_scanner *self, const char *why)
 {
     if (self->failed)
         return self->failed;
     ms_error_set(&self->error, MS_REJECT, "line %" PRIu64 ", byte %" PRIu64 ": %s",
-                 ms_scan_line(self), ms_scan_byte(self), why);
+                 ms_scanner_line(self), ms_scanner_byte(self), why);
     return stick(self, MS_REJECT);
 }
 
-static enum ms_status misuse(struct ms_scan *self, const char *why)
+static enum ms_status misuse(struct ms_scanner *self, const char *why)
 {
     if (self->failed)
         return self->failed;
@@ -99,14 +99,15 @@ static enum ms_status misuse(struct ms_scan *self, const char *why)
     return stick(self, MS_E_BUG);
 }
 
-static enum ms_status tell(const struct ms_scan *self, enum ms_status status, struct ms_error *err)
+static enum ms_status tell(const struct ms_scanner *self, enum ms_status status,
+                           struct ms_error *err)
 {
     if (status != MS_OK && err)
         *err = self->error;
     return status;
 }
 
-enum ms_status ms_scan_fault(struct ms_scan *self, const char *why, struct ms_error *err)
+enum ms_status ms_scanner_fault(struct ms_scanner *self, const char *why, struct ms_error *err)
 {
     return tell(self, fault(self, why), err);
 }
@@ -114,7 +115,7 @@ enum ms_status ms_scan_fault(struct ms_scan *self, const char *why, struct ms_er
 /* --- bytes --- */
 
 /* Collects bytes of the text being kept, up to the cap. */
-static void keep(struct ms_scan *self, const void *bytes, size_t n)
+static void keep(struct ms_scanner *self, const void *bytes, size_t n)
 {
     size_t room = self->text.max - self->text.len;
     if (n > room) {
@@ -128,13 +129,13 @@ static void keep(struct ms_scan *self, const void *bytes, size_t n)
 }
 
 /* Replaces the used-up block by the next; false at the end or when the source failed. */
-static bool refill(struct ms_scan *self)
+static bool refill(struct ms_scanner *self)
 {
     if (self->at_end || self->failed)
         return false;
     if (self->keeping)
         keep(self, self->from, (size_t)(self->end - self->from));
-    self->lines += ms_scan_count_lines(self->block, self->end);
+    self->lines += ms_scanner_count_lines(self->block, self->end);
     self->base += (uint64_t)(self->end - self->block);
     self->pos = self->end = self->from = self->block;
     size_t n = 0;
@@ -151,7 +152,7 @@ static bool refill(struct ms_scan *self)
 }
 
 /* The byte at the cursor, or NO_BYTE. */
-static inline int peek_byte(struct ms_scan *self)
+static inline int peek_byte(struct ms_scanner *self)
 {
     if (self->pos == self->end && !refill(self))
         return NO_BYTE;
@@ -159,12 +160,12 @@ static inline int peek_byte(struct ms_scan *self)
 }
 
 /* Skips white space and gives the byte behind it, not consumed. */
-static inline int peek_token(struct ms_scan *self)
+static inline int peek_token(struct ms_scanner *self)
 {
     for (;;) {
         if (self->pos<self->end && * self->pos> ' ')
             return *self->pos;
-        const uint8_t *p = ms_scan_past_space(self->pos, self->end);
+        const uint8_t *p = ms_scanner_past_space(self->pos, self->end);
         self->pos = p;
         if (p < self->end)
             return *p;
@@ -185,7 +186,7 @@ static int hex_value(int c)
 }
 
 /* The four digits behind `\u`. */
-static enum ms_status take_hex4(struct ms_scan *self, uint32_t *out)
+static enum ms_status take_hex4(struct ms_scanner *self, uint32_t *out)
 {
     uint32_t unit = 0;
     for (int i = 0; i < 4; i++) {
@@ -201,7 +202,7 @@ static enum ms_status take_hex4(struct ms_scan *self, uint32_t *out)
     return MS_OK;
 }
 
-static void keep_code_point(struct ms_scan *self, uint32_t c)
+static void keep_code_point(struct ms_scanner *self, uint32_t c)
 {
     uint8_t out[4];
     size_t n = 0;
@@ -225,7 +226,7 @@ static void keep_code_point(struct ms_scan *self, uint32_t c)
 
 /* A `\uXXXX` behind its `u`, `*high` holding a high surrogate that waits for its partner (0: none).
  * The waiting one is settled first when this is not its partner. */
-static enum ms_status take_unit(struct ms_scan *self, bool kept, uint32_t *high)
+static enum ms_status take_unit(struct ms_scanner *self, bool kept, uint32_t *high)
 {
     uint32_t unit = 0;
     enum ms_status status = take_hex4(self, &unit);
@@ -248,7 +249,7 @@ static enum ms_status take_unit(struct ms_scan *self, bool kept, uint32_t *high)
 static const char *const escape_from = "\"\\/bfnrt", *const escape_to = "\"\\/\b\f\n\r\t";
 
 /* One or more escapes in a row, the cursor on the first backslash. */
-static enum ms_status take_escapes(struct ms_scan *self)
+static enum ms_status take_escapes(struct ms_scanner *self)
 {
     bool kept = self->keeping;
     if (kept)
@@ -286,7 +287,7 @@ static enum ms_status take_escapes(struct ms_scan *self)
 
 /* One character above U+007F, the cursor on its first byte (RFC 3629: shortest form, no
  * surrogates, at most U+10FFFF). */
-static enum ms_status take_wide(struct ms_scan *self)
+static enum ms_status take_wide(struct ms_scanner *self)
 {
     uint8_t lead = *self->pos;
     int more = lead >= 0xF0 ? 3 : lead >= 0xE0 ? 2 : 1;
@@ -315,10 +316,10 @@ static enum ms_status take_wide(struct ms_scan *self)
 }
 
 /* The rest of a string behind its opening quote; collects it when self->keeping. */
-static enum ms_status take_string(struct ms_scan *self)
+static enum ms_status take_string(struct ms_scanner *self)
 {
     for (;;) {
-        const uint8_t *p = ms_scan_past_plain(self->pos, self->end);
+        const uint8_t *p = ms_scanner_past_plain(self->pos, self->end);
         self->pos = p;
         if (p == self->end) {
             if (!refill(self))
@@ -340,7 +341,7 @@ static enum ms_status take_string(struct ms_scan *self)
 }
 
 /* Begins to collect at the cursor. */
-static void keep_begin(struct ms_scan *self)
+static void keep_begin(struct ms_scanner *self)
 {
     ms_buf_clear(&self->text);
     self->text_cut = false;
@@ -349,12 +350,12 @@ static void keep_begin(struct ms_scan *self)
 }
 
 /* Ends collecting at the cursor: a view into the block when all lies there. */
-static void keep_end(struct ms_scan *self, struct ms_scan_text *out)
+static void keep_end(struct ms_scanner *self, struct ms_scanner_text *out)
 {
     self->keeping = false;
     size_t n = (size_t)(self->pos - self->from);
     if (self->text.len == 0 && !self->text_cut && n <= self->text.max) {
-        *out = (struct ms_scan_text){ms_span_of(self->from, n), false};
+        *out = (struct ms_scanner_text){ms_span_of(self->from, n), false};
         return;
     }
     keep(self, self->from, n);
@@ -367,11 +368,11 @@ static void keep_end(struct ms_scan *self, struct ms_scan_text *out)
         if (len && self->text.data[len - 1] >= 0xC0)
             len--;
     }
-    *out = (struct ms_scan_text){ms_span_of(self->text.data, len), self->text_cut};
+    *out = (struct ms_scanner_text){ms_span_of(self->text.data, len), self->text_cut};
 }
 
 /* A string with its quotes, collected into *out, the cursor on the opening quote. */
-static enum ms_status take_text(struct ms_scan *self, struct ms_scan_text *out)
+static enum ms_status take_text(struct ms_scanner *self, struct ms_scanner_text *out)
 {
     self->pos++;
     keep_begin(self);
@@ -385,7 +386,7 @@ static enum ms_status take_text(struct ms_scan *self, struct ms_scan_text *out)
 
 /* --- numbers and literals --- */
 
-static enum ms_status take_digits(struct ms_scan *self)
+static enum ms_status take_digits(struct ms_scanner *self)
 {
     int c = peek_byte(self);
     if (c < '0' || c > '9')
@@ -397,7 +398,7 @@ static enum ms_status take_digits(struct ms_scan *self)
     return MS_OK;
 }
 
-static enum ms_status take_number(struct ms_scan *self)
+static enum ms_status take_number(struct ms_scanner *self)
 {
     if (peek_byte(self) == '-')
         self->pos++;
@@ -423,7 +424,7 @@ static enum ms_status take_number(struct ms_scan *self)
     return status != MS_OK ? status : self->failed;
 }
 
-static enum ms_status take_word(struct ms_scan *self, const char *word)
+static enum ms_status take_word(struct ms_scanner *self, const char *word)
 {
     for (; *word; word++) {
         if (peek_byte(self) != *word)
@@ -436,7 +437,7 @@ static enum ms_status take_word(struct ms_scan *self, const char *word)
 /* --- structure --- */
 
 /* The byte that a value begins with. */
-static enum ms_status value_begin(struct ms_scan *self, int *out)
+static enum ms_status value_begin(struct ms_scanner *self, int *out)
 {
     if (self->failed)
         return self->failed;
@@ -449,7 +450,7 @@ static enum ms_status value_begin(struct ms_scan *self, int *out)
     return MS_OK;
 }
 
-static enum ms_status push(struct ms_scan *self, int bracket)
+static enum ms_status push(struct ms_scanner *self, int bracket)
 {
     if (self->depth == MS_LIMIT_JSON_DEPTH)
         return fault(self, "nested too deeply");
@@ -459,7 +460,7 @@ static enum ms_status push(struct ms_scan *self, int bracket)
 }
 
 /* Takes a value that is not a container. */
-static enum ms_status take_scalar(struct ms_scan *self, int c)
+static enum ms_status take_scalar(struct ms_scanner *self, int c)
 {
     switch (c) {
     case '"': {
@@ -483,7 +484,7 @@ static enum ms_status take_scalar(struct ms_scan *self, int c)
 }
 
 /* In an object, before a key: the cursor onto its quote. */
-static enum ms_status expect_key(struct ms_scan *self)
+static enum ms_status expect_key(struct ms_scanner *self)
 {
     int c = peek_token(self);
     if (c == '"')
@@ -491,7 +492,7 @@ static enum ms_status expect_key(struct ms_scan *self)
     return fault(self, c == NO_BYTE ? "ends within an object" : "no key where one must be");
 }
 
-static enum ms_status expect_colon(struct ms_scan *self)
+static enum ms_status expect_colon(struct ms_scanner *self)
 {
     int c = peek_token(self);
     if (c != ':')
@@ -502,7 +503,7 @@ static enum ms_status expect_colon(struct ms_scan *self)
 
 /* Behind a value, or at the start of a container (self->first): goes to the next item, or leaves
  * the container and says so. */
-static enum ms_status next_item(struct ms_scan *self, bool *more)
+static enum ms_status next_item(struct ms_scanner *self, bool *more)
 {
     bool object = self->open[self->depth - 1] == '{';
     int c = peek_token(self);
@@ -527,7 +528,7 @@ static enum ms_status next_item(struct ms_scan *self, bool *more)
 }
 
 /* Takes the whole value at the cursor without recursion. */
-static enum ms_status skip_value(struct ms_scan *self)
+static enum ms_status skip_value(struct ms_scanner *self)
 {
     size_t floor = self->depth;
     enum ms_status status = MS_OK;
@@ -565,7 +566,7 @@ static enum ms_status skip_value(struct ms_scan *self)
 
 /* --- the public face --- */
 
-static enum ms_status skip_mark(struct ms_scan *self)
+static enum ms_status skip_mark(struct ms_scanner *self)
 {
     if (self->base || self->pos != self->block || peek_byte(self) != 0xEF)
         return MS_OK;
@@ -578,14 +579,15 @@ static enum ms_status skip_mark(struct ms_scan *self)
     return MS_OK;
 }
 
-static enum ms_status due_byte(struct ms_scan *self, int *out)
+static enum ms_status due_byte(struct ms_scanner *self, int *out)
 {
     if (!self->failed && self->depth == 0 && skip_mark(self) != MS_OK)
         return self->failed;
     return value_begin(self, out);
 }
 
-enum ms_status ms_scan_peek(struct ms_scan *self, enum ms_scan_kind *out, struct ms_error *err)
+enum ms_status ms_scanner_peek(struct ms_scanner *self, enum ms_scanner_kind *out,
+                               struct ms_error *err)
 {
     int c = 0;
     enum ms_status status = due_byte(self, &c);
@@ -618,7 +620,7 @@ enum ms_status ms_scan_peek(struct ms_scan *self, enum ms_scan_kind *out, struct
     return tell(self, status, err);
 }
 
-enum ms_status ms_scan_enter(struct ms_scan *self, struct ms_error *err)
+enum ms_status ms_scanner_enter(struct ms_scanner *self, struct ms_error *err)
 {
     int c = 0;
     enum ms_status status = due_byte(self, &c);
@@ -633,7 +635,7 @@ enum ms_status ms_scan_enter(struct ms_scan *self, struct ms_error *err)
     return tell(self, status, err);
 }
 
-static enum ms_status advance(struct ms_scan *self, int bracket, bool *more)
+static enum ms_status advance(struct ms_scanner *self, int bracket, bool *more)
 {
     if (self->failed)
         return self->failed;
@@ -648,8 +650,8 @@ static enum ms_status advance(struct ms_scan *self, int bracket, bool *more)
     return next_item(self, more);
 }
 
-enum ms_status ms_scan_member(struct ms_scan *self, bool *more, struct ms_scan_text *key,
-                              struct ms_error *err)
+enum ms_status ms_scanner_member(struct ms_scanner *self, bool *more, struct ms_scanner_text *key,
+                                 struct ms_error *err)
 {
     enum ms_status status = advance(self, '{', more);
     if (status != MS_OK || !*more)
@@ -667,14 +669,15 @@ enum ms_status ms_scan_member(struct ms_scan *self, bool *more, struct ms_scan_t
     return tell(self, status, err);
 }
 
-enum ms_status ms_scan_element(struct ms_scan *self, bool *more, struct ms_error *err)
+enum ms_status ms_scanner_element(struct ms_scanner *self, bool *more, struct ms_error *err)
 {
     enum ms_status status = advance(self, '[', more);
     self->value_due = status == MS_OK && *more;
     return tell(self, status, err);
 }
 
-enum ms_status ms_scan_text(struct ms_scan *self, struct ms_scan_text *out, struct ms_error *err)
+enum ms_status ms_scanner_text(struct ms_scanner *self, struct ms_scanner_text *out,
+                               struct ms_error *err)
 {
     int c = 0;
     enum ms_status status = due_byte(self, &c);
@@ -693,7 +696,7 @@ enum ms_status ms_scan_text(struct ms_scan *self, struct ms_scan_text *out, stru
     return tell(self, status, err);
 }
 
-enum ms_status ms_scan_skip(struct ms_scan *self, struct ms_error *err)
+enum ms_status ms_scanner_skip(struct ms_scanner *self, struct ms_error *err)
 {
     int c = 0;
     enum ms_status status = due_byte(self, &c);
@@ -704,13 +707,13 @@ enum ms_status ms_scan_skip(struct ms_scan *self, struct ms_error *err)
     return tell(self, status, err);
 }
 
-enum ms_status ms_scan_finish(struct ms_scan *self, struct ms_error *err)
+enum ms_status ms_scanner_finish(struct ms_scanner *self, struct ms_error *err)
 {
     enum ms_status status = self->failed;
     if (status == MS_OK && self->depth)
         status = misuse(self, "finished inside a container");
     if (status == MS_OK && self->value_due)
-        status = ms_scan_skip(self, err);
+        status = ms_scanner_skip(self, err);
     if (status == MS_OK && peek_token(self) != NO_BYTE)
         status = fault(self, "something behind the document's end");
     return tell(self, status != MS_OK ? status : self->failed, err);

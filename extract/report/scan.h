@@ -12,10 +12,10 @@
 
 /* Gives up to cap bytes of the document; *n = 0 at its end. Any status but MS_OK ends the reading
  * and is what the scanner's functions then return. */
-typedef enum ms_status (*ms_scan_source)(void *ctx, void *buf, size_t cap, size_t *n,
-                                         struct ms_error *err);
+typedef enum ms_status (*ms_scanner_source)(void *ctx, void *buf, size_t cap, size_t *n,
+                                            struct ms_error *err);
 
-enum ms_scan_kind {
+enum ms_scanner_kind {
     MS_SCAN_OBJECT,
     MS_SCAN_ARRAY,
     MS_SCAN_STRING,
@@ -28,7 +28,7 @@ enum ms_scan_kind {
 /* A decoded string, or a number or literal as written; borrowed until the next call on the scanner.
  * Any byte may occur in it, NUL too (`\u0000`). `cut`: it was longer than
  * MS_LIMIT_JSON_STRING_BYTES and ends there (before a character that would be split). */
-struct ms_scan_text {
+struct ms_scanner_text {
     struct ms_span bytes;
     bool cut;
 };
@@ -37,46 +37,47 @@ struct ms_scan_text {
  * partner (each becomes U+FFFD). Numbers have no range. Duplicate members are handed out like any
  * other. A fault is MS_REJECT with "line L, byte B: why" (lines from 1, bytes from 0) and sticks:
  * every later call returns it again. Nesting beyond MS_LIMIT_JSON_DEPTH is such a fault. */
-struct ms_scan;
+struct ms_scanner;
 
 /* block_bytes 0: 256 KiB. */
-enum ms_status ms_scan_new(ms_scan_source source, void *source_ctx, size_t block_bytes,
-                           struct ms_scan **out, struct ms_error *err) MS_MUST_USE;
-void ms_scan_free(struct ms_scan *self);
+enum ms_status ms_scanner_new(ms_scanner_source source, void *source_ctx, size_t block_bytes,
+                              struct ms_scanner **out, struct ms_error *err) MS_MUST_USE;
+void ms_scanner_free(struct ms_scanner *self);
 
 /* The kind of the value that comes next: the document's, a member's or an element's. Consumes
  * nothing of it. MS_E_BUG where no value is due (see member and element). */
-enum ms_status ms_scan_peek(struct ms_scan *self, enum ms_scan_kind *out,
-                            struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_scanner_peek(struct ms_scanner *self, enum ms_scanner_kind *out,
+                               struct ms_error *err) MS_MUST_USE;
 
 /* Opens the object or array that comes next. */
-enum ms_status ms_scan_enter(struct ms_scan *self, struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_scanner_enter(struct ms_scanner *self, struct ms_error *err) MS_MUST_USE;
 
 /* In an object: the next member's key, its value being due next; or *more = false, and the object
  * is left. A value that was due and not taken is skipped. */
-enum ms_status ms_scan_member(struct ms_scan *self, bool *more, struct ms_scan_text *key,
-                              struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_scanner_member(struct ms_scanner *self, bool *more, struct ms_scanner_text *key,
+                                 struct ms_error *err) MS_MUST_USE;
 
 /* In an array: whether an element is due next; false: the array is left. Skips as member does. */
-enum ms_status ms_scan_element(struct ms_scan *self, bool *more, struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_scanner_element(struct ms_scanner *self, bool *more,
+                                  struct ms_error *err) MS_MUST_USE;
 
 /* Takes the string, number or literal that comes next as text. */
-enum ms_status ms_scan_text(struct ms_scan *self, struct ms_scan_text *out,
-                            struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_scanner_text(struct ms_scanner *self, struct ms_scanner_text *out,
+                               struct ms_error *err) MS_MUST_USE;
 
 /* Takes the value that comes next, whatever it holds, and keeps nothing. */
-enum ms_status ms_scan_skip(struct ms_scan *self, struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_scanner_skip(struct ms_scanner *self, struct ms_error *err) MS_MUST_USE;
 
 /* Outside of all containers: skips the document's value if it was not taken, and faults unless only
  * white space is left. */
-enum ms_status ms_scan_finish(struct ms_scan *self, struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_scanner_finish(struct ms_scanner *self, struct ms_error *err) MS_MUST_USE;
 
 /* Makes a fault of the caller's own at the present place ("line L, byte B: …"), sticking as the
  * scanner's do; `why` is static text. */
-enum ms_status ms_scan_fault(struct ms_scan *self, const char *why, struct ms_error *err);
+enum ms_status ms_scanner_fault(struct ms_scanner *self, const char *why, struct ms_error *err);
 
 /* Where the reading stands, or where the fault was found: line from 1, byte from 0. */
-uint64_t ms_scan_line(const struct ms_scan *self);
-uint64_t ms_scan_byte(const struct ms_scan *self);
+uint64_t ms_scanner_line(const struct ms_scanner *self);
+uint64_t ms_scanner_byte(const struct ms_scanner *self);
 
 #endif

@@ -13,13 +13,13 @@
  * byte; what lies there never counts. */
 enum { MS_SCAN_PAD_BYTES = 64 };
 
-static inline int ms_scan_is_space(uint8_t c)
+static inline int ms_scanner_is_space(uint8_t c)
 {
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
 /* The first byte at or after p that is not JSON white space, or end. */
-static inline const uint8_t *ms_scan_past_space(const uint8_t *p, const uint8_t *end)
+static inline const uint8_t *ms_scanner_past_space(const uint8_t *p, const uint8_t *end)
 {
 #if defined(__SSE2__)
     const __m128i blank = _mm_set1_epi8(' '), line = _mm_set1_epi8('\n');
@@ -36,7 +36,7 @@ static inline const uint8_t *ms_scan_past_space(const uint8_t *p, const uint8_t 
     }
     return end;
 #else
-    while (p < end && ms_scan_is_space(*p))
+    while (p < end && ms_scanner_is_space(*p))
         p++;
     return p;
 #endif
@@ -44,7 +44,7 @@ static inline const uint8_t *ms_scan_past_space(const uint8_t *p, const uint8_t 
 
 /* The first byte at or after p that needs a look inside a string: a quote, a backslash, a control
  * character or a byte above 0x7F; or end. */
-static inline const uint8_t *ms_scan_past_plain(const uint8_t *p, const uint8_t *end)
+static inline const uint8_t *ms_scanner_past_plain(const uint8_t *p, const uint8_t *end)
 {
 #if defined(__SSE2__)
     const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\');
@@ -69,7 +69,7 @@ static inline const uint8_t *ms_scan_past_plain(const uint8_t *p, const uint8_t 
 }
 
 /* Line feeds in [p, end). */
-static inline uint64_t ms_scan_count_lines(const uint8_t *p, const uint8_t *end)
+static inline uint64_t ms_scanner_count_lines(const uint8_t *p, const uint8_t *end)
 {
     uint64_t n = 0;
 #if defined(__SSE2__)
