@@ -61,6 +61,10 @@
 /* `repeated` of one entry: guards the expanded count against overflow (real: 238). */
 #define MS_LIMIT_REPEATED ((uint64_t)1 << 32)
 
+/* Distinct tokens of a vocabulary and rows of a dataset: guard the trainer's tables. */
+#define MS_LIMIT_VOCABULARY 1000000
+#define MS_LIMIT_DATASET_ROWS 50000000
+
 /* A password list, repository list or hash list. */
 #define MS_LIMIT_LIST_BYTES ((size_t)256 << 20)
 /* A secret read from a file. */
