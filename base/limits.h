@@ -7,6 +7,8 @@
 #define MS_LIMIT_HTTP_BODY_BYTES ((size_t)64 << 20)
 /* Response header bytes kept of one answer: guards the header list. */
 #define MS_LIMIT_HTTP_HEADER_BYTES ((size_t)256 << 10)
+/* A URL, ours or from a Location header: guards buffers (signed download links run to 2 kB). */
+#define MS_LIMIT_URL_BYTES 8192
 /* Redirects followed for one request: guards against redirect loops. */
 #define MS_LIMIT_HTTP_REDIRECTS 5
 
