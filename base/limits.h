@@ -72,4 +72,19 @@
 /* A secret read from a file. */
 #define MS_LIMIT_SECRET_BYTES 4096
 
+/* A net's shape, which a model file may bring from outside; these bound what a forged one can make
+ * us allocate: recurrent and dense layers, classes, the width of any layer, embedding rows, all
+ * parameters together (1 GiB of float), tokens of one sequence (activations are kept for every
+ * step), sequences in one batch. */
+#define MS_LIMIT_NET_LSTMS 8
+#define MS_LIMIT_NET_DENSES 8
+#define MS_LIMIT_NET_CLASSES 1024
+#define MS_LIMIT_NET_WIDTH 4096
+#define MS_LIMIT_NET_VOCABULARY (1 << 20)
+#define MS_LIMIT_NET_PARAMETERS (1 << 28)
+#define MS_LIMIT_NET_STEPS (1 << 16)
+#define MS_LIMIT_NET_ROWS (1 << 20)
+/* Threads of one net. */
+#define MS_LIMIT_NET_JOBS 256
+
 #endif

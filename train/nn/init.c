@@ -1,0 +1,86 @@
+/* Initial weights as Keras draws them; each tensor has a random stream of its own. */
+#include "train/nn/private.h"
+
+#include "base/rng.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PURPOSE_WEIGHTS ((uint64_t)0x77656967 << 32)
+
+static void uniform(struct ms_rng *rng, ms_real *w, size_t n, double limit)
+{
+    for (size_t i = 0; i < n; i++)
+        w[i] = (ms_real)(limit * (2 * ms_rng_unit(rng) - 1));
+}
+
+/* Orthonormal rows, H x 4H: normal random rows, each made orthogonal to those above (modified
+ * Gram-Schmidt, twice: once loses orthogonality in floating point) and normalised. In double. */
+static void orthogonal(struct ms_rng *rng, size_t H, double *q, ms_real *out)
+{
+    const size_t n = 4 * H;
+    for (size_t r = 0; r < H; r++) {
+        double *row = q + r * n;
+        for (size_t j = 0; j < n; j++)
+            row[j] = ms_rng_normal(rng);
+        for (size_t k = 0; k < 2 * r; k++) {
+            const double *other = q + (k % r) * n;
+            double dot = 0;
+            for (size_t j = 0; j < n; j++)
+                dot += row[j] * other[j];
+            for (size_t j = 0; j < n; j++)
+                row[j] -= dot * other[j];
+        }
+        double square = 0;
+        for (size_t j = 0; j < n; j++)
+            square += row[j] * row[j];
+        for (size_t j = 0; j < n; j++) {
+            row[j] /= sqrt(square);
+            out[r * n + j] = (ms_real)row[j];
+        }
+    }
+}
+
+static enum ms_status init_lstm(struct ms_net *self, uint32_t layer, int direction,
+                                struct ms_error *err)
+{
+    const size_t H = self->config.lstm[layer].hidden;
+    const size_t *at = self->lstm_at[layer][direction];
+    double *q = malloc(H * 4 * H * sizeof *q);
+    if (!q)
+        return ms_error_set(err, MS_E_NOMEM, "no memory for a recurrent kernel of %zu units", H);
+    struct ms_rng rng;
+    ms_rng_init(&rng, self->seed, PURPOSE_WEIGHTS, at[MS_RECURRENT]);
+    orthogonal(&rng, H, q, self->params + at[MS_RECURRENT]);
+    free(q);
+    for (size_t j = 0; j < H; j++)
+        self->params[at[MS_BIAS] + H + j] = 1;
+    return MS_OK;
+}
+
+enum ms_status ms_net_init_params(struct ms_net *self, struct ms_error *err)
+{
+    const struct ms_net_config *c = &self->config;
+    memset(self->params, 0, self->param_count * sizeof *self->params);
+    for (size_t i = 0; i < self->tensor_count; i++) {
+        const struct ms_net_tensor *t = &self->tensor[i];
+        ms_real *w = self->params + t->offset;
+        const size_t n = t->rows * t->columns;
+        struct ms_rng rng;
+        ms_rng_init(&rng, self->seed, PURPOSE_WEIGHTS, t->offset);
+        if (i > 0 && t->decays)
+            uniform(&rng, w, n, sqrt(6.0 / (double)(t->rows + t->columns)));
+        else if (i == 0 && c->embedding_init == MS_NET_EMBEDDING_UNIFORM)
+            uniform(&rng, w, n, c->embedding_scale);
+        for (size_t k = 0; i == 0 && c->embedding_init == MS_NET_EMBEDDING_NORMAL && k < n; k++)
+            w[k] = (ms_real)(c->embedding_scale * ms_rng_normal(&rng));
+    }
+    for (uint32_t l = 0; l < c->lstm_count; l++)
+        for (int d = 0; d < (c->lstm[l].bidirectional ? 2 : 1); d++) {
+            enum ms_status status = init_lstm(self, l, d, err);
+            if (status != MS_OK)
+                return status;
+        }
+    return MS_OK;
+}

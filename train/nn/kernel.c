@@ -1,0 +1,376 @@
+/* The element-wise loops, written once and compiled for each instruction set; no layers, no memory.
+ */
+#include "train/nn/kernel.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+#ifdef MS_REAL_DOUBLE
+
+INLINE ms_real real_exp(ms_real x)
+{
+    return exp(x);
+}
+
+INLINE ms_real real_tanh(ms_real x)
+{
+    return tanh(x);
+}
+
+INLINE ms_real real_sqrt(ms_real x)
+{
+    return sqrt(x);
+}
+
+#else
+
+/* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln 2 / 2, e^r by a polynomial of degree 6 with the
+ * coefficients of Cephes (expf.c, S. L. Moshier); relative error 2e-7. x is clamped so that 2^n
+ * stays a normal number: no overflow, and no NaN except from a NaN. Adding 1.5 * 2^23 rounds to an
+ * integer in the low bits; it must not be optimised away, which rules out -ffast-math for this
+ * file. */
+INLINE ms_real real_exp(ms_real x)
+{
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    const float magic = 12582912.0f;
+    float shifted = x * 1.44269504088896341f + magic;
+    float n = shifted - magic;
+    float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    int32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (int32_t)((uint32_t)(bits - 0x4b400000 + 127) << 23);
+    float scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return p * scale;
+}
+
+/* Odd polynomial near 0, where 1 - 2 / (e^2x + 1) would cancel (Cephes tanhf.c), the exponential
+ * elsewhere. */
+INLINE ms_real real_tanh(ms_real x)
+{
+    float a = fabsf(x);
+    float s = x * x;
+    float p = -5.70498872745e-3f;
+    p = p * s + 2.06390887954e-2f;
+    p = p * s - 5.37397155531e-2f;
+    p = p * s + 1.33314422036e-1f;
+    p = p * s - 3.33332819422e-1f;
+    float near = p * s * x + x;
+    float far = copysignf(1.0f - 2.0f / (real_exp(a + a) + 1.0f), x);
+    return a < 0.625f ? near : far;
+}
+
+INLINE ms_real real_sqrt(ms_real x)
+{
+    return sqrtf(x);
+}
+
+#endif
+
+INLINE ms_real real_abs(ms_real x)
+{
+    return x < 0 ? -x : x;
+}
+
+INLINE ms_real sigmoid(ms_real x)
+{
+    return 1 / (1 + real_exp(-x));
+}
+
+INLINE ms_real activation(ms_real x, enum ms_net_activation act)
+{
+    switch (act) {
+    case MS_NET_RELU:
+        return x > 0 ? x : 0;
+    case MS_NET_TANH:
+        return real_tanh(x);
+    case MS_NET_SOFTSIGN:
+        return x / (1 + real_abs(x));
+    case MS_NET_LINEAR:
+        break;
+    }
+    return x;
+}
+
+/* act'(x) from y = act(x): relu [y > 0]; tanh 1 - y^2; softsign 1 / (1 + |x|)^2 = (1 - |y|)^2. */
+INLINE ms_real slope(ms_real y, enum ms_net_activation act)
+{
+    switch (act) {
+    case MS_NET_RELU:
+        return y > 0 ? 1 : 0;
+    case MS_NET_TANH:
+        return 1 - y * y;
+    case MS_NET_SOFTSIGN: {
+        ms_real d = 1 - real_abs(y);
+        return d * d;
+    }
+    case MS_NET_LINEAR:
+        break;
+    }
+    return 1;
+}
+
+/* One row: i = sigmoid(zi), f = sigmoid(zf), g = act(zg), o = sigmoid(zo); c = f c' + i g; h = o
+ * act(c). */
+INLINE void lstm_forward_row(size_t H, ms_real *restrict zi, ms_real *restrict zf,
+                             ms_real *restrict zg, ms_real *restrict zo, const ms_real *restrict cp,
+                             ms_real *restrict c, ms_real *restrict ca, ms_real *restrict h,
+                             enum ms_net_activation act)
+{
+    for (size_t j = 0; j < H; j++) {
+        ms_real i = sigmoid(zi[j]);
+        ms_real f = sigmoid(zf[j]);
+        ms_real g = activation(zg[j], act);
+        ms_real o = sigmoid(zo[j]);
+        ms_real cell = f * cp[j] + i * g;
+        ms_real cell_act = activation(cell, act);
+        zi[j] = i;
+        zf[j] = f;
+        zg[j] = g;
+        zo[j] = o;
+        c[j] = cell;
+        ca[j] = cell_act;
+        h[j] = o * cell_act;
+    }
+}
+
+INLINE void lstm_forward_body(const struct ms_lstm_forward *a, enum ms_net_activation act)
+{
+    const size_t H = a->hidden;
+    for (size_t r = 0; r < a->rows; r++) {
+        ms_real *z = a->gates + r * 4 * H;
+        const ms_real *cp = r < a->with_previous ? a->cell_prev + r * H : a->zeros;
+        lstm_forward_row(H, z, z + H, z + 2 * H, z + 3 * H, cp, a->cell + r * H,
+                         a->cell_act + r * H, a->out + r * a->out_stride, act);
+    }
+}
+
+/* One row: dh = dh(above) + dh(after); do = dh act(c); dc = dc(after) + dh o act'(c); di = dc g; df
+ * = dc c'; dg = dc i; dzi = di i (1 - i), dzf, dzo likewise, dzg = dg act'(g); dc' = dc f. */
+INLINE void lstm_backward_row(size_t H, ms_real *restrict zi, ms_real *restrict zf,
+                              ms_real *restrict zg, ms_real *restrict zo,
+                              const ms_real *restrict cp, const ms_real *restrict ca,
+                              const ms_real *restrict above, const ms_real *restrict after,
+                              ms_real *restrict dcell, enum ms_net_activation act)
+{
+    for (size_t j = 0; j < H; j++) {
+        ms_real i = zi[j];
+        ms_real f = zf[j];
+        ms_real g = zg[j];
+        ms_real o = zo[j];
+        ms_real dh = above[j] + after[j];
+        ms_real dc = dcell[j] + dh * o * slope(ca[j], act);
+        zi[j] = dc * g * i * (1 - i);
+        zf[j] = dc * cp[j] * f * (1 - f);
+        zg[j] = dc * i * slope(g, act);
+        zo[j] = dh * ca[j] * o * (1 - o);
+        dcell[j] = dc * f;
+    }
+}
+
+INLINE void lstm_backward_body(const struct ms_lstm_backward *a, enum ms_net_activation act)
+{
+    const size_t H = a->hidden;
+    for (size_t r = 0; r < a->rows; r++) {
+        ms_real *z = a->gates + r * 4 * H;
+        const ms_real *cp = r < a->with_previous ? a->cell_prev + r * H : a->zeros;
+        lstm_backward_row(H, z, z + H, z + 2 * H, z + 3 * H, cp, a->cell_act + r * H,
+                          a->d_out + r * a->d_out_stride, a->d_hidden + r * H, a->d_cell + r * H,
+                          act);
+    }
+}
+
+INLINE void activate_body(size_t n, ms_real *restrict x, enum ms_net_activation act)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = activation(x[i], act);
+}
+
+INLINE void activate_backward_body(size_t n, const ms_real *restrict y, ms_real *restrict dy,
+                                   enum ms_net_activation act)
+{
+    for (size_t i = 0; i < n; i++)
+        dy[i] *= slope(y[i], act);
+}
+
+INLINE void add_body(size_t n, const ms_real *restrict x, ms_real *restrict y)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+INLINE void multiply_body(size_t n, const ms_real *x, const ms_real *m, ms_real *y)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * m[i];
+}
+
+INLINE void column_sum_body(size_t rows, size_t n, const ms_real *x, ms_real *restrict y)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const ms_real *restrict row = x + r * n;
+        for (size_t i = 0; i < n; i++)
+            y[i] += row[i];
+    }
+}
+
+/* Eight partial sums: the order of additions is part of the result, so it is written down, not left
+ * to the compiler. */
+INLINE double square_sum_body(size_t n, const ms_real *x)
+{
+    double s[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (size_t k = 0; k < 8; k++)
+            s[k] += (double)x[i + k] * (double)x[i + k];
+    for (; i < n; i++)
+        s[0] += (double)x[i] * (double)x[i];
+    return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
+}
+
+INLINE void rmsprop_body(const struct ms_update *u)
+{
+    ms_real *restrict p = u->param;
+    const ms_real *restrict grad = u->grad;
+    ms_real *restrict v = u->moment2;
+    const ms_real rho = u->beta2, rest = 1 - rho, eps = u->epsilon, lr = u->rate;
+    const ms_real scale = u->grad_scale, keep = 1 - u->decay;
+    for (size_t i = 0; i < u->n; i++) {
+        ms_real g = grad[i] * scale;
+        ms_real mean = rho * v[i] + rest * g * g;
+        v[i] = mean;
+        p[i] = p[i] * keep - lr * g / (real_sqrt(mean) + eps);
+    }
+}
+
+INLINE void adam_body(const struct ms_update *u)
+{
+    ms_real *restrict p = u->param;
+    const ms_real *restrict grad = u->grad;
+    ms_real *restrict m = u->moment1;
+    ms_real *restrict v = u->moment2;
+    const ms_real b1 = u->beta1, b2 = u->beta2, eps = u->epsilon, lr = u->rate;
+    const ms_real scale = u->grad_scale, keep = 1 - u->decay, c2 = u->correction2;
+    for (size_t i = 0; i < u->n; i++) {
+        ms_real g = grad[i] * scale;
+        ms_real mean = b1 * m[i] + (1 - b1) * g;
+        ms_real square = b2 * v[i] + (1 - b2) * g * g;
+        m[i] = mean;
+        v[i] = square;
+        p[i] = p[i] * keep - lr * mean / (real_sqrt(square * c2) + eps);
+    }
+}
+
+/* The activation is a constant inside each case, so that the loops have no branch in them. */
+#define BY_ACTIVATION(call)    \
+    switch (act) {             \
+    case MS_NET_LINEAR:        \
+        break;                 \
+    case MS_NET_RELU:          \
+        call(MS_NET_RELU);     \
+        break;                 \
+    case MS_NET_TANH:          \
+        call(MS_NET_TANH);     \
+        break;                 \
+    case MS_NET_SOFTSIGN:      \
+        call(MS_NET_SOFTSIGN); \
+        break;                 \
+    }
+
+#define CALL_ACTIVATE(k) activate_body(n, x, k)
+#define CALL_ACTIVATE_BACKWARD(k) activate_backward_body(n, y, dy, k)
+
+#define DEFINE_KERNELS(suffix, target)                                                             \
+    target static void lstm_forward_##suffix(const struct ms_lstm_forward *a,                      \
+                                             enum ms_net_activation act)                           \
+    {                                                                                              \
+        if (act == MS_NET_SOFTSIGN)                                                                \
+            lstm_forward_body(a, MS_NET_SOFTSIGN);                                                 \
+        else                                                                                       \
+            lstm_forward_body(a, MS_NET_TANH);                                                     \
+    }                                                                                              \
+    target static void lstm_backward_##suffix(const struct ms_lstm_backward *a,                    \
+                                              enum ms_net_activation act)                          \
+    {                                                                                              \
+        if (act == MS_NET_SOFTSIGN)                                                                \
+            lstm_backward_body(a, MS_NET_SOFTSIGN);                                                \
+        else                                                                                       \
+            lstm_backward_body(a, MS_NET_TANH);                                                    \
+    }                                                                                              \
+    target static void activate_##suffix(size_t n, ms_real *x,                                     \
+                                         enum ms_net_activation act){BY_ACTIVATION(                \
+        CALL_ACTIVATE)} target static void activate_backward_##suffix(size_t n, const ms_real *y,  \
+                                                                      ms_real *dy,                 \
+                                                                      enum ms_net_activation act){ \
+        BY_ACTIVATION(CALL_ACTIVATE_BACKWARD)} target static void add_##suffix(size_t n,           \
+                                                                               const ms_real *x,   \
+                                                                               ms_real *y)         \
+    {                                                                                              \
+        add_body(n, x, y);                                                                         \
+    }                                                                                              \
+    target static void multiply_##suffix(size_t n, const ms_real *x, const ms_real *m, ms_real *y) \
+    {                                                                                              \
+        multiply_body(n, x, m, y);                                                                 \
+    }                                                                                              \
+    target static void column_sum_##suffix(size_t rows, size_t n, const ms_real *x, ms_real *y)    \
+    {                                                                                              \
+        column_sum_body(rows, n, x, y);                                                            \
+    }                                                                                              \
+    target static double square_sum_##suffix(size_t n, const ms_real *x)                           \
+    {                                                                                              \
+        return square_sum_body(n, x);                                                              \
+    }                                                                                              \
+    target static void rmsprop_##suffix(const struct ms_update *u)                                 \
+    {                                                                                              \
+        rmsprop_body(u);                                                                           \
+    }                                                                                              \
+    target static void adam_##suffix(const struct ms_update *u)                                    \
+    {                                                                                              \
+        adam_body(u);                                                                              \
+    }                                                                                              \
+    static const struct ms_kernels kernels_##suffix = {                                            \
+        #suffix,                                                                                   \
+        lstm_forward_##suffix,                                                                     \
+        lstm_backward_##suffix,                                                                    \
+        activate_##suffix,                                                                         \
+        activate_backward_##suffix,                                                                \
+        add_##suffix,                                                                              \
+        multiply_##suffix,                                                                         \
+        column_sum_##suffix,                                                                       \
+        square_sum_##suffix,                                                                       \
+        rmsprop_##suffix,                                                                          \
+        adam_##suffix,                                                                             \
+    };
+
+#define NO_TARGET
+DEFINE_KERNELS(portable, NO_TARGET)
+
+#if defined(__x86_64__)
+#define AVX2_TARGET __attribute__((target("avx2,fma")))
+#define AVX512_TARGET __attribute__((target("avx512f,avx512vl,avx512dq,avx2,fma")))
+DEFINE_KERNELS(avx2, AVX2_TARGET)
+DEFINE_KERNELS(avx512, AVX512_TARGET)
+#endif
+
+const struct ms_kernels *ms_kernels_get(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))
+        return &kernels_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &kernels_avx2;
+#endif
+    return &kernels_portable;
+}

@@ -1,0 +1,186 @@
+/* What the files of the net share. Not for others.
+ *
+ * Legend of dimension letters
+ *   B rows (sequences) of one pass       T steps of the longest          N packed rows: sum of the
+ * lengths V vocabulary    E embedding          H hidden units a direction      D directions, 1 or 2
+ *   I width of a layer's input           W width of a layer's output     P width after pooling
+ *   U distinct embedding rows of a pass  C outputs
+ * Matrices are row-major. */
+#ifndef MS_TRAIN_NN_PRIVATE_H
+#define MS_TRAIN_NN_PRIVATE_H
+
+#include "train/nn/kernel.h"
+#include "train/nn/net.h"
+#include "train/nn/workers.h"
+
+/* Gradients are summed over shards in this fixed number at most, whatever the number of threads. */
+enum {
+    MS_NET_SHARDS = 8,
+    MS_NET_TENSORS = 1 + MS_LIMIT_NET_LSTMS * 6 + MS_LIMIT_NET_DENSES * 2 + 2
+};
+
+/* Memory of one thread, handed out piece by piece and taken back as a whole; grows to what a pass
+ * needs and stays. */
+struct ms_scratch_block;
+struct ms_scratch {
+    struct ms_scratch_block *head;
+    size_t used_bytes;  /* of the head */
+    size_t total_bytes; /* handed out since the reset */
+    bool failed;
+};
+void ms_scratch_release(struct ms_scratch *self);
+void ms_scratch_reset(struct ms_scratch *self);
+/* count elements of size bytes, not zeroed, 64-byte aligned. Never NULL-checked one by one: after a
+ * failure `failed` is set and the result is NULL. */
+void *ms_scratch_take(struct ms_scratch *self, size_t count, size_t size);
+ms_real *ms_scratch_reals(struct ms_scratch *self, size_t count);
+
+/* Sums of one shard of the batch. */
+struct ms_shard {
+    ms_real *grads;   /* parameter block; rows of the embedding are valid where touched */
+    uint8_t *touched; /* V */
+    double loss;
+    size_t correct;
+    enum ms_status status;
+};
+
+enum { MS_KERNEL = 0, MS_RECURRENT = 1, MS_BIAS = 2 };
+
+struct ms_net {
+    struct ms_net_config config;
+    uint64_t seed;
+    unsigned jobs;
+    const struct ms_kernels *kernels;
+    size_t param_count;
+    size_t tensor_count;
+    struct ms_net_tensor tensor[MS_NET_TENSORS];
+    size_t lstm_at[MS_LIMIT_NET_LSTMS][2][3];    /* layer, direction, MS_KERNEL.. : offsets */
+    size_t dense_at[MS_LIMIT_NET_DENSES + 1][2]; /* the last one used is the output; kernel, bias */
+    ms_real *params, *grads, *moment1, *moment2; /* blocks */
+    struct ms_optimizer optimizer;
+    bool has_optimizer;
+    uint64_t step;
+    struct ms_workers *workers;
+    struct ms_scratch *scratch; /* jobs */
+    struct ms_shard shard[MS_NET_SHARDS];
+    uint64_t *sorted; /* rows of a batch, longest first: falling length and row in one key */
+    uint32_t *order;  /* the same rows as dealt to shards or passes */
+    size_t order_capacity;
+    double *chunk_square; /* sum of squares of each chunk of the gradient block */
+};
+
+/* The rows of one pass, sorted by falling length and packed by time: step t of all sequences that
+ * reach it is a block of active[t] rows at offset[t], so that a sequence keeps its row number and
+ * the batch shrinks as sequences end. */
+struct ms_pack {
+    size_t rows, steps, total; /* B, T, N */
+    const uint32_t *row;       /* B  number in the caller's batch */
+    uint32_t *length;          /* B */
+    uint32_t *active;          /* T */
+    size_t *offset;            /* T + 1 */
+    uint32_t *slot;            /* N  which distinct embedding row each packed row shows */
+    size_t distinct;           /* U */
+    uint32_t *distinct_token;  /* U */
+    uint32_t *distinct_row;    /* U  whose dropout mask applies */
+};
+
+struct ms_lstm_side {
+    ms_real *gates;    /* N x 4H */
+    ms_real *cell;     /* N x H */
+    ms_real *cell_act; /* N x H */
+    ms_real
+        *hidden_prev; /* N x H  h of the step before, times the recurrent mask; 0 at the start */
+    ms_real *mask;    /* B x H or NULL */
+};
+
+struct ms_lstm_layer {
+    size_t in, hidden, width; /* I, H, W = D H */
+    const ms_real *input;     /* N x I, after dropout; U x E for the first layer */
+    ms_real *mask;            /* B x I or NULL; the first layer's is in ms_pass.mask */
+    ms_real *output;          /* N x W */
+    struct ms_lstm_side side[2];
+};
+
+struct ms_dense_layer {
+    size_t in, units;
+    enum ms_net_activation activation;
+    const ms_real *input; /* B x in */
+    ms_real *active;      /* B x units, before dropout */
+    ms_real *mask;        /* B x units or NULL */
+    ms_real *output;      /* B x units */
+};
+
+/* One forward (and backward) computation over some rows of a batch. */
+struct ms_pass {
+    struct ms_net *net;
+    const struct ms_net_batch *batch;
+    struct ms_scratch *scratch;
+    struct ms_shard *shard; /* NULL: prediction */
+    bool dropout;
+    uint64_t mask_step;
+    struct ms_pack pack;
+    ms_real *mask;     /* B x E  spatial and input dropout of the first layer, or NULL */
+    ms_real *distinct; /* U x E  embedding rows, masked */
+    struct ms_lstm_layer lstm[MS_LIMIT_NET_LSTMS];
+    const ms_real *features; /* N x W  what is pooled */
+    uint32_t *max_at;        /* B x W  packed row of the largest */
+    ms_real *pooled;         /* B x P */
+    ms_real *pool_mask;      /* B x P or NULL */
+    struct ms_dense_layer dense[MS_LIMIT_NET_DENSES + 1];
+    ms_real *zeros; /* largest H, zeros */
+};
+
+/* C = A B + beta C and its transposed forms, single-threaded; any of the sizes may be 0. A is m x
+ * k, B is k x n after transposition. */
+void ms_gemm(size_t m, size_t n, size_t k, const ms_real *a, size_t lda, const ms_real *b,
+             size_t ldb, ms_real beta, ms_real *c, size_t ldc);
+void ms_gemm_ta(size_t m, size_t n, size_t k, const ms_real *a, size_t lda, const ms_real *b,
+                size_t ldb, ms_real beta, ms_real *c, size_t ldc); /* A stored k x m */
+void ms_gemm_tb(size_t m, size_t n, size_t k, const ms_real *a, size_t lda, const ms_real *b,
+                size_t ldb, ms_real beta, ms_real *c, size_t ldc); /* B stored n x k */
+/* Once a process: BLAS must not start threads of its own. */
+void ms_gemm_single_thread(void);
+
+/* Where a dropout mask applies; each has its own random stream a row and step. */
+enum {
+    MS_SITE_SPATIAL = 0,
+    MS_SITE_POOL = 1,
+    MS_SITE_INPUT = 16,     /* + layer */
+    MS_SITE_RECURRENT = 32, /* + 2 layer + direction */
+    MS_SITE_DENSE = 64      /* + layer */
+};
+/* B x n: each element 0 with probability rate, else 1 / (1 - rate); NULL when the pass has no
+ * dropout or rate is 0. */
+ms_real *ms_mask_new(struct ms_pass *p, unsigned site, double rate, size_t n);
+/* rows of `tensor` (packed, N x n) times the mask of their sequence; out may be the tensor. */
+void ms_mask_apply_packed(const struct ms_pass *p, const ms_real *mask, size_t n,
+                          const ms_real *tensor, ms_real *out);
+
+/* Each returns false when the scratch is spent. */
+bool ms_pack_build(struct ms_pass *p, const uint32_t *rows, size_t count, bool by_row);
+uint32_t ms_pack_length(const struct ms_net_config *config, const struct ms_net_batch *batch,
+                        size_t row);
+bool ms_embed_forward(struct ms_pass *p);
+void ms_embed_backward(struct ms_pass *p, const ms_real *d_distinct);
+bool ms_lstm_forward_pass(struct ms_pass *p, uint32_t layer);
+/* d_output N x W; d_input N x I (U x E for the first layer), overwritten. */
+bool ms_lstm_backward_pass(struct ms_pass *p, uint32_t layer, const ms_real *d_output,
+                           ms_real *d_input);
+bool ms_pool_forward(struct ms_pass *p);
+/* d_pooled B x P is spoilt; d_features N x W, overwritten. */
+void ms_pool_backward(struct ms_pass *p, ms_real *d_pooled, ms_real *d_features);
+bool ms_dense_forward(struct ms_pass *p);
+/* d_logits B x C in, d_pooled B x P out. */
+bool ms_dense_backward(struct ms_pass *p, ms_real *d_logits, ms_real *d_pooled);
+/* Loss and decisions of the pass added to the shard; d_logits B x C. */
+void ms_head_loss(struct ms_pass *p, ms_real *d_logits);
+/* logits B x C to outputs: rows of the caller's batch. */
+void ms_head_outputs(struct ms_pass *p, ms_real *outputs);
+
+/* Forward, and with a shard loss and backward, over `count` rows of the batch. */
+enum ms_status ms_pass_run(struct ms_pass *p, const uint32_t *rows, size_t count, ms_real *outputs);
+
+/* Draws every parameter. */
+enum ms_status ms_net_init_params(struct ms_net *self, struct ms_error *err) MS_MUST_USE;
+
+#endif
