@@ -28,6 +28,12 @@
 #define MS_LIMIT_UNPACK_TOTAL_BYTES ((uint64_t)4 << 30)
 /* Bytes of one member: guards memory, a member being held in a memory file while it is read. */
 #define MS_LIMIT_UNPACK_ENTRY_BYTES ((uint64_t)512 << 20)
+/* Bytes that one worker holds in memory files at a time, nested containers and the plain form of a
+ * compressed archive included: guards the machine's memory, which RLIMIT_AS does not see there. */
+#define MS_LIMIT_UNPACK_HELD_BYTES ((uint64_t)2 << 30)
+/* Encrypted members on which one password may fail before the first success: guards the time spent
+ * on archives of many members whose password is not known. */
+#define MS_LIMIT_UNPACK_PASSWORD_MISSES 64
 /* Candidate passwords tried on one archive: guards the time spent on key derivation. */
 #define MS_LIMIT_UNPACK_PASSWORDS 64
 /* Bytes of a member's name that are kept: guards the database. */
@@ -38,6 +44,10 @@
 #define MS_LIMIT_WORKER_ADDRESS_BYTES ((uint64_t)2 << 30)
 #define MS_LIMIT_WORKER_CPU_S 60
 #define MS_LIMIT_WORKER_WALL_MS 300000
+/* Jobs that run in workers at the same time (--jobs is at most 64): guards the process table. */
+#define MS_LIMIT_WORKER_JOBS 128
+/* Open descriptors of a worker: one memory file a level of nesting, and what the libraries need. */
+#define MS_LIMIT_WORKER_FILES 64
 /* One frame from a worker: guards the reader against a corrupted length. */
 #define MS_LIMIT_FRAME_BYTES ((size_t)4 << 20)
 

@@ -1,5 +1,10 @@
 /* Runs jobs on untrusted bytes in confined child processes (no network, no file system, no exec)
- * that answer in frames over a pipe. A job's crash, limit or time-out costs that job alone. */
+ * that answer in frames over a pipe. A job's crash, limit or time-out costs that job alone.
+ *
+ * What a job may do: compute, read its input and memory files, write to its pipe. The system calls
+ * allowed are one table in base/confine.c; opening a file fails with EPERM; exec, sockets, ptrace,
+ * new processes and threads kill the job. A job that was taken over by its input can therefore
+ * still send any frame it likes: what a worker says is a claim, and the parent checks it. */
 #ifndef MS_BASE_WORKER_H
 #define MS_BASE_WORKER_H
 
@@ -42,8 +47,8 @@ struct ms_worker_limits {
 
 enum ms_worker_end {
     MS_WORKER_DONE,    /* the job returned; see status and error */
-    MS_WORKER_CRASHED, /* killed by a signal of its own making, a forbidden system call included
-                          (signal says which) */
+    MS_WORKER_CRASHED, /* killed by a signal of its own making (signal says which; a forbidden
+                          system call is SIGSYS), or gone without an answer (signal 0) */
     MS_WORKER_CPU,     /* CPU limit */
     MS_WORKER_TIMEOUT, /* wall time */
     MS_WORKER_OUTPUT   /* sent more than output_bytes, or a malformed frame */
@@ -51,7 +56,8 @@ enum ms_worker_end {
 
 struct ms_worker_result {
     enum ms_worker_end end;
-    enum ms_status status; /* the job's own, when DONE; MS_REJECT otherwise */
+    enum ms_status status; /* the job's own, when DONE; MS_REJECT otherwise. It costs that input
+                              alone: the hostile side may have chosen it */
     int signal;            /* when CRASHED */
     struct ms_error error; /* the job's text, or a sentence on the end: "worker: killed by signal 11
                               (SIGSEGV)" */
@@ -65,12 +71,17 @@ struct ms_worker_options {
     bool no_confine; /* --no-confine: run without seccomp where it cannot be set up; rlimits stay */
 };
 
-/* Forks the small nursery process that forks a confined child a job. Call it early: before threads,
- * secrets and large memory. Fails with MS_E_IO when confinement cannot be set up (and no_confine is
- * false): the nursery probes it at start. */
+/* Forks the small nursery process that forks a confined child a job. Call it from the main thread
+ * and early: before threads, secrets and large memory, since the children inherit what is there
+ * (argv and the environment are wiped in the nursery). Fails with MS_E_IO when confinement cannot
+ * be set up (and no_confine is false): the nursery probes it at start. The nursery and its children
+ * die with this process. */
 enum ms_status ms_worker_start(const struct ms_worker_options *options, struct ms_worker **out,
                                struct ms_error *err) MS_MUST_USE;
 void ms_worker_stop(struct ms_worker *self);
+
+/* False when --no-confine was needed: the tool says so once. */
+bool ms_worker_confined(const struct ms_worker *self);
 
 /* The parent's view of a frame; bytes are borrowed. A status other than MS_OK stops the job (it is
  * killed) and is returned. */
@@ -78,7 +89,9 @@ typedef enum ms_status (*ms_worker_frame)(void *ctx, uint32_t type, struct ms_sp
                                           struct ms_error *err);
 
 /* Runs job `kind` and calls on_frame for each frame in order. MS_OK whenever the job ended somehow:
- * see result. Thread-safe: each thread's jobs run beside those of others. limits NULL: defaults. */
+ * see result. Thread-safe: each thread's jobs run beside those of others. limits NULL: defaults.
+ * A regular input file that is open for writing is handed over read-only. The wall time does not
+ * count while on_frame works. MS_E_IO when the nursery is gone, MS_E_BUG for an unknown kind. */
 enum ms_status ms_worker_run(struct ms_worker *self, const char *kind, int input_fd,
                              struct ms_span arg, const struct ms_worker_limits *limits,
                              ms_worker_frame on_frame, void *ctx, struct ms_worker_result *result,
