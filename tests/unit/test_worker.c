@@ -136,7 +136,7 @@ static enum ms_status job_crash(int fd, struct ms_span arg, struct ms_worker_out
         abort();
     if (arg.len && arg.data[0] == 'q')
         _exit(3);
-    volatile int *nowhere = (volatile int *)(uintptr_t)16;
+    int *volatile nowhere = (int *)(uintptr_t)16;
     if (ms_worker_emit(out, 1, "before", 6) == MS_OK)
         *nowhere = 1;
     return MS_OK;
