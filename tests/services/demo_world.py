@@ -20,6 +20,7 @@ import signal
 import sys
 import threading
 
+sys.dont_write_bytecode = True      # the source tree may be read-only, and is nobody's cache
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from gen import world as worlds  # noqa: E402 (the path must be set first)
