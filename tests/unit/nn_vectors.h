@@ -1,0 +1,238 @@
+/* Reads tests/ref/nn_vectors.bin and holds the shapes of its cases (made by
+ * tests/ref/make_nn_vectors.py). For test64_nn_reference.c in double and test_nn.c in float;
+ * include after cmocka.h. */
+#ifndef MS_TESTS_UNIT_NN_VECTORS_H
+#define MS_TESTS_UNIT_NN_VECTORS_H
+
+#include "base/span.h"
+#include "train/nn/net.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { VECTOR_FILE_MAX = 1 << 19, VECTOR_ROWS_MAX = 8, VECTOR_STEPS_MAX = 16, VECTOR_CASES = 4 };
+
+struct vector_case {
+    const char *name;
+    struct ms_net_config config;
+};
+
+static const struct vector_case vector_cases[VECTOR_CASES] = {
+    {"article",
+     {.vocabulary = 12,
+      .embedding = 6,
+      .embedding_scale = .05,
+      .pad_length = 7,
+      .lstm_count = 3,
+      .lstm = {{4, MS_NET_SOFTSIGN, 0, 0, false},
+               {4, MS_NET_SOFTSIGN, 0, 0, false},
+               {4, MS_NET_SOFTSIGN, 0, 0, false}},
+      .dense_count = 3,
+      .dense = {{5, MS_NET_SOFTSIGN, 0}, {6, MS_NET_SOFTSIGN, 0}, {5, MS_NET_SOFTSIGN, 0}},
+      .outputs = 1,
+      .head = MS_NET_HEAD_MSE}},
+    {"bilstm",
+     {.vocabulary = 9,
+      .embedding = 5,
+      .embedding_scale = .05,
+      .mask_padding = true,
+      .lstm_count = 1,
+      .lstm = {{4, MS_NET_TANH, 0, 0, true}},
+      .pooling = MS_NET_POOL_MEAN_MAX_LAST,
+      .dense_count = 1,
+      .dense = {{6, MS_NET_RELU, 0}},
+      .outputs = 3,
+      .head = MS_NET_HEAD_SOFTMAX,
+      .label_smoothing = .1,
+      .class_weight = {1, 2, .5}}},
+    {"stack",
+     {.vocabulary = 8,
+      .embedding = 4,
+      .embedding_scale = .05,
+      .mask_padding = true,
+      .lstm_count = 2,
+      .lstm = {{3, MS_NET_TANH, 0, 0, false}, {2, MS_NET_TANH, 0, 0, true}},
+      .pooling = MS_NET_POOL_MAX,
+      .dense_count = 1,
+      .dense = {{3, MS_NET_TANH, 0}},
+      .outputs = 1,
+      .head = MS_NET_HEAD_SIGMOID,
+      .label_smoothing = .2}},
+    {"plain",
+     {.vocabulary = 10,
+      .embedding = 4,
+      .embedding_scale = .05,
+      .mask_padding = true,
+      .pooling = MS_NET_POOL_MEAN,
+      .dense_count = 1,
+      .dense = {{5, MS_NET_TANH, 0}},
+      .outputs = 4,
+      .head = MS_NET_HEAD_SOFTMAX}},
+};
+
+static const double vector_rates[4] = {.01, .02, .005, .01};
+
+/* The optimiser of a record, as the generator sets it. */
+static struct ms_optimizer vector_optimizer(const char *what)
+{
+    struct ms_optimizer o;
+    if (strcmp(what, "rmsprop") == 0) {
+        ms_optimizer_defaults(MS_OPTIMIZER_RMSPROP, &o);
+    } else if (strcmp(what, "adam") == 0) {
+        ms_optimizer_defaults(MS_OPTIMIZER_ADAM, &o);
+    } else {
+        o = (struct ms_optimizer){MS_OPTIMIZER_ADAMW, .8, .99, 1e-6, .05, .05};
+    }
+    return o;
+}
+
+static uint8_t vector_bytes[VECTOR_FILE_MAX];
+
+/* Tests run in the source folder. */
+static struct ms_span vector_file(void)
+{
+    FILE *f = fopen("tests/ref/nn_vectors.bin", "rb");
+    assert_non_null(f);
+    size_t n = fread(vector_bytes, 1, sizeof vector_bytes, f);
+    fclose(f);
+    assert_in_range(n, 7, sizeof vector_bytes - 1);
+    return ms_span_of(vector_bytes, n);
+}
+
+/* The values of CASE/WHAT; free them. Fails the test when there is no such record. */
+static double *vector_get(const char *name, const char *what, size_t *count)
+{
+    struct ms_span file = vector_file();
+    struct ms_span part;
+    char wanted[64];
+    (void)snprintf(wanted, sizeof wanted, "%s/%s", name, what);
+    assert_true(ms_span_take(&file, 6, &part) && ms_span_equal_text(part, "MSNV1\n"));
+    while (file.len > 0) {
+        uint8_t low, high;
+        uint32_t n;
+        struct ms_span label;
+        assert_true(ms_span_take_u8(&file, &low) && ms_span_take_u8(&file, &high));
+        assert_true(ms_span_take(&file, (uint64_t)(low | high << 8), &label));
+        assert_true(ms_span_take_u32le(&file, &n));
+        assert_true(ms_span_take(&file, (uint64_t)n * 8, &part));
+        if (!ms_span_equal_text(label, wanted))
+            continue;
+        double *out = malloc(n * sizeof *out);
+        assert_non_null(out);
+        for (uint32_t i = 0; i < n; i++) {
+            uint64_t bits;
+            assert_true(ms_span_take_u64le(&part, &bits));
+            memcpy(&out[i], &bits, sizeof bits);
+        }
+        *count = n;
+        return out;
+    }
+    fail_msg("no record %s", wanted);
+    return NULL;
+}
+
+struct vector_batch {
+    int32_t token[VECTOR_ROWS_MAX][VECTOR_STEPS_MAX];
+    const int32_t *rows[VECTOR_ROWS_MAX];
+    uint32_t lengths[VECTOR_ROWS_MAX];
+    int32_t labels[VECTOR_ROWS_MAX];
+    struct ms_net_batch batch;
+};
+
+static void vector_batch_get(const char *name, struct vector_batch *out)
+{
+    size_t rows, token_count, label_count, used = 0;
+    double *lengths = vector_get(name, "lengths", &rows);
+    double *tokens = vector_get(name, "tokens", &token_count);
+    double *labels = vector_get(name, "labels", &label_count);
+    assert_in_range(rows, 1, VECTOR_ROWS_MAX);
+    assert_int_equal(rows, label_count);
+    for (size_t r = 0; r < rows; r++) {
+        out->rows[r] = out->token[r];
+        out->lengths[r] = (uint32_t)lengths[r];
+        out->labels[r] = (int32_t)labels[r];
+        assert_in_range(out->lengths[r], 1, VECTOR_STEPS_MAX);
+        for (uint32_t i = 0; i < out->lengths[r]; i++)
+            out->token[r][i] = (int32_t)tokens[used++];
+    }
+    assert_int_equal(used, token_count);
+    out->batch = (struct ms_net_batch){rows, out->rows, out->lengths, out->labels};
+    free(lengths);
+    free(tokens);
+    free(labels);
+}
+
+/* A net of the case with the reference parameters. */
+static struct ms_net *vector_net(const struct vector_case *c, unsigned jobs)
+{
+    struct ms_net *net = NULL;
+    struct ms_error err;
+    size_t n;
+    if (ms_net_new(&c->config, 1, jobs, &net, &err) != MS_OK)
+        fail_msg("%s: %s", c->name, err.text);
+    double *params = vector_get(c->name, "params", &n);
+    assert_int_equal(n, ms_net_param_count(net));
+    for (size_t i = 0; i < n; i++)
+        ms_net_params(net)[i] = (ms_real)params[i];
+    free(params);
+    return net;
+}
+
+/* |ours - theirs| over |theirs|, Euclidean norms. */
+static double vector_distance(const ms_real *ours, const double *theirs, size_t n)
+{
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = (double)ours[i] - theirs[i];
+        difference += d * d;
+        norm += theirs[i] * theirs[i];
+    }
+    assert_true(norm > 0);
+    return difference / norm; /* squared: the callers compare with a squared bound */
+}
+
+/* Normwise distances of outputs, gradients and parameters after the steps of each optimiser,
+ * squared bound. */
+static void vector_check_case(const struct vector_case *c, double bound)
+{
+    static const char *const kinds[3] = {"rmsprop", "adam", "adamw"};
+    struct vector_batch b;
+    struct ms_error err;
+    struct ms_net_result result;
+    size_t n;
+    vector_batch_get(c->name, &b);
+    struct ms_net *net = vector_net(c, 1);
+    assert_int_equal(ms_net_loss_grad(net, &b.batch, true, 0, &result, &err), MS_OK);
+    double *grads = vector_get(c->name, "grads", &n);
+    assert_int_equal(n, ms_net_param_count(net));
+    assert_true(vector_distance(ms_net_grads(net), grads, n) < bound * bound);
+    double *loss = vector_get(c->name, "loss", &n);
+    assert_true(result.loss - loss[0] < bound && loss[0] - result.loss < bound);
+    double *outputs = vector_get(c->name, "outputs", &n);
+    assert_int_equal(n, b.batch.rows * c->config.outputs);
+    ms_real ours[VECTOR_ROWS_MAX * 8];
+    assert_in_range(n, 1, VECTOR_ROWS_MAX * 8);
+    assert_int_equal(ms_net_predict(net, &b.batch, ours, &err), MS_OK);
+    assert_true(vector_distance(ours, outputs, n) < bound * bound);
+    free(grads);
+    free(loss);
+    free(outputs);
+    ms_net_free(net);
+    for (int k = 0; k < 3; k++) {
+        struct ms_optimizer o = vector_optimizer(kinds[k]);
+        net = vector_net(c, 1);
+        assert_int_equal(ms_net_set_optimizer(net, &o, &err), MS_OK);
+        for (int s = 0; s < 4; s++)
+            assert_int_equal(ms_net_train_batch(net, &b.batch, vector_rates[s], &result, &err),
+                             MS_OK);
+        double *after = vector_get(c->name, kinds[k], &n);
+        double distance = vector_distance(ms_net_params(net), after, n);
+        if (!(distance < bound * bound))
+            fail_msg("%s after %s: squared distance %g", c->name, kinds[k], distance);
+        free(after);
+        ms_net_free(net);
+    }
+}
+
+#endif
