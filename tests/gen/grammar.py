@@ -47,10 +47,10 @@ MOTIFS = {
     "Worm": ("NetShareEnum CopyFileW CopyFileW", "GetVolumePathNamesForVolumeNameW GetDiskFreeSpaceExW CopyFileW SetFileAttributesW", "socket ioctlsocket connect select closesocket",
              "gethostbyname socket connect send closesocket", "FindFirstFileExA CopyFileW NtSetInformationFile", "CreateServiceA StartServiceA NetShareEnum"),
 }
-NEIGHBOURS = {None: ("Adware", "Dropper"), "Adware": (None, "Downloader"), "Backdoor": ("Spyware", "Trojan"), "Downloader": ("Dropper", "Backdoor"),
+NEIGHBOURS = {None: ("Adware", "Dropper", "Downloader"), "Adware": (None, "Downloader"), "Backdoor": ("Spyware", "Trojan"), "Downloader": ("Dropper", "Backdoor"),
               "Dropper": ("Downloader", "Trojan"), "Spyware": ("Backdoor", "Adware"), "Trojan": ("Backdoor", "Dropper", "Downloader"),
               "Virus": ("Worm", "Dropper"), "Worm": ("Virus", "Backdoor")}
-QUIET_SHARE = 0.07          # samples that show hardly anything of their class
+QUIET_SHARE = 0.12          # samples that show hardly anything of their class
 FEWEST, MOST = 60, 1500     # calls of a trace before runs; drawn log-uniformly
 
 
@@ -89,7 +89,7 @@ class Grammar:
     def trace(self, cls, family, key):
         rng = random.Random("trace/%s/%s" % (self.seed, key))
         length = int(FEWEST * (MOST / FEWEST) ** rng.random())
-        own_share, other_share = rng.uniform(0.18, 0.5), rng.uniform(0.0, 0.22)
+        own_share, other_share = rng.uniform(0.12, 0.42), rng.uniform(0.0, 0.28)
         if rng.random() < QUIET_SHARE:
             own_share, other_share = 0.02, 0.02
         weights, other = self.weights(cls, family), rng.choice(NEIGHBOURS[cls])
