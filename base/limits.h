@@ -76,6 +76,9 @@
 /* Distinct tokens of a vocabulary and rows of a dataset: guard the trainer's tables. */
 #define MS_LIMIT_VOCABULARY 1000000
 #define MS_LIMIT_DATASET_ROWS 50000000
+/* Free space below which the vault takes no new object: guards the database, which must still be
+ * able to record what happened. */
+#define MS_LIMIT_DISK_RESERVE_BYTES ((uint64_t)32 << 20)
 
 /* A password list, repository list or hash list. */
 #define MS_LIMIT_LIST_BYTES ((size_t)256 << 20)

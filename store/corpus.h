@@ -16,9 +16,10 @@ enum ms_corpus_mode {
     MS_CORPUS_CREATE /* as WRITE, and makes what is missing */
 };
 
-/* Opens DIR. An older schema is migrated when writing (when reading it is MS_E_STORE with what to
- * do), a newer one or a foreign database is refused with MS_E_STORE. Folders are made 0700, the
- * database 0600. Sets WAL, foreign_keys, synchronous=FULL, busy_timeout, trusted_schema off. */
+/* Opens DIR. No corpus there: MS_E_INPUT, unless CREATE. An older schema is migrated when writing
+ * (when reading it is MS_E_STORE with what to do), a newer one or a foreign database is refused
+ * with MS_E_STORE. Folders are made 0700, the database 0600. Sets WAL, foreign_keys,
+ * synchronous=FULL, busy_timeout, trusted_schema off. */
 enum ms_status ms_corpus_open(const char *dir, enum ms_corpus_mode mode, struct ms_corpus **out,
                               struct ms_error *err) MS_MUST_USE;
 void ms_corpus_close(struct ms_corpus *self);
@@ -26,8 +27,8 @@ void ms_corpus_close(struct ms_corpus *self);
 /* The folder's path as given, borrowed. */
 const char *ms_corpus_dir(const struct ms_corpus *self);
 
-/* One transaction at a time, BEGIN IMMEDIATE. rollback never fails and may be called when none is
- * open. */
+/* One transaction at a time, BEGIN IMMEDIATE. A commit that fails has rolled back: after either
+ * way none is open. rollback never fails and may be called when none is open. */
 enum ms_status ms_corpus_begin(struct ms_corpus *self, struct ms_error *err) MS_MUST_USE;
 enum ms_status ms_corpus_commit(struct ms_corpus *self, struct ms_error *err) MS_MUST_USE;
 void ms_corpus_rollback(struct ms_corpus *self);

@@ -20,7 +20,8 @@ struct ms_scan {
 enum ms_status ms_scan_insert(struct ms_corpus *corpus, const struct ms_scan *scan, int64_t run,
                               int64_t *id, struct ms_error *err) MS_MUST_USE;
 /* The newest scan of a sample fetched at or before as_of_ms (0: any); its plain body is appended to
- * `body`. MS_REJECT when there is none. */
+ * `body`, and out->body is that part of it; source and asked are NULL. MS_REJECT when there is
+ * none, MS_E_STORE when the stored body is damaged. */
 enum ms_status ms_scan_latest(struct ms_corpus *corpus, int64_t sample, int64_t as_of_ms,
                               struct ms_scan *out, struct ms_buf *body,
                               struct ms_error *err) MS_MUST_USE;
@@ -35,7 +36,8 @@ struct ms_lookup {
 enum ms_status ms_lookup_enqueue_all(struct ms_corpus *corpus, struct ms_error *err) MS_MUST_USE;
 enum ms_status ms_lookup_put(struct ms_corpus *corpus, const struct ms_lookup *lookup,
                              struct ms_error *err) MS_MUST_USE;
-/* Samples to ask at now_ms, at most `limit`: never asked first, then those due, oldest due first;
+/* Samples to ask at now_ms, at most `limit`: never asked first, then those due, oldest due first,
+ * `invalid` ones never (due_ms INT64_MAX keeps any other from being asked again);
  * hash is the sha256, else sha1, else md5 in hexadecimal. Private samples are left out. Collected
  * before the first visit. */
 typedef enum ms_status (*ms_lookup_visit)(void *ctx, const struct ms_lookup *lookup,
@@ -57,8 +59,8 @@ struct ms_label {
     int64_t margin, positives, responding, groups;          /* -1 unknown */
     int64_t as_of_ms, scan;                                 /* 0 none */
 };
-/* Puts a label; an equal current one is left alone (*changed false), a different one is superseded.
- */
+/* Puts a label; a current one equal in every field (as_of_ms and scan included) is left alone
+ * (*changed false), a different one is superseded. */
 enum ms_status ms_label_put(struct ms_corpus *corpus, const struct ms_label *label, int64_t now_ms,
                             int64_t run, bool *changed, struct ms_error *err) MS_MUST_USE;
 /* The current label of a sample; texts are copies until ms_label_release. MS_REJECT when there is

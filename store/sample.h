@@ -23,9 +23,10 @@ struct ms_sample {
     const char *features; /* JSON; may be NULL */
 };
 
-/* Finds the sample with the same sha256 (else, when that is not given, sha1, else md5) or inserts
- * it; fields known now and unknown before are filled in, `vaulted` and `private_` only ever go up.
- * A tombstone for its sha256: MS_REJECT. *id is set, *inserted says which. */
+/* Finds the sample with the same sha256 (else a row known by sha1 alone, else by md5 alone, that no
+ * other hash contradicts) or inserts it; fields known now and unknown before are filled in,
+ * `vaulted` and `private_` only ever go up. No hash, or a tombstone for the strongest one given:
+ * MS_REJECT. *id is set, *inserted says which. */
 enum ms_status ms_sample_upsert(struct ms_corpus *corpus, const struct ms_sample *sample,
                                 int64_t run, int64_t *id, bool *inserted,
                                 struct ms_error *err) MS_MUST_USE;
@@ -108,7 +109,8 @@ struct ms_blob {
     uint8_t password_set[32];
     uint64_t samples;
 };
-/* *found false when never seen. */
+/* *found false when never seen. put drops the faults of an earlier opening: call it before
+ * ms_blob_fault_put. */
 enum ms_status ms_blob_find(struct ms_corpus *corpus, const uint8_t git_id[20], bool *found,
                             struct ms_blob *out, struct ms_error *err) MS_MUST_USE;
 enum ms_status ms_blob_put(struct ms_corpus *corpus, const struct ms_blob *blob, int64_t now_ms,
@@ -124,7 +126,8 @@ enum ms_status ms_blob_sight_again(struct ms_corpus *corpus, const uint8_t git_i
                                    struct ms_error *err) MS_MUST_USE;
 
 /* The last ingested tree of an origin: cleared and written anew in the transaction that ends a
- * crawl; sightings whose path is gone get gone_ms. */
+ * crawl; sightings whose path is gone, or holds another blob now, get gone_ms. The git_id of an
+ * entry is what ms_sighting.git_blob says for the samples in it. */
 enum ms_status ms_tree_replace_begin(struct ms_corpus *corpus, int64_t origin,
                                      struct ms_error *err) MS_MUST_USE;
 enum ms_status ms_tree_put(struct ms_corpus *corpus, int64_t origin, struct ms_span path,

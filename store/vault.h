@@ -32,7 +32,8 @@ enum ms_status ms_vault_commit(struct ms_vault_write *self, uint8_t sha256[32], 
 void ms_vault_abort(struct ms_vault_write *self);
 
 /* Streams an object's plain bytes to `write`; verifies the digest at the end: MS_E_STORE when it is
- * wrong, MS_REJECT when it is not there. */
+ * wrong or the object damaged in any other way (what was written until then is not to be used),
+ * MS_REJECT when it is not there. Thread-safe, as all of the vault. */
 typedef enum ms_status (*ms_vault_sink)(void *ctx, const void *bytes, size_t n,
                                         struct ms_error *err);
 enum ms_status ms_vault_read(struct ms_corpus *corpus, enum ms_vault_kind kind,
@@ -47,8 +48,9 @@ bool ms_vault_has(struct ms_corpus *corpus, enum ms_vault_kind kind, const uint8
 enum ms_status ms_vault_remove(struct ms_corpus *corpus, enum ms_vault_kind kind,
                                const uint8_t sha256[32], struct ms_error *err) MS_MUST_USE;
 
-/* Each object's digest in byte order of the digests; `good_name` false for files that do not belong
- * (their name then is in `name`). */
+/* Each object's digest in byte order of the digests; `name` is its path below samples/ or reports/;
+ * `good_name` false for files that do not belong there (sha256 is then all zero). The object may be
+ * removed by the visit. */
 typedef enum ms_status (*ms_vault_visit)(void *ctx, const uint8_t sha256[32], bool good_name,
                                          const char *name, struct ms_error *err);
 enum ms_status ms_vault_foreach(struct ms_corpus *corpus, enum ms_vault_kind kind,

@@ -1,0 +1,74 @@
+/* What the files of store/ share and nobody else sees: the corpus handle, SQLite's errors, id
+ * lists, copied texts. */
+#ifndef MS_STORE_INTERNAL_H
+#define MS_STORE_INTERNAL_H
+
+#include "store/corpus.h"
+#include "store/db.h"
+
+#include <stddef.h>
+
+enum { MS_STATEMENT_SLOTS = 512 };
+
+struct ms_statement_slot {
+    const char *sql;
+    sqlite3_stmt *statement;
+};
+
+/* The vault's functions read only `dir` and the three folder descriptors, which never change while
+ * the corpus is open: that is what lets them run in several threads. */
+struct ms_corpus {
+    char *dir;
+    enum ms_corpus_mode mode;
+    int lock_fd; /* -1 when reading */
+    int dir_fd;
+    int samples_fd, reports_fd, tmp_fd; /* -1 when the folder is missing (reading only) */
+    sqlite3 *db;
+    struct ms_statement_slot slots[MS_STATEMENT_SLOTS];
+};
+
+/* Turns SQLite's result code into a status and a message that names the corpus. */
+enum ms_status ms_db_error(struct ms_corpus *corpus, int code, struct ms_error *err);
+/* Runs SQL text without rows or parameters (transactions, pragmas, migrations). */
+enum ms_status ms_db_exec(struct ms_corpus *corpus, const char *sql, struct ms_error *err);
+/* The one integer a statement without parameters gives. */
+enum ms_status ms_db_scalar(struct ms_corpus *corpus, const char *sql, int64_t *out,
+                            struct ms_error *err);
+/* Finalizes every cached statement. */
+void ms_db_release(struct ms_corpus *corpus);
+/* MS_E_BUG unless a transaction is open: a step's rows come together or not at all. */
+enum ms_status ms_db_need_transaction(struct ms_corpus *corpus, struct ms_error *err);
+
+/* A growing list of row ids, so that a visitor may write while a list is walked. */
+struct ms_ids {
+    int64_t *items;
+    size_t count, cap;
+};
+enum ms_status ms_ids_push(struct ms_ids *self, int64_t id, struct ms_error *err);
+/* Steps `statement` to its end, keeping column 0 of each row; resets it in any case. */
+enum ms_status ms_ids_collect(struct ms_corpus *corpus, sqlite3_stmt *statement,
+                              struct ms_ids *self, struct ms_error *err);
+void ms_ids_release(struct ms_ids *self);
+
+/* A heap copy of a text column; NULL stays NULL. */
+enum ms_status ms_db_copy_text(sqlite3_stmt *statement, int column, const char **out,
+                               struct ms_error *err);
+void ms_text_free(const char *text);
+
+/* Binds NULL for 0 and for -1, where these stand for "unknown". */
+void ms_db_bind_nonzero(sqlite3_stmt *statement, int index, int64_t value);
+void ms_db_bind_known(sqlite3_stmt *statement, int index, int64_t value);
+
+/* True and MS_OK where a tombstone with this key exists. */
+enum ms_status ms_tombstone_has(struct ms_corpus *corpus, const char *kind, const void *key,
+                                size_t n, bool *found, struct ms_error *err);
+enum ms_status ms_tombstone_put(struct ms_corpus *corpus, const char *kind, const void *key,
+                                size_t n, int64_t run, struct ms_error *err);
+/* The tombstone key of an alias: "alias:SOURCE:ID". Release the buffer. */
+enum ms_status ms_alias_key(const char *source, struct ms_span external_id, struct ms_buf *out,
+                            struct ms_error *err);
+
+/* Removes what crashed runs left in tmp/. Only with the lock held. */
+void ms_vault_clean(struct ms_corpus *corpus);
+
+#endif

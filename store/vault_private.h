@@ -1,0 +1,34 @@
+/* What the writing and the reading half of the vault share: names, header, keystream. */
+#ifndef MS_STORE_VAULT_PRIVATE_H
+#define MS_STORE_VAULT_PRIVATE_H
+
+#include "store/internal.h"
+#include "store/vault.h"
+
+#include "base/hash.h"
+
+/* Header of a sample object: "MZX1", 4 bytes flags (0), 8 bytes size of the plain bytes, all
+ * little-endian, in clear; the XORed zstd frame follows. */
+enum { MS_VAULT_HEAD_BYTES = 16 };
+#define MS_VAULT_MAGIC "MZX1"
+
+/* "ab/cd/<64 hex>.zst" */
+enum { MS_VAULT_NAME_BYTES = 80 };
+/* The object's path below its folder, and the shard's ("ab/cd") in shard[6] when not NULL. */
+void ms_vault_name(enum ms_vault_kind kind, const uint8_t sha256[32], char out[MS_VAULT_NAME_BYTES],
+                   char shard[6]);
+
+/* XORs n bytes that lie at `offset` of the zstd frame with the keystream of that place. The stream
+ * is the same for every object: it hides nothing from a person, it keeps a loader from running the
+ * bytes and a scanner from finding a pattern, and the same sample gives the same object. */
+void ms_vault_xor(uint8_t *bytes, size_t n, uint64_t offset);
+
+/* The folder of a kind; -1 where the corpus has none (opened for reading). */
+int ms_vault_folder(const struct ms_corpus *corpus, enum ms_vault_kind kind);
+
+/* An error with the corpus's folder and the object's name in it. */
+enum ms_status ms_vault_error(const struct ms_corpus *corpus, enum ms_vault_kind kind,
+                              const uint8_t sha256[32], enum ms_status status, int errnum,
+                              const char *what, struct ms_error *err);
+
+#endif
