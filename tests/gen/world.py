@@ -15,7 +15,7 @@ at random among the samples, so that labels and behaviour have nothing to do wit
 import hashlib
 import random
 
-from gen import archive, pe, report
+from gen import archive, pe, report, sevenzip
 from gen.antivirus import CLASSES, Spec
 from gen.grammar import Grammar
 
@@ -167,8 +167,10 @@ class World:
             batch = samples[index:index + rng.randint(3, 9)]
             index += len(batch)
             inner = [("tool-%d/%s.exe" % (sample.index, sample.md5[:8]), sample.data) for sample in batch]
-            form = rng.choice(("tar.gz", "tar.bz2", "tar.xz", "zip", "zip.zip"))
-            if form.startswith("tar"):
+            form = rng.choice(("tar.gz", "tar.bz2", "tar.xz", "zip", "zip.zip", "7z"))
+            if form == "7z":
+                files["tools-%d.7z" % index] = sevenzip.packed(inner, rng.choice(("lzma", "lzma2")))
+            elif form.startswith("tar"):
                 files["tools-%d.%s" % (index, form)] = archive.tarred(inner, form[4:])
             else:
                 data = archive.zipped(inner)

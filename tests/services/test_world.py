@@ -2,15 +2,19 @@
 import hashlib
 import io
 import json
+import lzma
 import math
+import shutil
 import struct
+import subprocess
 import tarfile
+import tempfile
 import time
 import unittest
 import zipfile
 from collections import Counter, defaultdict
 
-from gen import archive, pe, report, world
+from gen import archive, pe, report, sevenzip, world
 from gen.antivirus import CLASSES, file_object, group_of
 
 
@@ -83,6 +87,31 @@ class ArchiveTest(unittest.TestCase):
             self.assertIsNone(file.testzip())
 
 
+class SevenZipTest(unittest.TestCase):
+    ENTRIES = {"dir/a.exe": pe.pe(1), "leer.txt": b"", "größe.bin": b"hello " * 3000}
+
+    def test_aes_vector(self):
+        """FIPS 197, appendix C.3."""
+        block, key = bytes.fromhex("00112233445566778899aabbccddeeff"), bytes(range(32))
+        self.assertEqual(sevenzip.aes_cbc_encrypt(block, key, bytes(16)).hex(), "8ea2b7ca516745bfeafc49904b496089")
+
+    @unittest.skipUnless(shutil.which("7zz"), "7zz is not installed: the 7z writer is not compared with it")
+    def test_against_7zz(self):
+        with tempfile.NamedTemporaryFile(suffix=".7z") as file:
+            for method in ("copy", "lzma", "lzma2"):
+                for password, hide in ((None, False), ("infected", False), ("infected", True)):
+                    with open(file.name, "wb") as out:
+                        out.write(sevenzip.packed(self.ENTRIES, method, password, hide))
+                    self.assertEqual(self.extract(file.name, password or "none"), (0, b"".join(self.ENTRIES.values())), (method, password, hide))
+                    if password:
+                        self.assertNotEqual(self.extract(file.name, "wrong")[0], 0)
+
+    @staticmethod
+    def extract(path, password):
+        run = subprocess.run(["7zz", "x", "-so", "-p" + password, path], stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
+        return run.returncode, run.stdout
+
+
 class ReportTest(unittest.TestCase):
     PROCESSES = [report.Process("a.exe", ["NtCreateFile", "NtWriteFile", "NtWriteFile", ("send", False, 1), "__exception__"] * 30),
                  report.Process("b.exe", ["NtClose"] * 7), report.Process("quiet.exe", [])]
@@ -150,6 +179,16 @@ class WorldTest(unittest.TestCase):
                 else:
                     return None
             return found
+        if data[:2] == b"7z":
+            # The standard library has no 7z reader; the solid stream is one raw LZMA2 or LZMA stream at offset 32.
+            body = data[32:32 + struct.unpack_from("<Q", data, 12)[0]]
+            lzma2 = {"id": lzma.FILTER_LZMA2, "dict_size": 1 << 16}
+            lzma1 = {"id": lzma.FILTER_LZMA1, "dict_size": 1 << 16, "lc": 3, "lp": 0, "pb": 2}
+            try:
+                solid = lzma.decompress(body, lzma.FORMAT_RAW, filters=[lzma2])
+            except lzma.LZMAError:
+                solid = lzma.decompress(body, lzma.FORMAT_RAW, filters=[lzma1])
+            return [sample.data for sample in self.world.samples if sample.data in solid]
         try:
             with tarfile.open(fileobj=io.BytesIO(data)) as file:
                 return [file.extractfile(member).read() for member in file]
