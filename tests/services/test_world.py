@@ -184,10 +184,8 @@ class WorldTest(unittest.TestCase):
             body = data[32:32 + struct.unpack_from("<Q", data, 12)[0]]
             lzma2 = {"id": lzma.FILTER_LZMA2, "dict_size": 1 << 16}
             lzma1 = {"id": lzma.FILTER_LZMA1, "dict_size": 1 << 16, "lc": 3, "lp": 0, "pb": 2}
-            try:
-                solid = lzma.decompress(body, lzma.FORMAT_RAW, filters=[lzma2])
-            except lzma.LZMAError:
-                solid = lzma.decompress(body, lzma.FORMAT_RAW, filters=[lzma1])
+            # An LZMA stream begins with a zero byte, which would end an LZMA2 stream at once.
+            solid = lzma.decompress(body, lzma.FORMAT_RAW, filters=[lzma2 if body[0] else lzma1])
             return [sample.data for sample in self.world.samples if sample.data in solid]
         try:
             with tarfile.open(fileobj=io.BytesIO(data)) as file:
