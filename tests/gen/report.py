@@ -6,9 +6,12 @@
 Every report begins with lsass.exe, tracked: false and without calls (Cuckoo only), as real ones do. A name that begins with "__" is
 written as a pseudo-call of category __notification__. A call may be an API name or (name, status, thread index).
 count(processes) gives what a reader must find: {"processes", "calls", "pseudo", "names"}; CAPE's `calls` is the expanded number.
+count_json(bytes) counts any report of either kind, real ones too, by the standard library's parser: {"processes", "calls",
+"calls_expanded"}, pseudo-calls included; mutate(bytes, seed) removes, doubles, adds and repeats calls of any report.
 """
 import hashlib
 import json
+import random
 import time
 import zlib
 
@@ -212,3 +215,30 @@ def cape(processes, sha256="0" * 64, task=1, sample=None, options=None, package=
         "target": {"category": "file", "file": dict(digest, name=digest["sha256"][:12] + ".exe", path="/opt/CAPEv2/storage/binaries/" + digest["sha256"])},
     }
     return json.dumps(report, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def count_json(data):
+    """An independent count of a report's call entries; `repeated` further equal calls are in calls_expanded alone."""
+    processes = (json.loads(data).get("behavior") or {}).get("processes") or []
+    calls = [call for process in processes for call in process.get("calls") or []]
+    return {"processes": len(processes), "calls": len(calls), "calls_expanded": sum(1 + int(call.get("repeated") or 0) for call in calls)}
+
+
+def mutate(data, seed):
+    """The same report with some calls removed, doubled, moved, renamed to pseudo-calls, and (CAPE) other `repeated` numbers."""
+    rng, whole = random.Random("mutate/%s" % (seed,)), json.loads(data)
+    for process in (whole.get("behavior") or {}).get("processes") or []:
+        calls = []
+        for call in process.get("calls") or []:
+            roll = rng.random()
+            if roll < 0.05:
+                continue
+            if "repeated" in call and roll < 0.15:
+                call = dict(call, repeated=rng.choice((0, 1, 2, 17, 300)))
+            if roll > 0.97:
+                call = dict(call, api=rng.choice(("__anomaly__", "__exception__", "NtClose")))
+            calls.extend([call] * (2 if 0.15 < roll < 0.2 else 1))
+        if rng.random() < 0.3:
+            rng.shuffle(calls)
+        process["calls"] = calls if rng.random() > 0.03 else []
+    return json.dumps(whole, indent=rng.choice((None, 2, 4)), sort_keys=rng.random() < 0.5, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")

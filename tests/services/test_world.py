@@ -1,4 +1,5 @@
 """Tests of the generators: PE files, archives, reports and the demo world hold what they promise; no malseq program is run here."""
+# ctest: quick timeout=120
 import hashlib
 import io
 import json
@@ -139,6 +140,16 @@ class ReportTest(unittest.TestCase):
         self.assertEqual(sum(1 + call["repeated"] for row in rows for call in row["calls"]), report.count(self.PROCESSES)["calls"])
         call = rows[0]["calls"][1]
         self.assertEqual((call["repeated"], call["status"], type(call["arguments"]), call["category"]), (1, True, list, "filesystem"))
+
+    def test_counting_and_mutating(self):
+        for make, entries in ((report.cuckoo, 157), (report.cape, 121)):
+            data = make(self.PROCESSES)
+            self.assertEqual((report.count_json(data)["calls"], report.count_json(data)["calls_expanded"]), (entries, 157))
+            self.assertEqual(report.mutate(data, 1), report.mutate(data, 1))
+            changed = [report.count_json(report.mutate(data, seed)) for seed in range(10)]
+            self.assertGreater(len({count["calls"] for count in changed}), 5)
+            self.assertEqual({count["processes"] for count in changed}, {report.count_json(data)["processes"]})
+        self.assertEqual(report.count_json(b"{}"), {"processes": 0, "calls": 0, "calls_expanded": 0})
 
 
 class WorldTest(unittest.TestCase):
