@@ -18,18 +18,23 @@ struct ms_trace_call {
     uint64_t repeated;
 };
 
-/* The blob (integers are LEB128 unless a width is given):
- *     1 byte   version (MS_TRACE_VERSION)
+/* The blob (integers are LEB128):
+ *     version  one byte, MS_TRACE_VERSION
  *     calls    entries
  *     expanded sum of 1 + repeated
- *     count    size of the dictionary, then that many API ids: the APIs in first-seen order
- *     plain    length of the body in bytes, then the body as one zstd frame (absent when calls is
- * 0) The dictionary lies outside of the frame so that ids can be replaced without unpacking. Body:
- *     indexes  one a call, into the dictionary; a new one is always the highest so far plus one
- *     repeats  number of entries with repeated > 0; for each: gap to the last such, repeated
- *     threads  number of distinct ones, each; then runs: thread index, length - 1
- *     times    runs: (length - 1) * 2 + known; when known: zigzag difference to the last known time
- * Each stream ends where its entries are complete, and nothing follows the last. */
+ *     count    size of the dictionary, then that many API ids in first-seen order
+ *     plain    length of the body in bytes; absent when calls is 0, as is the body
+ *     body     one zstd frame
+ *
+ * The dictionary lies outside of the frame so that ids can be replaced without unpacking. The body
+ * is the lengths in bytes of the first three streams, then four streams:
+ *     indexes  one a call, into the dictionary; a new one is always the highest so far + 1
+ *     repeats  for each entry with repeated > 0: entries since the last such, repeated
+ *     threads  runs: length - 1, zigzag difference to the tid before
+ *     times    runs: (length - 1) * 2 + known; when known, zigzag difference to the last known
+ *
+ * The first difference is to 0; differences wrap at 64 bits. Neighbouring runs differ. Each stream
+ * ends where its entries are complete. */
 enum { MS_TRACE_VERSION = 1 };
 
 struct ms_trace_encoder;
@@ -68,9 +73,8 @@ enum ms_status ms_trace_head_read(struct ms_span blob, struct ms_trace_head *out
 
 struct ms_trace_decoder;
 
-/* Unpacks a blob, whose bytes may be anything: MS_REJECT when it is not exactly what the encoder
- * would have written for some calls (ids aside), as far as that shows before the streams are read;
- * the rest shows in next. The blob is not referred to afterwards. */
+/* Unpacks a blob, whose bytes may be anything: MS_REJECT when head or frame are damaged; damage to
+ * the streams shows in next. The blob is not referred to afterwards. */
 enum ms_status ms_trace_decoder_open(struct ms_span blob, struct ms_trace_decoder **out,
                                      struct ms_error *err) MS_MUST_USE;
 void ms_trace_decoder_close(struct ms_trace_decoder *self);

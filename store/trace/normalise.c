@@ -1,0 +1,235 @@
+/* The normaliser: order, filter, fold, collapse, cut. Everything here is decided by the trace and
+ * the options alone. */
+#include "store/trace/normalise.h"
+
+#include "base/limits.h"
+#include "store/trace/encode.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void ms_sequence_init(struct ms_sequence *self)
+{
+    *self = (struct ms_sequence){0};
+}
+
+void ms_sequence_release(struct ms_sequence *self)
+{
+    free(self->calls);
+    free(self->run_lengths);
+    free(self->run_counts);
+    ms_sequence_init(self);
+}
+
+static enum ms_status reserve(struct ms_sequence *self, size_t need, struct ms_error *err)
+{
+    if (need <= self->cap)
+        return MS_OK;
+    if (need > MS_LIMIT_SEQUENCE)
+        return ms_error_set(err, MS_REJECT, "the normalised sequence is too long");
+    size_t cap = self->cap ? self->cap : 1024;
+    while (cap < need)
+        cap *= 2;
+    uint32_t **arrays[] = {&self->calls, &self->run_lengths, &self->run_counts};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        uint32_t *bigger = realloc(*arrays[i], cap * sizeof **arrays[i]);
+        if (!bigger)
+            return ms_error_set(err, MS_E_NOMEM, "no memory for a sequence");
+        *arrays[i] = bigger;
+    }
+    self->cap = cap;
+    return MS_OK;
+}
+
+/* The state of one normalisation. Kept calls go to out->calls: the first `head` in order, then a
+ * ring of the last `tail` ones. */
+struct normaliser {
+    const struct ms_normal_options *options;
+    const struct ms_normal_apis *apis;
+    struct ms_sequence *out;
+    uint32_t *runs_of; /* runs seen of each id */
+    size_t head, tail; /* SIZE_MAX head: everything is kept */
+    size_t ring_at;    /* next place in the ring to be overwritten */
+    bool in_run;
+    uint32_t run_api;
+    uint64_t run_length;
+};
+
+static uint32_t cap_u32(uint64_t value)
+{
+    return value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
+}
+
+/* One call that passed steps 1 to 6. */
+static enum ms_status put(struct normaliser *self, uint32_t run_length, struct ms_error *err)
+{
+    struct ms_sequence *out = self->out;
+    size_t at = out->n;
+    if (at >= self->head && at - self->head >= self->tail) {
+        if (!self->tail)
+            return MS_OK;
+        at = self->head + self->ring_at;
+        self->ring_at = (self->ring_at + 1) % self->tail;
+    } else {
+        enum ms_status status = reserve(out, at + 1, err);
+        if (status != MS_OK)
+            return status;
+        out->n++;
+    }
+    out->calls[at] = self->run_api;
+    out->run_lengths[at] = run_length;
+    return MS_OK;
+}
+
+/* Steps 5 to 7 for the run that just ended. */
+static enum ms_status end_run(struct normaliser *self, struct ms_error *err)
+{
+    if (!self->in_run)
+        return MS_OK;
+    self->in_run = false;
+    const struct ms_normal_options *options = self->options;
+    uint64_t keep = self->run_length;
+    if (options->collapse && keep > options->collapse)
+        keep = options->collapse;
+    uint32_t *runs = &self->runs_of[self->run_api];
+    if (*runs < UINT32_MAX)
+        (*runs)++;
+    if (options->once)
+        keep = *runs == 1;
+    if (!ms_add_u64(self->out->whole_length, keep, &self->out->whole_length))
+        return ms_error_set(err, MS_REJECT, "the normalised sequence is too long");
+    /* More equal calls than the head's free places and the whole ring change nothing. */
+    if (self->head != SIZE_MAX) {
+        uint64_t most = self->tail + (self->out->n < self->head ? self->head - self->out->n : 0);
+        keep = keep < most ? keep : most;
+    }
+    for (uint64_t i = 0; i < keep; i++) {
+        enum ms_status status = put(self, cap_u32(self->run_length), err);
+        if (status != MS_OK)
+            return status;
+    }
+    return MS_OK;
+}
+
+static enum ms_status add(struct normaliser *self, const struct ms_trace_call *call,
+                          struct ms_error *err)
+{
+    const struct ms_normal_apis *apis = self->apis;
+    if (call->api >= apis->count)
+        return ms_error_set(err, MS_REJECT, "a trace names an unknown API");
+    if (apis->pseudo && apis->pseudo[call->api]) {
+        self->out->pseudo_dropped++;
+        return MS_OK;
+    }
+    uint32_t api = apis->fold ? apis->fold[call->api] : call->api;
+    if (api >= apis->count)
+        return ms_error_set(err, MS_E_BUG, "the folding table points outside of itself");
+    uint64_t length = self->options->expand ? 1 + call->repeated : 1;
+    if (self->in_run && self->run_api == api) {
+        self->run_length += length;
+        return MS_OK;
+    }
+    enum ms_status status = end_run(self, err);
+    self->in_run = true;
+    self->run_api = api;
+    self->run_length = length;
+    return status;
+}
+
+static enum ms_status add_process(struct normaliser *self, struct ms_span trace,
+                                  struct ms_error *err)
+{
+    struct ms_trace_decoder *decoder = NULL;
+    struct ms_trace_call block[256];
+    size_t n = 1;
+    enum ms_status status = ms_trace_decoder_open(trace, &decoder, err);
+    while (status == MS_OK && n) {
+        status = ms_trace_decoder_next(decoder, block, sizeof block / sizeof *block, &n, err);
+        for (size_t i = 0; status == MS_OK && i < n; i++)
+            status = add(self, &block[i], err);
+    }
+    if (status == MS_OK)
+        status = end_run(self, err);
+    ms_trace_decoder_close(decoder);
+    return status;
+}
+
+static int compare_processes(const void *left, const void *right)
+{
+    const struct ms_normal_process *a = left, *b = right;
+    bool a_late = a->first_seen_us == MS_TIME_NONE, b_late = b->first_seen_us == MS_TIME_NONE;
+    if (a_late != b_late)
+        return a_late ? 1 : -1;
+    if (a->first_seen_us != b->first_seen_us)
+        return a->first_seen_us < b->first_seen_us ? -1 : 1;
+    return (a->ord > b->ord) - (a->ord < b->ord);
+}
+
+static void reverse(uint32_t *items, size_t n)
+{
+    for (size_t i = 0; i < n / 2; i++) {
+        uint32_t item = items[i];
+        items[i] = items[n - 1 - i];
+        items[n - 1 - i] = item;
+    }
+}
+
+static void rotate(uint32_t *items, size_t n, size_t by)
+{
+    reverse(items, by);
+    reverse(items + by, n - by);
+    reverse(items, n);
+}
+
+/* The ring into order, and the counts that are only known now. */
+static void settle(struct normaliser *self)
+{
+    struct ms_sequence *out = self->out;
+    if (self->ring_at) {
+        rotate(out->calls + self->head, self->tail, self->ring_at);
+        rotate(out->run_lengths + self->head, self->tail, self->ring_at);
+    }
+    for (size_t i = 0; i < out->n; i++)
+        out->run_counts[i] = self->runs_of[out->calls[i]];
+    out->cut = out->n < out->whole_length;
+}
+
+static void set_cut(struct normaliser *self)
+{
+    size_t length = self->options->length;
+    self->head = length ? length : SIZE_MAX;
+    self->tail = 0;
+    if (length && self->options->cut != MS_CUT_HEAD) {
+        self->tail = self->options->cut == MS_CUT_TAIL ? length : length / 2;
+        self->head = length - self->tail;
+    }
+}
+
+enum ms_status ms_normalise(struct ms_normal_process *processes, size_t count,
+                            const struct ms_normal_apis *apis,
+                            const struct ms_normal_options *options, struct ms_sequence *out,
+                            struct ms_error *err)
+{
+    struct normaliser self = {.options = options, .apis = apis, .out = out};
+    out->n = 0;
+    out->whole_length = out->pseudo_dropped = 0;
+    out->untracked_dropped = 0;
+    out->cut = false;
+    self.runs_of = calloc(apis->count ? apis->count : 1, sizeof *self.runs_of);
+    if (!self.runs_of)
+        return ms_error_set(err, MS_E_NOMEM, "no memory for a sequence");
+    set_cut(&self);
+    if (count > 1)
+        qsort(processes, count, sizeof *processes, compare_processes);
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; status == MS_OK && i < count; i++) {
+        if (processes[i].tracked)
+            status = add_process(&self, processes[i].trace, err);
+        else
+            out->untracked_dropped++;
+    }
+    if (status == MS_OK)
+        settle(&self);
+    free(self.runs_of);
+    return status;
+}
