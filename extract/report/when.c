@@ -86,14 +86,6 @@ static bool take_fixed(struct ms_span text, size_t *at, size_t n, int64_t *out)
     return true;
 }
 
-static bool take_one_of(struct ms_span text, size_t *at, uint8_t a, uint8_t b)
-{
-    if (*at >= text.len || (text.data[*at] != a && text.data[*at] != b))
-        return false;
-    (*at)++;
-    return true;
-}
-
 /* Days since 1970-01-01 in the proleptic Gregorian calendar: years are counted from March, so that
  * the leap day is a year's last. */
 static int64_t days_of(int64_t year, int64_t month, int64_t day)
@@ -105,38 +97,65 @@ static int64_t days_of(int64_t year, int64_t month, int64_t day)
     return days + (153 * month_from_march + 2) / 5 + day - 1 - 719468;
 }
 
-static int64_t parse_calendar(struct ms_span text)
+/* A separator: one of two bytes, or nothing in the compact form ("20120102030405.006"). */
+static bool take_separator(struct ms_span text, size_t *at, const char *one_of)
+{
+    if (!one_of)
+        return true;
+    if (*at >= text.len || (text.data[*at] != one_of[0] && text.data[*at] != one_of[1]))
+        return false;
+    (*at)++;
+    return true;
+}
+
+/* Fractions of a second and a final Z, up to the end of the text. */
+static bool take_fraction(struct ms_span text, size_t *at, int64_t *out_us)
+{
+    int64_t unit_us = SECOND_US / 10;
+    if (*at < text.len && take_separator(text, at, ",.")) {
+        if (*at == text.len)
+            return false;
+        for (; *at < text.len && is_digit(text.data[*at]); (*at)++, unit_us /= 10)
+            *out_us += (text.data[*at] - '0') * unit_us;
+    }
+    if (*at < text.len && text.data[*at] == 'Z')
+        (*at)++;
+    return *at == text.len;
+}
+
+static int64_t parse_calendar(struct ms_span text, bool compact)
 {
     int64_t year, month, day, hour, minute, second, fraction_us = 0;
     size_t at = 0;
-    if (!take_fixed(text, &at, 4, &year) || !take_one_of(text, &at, '-', '/') ||
-        !take_fixed(text, &at, 2, &month) || !take_one_of(text, &at, '-', '/') ||
-        !take_fixed(text, &at, 2, &day) || !take_one_of(text, &at, ' ', 'T') ||
-        !take_fixed(text, &at, 2, &hour) || !take_one_of(text, &at, ':', ':') ||
-        !take_fixed(text, &at, 2, &minute) || !take_one_of(text, &at, ':', ':') ||
-        !take_fixed(text, &at, 2, &second))
+    const char *in_date = compact ? NULL : "-/", *between = compact ? NULL : " T";
+    const char *in_time = compact ? NULL : "::";
+    if (!take_fixed(text, &at, 4, &year) || !take_separator(text, &at, in_date) ||
+        !take_fixed(text, &at, 2, &month) || !take_separator(text, &at, in_date) ||
+        !take_fixed(text, &at, 2, &day) || !take_separator(text, &at, between) ||
+        !take_fixed(text, &at, 2, &hour) || !take_separator(text, &at, in_time) ||
+        !take_fixed(text, &at, 2, &minute) || !take_separator(text, &at, in_time) ||
+        !take_fixed(text, &at, 2, &second) || !take_fraction(text, &at, &fraction_us))
         return MS_TIME_NONE;
     if (year < 1 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 ||
         second > 60)
-        return MS_TIME_NONE;
-    if (at < text.len && take_one_of(text, &at, ',', '.')) {
-        int64_t unit_us = SECOND_US / 10;
-        if (at == text.len)
-            return MS_TIME_NONE;
-        for (; at < text.len && is_digit(text.data[at]); at++, unit_us /= 10)
-            fraction_us += (text.data[at] - '0') * unit_us;
-    }
-    if (at < text.len && text.data[at] == 'Z')
-        at++;
-    if (at != text.len)
         return MS_TIME_NONE;
     int64_t seconds = days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
     return seconds * SECOND_US + fraction_us;
 }
 
+/* Fourteen digits, then the end or a fraction: no clock counts that many seconds. */
+static bool is_compact(struct ms_span text)
+{
+    size_t digits = 0;
+    while (digits < text.len && is_digit(text.data[digits]))
+        digits++;
+    return digits == 14 &&
+           (digits == text.len || text.data[digits] == '.' || text.data[digits] == ',');
+}
+
 int64_t ms_when_parse(struct ms_span text)
 {
     if (text.len >= 19 && (text.data[4] == '-' || text.data[4] == '/'))
-        return parse_calendar(text);
-    return parse_seconds(text);
+        return parse_calendar(text, false);
+    return is_compact(text) ? parse_calendar(text, true) : parse_seconds(text);
 }

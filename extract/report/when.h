@@ -10,7 +10,7 @@
 /* Microseconds of the source's clock since 1970, or MS_TIME_NONE (store/trace/trace.h) when the
  * text is no time. Read are seconds as a decimal number ("1692455124.875", exponents too; digits
  * beyond the microsecond are cut) and a calendar time ("2023-06-02 18:12:53,486", also with '.',
- * with 'T', without a fraction), taken as it stands. */
+ * with 'T', without a fraction, or compact: "20230602181253.486"), taken as it stands. */
 int64_t ms_when_parse(struct ms_span text);
 
 /* An unsigned decimal integer and nothing else; false when it is none or does not fit. */
