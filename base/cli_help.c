@@ -117,9 +117,12 @@ void ms_cli_help(const struct ms_tool *tool, const struct ms_verb *verb, struct 
     if (!verb)
         verb = ms_cli_find_verb(tool, "");
     if (whole) {
+        bool first = true;
         for (size_t i = 0; i < tool->verb_count; i++)
-            if (!tool->verbs[i].passthrough)
-                usage_line(out, tool, &tool->verbs[i], i == 0);
+            if (!tool->verbs[i].passthrough) {
+                usage_line(out, tool, &tool->verbs[i], first);
+                first = false;
+            }
         (void)ms_buf_append_byte(out, '\n');
         wrap(out, tool->summary, 0, 0);
         (void)ms_buf_append_byte(out, '\n');
@@ -192,7 +195,7 @@ void ms_cli_completion(const struct ms_tool *tool, struct ms_buf *out)
                 out,
                 "  if [ \"$verb\" = %s ]; then\n"
                 "    declare -F _malseq_%s >/dev/null ||\n"
-                "      source \"${BASH_SOURCE[0]%%/*}/%s\" 2>/dev/null\n"
+                "      source \"${BASH_SOURCE[0]%%/*}/malseq-%s\" 2>/dev/null\n"
                 "    declare -F _malseq_%s >/dev/null && { _malseq_%s; return; }\n  fi\n",
                 tool->verbs[i].name, tool->verbs[i].name, tool->verbs[i].name, tool->verbs[i].name,
                 tool->verbs[i].name);

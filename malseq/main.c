@@ -1,0 +1,85 @@
+/* malseq: the umbrella. The table of its verbs; each is at home in a file of its own. */
+#include "malseq/malseq.h"
+
+#include "base/log.h"
+
+#include <stddef.h>
+
+#define TOOL_VERB(tool, about)                                                          \
+    {                                                                                   \
+        .name = tool, .synopsis = "[ARG…]", .summary = about, .max_operands = SIZE_MAX, \
+        .passthrough = true, .run = malseq_exec                                         \
+    }
+
+static const struct ms_option demo_options[] = {
+    {.name = "samples",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .min = 40,
+     .max = 5000,
+     .offset = offsetof(struct malseq_demo, samples),
+     .help = "how many programs the world has"},
+    {.name = "shuffle-labels",
+     .kind = MS_OPT_FLAG,
+     .offset = offsetof(struct malseq_demo, shuffle_labels),
+     .help = "deal the labels out at random: what is learnt then must be nothing"},
+    {.name = "keep",
+     .kind = MS_OPT_TEXT,
+     .arg = "DIR",
+     .offset = offsetof(struct malseq_demo, keep),
+     .help = "work in DIR, which must be new or empty; else in a new folder under $TMPDIR"},
+    {.name = "dataset-url",
+     .kind = MS_OPT_TEXT,
+     .arg = "URL",
+     .offset = offsetof(struct malseq_demo, dataset_url),
+     .help = "where demo mal-api-2019 downloads the published files when it finds none "
+             "(default: the authors' repository); their git blob ids are checked"},
+};
+
+#define OPTIONS(table) .options = table, .option_count = sizeof table / sizeof *table
+
+static const struct ms_verb verbs[] = {
+    TOOL_VERB("collect", "collect samples from repositories and folders: see collect(1)"),
+    TOOL_VERB("label", "ask VirusTotal and derive labels: see label(1)"),
+    TOOL_VERB("extract", "detonate samples, import reports, store API calls: see extract(1)"),
+    TOOL_VERB("train", "train and evaluate a detector: see train(1)"),
+    TOOL_VERB("detect", "give verdicts on reports with a trained model: see detect(1)"),
+    {.name = "status",
+     .synopsis = "[--json]",
+     .summary = "Count what the corpus holds.",
+     .run = malseq_status},
+    {.name = "demo",
+     .synopsis = "[--samples N] [--seed N] [--shuffle-labels] [--keep DIR] [mal-api-2019 [DIR]]",
+     .summary = "Show the whole pipeline at work in a synthetic world on loopback: collect, "
+                "label, extract, train, detect. With mal-api-2019, import and train on the "
+                "published data set in DIR.",
+     OPTIONS(demo_options),
+     .options_bytes = sizeof(struct malseq_demo),
+     .defaults = malseq_demo_defaults,
+     .max_operands = 2,
+     .run = malseq_demo},
+};
+
+static const struct ms_tool tool = {
+    .name = "malseq",
+    .summary = "Windows malware detection from API-call sequences",
+    .description =
+        "malseq builds labelled corpora of Windows API-call sequences and trains detectors on "
+        "them. Its tools do it in stages, each reading what the one before left in the corpus, "
+        "which is one folder: collect finds programs, label says what they are, extract records "
+        "what they do, train learns from it, detect judges new reports.\n\n"
+        "malseq TOOL runs a tool. The other verbs concern a whole corpus.",
+    .verbs = verbs,
+    .verb_count = sizeof verbs / sizeof *verbs,
+    .examples = "# See the whole pipeline at work\nmalseq demo\n"
+                "# Collect from the repositories of a list\n"
+                "malseq collect --github-list repos.txt\n"
+                "# The ten most frequent calls\n"
+                "malseq query \"select api, count(*) n from calls group by api order by n desc "
+                "limit 10\"\n",
+};
+
+int main(int argc, char **argv)
+{
+    return ms_cli_main(&tool, argc, argv);
+}

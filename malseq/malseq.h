@@ -1,0 +1,75 @@
+/* What the files of the umbrella share: its verbs, and running other programs. */
+#ifndef MS_MALSEQ_MALSEQ_H
+#define MS_MALSEQ_MALSEQ_H
+
+#include "base/buf.h"
+#include "base/cli.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct malseq_query {
+    uint64_t limit;     /* rows; 0: all */
+    uint64_t timeout_s; /* 0: none */
+    bool csv;
+};
+
+struct malseq_fsck {
+    bool repair;
+    bool digest;
+};
+
+struct malseq_demo {
+    uint64_t samples;
+    bool shuffle_labels;
+    const char *keep;        /* folder of the run; NULL: a new one under TMPDIR */
+    const char *dataset_url; /* where the published files of mal-api-2019 are downloaded from */
+};
+
+/* The verbs: struct ms_verb's run. */
+enum ms_status malseq_exec(struct ms_cli *cli, struct ms_error *err);
+enum ms_status malseq_status(struct ms_cli *cli, struct ms_error *err);
+enum ms_status malseq_query(struct ms_cli *cli, struct ms_error *err);
+enum ms_status malseq_fsck(struct ms_cli *cli, struct ms_error *err);
+enum ms_status malseq_demo(struct ms_cli *cli, struct ms_error *err);
+void malseq_demo_defaults(void *options);
+
+/* Where the files live that come with malseq: `relative` below share/malseq of an installation, or
+ * below the source tree's tests/ when run from a build folder inside it. Appends the path.
+ * MS_E_IO when there is none. */
+enum ms_status malseq_find_data(const char *relative, struct ms_buf *path,
+                                struct ms_error *err) MS_MUST_USE;
+/* The path of one of the five tools: libexec/malseq of the installation, else beside this program.
+ * In this order, because another package's program of the same name may lie beside it. */
+enum ms_status malseq_find_tool(const char *name, struct ms_buf *path,
+                                struct ms_error *err) MS_MUST_USE;
+
+/* A child process. */
+struct malseq_child {
+    pid_t pid;
+    int stdin_fd; /* write end, when asked for; else -1 */
+};
+enum { MALSEQ_STDIN_PIPE = 1 };
+
+/* Starts argv[0] (a path, or a name looked up in PATH) with argv, which ends with NULL. stdout_fd
+ * is where its results go (-1: ours). The child gets SIGTERM when this process dies. */
+enum ms_status malseq_spawn(const char *path, const char *const *argv, int stdout_fd,
+                            unsigned flags, struct malseq_child *out,
+                            struct ms_error *err) MS_MUST_USE;
+/* Waits for its end; *code is its exit code, or 128 + the signal that killed it. */
+enum ms_status malseq_wait(struct malseq_child *child, int *code, struct ms_error *err) MS_MUST_USE;
+/* True when it has ended already (it is waited for then). */
+bool malseq_ended(struct malseq_child *child, int *code);
+
+/* The demo on Mal-API-2019: import, train, confusion matrix. `work` is a folder of its own. */
+enum ms_status malseq_demo_dataset(struct ms_cli *cli, const char *folder, const char *work,
+                                   struct ms_error *err) MS_MUST_USE;
+
+/* Runs a tool of ours, its command line shown first as a person would type it. argv without the
+ * tool's name, ended by NULL. Exit codes 0 and 1 are MS_OK; others end the demo with the status
+ * they stand for. */
+enum ms_status malseq_demo_tool(const char *tool, const char *const *argv, int stdout_fd,
+                                struct ms_error *err) MS_MUST_USE;
+
+#endif
