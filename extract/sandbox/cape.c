@@ -1,0 +1,195 @@
+/* Client of CAPE's REST API (apiv2): trailing slashes, most failures as {"error": true} with status
+ * 200, lists of task ids, throttling by 429. */
+#include "extract/sandbox/kind.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PATH_BYTES = 128 };
+
+/* `error` is true on failure; false or an empty list otherwise. */
+static bool is_failure(const json_t *answer)
+{
+    return json_is_true(json_object_get(answer, "error"));
+}
+
+/* The words of a failure: the first message in errors[], which is the precise one, else
+ * error_value. */
+static const char *failure_words(const json_t *answer)
+{
+    json_t *first = json_array_get(json_object_get(answer, "errors"), 0);
+    const char *key;
+    json_t *value;
+    json_object_foreach(first, key, value)
+    {
+        if (json_is_string(value))
+            return json_string_value(value);
+    }
+    return ms_json_string_at(answer, "error_value", "no reason given");
+}
+
+static void read_failure(const struct ms_answer *answer, struct ms_submit_result *out)
+{
+    const char *words = failure_words(answer->json);
+    if (strstr(words, "Duplicated file"))
+        out->end = MS_SUBMIT_DUPLICATE;
+    else if (strstr(words, "to database"))
+        out->end = MS_SUBMIT_AMBIGUOUS; /* the task may have been added all the same */
+    else
+        out->end = MS_SUBMIT_REFUSED;
+    ms_reason_set(out->reason, "", words);
+}
+
+static enum ms_status submit(struct ms_sandbox *self, const struct ms_submission *submission,
+                             struct ms_submit_result *out, struct ms_error *err)
+{
+    bool reached;
+    struct ms_answer answer;
+    ms_answer_init(&answer);
+    enum ms_status status =
+        ms_sandbox_post(self, "/tasks/create/file/", submission, true, &answer, &reached, err);
+    if (status != MS_OK || !reached) {
+        ms_reason_set(out->reason, "", "no answer to the submission");
+        goto out;
+    }
+    json_t *ids = ms_json_at(answer.json, "data.task_ids");
+    if (answer.http.status == 429) {
+        out->end = MS_SUBMIT_LATER;
+        out->wait_ms = ms_answer_wait_ms(&answer);
+    } else if (answer.http.status == 413) {
+        out->end = MS_SUBMIT_REFUSED;
+        ms_reason_set(out->reason, "413 ", "larger than the server takes");
+    } else if (answer.http.status != 200 || !json_is_object(answer.json)) {
+        (void)snprintf(out->reason, sizeof out->reason, "the server answered %d",
+                       answer.http.status);
+    } else if (is_failure(answer.json)) {
+        read_failure(&answer, out);
+    } else if (ms_task_id_from(json_array_get(ids, 0), out->task_id)) {
+        out->end = MS_SUBMIT_OK;
+    } else {
+        ms_reason_set(out->reason, "", "the server gave no task id");
+    }
+out:
+    ms_answer_release(&answer);
+    return status;
+}
+
+static enum ms_status unexpected(const struct ms_sandbox *self, const struct ms_answer *answer,
+                                 const char *route, struct ms_error *err)
+{
+    return ms_error_set(err, MS_E_REMOTE, "%s answers %d%s to %s", self->url, answer->http.status,
+                        answer->json ? "" : " without JSON", route);
+}
+
+static enum ms_status look(struct ms_sandbox *self, const char *task_id, enum ms_task_status *out,
+                           int64_t *wait_ms, struct ms_error *err)
+{
+    char path[PATH_BYTES];
+    struct ms_answer answer;
+    ms_answer_init(&answer);
+    (void)snprintf(path, sizeof path, "/tasks/status/%s/", task_id);
+    enum ms_status status = ms_sandbox_get(self, path, &answer, err);
+    const char *word = ms_json_string_at(answer.json, "data", NULL);
+    if (status != MS_OK)
+        goto out;
+    if (answer.http.status == 429)
+        *wait_ms = ms_answer_wait_ms(&answer);
+    else if (answer.json && (is_failure(answer.json) || answer.http.status == 404))
+        *out = MS_TASK_UNKNOWN;
+    else if (answer.http.status == 200 && word)
+        *out =
+            strcmp(word, "Task does not exist") == 0 ? MS_TASK_UNKNOWN : ms_task_status_parse(word);
+    else
+        status = unexpected(self, &answer, "/tasks/status", err);
+out:
+    ms_answer_release(&answer);
+    return status;
+}
+
+static enum ms_status find(struct ms_sandbox *self, const char *sha256, const char *job_key,
+                           char *task_id, struct ms_error *err)
+{
+    char path[PATH_BYTES];
+    struct ms_answer answer;
+    json_int_t newest = 0;
+    size_t i;
+    json_t *task;
+    ms_answer_init(&answer);
+    (void)snprintf(path, sizeof path, "/tasks/search/sha256/%s/", sha256);
+    enum ms_status status = ms_sandbox_get(self, path, &answer, err);
+    if (status != MS_OK)
+        goto out;
+    if (answer.http.status == 429) {
+        status = ms_error_set(err, MS_E_REMOTE, "%s throttles the search", self->url);
+        goto out;
+    }
+    if (answer.http.status != 200 || !json_is_object(answer.json)) {
+        status = unexpected(self, &answer, "/tasks/search", err);
+        goto out;
+    }
+    json_array_foreach(json_object_get(answer.json, "data"), i, task)
+    {
+        const json_t *id = json_object_get(task, "id");
+        char text[MS_TASK_ID_BYTES];
+        if (strcmp(ms_json_string_at(task, "custom", ""), job_key) != 0 ||
+            !ms_task_id_from(id, text) || json_integer_value(id) <= newest)
+            continue;
+        newest = json_integer_value(id);
+        memcpy(task_id, text, sizeof text);
+    }
+out:
+    ms_answer_release(&answer);
+    return status;
+}
+
+/* A failure comes with status 200 and a small JSON object where the report should be. Without this
+ * look it would be taken for a report without behaviour. */
+static bool read_refusal(int fd, uint64_t bytes, struct ms_answer *answer)
+{
+    char text[1024];
+    if (bytes == 0 || bytes >= sizeof text)
+        return false;
+    ssize_t n = pread(fd, text, sizeof text, 0);
+    if (n <= 0 || ms_json_parse(text, (size_t)n, &answer->json, NULL) != MS_OK)
+        return false;
+    return is_failure(answer->json);
+}
+
+static enum ms_status fetch(struct ms_sandbox *self, const char *task_id, int fd,
+                            uint64_t max_bytes, enum ms_fetch_end *out, int64_t *wait_ms,
+                            struct ms_error *err)
+{
+    char path[PATH_BYTES];
+    struct ms_answer answer;
+    ms_answer_init(&answer);
+    (void)snprintf(path, sizeof path, "/tasks/get/report/%s/json/", task_id);
+    enum ms_status status = ms_sandbox_download(self, path, fd, max_bytes, &answer, err);
+    if (status != MS_OK)
+        goto out;
+    if (answer.http.status == 429) {
+        *out = MS_FETCH_LATER;
+        *wait_ms = ms_answer_wait_ms(&answer);
+    } else if (answer.http.status == 404) {
+        *out = MS_FETCH_MISSING;
+    } else if (answer.http.status != 200) {
+        status = unexpected(self, &answer, "/tasks/get/report", err);
+    } else if (read_refusal(fd, answer.http.body_bytes, &answer)) {
+        *out = strstr(failure_words(answer.json), "still being analyzed") ? MS_FETCH_NOT_READY
+                                                                          : MS_FETCH_MISSING;
+    } else {
+        *out = MS_FETCH_OK;
+    }
+out:
+    ms_answer_release(&answer);
+    return status;
+}
+
+const struct ms_sandbox_ops ms_sandbox_cape = {
+    .kind = MS_SANDBOX_CAPE,
+    .auth_header = "Authorization: Token ",
+    .submit = submit,
+    .look = look,
+    .find = find,
+    .fetch = fetch,
+};

@@ -1,0 +1,65 @@
+/* What the implementations of a sandbox client share; private to this folder. */
+#ifndef MS_EXTRACT_SANDBOX_KIND_H
+#define MS_EXTRACT_SANDBOX_KIND_H
+
+#include "base/json.h"
+#include "extract/sandbox/sandbox.h"
+
+struct ms_sandbox {
+    const struct ms_sandbox_ops *ops;
+    struct ms_http *http;
+    struct ms_secret *token; /* borrowed */
+    char url[1024];
+    char version[64];
+};
+
+struct ms_sandbox_ops {
+    enum ms_sandbox_kind kind;
+    const char *auth_header; /* what stands before the token */
+    enum ms_status (*submit)(struct ms_sandbox *, const struct ms_submission *,
+                             struct ms_submit_result *, struct ms_error *);
+    enum ms_status (*look)(struct ms_sandbox *, const char *, enum ms_task_status *, int64_t *,
+                           struct ms_error *);
+    enum ms_status (*find)(struct ms_sandbox *, const char *, const char *, char *,
+                           struct ms_error *);
+    enum ms_status (*fetch)(struct ms_sandbox *, const char *, int, uint64_t, enum ms_fetch_end *,
+                            int64_t *, struct ms_error *);
+};
+
+extern const struct ms_sandbox_ops ms_sandbox_cuckoo;
+extern const struct ms_sandbox_ops ms_sandbox_cape;
+
+/* An answer: its status and, when the body is JSON, the document (else NULL). */
+struct ms_answer {
+    struct ms_http_response http;
+    json_t *json;
+};
+void ms_answer_init(struct ms_answer *self);
+void ms_answer_release(struct ms_answer *self);
+/* How long a 429 asks to wait: Retry-After, else a minute. */
+int64_t ms_answer_wait_ms(const struct ms_answer *self);
+
+/* GET url/path, retried on faults; the body is parsed when the server says it is JSON. A refused
+ * token (401) is MS_E_REMOTE. */
+enum ms_status ms_sandbox_get(struct ms_sandbox *self, const char *path, struct ms_answer *out,
+                              struct ms_error *err) MS_MUST_USE;
+/* One POST of the submission's form to url/path, never retried. *reached false when no complete
+ * answer came. route_field: CAPE has a field for the network route, Cuckoo takes it among the
+ * options. */
+enum ms_status ms_sandbox_post(struct ms_sandbox *self, const char *path,
+                               const struct ms_submission *submission, bool route_field,
+                               struct ms_answer *out, bool *reached,
+                               struct ms_error *err) MS_MUST_USE;
+/* GET url/path into fd; out->json stays NULL for a 2xx. */
+enum ms_status ms_sandbox_download(struct ms_sandbox *self, const char *path, int fd,
+                                   uint64_t max_bytes, struct ms_answer *out,
+                                   struct ms_error *err) MS_MUST_USE;
+
+/* The state word of a task as Cuckoo and its forks write it. */
+enum ms_task_status ms_task_status_parse(const char *word);
+/* Copies a positive integer id to text; false otherwise (null, 0, negative, string). */
+bool ms_task_id_from(const json_t *value, char out[MS_TASK_ID_BYTES]) MS_MUST_USE;
+/* Escapes a server's words into a reason. */
+void ms_reason_set(char out[256], const char *prefix, const char *words);
+
+#endif

@@ -1,0 +1,354 @@
+/* What all sandbox clients share: opening and probing, requests, answers, state words. */
+#include "extract/sandbox/sandbox.h"
+
+#include "base/log.h"
+#include "extract/sandbox/kind.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ATTEMPTS = 4, REQUEST_MS = 120000, UPLOAD_MS = 600000, DOWNLOAD_MS = 3600000 };
+
+const char *ms_sandbox_kind_name(enum ms_sandbox_kind kind)
+{
+    static const char *const names[] = {"auto", "cuckoo", "cape"};
+    return (unsigned)kind < sizeof names / sizeof *names ? names[kind] : "auto";
+}
+
+void ms_answer_init(struct ms_answer *self)
+{
+    self->json = NULL;
+    ms_http_response_init(&self->http);
+}
+
+void ms_answer_release(struct ms_answer *self)
+{
+    json_decref(self->json);
+    self->json = NULL;
+    ms_http_response_release(&self->http);
+}
+
+int64_t ms_answer_wait_ms(const struct ms_answer *self)
+{
+    return self->http.retry_after_ms >= 0 ? self->http.retry_after_ms : 60000;
+}
+
+void ms_reason_set(char out[256], const char *prefix, const char *words)
+{
+    char escaped[200];
+    (void)snprintf(out, 256, "%s%s", prefix, ms_escape_text(words, escaped, sizeof escaped));
+}
+
+bool ms_task_id_from(const json_t *value, char out[MS_TASK_ID_BYTES])
+{
+    if (!json_is_integer(value) || json_integer_value(value) <= 0)
+        return false;
+    (void)snprintf(out, MS_TASK_ID_BYTES, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    return true;
+}
+
+enum ms_task_status ms_task_status_parse(const char *word)
+{
+    static const struct {
+        const char *word;
+        enum ms_task_status status;
+    } table[] = {
+        {"pending", MS_TASK_PENDING},
+        {"distributed", MS_TASK_PENDING},
+        {"running", MS_TASK_RUNNING},
+        {"completed", MS_TASK_COMPLETED},
+        {"reported", MS_TASK_REPORTED},
+        {"recovered", MS_TASK_RECOVERED},
+        {"failed_analysis", MS_TASK_FAILED_ANALYSIS},
+        {"banned", MS_TASK_FAILED_ANALYSIS},
+        {"failed_processing", MS_TASK_FAILED_PROCESSING},
+        {"failed_reporting", MS_TASK_FAILED_REPORTING},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (strcmp(word, table[i].word) == 0)
+            return table[i].status;
+    return MS_TASK_OTHER;
+}
+
+/* ---- requests ---- */
+
+/* Fills `request` and the URL it points at. */
+static enum ms_status prepare(const struct ms_sandbox *self, const char *method, const char *path,
+                              char url[2048], struct ms_http_request *request, struct ms_error *err)
+{
+    static const char *const headers[] = {"Accept: application/json"};
+    int n = snprintf(url, 2048, "%s%s", self->url, path);
+    if (n < 0 || n >= 2048)
+        return ms_error_set(err, MS_E_USAGE, "the sandbox's URL is too long");
+    *request = (struct ms_http_request){.method = method,
+                                        .url = url,
+                                        .peer = MS_HTTP_PEER_NAMED,
+                                        .headers = headers,
+                                        .header_count = 1,
+                                        .secret = self->token,
+                                        .secret_header = self->ops->auth_header,
+                                        .sink_fd = -1};
+    return MS_OK;
+}
+
+/* A body that claims to be JSON and is not is treated like an HTML page: the status decides. */
+static enum ms_status read_answer(const struct ms_sandbox *self, struct ms_answer *answer,
+                                  struct ms_error *err)
+{
+    if (answer->http.status == 401)
+        return ms_error_set(err, MS_E_REMOTE,
+                            "%s refuses the token (401); set it with --token or in CUCKOO_TOKEN",
+                            self->url);
+    if (strcmp(answer->http.content_type, "application/json") == 0 && answer->http.body.len > 0 &&
+        ms_json_parse(answer->http.body.data, answer->http.body.len, &answer->json, NULL) != MS_OK)
+        answer->json = NULL;
+    return MS_OK;
+}
+
+enum ms_status ms_sandbox_get(struct ms_sandbox *self, const char *path, struct ms_answer *out,
+                              struct ms_error *err)
+{
+    char url[2048];
+    struct ms_http_request request;
+    enum ms_status status = prepare(self, "GET", path, url, &request, err);
+    if (status != MS_OK)
+        return status;
+    request.idempotent = true;
+    status = ms_http_perform(self->http, &request, &out->http, err);
+    return status == MS_OK ? read_answer(self, out, err) : status;
+}
+
+static void add_part(struct ms_http_part *parts, size_t *count, const char *name, const char *value)
+{
+    if (value && *value)
+        parts[(*count)++] = (struct ms_http_part){.name = name, .value = value, .fd = -1};
+}
+
+enum ms_status ms_sandbox_post(struct ms_sandbox *self, const char *path,
+                               const struct ms_submission *submission, bool route_field,
+                               struct ms_answer *out, bool *reached, struct ms_error *err)
+{
+    char url[2048], timeout[16] = "", options[128] = "";
+    struct ms_http_part parts[8];
+    struct ms_http_request request;
+    size_t count = 0;
+    *reached = false;
+    enum ms_status status = prepare(self, "POST", path, url, &request, err);
+    if (status != MS_OK)
+        return status;
+    if (submission->timeout_s)
+        (void)snprintf(timeout, sizeof timeout, "%" PRIu32, submission->timeout_s);
+    if (submission->route && !route_field)
+        (void)snprintf(options, sizeof options, "route=%s", submission->route);
+    add_part(parts, &count, "package", submission->package);
+    add_part(parts, &count, "timeout", timeout);
+    add_part(parts, &count, "machine", submission->machine);
+    add_part(parts, &count, "tags", submission->tags);
+    add_part(parts, &count, "custom", submission->job_key);
+    add_part(parts, &count, "options", options);
+    if (route_field)
+        add_part(parts, &count, "route", submission->route);
+    parts[count++] = (struct ms_http_part){.name = "file",
+                                           .fd = submission->fd,
+                                           .fd_bytes = submission->bytes,
+                                           .filename = submission->file_name};
+    request.parts = parts;
+    request.part_count = count;
+    request.max_attempts = 1;
+    request.total_timeout_ms = UPLOAD_MS;
+    status = ms_http_perform(self->http, &request, &out->http, err);
+    if (status == MS_E_REMOTE || status == MS_E_LIMIT)
+        return MS_OK;
+    *reached = status == MS_OK;
+    return status == MS_OK ? read_answer(self, out, err) : status;
+}
+
+enum ms_status ms_sandbox_download(struct ms_sandbox *self, const char *path, int fd,
+                                   uint64_t max_bytes, struct ms_answer *out, struct ms_error *err)
+{
+    char url[2048];
+    struct ms_http_request request;
+    enum ms_status status = prepare(self, "GET", path, url, &request, err);
+    if (status != MS_OK)
+        return status;
+    request.idempotent = true;
+    request.ask_gzip = true;
+    request.sink_fd = fd;
+    request.max_body_bytes = max_bytes;
+    request.total_timeout_ms = DOWNLOAD_MS; /* gigabytes; a stall ends it much earlier */
+    status = ms_http_perform(self->http, &request, &out->http, err);
+    if (status != MS_OK || (out->http.status >= 200 && out->http.status < 300))
+        return status;
+    return read_answer(self, out, err);
+}
+
+/* ---- opening ---- */
+
+static enum ms_status probe_cuckoo(struct ms_sandbox *self, bool *is_it, struct ms_error *err)
+{
+    struct ms_answer answer;
+    ms_answer_init(&answer);
+    self->ops = &ms_sandbox_cuckoo;
+    enum ms_status status = ms_sandbox_get(self, "/cuckoo/status", &answer, err);
+    const char *version = ms_json_string_at(answer.json, "version", NULL);
+    *is_it = status == MS_OK && version != NULL;
+    if (*is_it)
+        (void)ms_escape_text(version, self->version, sizeof self->version);
+    ms_answer_release(&answer);
+    return status;
+}
+
+/* CAPE's status route is off by default and then answers an error object: any JSON with an `error`
+ * member is CAPE's hand. */
+static enum ms_status probe_cape(struct ms_sandbox *self, bool *is_it, struct ms_error *err)
+{
+    struct ms_answer answer;
+    ms_answer_init(&answer);
+    self->ops = &ms_sandbox_cape;
+    enum ms_status status = ms_sandbox_get(self, "/cuckoo/status/", &answer, err);
+    *is_it = status == MS_OK && json_object_get(answer.json, "error") != NULL;
+    if (*is_it)
+        (void)ms_escape_text(ms_json_string_at(answer.json, "data.version", ""), self->version,
+                             sizeof self->version);
+    ms_answer_release(&answer);
+    return status;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+static enum ms_status probe(struct ms_sandbox *self, enum ms_sandbox_kind wanted,
+                            struct ms_error *err)
+{
+    static const char base[] = "/apiv2";
+    bool is_it = false;
+    bool has_base = ends_with(self->url, base);
+    enum ms_status status = MS_OK;
+    if (wanted == MS_SANDBOX_CUCKOO || (wanted == MS_SANDBOX_AUTO && !has_base))
+        status = probe_cuckoo(self, &is_it, err);
+    if (status != MS_OK || is_it)
+        return status;
+    if (wanted != MS_SANDBOX_CUCKOO) {
+        size_t n = strlen(self->url);
+        if (!has_base && n + sizeof base > sizeof self->url)
+            return ms_error_set(err, MS_E_USAGE, "the sandbox's URL is too long");
+        if (!has_base)
+            memcpy(self->url + n, base, sizeof base);
+        status = probe_cape(self, &is_it, err);
+        if (status != MS_OK || is_it)
+            return status;
+    }
+    return ms_error_set(
+        err, MS_E_REMOTE, "%s does not answer like %s; check the URL and --sandbox", self->url,
+        wanted == MS_SANDBOX_AUTO ? "Cuckoo or CAPE" : ms_sandbox_kind_name(wanted));
+}
+
+static bool is_loopback(const char *url)
+{
+    const char *host = strstr(url, "://");
+    host = host ? host + 3 : url;
+    return strncmp(host, "127.", 4) == 0 || strncmp(host, "localhost", 9) == 0 ||
+           strncmp(host, "[::1]", 5) == 0;
+}
+
+enum ms_status ms_sandbox_open(const struct ms_sandbox_options *options, struct ms_sandbox **out,
+                               struct ms_error *err)
+{
+    struct ms_sandbox *self = calloc(1, sizeof *self);
+    if (!self)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    struct ms_http_options http = {
+        .user_agent = "malseq/" MS_VERSION,
+        .max_attempts = options->max_attempts ? options->max_attempts : ATTEMPTS,
+        .total_timeout_ms = REQUEST_MS,
+        .fresh_connections = true, /* Cuckoo serves one connection at a time, idle ones too */
+        .seed = options->seed};
+    enum ms_status status;
+    size_t n = strlen(options->url);
+    while (n > 0 && options->url[n - 1] == '/')
+        n--;
+    if (n == 0 || n >= sizeof self->url) {
+        status = ms_error_set(err, MS_E_USAGE,
+                              "--cuckoo wants the server's URL, such as http://127.0.0.1:8090");
+        goto out;
+    }
+    memcpy(self->url, options->url, n);
+    self->token = options->token;
+    status = ms_http_new(&http, &self->http, err);
+    if (status == MS_OK)
+        status = ms_http_trust(self->http, self->url, true, err);
+    if (status == MS_OK && self->token)
+        status = ms_secret_bind(self->token, self->url, err);
+    if (status == MS_OK && self->token && strncmp(self->url, "http://", 7) == 0 &&
+        !is_loopback(self->url))
+        ms_log(MS_LOG_WARNING,
+               "the token travels in clear to %s; use https where the server offers it", self->url);
+    if (status == MS_OK)
+        status = probe(self, options->kind, err);
+out:
+    if (status != MS_OK) {
+        ms_sandbox_close(self);
+        return status;
+    }
+    *out = self;
+    return MS_OK;
+}
+
+void ms_sandbox_close(struct ms_sandbox *self)
+{
+    if (!self)
+        return;
+    ms_http_free(self->http);
+    free(self);
+}
+
+enum ms_sandbox_kind ms_sandbox_kind_get(const struct ms_sandbox *self)
+{
+    return self->ops->kind;
+}
+
+const char *ms_sandbox_url(const struct ms_sandbox *self)
+{
+    return self->url;
+}
+
+const char *ms_sandbox_version(const struct ms_sandbox *self)
+{
+    return self->version;
+}
+
+enum ms_status ms_sandbox_submit(struct ms_sandbox *self, const struct ms_submission *submission,
+                                 struct ms_submit_result *out, struct ms_error *err)
+{
+    *out = (struct ms_submit_result){.end = MS_SUBMIT_AMBIGUOUS};
+    return self->ops->submit(self, submission, out, err);
+}
+
+enum ms_status ms_sandbox_look(struct ms_sandbox *self, const char *task_id,
+                               enum ms_task_status *out, int64_t *wait_ms, struct ms_error *err)
+{
+    *out = MS_TASK_UNKNOWN;
+    *wait_ms = 0;
+    return self->ops->look(self, task_id, out, wait_ms, err);
+}
+
+enum ms_status ms_sandbox_find(struct ms_sandbox *self, const char *sha256, const char *job_key,
+                               char task_id[MS_TASK_ID_BYTES], struct ms_error *err)
+{
+    task_id[0] = '\0';
+    return self->ops->find(self, sha256, job_key, task_id, err);
+}
+
+enum ms_status ms_sandbox_fetch(struct ms_sandbox *self, const char *task_id, int fd,
+                                uint64_t max_bytes, enum ms_fetch_end *out, int64_t *wait_ms,
+                                struct ms_error *err)
+{
+    *out = MS_FETCH_MISSING;
+    *wait_ms = 0;
+    return self->ops->fetch(self, task_id, fd, max_bytes, out, wait_ms, err);
+}
