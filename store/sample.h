@@ -42,6 +42,9 @@ enum ms_status ms_sample_add_alias(struct ms_corpus *corpus, int64_t sample, con
 /* The row's hashes and private flag; text fields of *out are NULL. */
 enum ms_status ms_sample_get(struct ms_corpus *corpus, int64_t id, struct ms_sample *out,
                              struct ms_error *err) MS_MUST_USE;
+/* The PE kind ("" when unknown) and the SHA-256 of a sample that has one (else MS_REJECT). */
+enum ms_status ms_sample_kind(struct ms_corpus *corpus, int64_t id, char *kind, size_t kind_bytes,
+                              uint8_t sha256[32], struct ms_error *err) MS_MUST_USE;
 /* Calls visit for each vaulted sample that is not private and has no analysis under
  * `settings_digest`, oldest first. Ids are collected before the first call, so visit may write. */
 typedef enum ms_status (*ms_sample_visit)(void *ctx, int64_t id, struct ms_error *err);

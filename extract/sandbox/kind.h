@@ -11,6 +11,7 @@ struct ms_sandbox {
     struct ms_secret *token; /* borrowed */
     char url[1024];
     char version[64];
+    bool token_refused;
 };
 
 struct ms_sandbox_ops {

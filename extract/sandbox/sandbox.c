@@ -94,13 +94,15 @@ static enum ms_status prepare(const struct ms_sandbox *self, const char *method,
 }
 
 /* A body that claims to be JSON and is not is treated like an HTML page: the status decides. */
-static enum ms_status read_answer(const struct ms_sandbox *self, struct ms_answer *answer,
+static enum ms_status read_answer(struct ms_sandbox *self, struct ms_answer *answer,
                                   struct ms_error *err)
 {
-    if (answer->http.status == 401)
+    if (answer->http.status == 401) {
+        self->token_refused = true;
         return ms_error_set(err, MS_E_REMOTE,
                             "%s refuses the token (401); set it with --token or in CUCKOO_TOKEN",
                             self->url);
+    }
     if (strcmp(answer->http.content_type, "application/json") == 0 && answer->http.body.len > 0 &&
         ms_json_parse(answer->http.body.data, answer->http.body.len, &answer->json, NULL) != MS_OK)
         answer->json = NULL;
@@ -320,6 +322,11 @@ const char *ms_sandbox_url(const struct ms_sandbox *self)
 const char *ms_sandbox_version(const struct ms_sandbox *self)
 {
     return self->version;
+}
+
+bool ms_sandbox_token_refused(const struct ms_sandbox *self)
+{
+    return self->token_refused;
 }
 
 enum ms_status ms_sandbox_submit(struct ms_sandbox *self, const struct ms_submission *submission,

@@ -85,6 +85,8 @@ void ms_sandbox_close(struct ms_sandbox *self);
 enum ms_sandbox_kind ms_sandbox_kind_get(const struct ms_sandbox *self);
 const char *ms_sandbox_url(const struct ms_sandbox *self);     /* without trailing slash */
 const char *ms_sandbox_version(const struct ms_sandbox *self); /* "2.0.7", or "" */
+/* The server answered 401: asking again is no use. */
+bool ms_sandbox_token_refused(const struct ms_sandbox *self);
 
 /* All below: MS_OK with the answer in the out arguments; MS_E_REMOTE when the server cannot be used
  * now (down after all attempts, token refused, undocumented answer). wait_ms > 0: throttled, ask
