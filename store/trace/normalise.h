@@ -19,7 +19,8 @@ enum ms_normal_cut { MS_CUT_HEAD, MS_CUT_TAIL, MS_CUT_MIDDLE };
 /* The steps, in this order:
  * 1. processes by (first seen, position in the report), those without a time last; untracked ones
  *    are dropped; inside a process the report's order stays (times are too coarse to merge by).
- * 2. entries without a name or with one that begins with "__" are dropped and counted.
+ * 2. entries without a name or with one that begins with "__" are dropped and counted (with
+ *    keep_pseudo only those without a name: published models were trained on the rest too).
  * 3. names are folded (ms_fold_name).
  * 4. `repeated`: an entry stands for 1 + repeated calls when `expand`, else for one.
  * 5. runs of equal calls within a process keep their first `collapse` calls (0: all).
@@ -29,6 +30,7 @@ enum ms_normal_cut { MS_CUT_HEAD, MS_CUT_TAIL, MS_CUT_MIDDLE };
 struct ms_normal_options {
     bool fold_case;
     bool fold_suffix;
+    bool keep_pseudo;
     bool expand;
     uint32_t collapse;
     bool once;
@@ -37,8 +39,9 @@ struct ms_normal_options {
 };
 
 /* The options with the version as one canonical line ("normalise-1 fold=none repeated=expand
- * collapse=1 once=no cut=head:400"), which goes into a dataset's digest and a model file; and back
- * (MS_E_INPUT when it is not such a line, or of another version). */
+ * collapse=1 once=no cut=head:400"; keep_pseudo puts " pseudo=keep" behind the fold), which goes
+ * into a dataset's digest and a model file; and back (MS_E_INPUT when it is not such a line, or of
+ * another version). */
 enum { MS_NORMAL_TEXT_BYTES = 128 };
 void ms_normal_options_text(const struct ms_normal_options *options,
                             char out[MS_NORMAL_TEXT_BYTES]);

@@ -75,7 +75,8 @@ enum ms_status ms_normal_apis_fill(const struct ms_normal_options *options,
     for (size_t i = 0; i < count; i++) {
         struct ms_span name = names[i];
         fold[i] = (uint32_t)i;
-        pseudo[i] = name.len == 0 || (name.len >= 2 && name.data[0] == '_' && name.data[1] == '_');
+        pseudo[i] = name.len == 0 || (!options->keep_pseudo && name.len >= 2 &&
+                                      name.data[0] == '_' && name.data[1] == '_');
         if (!name.data)
             continue;
         all[used] = (struct folded){at, ms_fold_name(options, name, at), (uint32_t)i};
@@ -98,10 +99,11 @@ void ms_normal_options_text(const struct ms_normal_options *options, char out[MS
 {
     unsigned fold = (options->fold_case ? 1U : 0U) + (options->fold_suffix ? 2U : 0U);
     (void)snprintf(out, MS_NORMAL_TEXT_BYTES,
-                   "normalise-%d fold=%s repeated=%s collapse=%" PRIu32 " once=%s cut=%s:%" PRIu32,
-                   MS_NORMAL_VERSION, fold_words[fold], options->expand ? "expand" : "entry",
-                   options->collapse, options->once ? "yes" : "no", cut_words[options->cut],
-                   options->length);
+                   "normalise-%d fold=%s%s repeated=%s collapse=%" PRIu32
+                   " once=%s cut=%s:%" PRIu32,
+                   MS_NORMAL_VERSION, fold_words[fold], options->keep_pseudo ? " pseudo=keep" : "",
+                   options->expand ? "expand" : "entry", options->collapse,
+                   options->once ? "yes" : "no", cut_words[options->cut], options->length);
 }
 
 /* Takes `word` from the front of *text. */
@@ -155,12 +157,14 @@ enum ms_status ms_normal_options_parse(const char *text, struct ms_normal_option
         return ms_error_set(err, MS_E_INPUT,
                             "normalisation version %" PRIu32 "; this program has version %d",
                             version, MS_NORMAL_VERSION);
-    if (!take_word(&text, " fold=") || !take_choice(&text, fold_words, 4, &fold) ||
-        !take_word(&text, " repeated=") || !take_choice(&text, repeated_words, 2, &expand) ||
-        !take_word(&text, " collapse=") || !take_u32(&text, &options.collapse) ||
-        !take_word(&text, " once=") || !take_choice(&text, yes_words, 2, &once) ||
-        !take_word(&text, " cut=") || !take_choice(&text, cut_words, 3, &cut) ||
-        !take_word(&text, ":") || !take_u32(&text, &options.length) || *text)
+    bool folds = take_word(&text, " fold=") && take_choice(&text, fold_words, 4, &fold);
+    options.keep_pseudo = folds && take_word(&text, " pseudo=keep");
+    if (!folds || !take_word(&text, " repeated=") ||
+        !take_choice(&text, repeated_words, 2, &expand) || !take_word(&text, " collapse=") ||
+        !take_u32(&text, &options.collapse) || !take_word(&text, " once=") ||
+        !take_choice(&text, yes_words, 2, &once) || !take_word(&text, " cut=") ||
+        !take_choice(&text, cut_words, 3, &cut) || !take_word(&text, ":") ||
+        !take_u32(&text, &options.length) || *text)
         return ms_error_set(err, MS_E_INPUT, "a normalisation that cannot be read");
     options.fold_case = (fold & 1) != 0;
     options.fold_suffix = (fold & 2) != 0;
