@@ -328,8 +328,12 @@ static bool probe(struct ms_confine *filter, char *text, size_t text_bytes)
     return false;
 }
 
-static void ignore_terminal_signals(void)
+static void settle_signals(void)
 {
+    /* Handlers of the parent mean nothing here and would blur how a child died; a sanitizer's own
+     * stay, they write its report. */
+    for (int number = 1; number < NSIG && !MS_WORKER_SANITIZED; number++)
+        (void)signal(number, SIG_DFL);
     /* Ctrl-C reaches the whole process group; the parent ends its jobs in its own order. */
     static const int signals[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
@@ -343,7 +347,7 @@ _Noreturn void ms_nursery_main(int control_fd, const struct ms_worker_options *o
     self.options = options;
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
         _exit(1);
-    ignore_terminal_signals();
+    settle_signals();
     self.control_fd = use_null_device(control_fd);
     if (self.control_fd < 0)
         _exit(1);
