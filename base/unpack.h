@@ -25,7 +25,8 @@ enum ms_unpack_fault {
     MS_UNPACK_LIMIT_DEPTH,
     MS_UNPACK_LIMIT_ENTRIES,
     MS_UNPACK_LIMIT_TOTAL,
-    MS_UNPACK_LIMIT_ENTRY
+    MS_UNPACK_LIMIT_ENTRY,
+    MS_UNPACK_LIMIT_MEMORY /* a decoder asked for more than the worker may have */
 };
 const char *ms_unpack_fault_name(
     enum ms_unpack_fault fault); /* "ok", "not_archive", "corrupt", "need_password", … */
@@ -37,11 +38,14 @@ struct ms_unpack_limits { /* 0: the value in base/limits.h */
     uint64_t entry_bytes;
 };
 
-/* A regular member whose bytes came out whole and whose checksum was right. `fd` is a memory file
- * positioned at 0, borrowed. `chain` is the path of names inside the blob, outermost first, members
- * joined by '!' ("b.7z!x.exe"), any bytes but NUL (a NUL in a name becomes the two bytes "\0"),
- * each name cut at MS_LIMIT_NAME_BYTES. password_index: index into the candidates, -1 when none was
- * needed. */
+/* A regular member whose bytes came out whole and whose checksum was right, where the format has
+ * one (gzip and zstd are checked to their end before anything inside is handed out; tar alone has
+ * none). `fd` is a memory file positioned at 0, borrowed. `chain` is the path of names inside the
+ * blob, outermost first, members joined by '!' ("b.7z!x.exe"), any bytes but NUL (libarchive ends a
+ * name there), each name cut at MS_LIMIT_NAME_BYTES; a member whose name cannot be had is
+ * "member-N". A compressed archive (x.tar.gz) is one link of the chain, a compressed single file
+ * has one member: its name without the suffix, or "data". password_index: index into the
+ * candidates, -1 when none was needed. */
 struct ms_unpack_member {
     struct ms_span chain;
     int fd;
@@ -64,8 +68,11 @@ struct ms_unpack_events {
 };
 
 /* Walks the blob in fd (seekable: a memfd or regular file). passwords: candidates, tried one an
- * open in the given order; the one that worked last is tried first for the next container of the
- * same blob. MS_OK when the walk ended, faults and all. */
+ * open in the given order (libarchive loses members when it is given several at once, its issue
+ * 920); the one that worked last is tried first for the next container of the same blob; empty ones
+ * and those with a NUL are passed over. Folders, links and devices are passed over. A file that
+ * begins with "MZ" is never a container, whatever lies behind it. MS_OK when the walk ended, faults
+ * and all; LIMIT_TOTAL and LIMIT_ENTRIES end it. */
 enum ms_status ms_unpack_walk(int fd, const struct ms_span *passwords, size_t password_count,
                               const struct ms_unpack_limits *limits,
                               const struct ms_unpack_events *events,

@@ -1,0 +1,226 @@
+/* Which formats are opened and how libarchive's messages are read. Walks nothing. */
+#define _GNU_SOURCE
+#include "base/unpack_private.h"
+
+#include <archive_entry.h>
+#include <errno.h>
+#include <iconv.h>
+#include <locale.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BLOCK_BYTES = 64 << 10, HEAD_BYTES = 32, RAR5_HEAD_BYTES = 64 << 10 };
+
+/* One by one: support_filter_all would bring lrzip and grzip, which run programs, and
+ * support_format_all mtree, which reads local files. */
+static bool enable_formats(struct archive *a)
+{
+    int rc = ARCHIVE_OK;
+    int (*const enable[])(struct archive *) = {
+        archive_read_support_format_zip,     archive_read_support_format_7zip,
+        archive_read_support_format_rar,     archive_read_support_format_rar5,
+        archive_read_support_format_tar,     archive_read_support_format_cab,
+        archive_read_support_format_iso9660, archive_read_support_format_cpio,
+        archive_read_support_format_ar,      archive_read_support_format_lha};
+    for (size_t i = 0; i < sizeof enable / sizeof *enable && rc >= ARCHIVE_WARN; i++)
+        rc = enable[i](a);
+    return rc >= ARCHIVE_WARN;
+}
+
+/* Not gzip and zstd: libarchive does not verify a gzip member's CRC; base/stream does. */
+static bool enable_filters(struct archive *a)
+{
+    int rc = ARCHIVE_OK;
+    int (*const enable[])(struct archive *) = {
+        archive_read_support_filter_bzip2, archive_read_support_filter_compress,
+        archive_read_support_filter_xz,    archive_read_support_filter_lzma,
+        archive_read_support_filter_lzip,  archive_read_support_filter_lz4};
+    for (size_t i = 0; i < sizeof enable / sizeof *enable && rc >= ARCHIVE_WARN; i++)
+        rc = enable[i](a);
+    return rc >= ARCHIVE_WARN;
+}
+
+static bool open_at_start(struct archive *a, int fd)
+{
+    return lseek(fd, 0, SEEK_SET) == 0 && archive_read_open_fd(a, fd, BLOCK_BYTES) >= ARCHIVE_WARN;
+}
+
+struct archive *ms_unpack_open_archive(int fd, const char *password, const char **why)
+{
+    struct archive *a = archive_read_new();
+    *why = "out of memory";
+    if (!a)
+        return NULL;
+    if (!enable_formats(a) ||
+        (password && archive_read_add_passphrase(a, password) != ARCHIVE_OK) ||
+        !open_at_start(a, fd)) {
+        *why = "no archive format";
+        (void)archive_read_free(a);
+        return NULL;
+    }
+    return a;
+}
+
+struct archive *ms_unpack_open_filter(int fd)
+{
+    struct archive *a = archive_read_new();
+    if (a && enable_filters(a) && archive_read_support_format_raw(a) >= ARCHIVE_WARN &&
+        open_at_start(a, fd) && archive_filter_count(a) > 1)
+        return a;
+    (void)archive_read_free(a);
+    return NULL;
+}
+
+/* Begins like a format whose magic is long enough to be believed even when the first header is
+ * damaged. Others (old tar, binary cpio, lha) must show one good header first. */
+static bool strong_magic(const uint8_t *head, size_t n)
+{
+    static const struct {
+        const char *bytes;
+        size_t n;
+    } magics[] = {{"PK\3\4", 4},     {"PK\5\6", 4},      {"PK\7\10", 4}, {"7z\xbc\xaf\x27\x1c", 6},
+                  {"Rar!\x1a\7", 6}, {"MSCF\0\0\0\0", 8}};
+    for (size_t i = 0; i < sizeof magics / sizeof *magics; i++)
+        if (n >= magics[i].n && memcmp(head, magics[i].bytes, magics[i].n) == 0)
+            return true;
+    return false;
+}
+
+static bool is_archive(int fd, const uint8_t *head, size_t n)
+{
+    const char *why;
+    struct archive *a = ms_unpack_open_archive(fd, NULL, &why);
+    if (!a)
+        return strong_magic(head, n);
+    struct archive_entry *entry;
+    int rc = archive_read_next_header(a, &entry);
+    bool good = rc == ARCHIVE_OK || rc == ARCHIVE_WARN || strong_magic(head, n) ||
+                (rc == ARCHIVE_EOF && archive_format(a) == ARCHIVE_FORMAT_ZIP);
+    if ((archive_format(a) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_EMPTY)
+        good = false;
+    (void)archive_read_free(a);
+    return good;
+}
+
+enum ms_unpack_shape ms_unpack_shape_of(int fd)
+{
+    uint8_t head[HEAD_BYTES];
+    ssize_t got = pread(fd, head, sizeof head, 0);
+    size_t n = got > 0 ? (size_t)got : 0;
+    if (n < 2 || memcmp(head, "MZ", 2) == 0)
+        return MS_SHAPE_PLAIN;
+    if (head[0] == 0x1f && head[1] == 0x8b)
+        return MS_SHAPE_GZIP_ZSTD;
+    if (n >= 4 && memcmp(head, "\x28\xb5\x2f\xfd", 4) == 0)
+        return MS_SHAPE_GZIP_ZSTD;
+    struct archive *a = ms_unpack_open_filter(fd);
+    if (a) {
+        (void)archive_read_free(a);
+        return MS_SHAPE_FILTER;
+    }
+    return is_archive(fd, head, n) ? MS_SHAPE_ARCHIVE : MS_SHAPE_PLAIN;
+}
+
+bool ms_unpack_is_password_error(struct archive *archive)
+{
+    const char *text = archive_error_string(archive);
+    return text && strcasestr(text, "passphrase");
+}
+
+enum ms_unpack_fault ms_unpack_fault_of(struct archive *archive, const char **text)
+{
+    static const struct {
+        const char *part;
+        enum ms_unpack_fault fault;
+    } readings[] = {
+        {"passphrase", MS_UNPACK_NEED_PASSWORD}, {"ncrypt", MS_UNPACK_UNSUPPORTED},
+        {"nsupported", MS_UNPACK_UNSUPPORTED},   {"not supported", MS_UNPACK_UNSUPPORTED},
+        {"unavailable", MS_UNPACK_UNSUPPORTED},  {"dictionary", MS_UNPACK_UNSUPPORTED},
+        {"allocate", MS_UNPACK_LIMIT_MEMORY},    {"out of memory", MS_UNPACK_LIMIT_MEMORY},
+        {"Multivolume", MS_UNPACK_UNSUPPORTED},  {"multi-volume", MS_UNPACK_UNSUPPORTED},
+    };
+    const char *said = archive_error_string(archive);
+    *text = said ? said : "unknown error";
+    if (archive_errno(archive) == ENOMEM)
+        return MS_UNPACK_LIMIT_MEMORY;
+    for (size_t i = 0; i < sizeof readings / sizeof *readings; i++)
+        if (strcasestr(*text, readings[i].part))
+            return readings[i].fault;
+    return MS_UNPACK_CORRUPT;
+}
+
+bool ms_unpack_cannot_decrypt(struct archive *archive, const char **why)
+{
+    /* "ZIP 2.0 (deflation)": the method is only to be had from the name. An AES member says "aes"
+     * and shows its method when it is read. */
+    if ((archive_format(archive) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_ZIP) {
+        const char *name = archive_format_name(archive);
+        *why = "encrypted zip member with a method other than store and deflate";
+        return name && !strstr(name, "(uncompressed)") && !strstr(name, "(deflation)") &&
+               !strcasestr(name, "aes");
+    }
+    *why = (archive_format(archive) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_7ZIP
+               ? "7z encryption (AES) is not supported"
+               : "this archive's encryption is not supported";
+    return true;
+}
+
+/* RAR 5 technical note: after the 8-byte signature, blocks of CRC32, vint size, vint type, vint
+ * flags, [vint extra size], [vint data size]. Type 4 encrypts all headers; a record of type 1 in a
+ * file block's (type 2) extra area encrypts that file. */
+bool ms_unpack_is_encrypted_rar5(int fd)
+{
+    static const uint8_t magic[8] = {'R', 'a', 'r', '!', 0x1a, 7, 1, 0};
+    uint8_t bytes[RAR5_HEAD_BYTES];
+    uint64_t at = sizeof magic;
+    if (pread(fd, bytes, sizeof magic, 0) != (ssize_t)sizeof magic ||
+        memcmp(bytes, magic, sizeof magic) != 0)
+        return false;
+    for (unsigned blocks = 0; blocks < 1024; blocks++) {
+        ssize_t got = pread(fd, bytes, sizeof bytes, (off_t)at);
+        struct ms_span rest = ms_span_of(bytes, got > 0 ? (size_t)got : 0);
+        struct ms_span skipped;
+        struct ms_span header;
+        uint64_t size, type, flags, extra = 0, data = 0, next;
+        if (!ms_span_take(&rest, 4, &skipped) || !ms_span_take_varint(&rest, &size))
+            return false;
+        uint64_t header_at = (uint64_t)(rest.data - bytes);
+        if (!ms_span_take(&rest, size, &header) || !ms_span_take_varint(&header, &type) ||
+            !ms_span_take_varint(&header, &flags))
+            return false;
+        if (type == 4)
+            return true;
+        if (((flags & 1) && !ms_span_take_varint(&header, &extra)) ||
+            ((flags & 2) && !ms_span_take_varint(&header, &data)))
+            return false;
+        struct ms_span records;
+        if (type == 2 && extra && extra <= header.len &&
+            ms_span_sub(header, header.len - extra, extra, &records)) {
+            struct ms_span record;
+            uint64_t bytes_of, kind;
+            while (ms_span_take_varint(&records, &bytes_of) &&
+                   ms_span_take(&records, bytes_of, &record) && ms_span_take_varint(&record, &kind))
+                if (kind == 1)
+                    return true;
+        }
+        if (type == 5 || !ms_add_u64(at, header_at, &next) || !ms_add_u64(next, size, &next) ||
+            !ms_add_u64(next, data, &next) || next > INT64_MAX)
+            return false;
+        at = next;
+    }
+    return false;
+}
+
+void ms_unpack_prepare(void)
+{
+    /* In the C locale libarchive gives no name at all for members named in UTF-8. */
+    (void)setlocale(LC_CTYPE, "C.UTF-8");
+    tzset();
+    /* glibc loads a module a character set, from disk. Kept open for the life of the process. */
+    static iconv_t kept[8];
+    static const char *const sets[] = {"CP437", "CP932", "UTF-16LE", "UTF-16BE", "CP850", "CP1252"};
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+        kept[i] = iconv_open("UTF-8", sets[i]);
+    (void)kept;
+}
