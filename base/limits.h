@@ -80,6 +80,10 @@
  * able to record what happened. */
 #define MS_LIMIT_DISK_RESERVE_BYTES ((uint64_t)32 << 20)
 
+/* A model file and its JSON header: guard the reader's memory (the article's net: 1.5 MB and 10 KB). */
+#define MS_LIMIT_MODEL_BYTES ((size_t)2 << 30)
+#define MS_LIMIT_MODEL_HEADER_BYTES ((size_t)32 << 20)
+
 /* A password list, repository list or hash list. */
 #define MS_LIMIT_LIST_BYTES ((size_t)256 << 20)
 /* A secret read from a file. */
