@@ -1,0 +1,556 @@
+/* Loads labelled traces, normalises them, finds copies, computes the dataset's digest. */
+#include "train/dataset.h"
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "base/rng.h"
+#include "store/analysis.h"
+#include "store/dataset.h"
+#include "store/trace/groups.h"
+#include "train/dataset_digest.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const uint64_t PURPOSE_LABELS = 0x6c6162656c73;
+enum { KEYS = 3, RAW = 0, COLLAPSED = 1, VIEW = 2 };
+
+/* What the loading needs beside the result. */
+struct loader {
+    struct ms_corpus *corpus;
+    const struct ms_dataset_request *request;
+    struct ms_dataset *set;
+    struct ms_span *api_names; /* by api id; data NULL: not in use */
+    size_t api_count;
+    uint32_t *fold;
+    bool *pseudo;
+    uint32_t *symbol_of;    /* by api id, + 1; 0: not yet */
+    const char **row_class; /* of set->rows, before labels are numbers */
+    bool *row_malicious;
+    struct ms_sequence_hash *keys; /* N x KEYS */
+    struct ms_arena blobs;         /* of one sample */
+    struct ms_normal_process *processes;
+    size_t process_count, process_capacity;
+    struct ms_sequence whole, view;
+    uint64_t *times; /* by symbol; of one sample */
+    uint32_t *touched;
+    size_t times_capacity;
+};
+
+enum ms_status ms_target_parse(const char *text, struct ms_target *out, struct ms_error *err)
+{
+    *out = (struct ms_target){MS_TARGET_MALWARE, NULL};
+    if (strcmp(text, "malware") == 0)
+        return MS_OK;
+    out->kind = MS_TARGET_CLASS;
+    if (strcmp(text, "class") == 0)
+        return MS_OK;
+    if (strncmp(text, "class=", 6) == 0 && text[6] != '\0') {
+        *out = (struct ms_target){MS_TARGET_ONE_CLASS, text + 6};
+        return MS_OK;
+    }
+    char shown[128];
+    return ms_error_set(err, MS_E_USAGE, "--target '%s': must be malware, class or class=NAME",
+                        ms_escape_text(text, shown, sizeof shown));
+}
+
+static enum ms_status no_memory(struct ms_error *err)
+{
+    return ms_error_set(err, MS_E_NOMEM, "out of memory for the dataset");
+}
+
+static enum ms_status on_api(void *ctx, uint32_t id, enum ms_api_space space, const char *name,
+                             struct ms_error *err)
+{
+    (void)space;
+    struct loader *l = ctx;
+    if (id >= l->api_count) {
+        size_t count = l->api_count ? l->api_count * 2 : 1024;
+        while (count <= id)
+            count *= 2;
+        struct ms_span *names = realloc(l->api_names, count * sizeof *names);
+        if (!names)
+            return no_memory(err);
+        memset(names + l->api_count, 0, (count - l->api_count) * sizeof *names);
+        l->api_names = names;
+        l->api_count = count;
+    }
+    size_t n = strlen(name);
+    char *copy = ms_arena_copy(&l->set->arena, name, n);
+    if (!copy)
+        return no_memory(err);
+    l->api_names[id] = ms_span_of(copy, n);
+    return MS_OK;
+}
+
+static enum ms_status load_apis(struct loader *l, struct ms_error *err)
+{
+    enum ms_status status = ms_api_foreach(l->corpus, on_api, l, err);
+    if (status != MS_OK)
+        return status;
+    size_t n = l->api_count ? l->api_count : 1;
+    l->fold = calloc(n, sizeof *l->fold);
+    l->pseudo = calloc(n, sizeof *l->pseudo);
+    l->symbol_of = calloc(n, sizeof *l->symbol_of);
+    if (!l->fold || !l->pseudo || !l->symbol_of)
+        return no_memory(err);
+    return ms_normal_apis_fill(&l->request->view, l->api_names, l->api_count, l->fold, l->pseudo,
+                               err);
+}
+
+/* Whether a labelled program takes part, and under which name; NULL: not. */
+static const char *class_of(const struct ms_target *target, const struct ms_labelled *row)
+{
+    bool malicious = strcmp(row->verdict, "malicious") == 0;
+    bool benign = strcmp(row->verdict, "benign") == 0;
+    switch (target->kind) {
+    case MS_TARGET_MALWARE:
+        return malicious ? "malware" : benign ? "benign" : NULL;
+    case MS_TARGET_CLASS:
+        return malicious ? row->class_ : NULL;
+    case MS_TARGET_ONE_CLASS:
+        return malicious ? row->class_ : benign ? "" : NULL;
+    }
+    return NULL;
+}
+
+static const char *key_of(struct loader *l, const struct ms_labelled *row)
+{
+    char text[512];
+    if (row->sha256.data && row->sha256.len == MS_SHA256_BYTES)
+        ms_hex_encode(row->sha256.data, row->sha256.len, text);
+    else
+        (void)ms_escape_bytes(row->alias.data, row->alias.len, text, sizeof text);
+    return ms_arena_copy(&l->set->arena, text, strlen(text));
+}
+
+static enum ms_status on_labelled(void *ctx, const struct ms_labelled *row, struct ms_error *err)
+{
+    struct loader *l = ctx;
+    struct ms_dataset *set = l->set;
+    const char *name = class_of(&l->request->target, row);
+    if (!name) {
+        set->dropped_other++;
+        return MS_OK;
+    }
+    if (set->count >= MS_LIMIT_DATASET_ROWS)
+        return ms_error_set(err, MS_E_LIMIT, "more than %d labelled traces", MS_LIMIT_DATASET_ROWS);
+    if (set->count == set->capacity) {
+        size_t capacity = set->capacity ? set->capacity * 2 : 1024;
+        struct ms_row *rows = realloc(set->rows, capacity * sizeof *rows);
+        if (rows)
+            set->rows = rows;
+        const char **names = realloc(l->row_class, capacity * sizeof *names);
+        if (names)
+            l->row_class = names;
+        if (!rows || !names)
+            return no_memory(err);
+        set->capacity = capacity;
+    }
+    const char *copy = ms_arena_copy(&set->arena, name, strlen(name));
+    struct ms_row made = {.analysis = row->analysis, .sample = row->sample, .key = key_of(l, row)};
+    if (!copy || !made.key)
+        return no_memory(err);
+    l->row_class[set->count] = copy;
+    set->rows[set->count++] = made;
+    return MS_OK;
+}
+
+static enum ms_status on_process(void *ctx, const struct ms_process_row *process,
+                                 struct ms_error *err)
+{
+    struct loader *l = ctx;
+    if (l->process_count == l->process_capacity) {
+        size_t capacity = l->process_capacity ? l->process_capacity * 2 : 64;
+        struct ms_normal_process *p = realloc(l->processes, capacity * sizeof *p);
+        if (!p)
+            return no_memory(err);
+        l->processes = p;
+        l->process_capacity = capacity;
+    }
+    char *blob = ms_arena_copy(&l->blobs, process->trace.data, process->trace.len);
+    if (!blob)
+        return no_memory(err);
+    l->processes[l->process_count++] = (struct ms_normal_process){
+        .first_seen_us = process->first_seen_us,
+        .ord = process->ord,
+        .tracked = process->tracked,
+        .trace = ms_span_of(blob, process->trace.len),
+    };
+    return MS_OK;
+}
+
+static enum ms_status symbol_for(struct loader *l, uint32_t api, uint32_t *symbol,
+                                 struct ms_error *err)
+{
+    if (l->symbol_of[api] == 0) {
+        uint8_t folded[MS_LIMIT_NAME_BYTES];
+        struct ms_span name = l->api_names[api];
+        size_t n = ms_fold_name(&l->request->view, name, folded);
+        enum ms_status status =
+            ms_names_intern(l->set->symbols, ms_span_of(folded, n), symbol, err);
+        if (status != MS_OK)
+            return status;
+        l->symbol_of[api] = *symbol + 1;
+    }
+    *symbol = l->symbol_of[api] - 1;
+    return MS_OK;
+}
+
+static enum ms_status times_room(struct loader *l, struct ms_error *err)
+{
+    size_t need = ms_names_count(l->set->symbols);
+    if (need <= l->times_capacity)
+        return MS_OK;
+    size_t capacity = need * 2;
+    uint64_t *times = realloc(l->times, capacity * sizeof *times);
+    if (times)
+        l->times = times;
+    uint32_t *touched = realloc(l->touched, capacity * sizeof *touched);
+    if (touched)
+        l->touched = touched;
+    if (!times || !touched)
+        return no_memory(err);
+    memset(times + l->times_capacity, 0, (capacity - l->times_capacity) * sizeof *times);
+    l->times_capacity = capacity;
+    return MS_OK;
+}
+
+/* Counts the calls of the whole trace and takes its digests, as it is and with runs collapsed. */
+static enum ms_status scan_whole(struct loader *l, struct ms_row *row, struct ms_sequence_hash *key,
+                                 struct ms_error *err)
+{
+    size_t touched = 0;
+    ms_sequence_hash_init(&key[RAW]);
+    ms_sequence_hash_init(&key[COLLAPSED]);
+    for (size_t i = 0; i < l->whole.n; i++) {
+        uint32_t symbol;
+        enum ms_status status = symbol_for(l, l->whole.calls[i], &symbol, err);
+        if (status == MS_OK)
+            status = times_room(l, err);
+        if (status != MS_OK)
+            return status;
+        ms_sequence_hash_add(&key[RAW], symbol);
+        if (i == 0 || l->whole.calls[i] != l->whole.calls[i - 1])
+            ms_sequence_hash_add(&key[COLLAPSED], symbol);
+        if (l->times[symbol]++ == 0)
+            l->touched[touched++] = symbol;
+    }
+    row->whole_length = l->whole.n;
+    row->count_n = touched;
+    row->counts = ms_arena_alloc_array(&l->set->arena, touched, sizeof *row->counts);
+    if (!row->counts)
+        return no_memory(err);
+    for (size_t i = 0; i < touched; i++) {
+        row->counts[i] = (struct ms_row_count){l->touched[i], l->times[l->touched[i]]};
+        l->times[l->touched[i]] = 0;
+    }
+    return MS_OK;
+}
+
+static enum ms_status keep_view(struct loader *l, struct ms_row *row, struct ms_sequence_hash *key,
+                                struct ms_error *err)
+{
+    ms_sequence_hash_init(&key[VIEW]);
+    row->n = l->view.n;
+    row->calls = ms_arena_alloc_array(&l->set->arena, row->n, sizeof *row->calls);
+    if (!row->calls)
+        return no_memory(err);
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < row->n && status == MS_OK; i++) {
+        status = symbol_for(l, l->view.calls[i], &row->calls[i], err);
+        ms_sequence_hash_add(&key[VIEW], row->calls[i]);
+    }
+    return status;
+}
+
+/* MS_REJECT when the trace is damaged. */
+static enum ms_status load_row(struct loader *l, struct ms_row *row, struct ms_sequence_hash *key,
+                               struct ms_error *err)
+{
+    l->process_count = 0;
+    ms_arena_reset(&l->blobs);
+    enum ms_status status = ms_process_foreach(l->corpus, row->analysis, on_process, l, err);
+    const struct ms_normal_apis apis = {l->api_count, l->fold, l->pseudo};
+    struct ms_normal_options whole = l->request->view;
+    whole.collapse = 0;
+    whole.once = false;
+    whole.length = 0;
+    if (status == MS_OK)
+        status = ms_normalise(l->processes, l->process_count, &apis, &whole, &l->whole, err);
+    if (status == MS_OK)
+        status = scan_whole(l, row, key, err);
+    if (status == MS_OK)
+        status =
+            ms_normalise(l->processes, l->process_count, &apis, &l->request->view, &l->view, err);
+    return status == MS_OK ? keep_view(l, row, key, err) : status;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const struct ms_row *x = a, *y = b;
+    int order = strcmp(x->key, y->key);
+    return order ? order : (x->sample > y->sample) - (x->sample < y->sample);
+}
+
+/* By key; `label` says where a row was, so that its class is still found. */
+static void sort_rows(struct loader *l)
+{
+    struct ms_dataset *set = l->set;
+    for (size_t i = 0; i < set->count; i++)
+        set->rows[i].label = (uint32_t)i;
+    qsort(set->rows, set->count, sizeof *set->rows, by_key);
+}
+
+static enum ms_status load_rows(struct loader *l, struct ms_error *err)
+{
+    struct ms_dataset *set = l->set;
+    size_t kept = 0;
+    l->keys = calloc(set->count ? set->count * KEYS : 1, sizeof *l->keys);
+    if (!l->keys)
+        return no_memory(err);
+    ms_progress_begin("reading traces", set->count, "samples");
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < set->count && status == MS_OK; i++) {
+        struct ms_row row = set->rows[i];
+        struct ms_error why = {0};
+        status = load_row(l, &row, l->keys + kept * KEYS, &why);
+        if (status == MS_REJECT) {
+            ms_log(MS_LOG_WARNING, "%s: trace left out: %s", row.key, why.text);
+            set->dropped_damaged++;
+            status = MS_OK;
+        } else if (status != MS_OK) {
+            if (err)
+                *err = why;
+        } else if (row.whole_length < l->request->min_calls || row.n == 0) {
+            set->dropped_short++;
+        } else {
+            set->rows[kept++] = row;
+        }
+        ms_progress_update(i + 1);
+    }
+    ms_progress_end();
+    set->count = kept;
+    return status;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The distinct classes of the rows, in the order of the report. */
+static enum ms_status name_classes(struct loader *l, struct ms_error *err)
+{
+    struct ms_dataset *set = l->set;
+    const struct ms_target *target = &l->request->target;
+    char **all = calloc(set->count + 2, sizeof *all);
+    if (!all)
+        return no_memory(err);
+    set->class_names = all;
+    if (target->kind == MS_TARGET_CLASS) {
+        for (size_t i = 0; i < set->count; i++)
+            all[i] = (char *)(uintptr_t)l->row_class[set->rows[i].label];
+        qsort(all, set->count, sizeof *all, by_text);
+        for (size_t i = 0; i < set->count; i++)
+            if (i == 0 || strcmp(all[i], all[set->classes - 1]) != 0)
+                all[set->classes++] = all[i];
+        return MS_OK;
+    }
+    set->binary = true;
+    set->classes = 2;
+    const char *positive = target->kind == MS_TARGET_MALWARE ? "malware" : target->name;
+    size_t n = strlen(positive);
+    all[0] = ms_arena_copy(&set->arena, positive, n);
+    all[1] = ms_arena_alloc(&set->arena, n + 8);
+    if (!all[0] || !all[1])
+        return no_memory(err);
+    memcpy(all[1], "not ", 4);
+    memcpy(all[1] + 4, positive, n);
+    if (target->kind == MS_TARGET_MALWARE)
+        memcpy(all[1], "benign", 7);
+    return MS_OK;
+}
+
+static enum ms_status number_labels(struct loader *l, struct ms_error *err)
+{
+    struct ms_dataset *set = l->set;
+    enum ms_status status = name_classes(l, err);
+    set->labels = calloc(set->count ? set->count : 1, sizeof *set->labels);
+    if (status != MS_OK || !set->labels)
+        return status != MS_OK ? status : no_memory(err);
+    for (size_t i = 0; i < set->count; i++) {
+        const char *name = l->row_class[set->rows[i].label];
+        uint32_t label = 0;
+        if (set->binary)
+            label = strcmp(name, set->class_names[0]) != 0;
+        else
+            while (strcmp(name, set->class_names[label]) != 0)
+                label++;
+        set->labels[i] = label;
+    }
+    if (l->request->shuffle_labels) {
+        struct ms_rng rng;
+        ms_rng_init(&rng, l->request->seed, PURPOSE_LABELS, 0);
+        ms_rng_shuffle(&rng, set->labels, set->count);
+    }
+    for (size_t i = 0; i < set->count; i++)
+        set->rows[i].label = set->labels[i];
+    return MS_OK;
+}
+
+static enum ms_status check_classes(const struct ms_dataset *set,
+                                    const struct ms_dataset_request *request, struct ms_error *err)
+{
+    char shown[128];
+    if (set->count == 0)
+        return ms_error_set(
+            err, MS_E_INPUT,
+            "no labelled traces: %llu labelled otherwise, %llu too short, %llu damaged; see "
+            "'malseq status', then run label and extract (or extract dataset)",
+            (unsigned long long)set->dropped_other, (unsigned long long)set->dropped_short,
+            (unsigned long long)set->dropped_damaged);
+    uint64_t first = 0;
+    for (size_t i = 0; i < set->count; i++)
+        first += set->labels[i] == 0;
+    if (request->target.kind == MS_TARGET_ONE_CLASS && first == 0)
+        return ms_error_set(
+            err, MS_E_INPUT,
+            "no trace of class '%s' among %zu labelled ones; --target class lists them",
+            ms_escape_text(request->target.name, shown, sizeof shown), set->count);
+    if (first == set->count || first == 0)
+        return ms_error_set(
+            err, MS_E_INPUT, "all %zu traces are '%s': there is nothing to tell apart; import %s",
+            set->count, ms_escape_text(set->class_names[first == 0], shown, sizeof shown),
+            set->binary && request->target.kind == MS_TARGET_MALWARE
+                ? "traces of both malicious and benign programs"
+                : "traces of other classes");
+    return MS_OK;
+}
+
+static enum ms_status group_by(struct loader *l, const int *kinds, size_t kind_count,
+                               uint32_t **groups, uint32_t *count, struct ms_copies *copies,
+                               struct ms_error *err)
+{
+    size_t n = l->set->count;
+    struct ms_sequence_hash *keys = calloc(n * kind_count, sizeof *keys);
+    *groups = calloc(n, sizeof **groups);
+    if (!keys || !*groups) {
+        free(keys);
+        return no_memory(err);
+    }
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < kind_count; k++)
+            keys[i * kind_count + k] = l->keys[i * KEYS + (size_t)kinds[k]];
+    enum ms_status status = ms_groups_make(keys, n, kind_count, *groups, count, err);
+    free(keys);
+    if (status != MS_OK)
+        return status;
+    const struct ms_split_rows rows = {n, l->set->classes, l->set->labels, *groups};
+    return ms_copies_count(&rows, copies, err);
+}
+
+static enum ms_status group_rows(struct loader *l, struct ms_error *err)
+{
+    struct ms_dataset *set = l->set;
+    static const int raw[1] = {RAW}, both[2] = {RAW, COLLAPSED}, view[1] = {VIEW};
+    uint32_t ignored;
+    enum ms_status status = group_by(l, raw, 1, &set->raw_groups, &ignored, &set->raw_copies, err);
+    if (status == MS_OK)
+        status = group_by(l, both, 2, &set->groups, &set->group_count, &set->copies, err);
+    if (status == MS_OK)
+        status = group_by(l, view, 1, &set->view_groups, &ignored, &set->view_copies, err);
+    return status;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+static enum ms_status quantiles(struct ms_dataset *set, struct ms_error *err)
+{
+    uint64_t *lengths = calloc(set->count, sizeof *lengths);
+    if (!lengths)
+        return no_memory(err);
+    for (size_t i = 0; i < set->count; i++)
+        lengths[i] = set->rows[i].whole_length;
+    qsort(lengths, set->count, sizeof *lengths, by_number);
+    for (size_t q = 0; q < 5; q++) {
+        size_t at = (set->count - 1) * q / 4, part = (set->count - 1) * q % 4;
+        uint64_t low = lengths[at], high = lengths[part ? at + 1 : at];
+        set->length_quantiles[q] = low + (high - low) * part / 4;
+    }
+    free(lengths);
+    return MS_OK;
+}
+
+static void loader_release(struct loader *l)
+{
+    free(l->api_names);
+    free(l->fold);
+    free(l->pseudo);
+    free(l->symbol_of);
+    free(l->row_class);
+    free(l->keys);
+    free(l->processes);
+    free(l->times);
+    free(l->touched);
+    ms_arena_release(&l->blobs);
+    ms_sequence_release(&l->whole);
+    ms_sequence_release(&l->view);
+}
+
+enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset_request *request,
+                               struct ms_dataset *out, struct ms_error *err)
+{
+    *out = (struct ms_dataset){0};
+    struct loader l = {.corpus = corpus, .request = request, .set = out};
+    ms_arena_init(&out->arena, SIZE_MAX / 2);
+    ms_arena_init(&l.blobs, SIZE_MAX / 2);
+    ms_sequence_init(&l.whole);
+    ms_sequence_init(&l.view);
+    ms_normal_options_text(&request->view, out->normalisation);
+    enum ms_status status = ms_names_new(MS_LIMIT_VOCABULARY, &out->symbols, err);
+    if (status == MS_OK)
+        status = load_apis(&l, err);
+    if (status == MS_OK)
+        status = ms_labelled_foreach(corpus, request->policy, on_labelled, &l, err);
+    if (status == MS_OK) {
+        sort_rows(&l);
+        status = load_rows(&l, err);
+    }
+    if (status == MS_OK)
+        status = number_labels(&l, err);
+    if (status == MS_OK)
+        status = check_classes(out, request, err);
+    if (status == MS_OK)
+        status = group_rows(&l, err);
+    if (status == MS_OK)
+        status = quantiles(out, err);
+    if (status == MS_OK)
+        status = ms_dataset_digest(out, request, err);
+    loader_release(&l);
+    return status;
+}
+
+void ms_dataset_release(struct ms_dataset *self)
+{
+    free(self->rows);
+    free(self->class_names);
+    free(self->labels);
+    free(self->raw_groups);
+    free(self->groups);
+    free(self->view_groups);
+    ms_names_free(self->symbols);
+    ms_arena_release(&self->arena);
+    *self = (struct ms_dataset){0};
+}
+
+struct ms_split_rows ms_dataset_split_rows(const struct ms_dataset *self, bool grouped)
+{
+    return (struct ms_split_rows){self->count, self->classes, self->labels,
+                                  grouped ? self->groups : NULL};
+}

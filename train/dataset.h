@@ -1,0 +1,88 @@
+/* The labelled traces of a corpus as rows ready for a net: label, normalised calls, group. Reads
+ * and records; splits and trains nothing. */
+#ifndef MS_TRAIN_DATASET_H
+#define MS_TRAIN_DATASET_H
+
+#include "base/arena.h"
+#include "base/hash.h"
+#include "store/corpus.h"
+#include "store/trace/names.h"
+#include "store/trace/normalise.h"
+#include "train/split.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum ms_target_kind { MS_TARGET_MALWARE, MS_TARGET_CLASS, MS_TARGET_ONE_CLASS };
+
+/* What is to be told apart. malware: malicious against benign; class: the classes of malware;
+ * class=NAME: one of them against all other labelled programs. */
+struct ms_target {
+    enum ms_target_kind kind;
+    const char *name; /* of class=NAME; borrowed from the text */
+};
+/* MS_E_USAGE when it is none of the three. */
+enum ms_status ms_target_parse(const char *text, struct ms_target *out,
+                               struct ms_error *err) MS_MUST_USE;
+
+struct ms_dataset_request {
+    struct ms_target target;
+    const char *target_text;       /* as typed */
+    const char *policy;            /* NULL: a dataset's own labels, else ember2024 */
+    struct ms_normal_options view; /* what the net will see */
+    uint64_t min_calls;            /* traces with fewer calls are left out */
+    bool shuffle_labels;           /* labels are dealt out anew: what is learned then is chance */
+    uint64_t seed;
+};
+
+/* How often a row's whole trace has a call, in order of first occurrence. */
+struct ms_row_count {
+    uint32_t symbol;
+    uint64_t times;
+};
+
+struct ms_row {
+    int64_t analysis, sample;
+    const char *key; /* sha256 in hexadecimal, else source and external id; escaped */
+    uint32_t label;
+    uint32_t *calls; /* symbols: numbers in `symbols` */
+    size_t n;
+    uint64_t whole_length; /* calls of the trace before collapsing and cutting */
+    struct ms_row_count *counts;
+    size_t count_n;
+};
+
+struct ms_dataset {
+    struct ms_row *rows; /* by rising key */
+    size_t count;        /* N */
+    uint32_t classes;    /* C; of two the positive one is 0 */
+    char **class_names;  /* C; as the labels have them, unescaped */
+    bool binary;
+    struct ms_names *symbols; /* folded names of calls */
+    /* N each: rows equal as recorded (raw), equal raw or with runs collapsed (these may not
+     * straddle a split), and equal to the eyes of the net */
+    uint32_t *labels, *raw_groups, *groups, *view_groups;
+    uint32_t group_count;
+    struct ms_copies raw_copies, copies, view_copies;
+    uint64_t dropped_short, dropped_other, dropped_damaged;
+    uint64_t length_quantiles[5]; /* of whole_length: min, quartiles, max */
+    char normalisation[MS_NORMAL_TEXT_BYTES];
+    /* SHA-256 over normalisation, policy, target and, in the order of their own digests, the rows
+     * (key, label, names of the calls): the same for two corpora that say the same. */
+    uint8_t digest[MS_SHA256_BYTES];
+    /* private */
+    struct ms_arena arena;
+    size_t capacity;
+};
+
+/* MS_E_INPUT with what to do when no row is left, only one class, or class=NAME never occurs.
+ * Damaged traces cost themselves, with a warning. Release with ms_dataset_release, also after a
+ * failure. */
+enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset_request *request,
+                               struct ms_dataset *out, struct ms_error *err) MS_MUST_USE;
+void ms_dataset_release(struct ms_dataset *self);
+
+/* Rows and labels for ms_split_make; groups NULL for a naive split. */
+struct ms_split_rows ms_dataset_split_rows(const struct ms_dataset *self, bool grouped);
+
+#endif

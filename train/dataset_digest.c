@@ -1,0 +1,60 @@
+/* Hashes what a dataset says, independent of row ids and of the order of the rows. */
+#include "train/dataset_digest.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Each text with its NUL, so that texts cannot run into each other. */
+static void add_text(struct ms_hasher *hasher, const char *text)
+{
+    ms_hasher_update(hasher, text, strlen(text) + 1);
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return memcmp(a, b, MS_SHA256_BYTES);
+}
+
+static enum ms_status row_digest(struct ms_hasher *hasher, const struct ms_dataset *set,
+                                 const struct ms_row *row, uint8_t out[MS_SHA256_BYTES],
+                                 struct ms_error *err)
+{
+    struct ms_digests digests;
+    add_text(hasher, row->key);
+    add_text(hasher, set->class_names[row->label]);
+    for (size_t i = 0; i < row->n; i++) {
+        struct ms_span name = ms_names_get(set->symbols, row->calls[i]);
+        ms_hasher_update(hasher, name.data, name.len);
+        ms_hasher_update(hasher, "\n", 1);
+    }
+    enum ms_status status = ms_hasher_finish(hasher, &digests, err);
+    if (status == MS_OK)
+        memcpy(out, digests.sha256, MS_SHA256_BYTES);
+    return status;
+}
+
+enum ms_status ms_dataset_digest(struct ms_dataset *self, const struct ms_dataset_request *request,
+                                 struct ms_error *err)
+{
+    uint8_t(*rows)[MS_SHA256_BYTES] = calloc(self->count, sizeof *rows);
+    if (!rows)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory for the dataset's digest");
+    struct ms_hasher *hasher = NULL;
+    enum ms_status status = ms_hasher_new(MS_HASH_SHA256, &hasher, err);
+    for (size_t i = 0; i < self->count && status == MS_OK; i++)
+        status = row_digest(hasher, self, &self->rows[i], rows[i], err);
+    if (status == MS_OK) {
+        qsort(rows, self->count, sizeof *rows, by_bytes);
+        struct ms_digests digests;
+        add_text(hasher, self->normalisation);
+        add_text(hasher, request->policy ? request->policy : "");
+        add_text(hasher, request->target_text);
+        ms_hasher_update(hasher, rows, self->count * sizeof *rows);
+        status = ms_hasher_finish(hasher, &digests, err);
+        if (status == MS_OK)
+            memcpy(self->digest, digests.sha256, MS_SHA256_BYTES);
+    }
+    ms_hasher_free(hasher);
+    free(rows);
+    return status;
+}
