@@ -139,8 +139,11 @@ enum ms_status ms_tree_put(struct ms_corpus *corpus, int64_t origin, struct ms_s
 enum ms_status ms_tree_replace_end(struct ms_corpus *corpus, int64_t origin, int64_t now_ms,
                                    struct ms_error *err) MS_MUST_USE;
 
-/* Take-down: removes the sample (rows and vault objects, its reports too) or everything seen only
- * at the origin, and leaves a tombstone. Opens its own transaction. */
+/* Take-down. forget_sample removes the sample (rows and vault objects, its reports too) and leaves
+ * tombstones for its hashes. forget_origin removes every origin of that name, whatever its kind and
+ * ref, with its analyses and the samples known from nowhere else, and leaves a tombstone for the
+ * origin; those samples may come back from another one. Each opens its own transaction. MS_REJECT
+ * when unknown. */
 enum ms_status ms_forget_sample(struct ms_corpus *corpus, int64_t sample, int64_t run,
                                 struct ms_error *err) MS_MUST_USE;
 enum ms_status ms_forget_origin(struct ms_corpus *corpus, const char *name, int64_t run,
