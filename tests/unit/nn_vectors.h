@@ -109,7 +109,7 @@ static double *vector_get(const char *name, const char *what, size_t *count)
     (void)snprintf(wanted, sizeof wanted, "%s/%s", name, what);
     assert_true(ms_span_take(&file, 6, &part) && ms_span_equal_text(part, "MSNV1\n"));
     while (file.len > 0) {
-        uint8_t low, high;
+        uint8_t low = 0, high = 0;
         uint32_t n;
         struct ms_span label;
         assert_true(ms_span_take_u8(&file, &low) && ms_span_take_u8(&file, &high));

@@ -279,7 +279,13 @@ static void test_checkpoint_continues(void **state)
     train(b, &d.batch, 2);
     assert_memory_equal(ms_net_params(a), ms_net_params(b),
                         ms_net_param_count(a) * sizeof(ms_real));
-    struct ms_net *c = new_net(&busy, 1, MS_OPTIMIZER_RMSPROP);
+    struct ms_net *c = NULL;
+    struct ms_optimizer rmsprop;
+    ms_optimizer_defaults(MS_OPTIMIZER_RMSPROP, &rmsprop);
+    assert_int_equal(ms_net_new_blank(&busy, 5, 1, &c, &err), MS_OK);
+    assert_int_equal(ms_net_set_optimizer(c, &rmsprop, &err), MS_OK);
+    for (size_t i = 0; i < ms_net_param_count(c); i++)
+        assert_true(ms_net_params(c)[i] == 0);
     assert_int_equal(ms_net_state_set(c, &s, &err), MS_E_INPUT);
     s.moment1 = NULL;
     assert_int_equal(ms_net_state_set(c, &s, &err), MS_OK);

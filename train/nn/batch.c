@@ -12,7 +12,7 @@
 
 enum {
     SHARD_MIN_ROWS = 8, /* fewer rows make the recurrent products too thin */
-    PASS_MAX_ROWS = 32, /* more rows push the activations out of the cache */
+    PASS_MAX_ROWS = 16, /* more rows push the activations out of the cache */
     PREDICT_MIN_ROWS = 4,
     PASS_MAX_STEPS =
         1 << 15, /* packed rows of a pass: bounds its memory; one sequence may be longer */

@@ -5,7 +5,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define PURPOSE_WEIGHTS ((uint64_t)0x77656967 << 32)
 
@@ -62,7 +61,6 @@ static enum ms_status init_lstm(struct ms_net *self, uint32_t layer, int directi
 enum ms_status ms_net_init_params(struct ms_net *self, struct ms_error *err)
 {
     const struct ms_net_config *c = &self->config;
-    memset(self->params, 0, self->param_count * sizeof *self->params);
     for (size_t i = 0; i < self->tensor_count; i++) {
         const struct ms_net_tensor *t = &self->tensor[i];
         ms_real *w = self->params + t->offset;

@@ -49,8 +49,8 @@ static void lay_out_tensors(struct ms_net *self)
     }
 }
 
-enum ms_status ms_net_new(const struct ms_net_config *config, uint64_t seed, unsigned jobs,
-                          struct ms_net **out, struct ms_error *err)
+enum ms_status ms_net_new_blank(const struct ms_net_config *config, uint64_t seed, unsigned jobs,
+                                struct ms_net **out, struct ms_error *err)
 {
     enum ms_status status = ms_net_config_check(config, err);
     if (status != MS_OK)
@@ -70,12 +70,26 @@ enum ms_status ms_net_new(const struct ms_net_config *config, uint64_t seed, uns
     self->params = calloc(self->param_count, sizeof *self->params);
     self->grads = calloc(self->param_count, sizeof *self->grads);
     self->scratch = calloc(jobs, sizeof *self->scratch);
-    status = !self->params || !self->grads || !self->scratch
-                 ? ms_error_set(err, MS_E_NOMEM, "no memory for a net of %zu parameters",
-                                self->param_count)
-                 : ms_net_init_params(self, err);
-    if (status == MS_OK)
+    if (!self->params || !self->grads || !self->scratch)
+        status = ms_error_set(err, MS_E_NOMEM, "no memory for a net of %zu parameters",
+                              self->param_count);
+    else
         status = ms_workers_new(jobs, &self->workers, err);
+    if (status != MS_OK) {
+        ms_net_free(self);
+        return status;
+    }
+    *out = self;
+    return MS_OK;
+}
+
+enum ms_status ms_net_new(const struct ms_net_config *config, uint64_t seed, unsigned jobs,
+                          struct ms_net **out, struct ms_error *err)
+{
+    struct ms_net *self = NULL;
+    enum ms_status status = ms_net_new_blank(config, seed, jobs, &self, err);
+    if (status == MS_OK)
+        status = ms_net_init_params(self, err);
     if (status != MS_OK) {
         ms_net_free(self);
         return status;

@@ -60,6 +60,10 @@ struct ms_net_state {
  * thread). */
 enum ms_status ms_net_new(const struct ms_net_config *config, uint64_t seed, unsigned jobs,
                           struct ms_net **out, struct ms_error *err) MS_MUST_USE;
+/* The same with all parameters zero, for a model file to fill in: drawing orthogonal kernels costs
+ * time that grows with the cube of the units. */
+enum ms_status ms_net_new_blank(const struct ms_net_config *config, uint64_t seed, unsigned jobs,
+                                struct ms_net **out, struct ms_error *err) MS_MUST_USE;
 void ms_net_free(struct ms_net *self);
 
 const struct ms_net_config *ms_net_config_get(const struct ms_net *self);

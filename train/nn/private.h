@@ -180,7 +180,7 @@ void ms_head_outputs(struct ms_pass *p, ms_real *outputs);
 /* Forward, and with a shard loss and backward, over `count` rows of the batch. */
 enum ms_status ms_pass_run(struct ms_pass *p, const uint32_t *rows, size_t count, ms_real *outputs);
 
-/* Draws every parameter. */
+/* Draws every parameter of a blank net. */
 enum ms_status ms_net_init_params(struct ms_net *self, struct ms_error *err) MS_MUST_USE;
 
 #endif

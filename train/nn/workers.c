@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -118,6 +119,25 @@ static void pin(struct ms_workers *self)
     }
 }
 
+/* Signals stay with the threads of the program: an interrupt must wake its main loop, not a worker.
+ */
+static int start(struct ms_workers *self)
+{
+    sigset_t all, old;
+    int failed = 0;
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, &old);
+    while (self->started < self->jobs && !failed) {
+        struct worker *w = &self->worker[self->started];
+        w->team = self;
+        w->number = self->started;
+        failed = pthread_create(&w->thread, NULL, worker_main, w);
+        self->started += !failed;
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return failed;
+}
+
 enum ms_status ms_workers_new(unsigned jobs, struct ms_workers **out, struct ms_error *err)
 {
     struct ms_workers *self = calloc(1, sizeof *self + jobs * sizeof self->worker[0]);
@@ -128,15 +148,10 @@ enum ms_status ms_workers_new(unsigned jobs, struct ms_workers **out, struct ms_
     pthread_mutex_init(&self->lock, NULL);
     pthread_cond_init(&self->work, NULL);
     pthread_cond_init(&self->idle, NULL);
-    for (unsigned w = 0; jobs > 1 && w < jobs; w++) {
-        self->worker[w].team = self;
-        self->worker[w].number = w;
-        int failed = pthread_create(&self->worker[w].thread, NULL, worker_main, &self->worker[w]);
-        if (failed) {
-            ms_workers_free(self);
-            return ms_error_set_errno(err, MS_E_IO, failed, "cannot start a thread");
-        }
-        self->started++;
+    int failed = jobs > 1 ? start(self) : 0;
+    if (failed) {
+        ms_workers_free(self);
+        return ms_error_set_errno(err, MS_E_IO, failed, "cannot start a thread");
     }
     pin(self);
     *out = self;

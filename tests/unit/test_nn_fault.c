@@ -1,0 +1,214 @@
+/* Every allocation of the net fails once, from its making to a prediction: each failure is
+ * reported, nothing is lost or leaked into the parameters, and the net works again afterwards. The
+ * allocator is replaced, so not under ASan. */
+#define _DEFAULT_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "train/nn/net.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define REPLACED 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define REPLACED 0
+#endif
+#endif
+#if !defined(REPLACED) && defined(__GLIBC__)
+#define REPLACED 1
+#elif !defined(REPLACED)
+#define REPLACED 0
+#endif
+
+/* Fails the allocation that brings it to 0; negative: none. */
+static atomic_long countdown = -1;
+static atomic_long failed;
+
+#if REPLACED
+#include <errno.h>
+
+extern void *__libc_malloc(size_t bytes);
+extern void *__libc_calloc(size_t count, size_t bytes);
+extern void *__libc_memalign(size_t align, size_t bytes);
+void *malloc(size_t bytes);
+void *calloc(size_t count, size_t bytes);
+int posix_memalign(void **out, size_t align, size_t bytes);
+
+static int fails(void)
+{
+    if (atomic_load(&countdown) < 0 || atomic_fetch_sub(&countdown, 1) != 0)
+        return 0;
+    atomic_fetch_add(&failed, 1);
+    errno = ENOMEM;
+    return 1;
+}
+
+void *malloc(size_t bytes)
+{
+    return fails() ? NULL : __libc_malloc(bytes);
+}
+
+void *calloc(size_t count, size_t bytes)
+{
+    return fails() ? NULL : __libc_calloc(count, bytes);
+}
+
+int posix_memalign(void **out, size_t align, size_t bytes)
+{
+    void *p = fails() ? NULL : __libc_memalign(align, bytes);
+    if (!p)
+        return ENOMEM;
+    *out = p;
+    return 0;
+}
+#endif
+
+/* Long sequences of wide layers, so that a pass needs more than one block of scratch. */
+static const struct ms_net_config config = {
+    .vocabulary = 30,
+    .embedding = 24,
+    .embedding_scale = .1,
+    .spatial_dropout = .1,
+    .lstm_count = 2,
+    .lstm = {{48, MS_NET_TANH, .1, .1, true}, {32, MS_NET_SOFTSIGN, .1, .1, false}},
+    .mask_padding = true,
+    .pooling = MS_NET_POOL_MEAN_MAX_LAST,
+    .pool_dropout = .1,
+    .dense_count = 1,
+    .dense = {{16, MS_NET_TANH, .1}},
+    .outputs = 3,
+    .head = MS_NET_HEAD_SOFTMAX,
+};
+
+enum { ROWS = 24, STEPS = 80 };
+
+struct run {
+    int32_t token[ROWS][STEPS];
+    const int32_t *rows[ROWS];
+    uint32_t lengths[ROWS];
+    int32_t labels[ROWS];
+    struct ms_net_batch batch;
+    ms_real outputs[ROWS * 3];
+};
+
+static void fill(struct run *r)
+{
+    for (int i = 0; i < ROWS; i++) {
+        r->rows[i] = r->token[i];
+        r->lengths[i] = STEPS - (uint32_t)i;
+        r->labels[i] = i % 3;
+        for (int t = 0; t < STEPS; t++)
+            r->token[i][t] = (i * 7 + t * 3) % 30;
+    }
+    r->batch = (struct ms_net_batch){ROWS, r->rows, r->lengths, r->labels};
+}
+
+/* Makes, trains two steps, predicts; a step that failed for want of memory is tried again once,
+ * without failures. */
+static enum ms_status whole_life(struct run *r, unsigned jobs, struct ms_error *err)
+{
+    struct ms_net *net = NULL;
+    struct ms_optimizer o;
+    struct ms_net_result result;
+    enum ms_status first = MS_OK;
+    ms_optimizer_defaults(MS_OPTIMIZER_ADAMW, &o);
+    enum ms_status status = ms_net_new(&config, 1, jobs, &net, err);
+    if (status != MS_OK)
+        return status;
+    for (int step = 0; step < 4; step++) {
+        for (int attempt = 0; attempt < 2; attempt++) {
+            if (step == 0)
+                status = ms_net_set_optimizer(net, &o, err);
+            else if (step < 3)
+                status = ms_net_train_batch(net, &r->batch, .01, &result, err);
+            else
+                status = ms_net_predict(net, &r->batch, r->outputs, err);
+            if (status == MS_OK)
+                break;
+            assert_int_equal(attempt, 0);
+            first = status;
+        }
+    }
+    ms_net_free(net);
+    return first;
+}
+
+static void test_every_allocation(void **state)
+{
+    (void)state;
+    if (!REPLACED) {
+        printf("skipped: the allocator cannot be replaced in this build\n");
+        return;
+    }
+    static struct run good, bad;
+    fill(&good);
+    fill(&bad);
+    for (unsigned jobs = 1; jobs <= 2; jobs++) {
+        struct ms_error err;
+        assert_int_equal(whole_life(&good, jobs, &err), MS_OK);
+        int hits = 0;
+        for (long k = 0;; k++) {
+            atomic_store(&failed, 0);
+            atomic_store(&countdown, k);
+            memset(bad.outputs, 0, sizeof bad.outputs);
+            enum ms_status status = whole_life(&bad, jobs, &err);
+            atomic_store(&countdown, -1);
+            if (atomic_load(&failed) == 0)
+                break;
+            hits++;
+            assert_true(status == MS_E_NOMEM || status == MS_E_IO || status == MS_OK);
+            if (status == MS_OK) /* an allocation of libc or BLAS with a second way */
+                assert_memory_equal(good.outputs, bad.outputs, sizeof good.outputs);
+            assert_true(k < 1000);
+        }
+        printf("jobs %u: %d allocations failed in turn\n", jobs, hits);
+        assert_true(hits > 15);
+    }
+}
+
+/* What a failure inside a step leaves behind must not show in the numbers. */
+static void test_retry_gives_the_same_numbers(void **state)
+{
+    (void)state;
+    if (!REPLACED) {
+        printf("skipped: the allocator cannot be replaced in this build\n");
+        return;
+    }
+    static struct run good, bad;
+    struct ms_error err;
+    int retried = 0;
+    fill(&good);
+    fill(&bad);
+    assert_int_equal(whole_life(&good, 1, &err), MS_OK);
+    for (long k = 0; k < 1000; k++) {
+        atomic_store(&failed, 0);
+        atomic_store(&countdown, k);
+        memset(bad.outputs, 0, sizeof bad.outputs);
+        enum ms_status status = whole_life(&bad, 1, &err);
+        atomic_store(&countdown, -1);
+        if (atomic_load(&failed) == 0)
+            break;
+        if (status == MS_OK || bad.outputs[0] == 0)
+            continue;
+        assert_memory_equal(good.outputs, bad.outputs, sizeof good.outputs);
+        retried++;
+    }
+    assert_true(retried > 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_allocation),
+        cmocka_unit_test(test_retry_gives_the_same_numbers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
