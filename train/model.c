@@ -391,7 +391,7 @@ static enum ms_status read_net(struct ms_model *m, struct ms_span data, unsigned
         status = read_classes(m, &config, err);
     if (status == MS_OK)
         status = read_vocabulary(m, config.vocabulary, err);
-    return status == MS_OK ? ms_net_new(&config, 1, jobs, &m->net, err) : status;
+    return status == MS_OK ? ms_net_new_blank(&config, 1, jobs, &m->net, err) : status;
 }
 
 enum ms_status ms_model_decode(struct ms_span bytes, unsigned jobs, struct ms_model **out,
