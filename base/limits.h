@@ -70,6 +70,15 @@
  * report. */
 #define MS_LIMIT_APIS_PER_REPORT 4096
 #define MS_LIMIT_API_NAME_BYTES 256
+/* All encoded traces of one report, held by the parent until they are stored: guards its memory. */
+#define MS_LIMIT_REPORT_TRACES_BYTES ((size_t)1 << 30)
+/* CPU and wall time for one report: 8 GB at 100 MB/s. */
+#define MS_LIMIT_REPORT_CPU_S 600
+#define MS_LIMIT_REPORT_WALL_MS 1200000
+/* Rows of a published dataset, and the bytes of its text: guard the run against an endless one
+ * (Mal-API-2019 has 7,107 rows and 2 GB). */
+#define MS_LIMIT_PUBLISHED_ROWS 10000000
+#define MS_LIMIT_PUBLISHED_BYTES ((uint64_t)64 << 30)
 /* `repeated` of one entry: guards the expanded count against overflow (real: 238). */
 #define MS_LIMIT_REPEATED ((uint64_t)1 << 32)
 
@@ -83,13 +92,6 @@
 /* A model file and its JSON header: guard the reader's memory (the article's net: 1.5 MB and 10 KB). */
 #define MS_LIMIT_MODEL_BYTES ((size_t)2 << 30)
 #define MS_LIMIT_MODEL_HEADER_BYTES ((size_t)32 << 20)
-/* A scan answer (a file object of VirusTotal), its nesting, its engines, and the texts kept of each:
- * guard the label worker and the database (real: below 1 MB, 12 levels, 100 engines). */
-#define MS_LIMIT_SCAN_BYTES ((size_t)16 << 20)
-#define MS_LIMIT_SCAN_DEPTH 64
-#define MS_LIMIT_ENGINES 512
-#define MS_LIMIT_ENGINE_NAME_BYTES 64
-#define MS_LIMIT_ENGINE_TEXT_BYTES 512
 
 /* A password list, repository list or hash list. */
 #define MS_LIMIT_LIST_BYTES ((size_t)256 << 20)

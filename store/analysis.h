@@ -56,12 +56,21 @@ enum ms_status ms_analysis_get(struct ms_corpus *corpus, int64_t id, struct ms_a
 void ms_analysis_release(struct ms_analysis *self);
 enum ms_status ms_analysis_find_report(struct ms_corpus *corpus, const uint8_t report_sha256[32],
                                        bool *found, int64_t *id, struct ms_error *err) MS_MUST_USE;
+/* The analysis of a sample under these settings. */
+enum ms_status ms_analysis_find_settings(struct ms_corpus *corpus, int64_t sample,
+                                         const uint8_t settings_digest[32], bool *found,
+                                         int64_t *id, struct ms_error *err) MS_MUST_USE;
 /* Ids of the analyses in a state (of one server when given), oldest first; collected before the
  * first visit. */
 typedef enum ms_status (*ms_analysis_visit)(void *ctx, int64_t id, struct ms_error *err);
 enum ms_status ms_analysis_foreach(struct ms_corpus *corpus, const char *state, const char *server,
                                    ms_analysis_visit visit, void *ctx,
                                    struct ms_error *err) MS_MUST_USE;
+
+/* Ids of a sample's analyses, oldest first; collected before the first visit. */
+enum ms_status ms_analysis_foreach_sample(struct ms_corpus *corpus, int64_t sample,
+                                          ms_analysis_visit visit, void *ctx,
+                                          struct ms_error *err) MS_MUST_USE;
 
 struct ms_process_row {
     int64_t analysis;

@@ -219,6 +219,7 @@ enum ms_status ms_report_read(ms_scanner_source source, void *source_ctx,
     result->processes = self->seen.process_count;
     result->calls = self->seen.calls;
     result->calls_expanded = self->seen.calls_expanded;
+    result->real_calls = self->seen.real_calls;
     result->bytes = ms_scanner_byte(self->scan);
     if (status != MS_OK) {
         result->line = ms_scanner_line(self->scan);

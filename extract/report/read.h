@@ -27,6 +27,7 @@ struct ms_report_result {
     uint64_t processes;
     uint64_t calls;          /* entries, pseudo-calls included */
     uint64_t calls_expanded; /* sum of 1 + repeated */
+    uint64_t real_calls;     /* entries of tracked processes that are no pseudo-calls */
     uint64_t bytes;          /* plain bytes read */
 };
 

@@ -363,22 +363,14 @@ DEFINE_KERNELS(avx2, AVX2_TARGET)
 DEFINE_KERNELS(avx512, AVX512_TARGET)
 #endif
 
-const struct ms_kernels *ms_kernels_at(size_t index)
+const struct ms_kernels *ms_kernels_get(void)
 {
-    const struct ms_kernels *sets[3];
-    size_t count = 0;
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq"))
-        sets[count++] = &kernels_avx512;
+        return &kernels_avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        sets[count++] = &kernels_avx2;
+        return &kernels_avx2;
 #endif
-    sets[count++] = &kernels_portable;
-    return index < count ? sets[index] : NULL;
-}
-
-const struct ms_kernels *ms_kernels_get(void)
-{
-    return ms_kernels_at(0);
+    return &kernels_portable;
 }

@@ -1,0 +1,235 @@
+/* Reading published datasets in the confined worker. It stores nothing and knows no classes. */
+#include "extract/dataset_job.h"
+
+#include "base/limits.h"
+#include "base/stream.h"
+#include "base/unpack.h"
+#include "base/unpack_member.h"
+#include "extract/trace_frames.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK_BYTES = 256 << 10, FIELD_BYTES = MS_LIMIT_API_NAME_BYTES };
+
+/* A field of a line, cut at FIELD_BYTES. */
+struct field {
+    size_t len;
+    uint8_t bytes[FIELD_BYTES];
+};
+
+struct rows {
+    struct ms_stream *stream;
+    struct ms_unpack_stream *member;
+    struct ms_worker_out *out;
+    struct ms_trace_sender *sender;
+    struct ms_trace_sink sink;
+    bool csv;       /* fields end at commas, else at blanks */
+    bool has_calls; /* the columns are calls */
+    uint64_t row;   /* lines done */
+    uint64_t column;
+    uint64_t calls;
+    bool line_open; /* something was read of the present line */
+    struct field field, hash, label;
+};
+
+static enum ms_status read_block(struct rows *self, uint8_t *block, size_t *n, struct ms_error *err)
+{
+    if (self->member)
+        return ms_unpack_stream_read(self->member, MS_LIMIT_PUBLISHED_BYTES, block, BLOCK_BYTES, n,
+                                     err);
+    return ms_stream_read(self->stream, block, BLOCK_BYTES, n, err);
+}
+
+static void append_field(struct ms_buf *out, const struct field *field)
+{
+    ms_buf_append_varint(out, field->len);
+    ms_buf_append(out, field->bytes, field->len);
+}
+
+static enum ms_status send_row(struct rows *self, struct ms_error *err)
+{
+    struct ms_buf frame;
+    ms_buf_init(&frame, MS_LIMIT_FRAME_BYTES);
+    ms_buf_append_varint(&frame, self->calls);
+    append_field(&frame, &self->hash);
+    append_field(&frame, &self->label);
+    enum ms_status status =
+        frame.failed ? MS_E_NOMEM : ms_worker_emit(self->out, MS_FRAME_ROW, frame.data, frame.len);
+    ms_buf_release(&frame);
+    return status == MS_OK ? MS_OK : ms_error_set(err, status, "cannot answer");
+}
+
+static enum ms_status begin_row(struct rows *self, struct ms_error *err)
+{
+    const struct ms_process_info process = {.first_seen_us = MS_TIME_NONE, .tracked = true};
+    self->line_open = true;
+    return self->has_calls ? self->sink.process(self->sink.ctx, &process, err) : MS_OK;
+}
+
+static enum ms_status check_head(const struct rows *self, struct ms_error *err)
+{
+    struct ms_span hash = ms_span_of(self->hash.bytes, self->hash.len);
+    struct ms_span label = ms_span_of(self->label.bytes, self->label.len);
+    if (ms_span_equal_text(hash, "sha256") && ms_span_equal_text(label, "labels"))
+        return MS_OK;
+    return ms_error_set(err, MS_E_INPUT,
+                        "the first line does not begin with 'sha256,labels': not MalBehavD-V1");
+}
+
+static enum ms_status end_row(struct rows *self, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    bool head = self->csv && self->row == 0;
+    /* An empty line of the text is a sample without calls; elsewhere it is nothing. */
+    if (!self->line_open && (self->csv || !self->has_calls))
+        return MS_OK;
+    if (!self->line_open)
+        status = begin_row(self, err);
+    if (status == MS_OK && self->row++ > MS_LIMIT_PUBLISHED_ROWS)
+        status = ms_error_set(err, MS_E_LIMIT, "the dataset has too many rows");
+    if (status == MS_OK && head)
+        status = check_head(self, err);
+    else if (status == MS_OK && self->has_calls)
+        status = self->sink.process_end(self->sink.ctx, err);
+    if (status == MS_OK && !head)
+        status = send_row(self, err);
+    self->line_open = false;
+    self->column = self->calls = 0;
+    self->hash.len = self->label.len = 0;
+    return status;
+}
+
+static enum ms_status end_field(struct rows *self, struct ms_error *err)
+{
+    struct field *field = &self->field;
+    uint64_t column = self->column++;
+    enum ms_status status = self->line_open ? MS_OK : begin_row(self, err);
+    if (status != MS_OK)
+        return status;
+    if (!self->has_calls) {
+        self->label = *field;
+    } else if (self->csv && column < 2) {
+        *(column ? &self->label : &self->hash) = *field;
+    } else if (field->len && !(self->csv && self->row == 0)) {
+        const struct ms_call_info call = {.api = ms_span_of(field->bytes, field->len),
+                                          .tid = MS_TID_NONE,
+                                          .time_us = MS_TIME_NONE};
+        self->calls++;
+        status = self->sink.call(self->sink.ctx, &call, err);
+    }
+    field->len = 0;
+    return status;
+}
+
+/* The end of the run of bytes that belong to a field. */
+static const uint8_t *field_end(const struct rows *self, const uint8_t *p, const uint8_t *end)
+{
+    if (!self->has_calls)
+        while (p < end && *p != '\n' && *p != '\r')
+            p++;
+    else if (self->csv)
+        while (p < end && *p != ',' && *p != '\n' && *p != '\r')
+            p++;
+    else
+        while (p<end && * p> ' ')
+            p++;
+    return p;
+}
+
+static enum ms_status take_block(struct rows *self, const uint8_t *p, const uint8_t *end,
+                                 struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    while (p < end && status == MS_OK) {
+        const uint8_t *stop = field_end(self, p, end);
+        size_t n = (size_t)(stop - p), room = FIELD_BYTES - self->field.len;
+        n = n < room ? n : room;
+        if (n)
+            memcpy(self->field.bytes + self->field.len, p, n);
+        self->field.len += n;
+        p = stop;
+        if (p == end)
+            break;
+        /* A blank, a comma or an end of line; blanks and carriage returns separate nothing. */
+        bool separated = self->csv && *p == ',';
+        if (separated || self->field.len)
+            status = end_field(self, err);
+        if (status == MS_OK && *p == '\n')
+            status = end_row(self, err);
+        p++;
+    }
+    return status;
+}
+
+static enum ms_status take_all(struct rows *self, struct ms_error *err)
+{
+    uint8_t *block = malloc(BLOCK_BYTES);
+    if (!block)
+        return ms_error_set(err, MS_E_NOMEM, "no memory to read a dataset");
+    enum ms_status status;
+    size_t n = 0;
+    do {
+        status = read_block(self, block, &n, err);
+        if (status == MS_OK)
+            status = take_block(self, block, block + n, err);
+    } while (status == MS_OK && n);
+    free(block);
+    /* The last line may lack its line feed. */
+    if (status == MS_OK && self->field.len)
+        status = end_field(self, err);
+    if (status == MS_OK && self->line_open)
+        status = end_row(self, err);
+    if (status == MS_REJECT)
+        ms_error_prepend(err, "row %" PRIu64, self->row + 1);
+    return status;
+}
+
+enum ms_status ms_dataset_rows_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                                   struct ms_error *err)
+{
+    struct rows *self = calloc(1, sizeof *self);
+    if (!self)
+        return ms_error_set(err, MS_E_NOMEM, "no memory to read a dataset");
+    self->out = out;
+    self->has_calls = true;
+    self->csv = ms_span_equal_text(arg, "malbehavd");
+    enum ms_status status = ms_trace_sender_new(out, &self->sender, err);
+    if (status == MS_OK && ms_span_equal_text(arg, "zip"))
+        status = ms_unpack_stream_open(input_fd, "all_analysis_data.txt", &self->member, err);
+    else if (status == MS_OK)
+        status = ms_stream_open(input_fd, MS_LIMIT_PUBLISHED_BYTES, &self->stream, err);
+    if (status == MS_OK) {
+        self->sink = ms_trace_sender_sink(self->sender);
+        status = take_all(self, err);
+    }
+    ms_unpack_stream_close(self->member);
+    if (self->stream)
+        ms_stream_close(self->stream);
+    ms_trace_sender_free(self->sender);
+    free(self);
+    return status;
+}
+
+void ms_dataset_prepare(void)
+{
+    ms_unpack_prepare();
+}
+
+enum ms_status ms_dataset_classes_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                                      struct ms_error *err)
+{
+    (void)arg;
+    struct rows *self = calloc(1, sizeof *self);
+    if (!self)
+        return ms_error_set(err, MS_E_NOMEM, "no memory to read a dataset");
+    self->out = out;
+    enum ms_status status = ms_stream_open(input_fd, MS_LIMIT_LIST_BYTES, &self->stream, err);
+    if (status == MS_OK)
+        status = take_all(self, err);
+    if (self->stream)
+        ms_stream_close(self->stream);
+    free(self);
+    return status;
+}

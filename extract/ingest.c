@@ -1,0 +1,381 @@
+/* From a report's bytes to rows. The bytes are read by the worker; what it says is checked again
+ * here. */
+#include "extract/ingest.h"
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/step.h"
+#include "extract/dataset_job.h"
+#include "extract/report_job.h"
+#include "extract/trace_frames.h"
+#include "extract/trace_rows.h"
+#include "store/analysis.h"
+#include "store/sample.h"
+#include "store/vault.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct ms_worker_kind ms_extract_kinds[] = {{"report", ms_report_job, NULL},
+                                                  {"rows", ms_dataset_rows_job, ms_dataset_prepare},
+                                                  {"classes", ms_dataset_classes_job, NULL}};
+const size_t ms_extract_kind_count = sizeof ms_extract_kinds / sizeof *ms_extract_kinds;
+
+/* One report on its way. */
+struct intake {
+    struct ms_ingest *ingest;
+    struct ms_ingest_outcome *out;
+    struct ms_vault_write *vault; /* NULL when nothing is stored */
+    struct ms_trace_received received;
+    bool in_vault;
+    uint8_t report_sha256[MS_SHA256_BYTES];
+    uint64_t report_bytes;
+    struct ms_sample sample; /* what the report says of its target */
+};
+
+static enum ms_status on_frame(void *ctx, uint32_t type, struct ms_span bytes, struct ms_error *err)
+{
+    struct intake *self = ctx;
+    if (type != MS_FRAME_PLAIN)
+        return ms_trace_received_frame(&self->received, type, bytes, err);
+    return self->vault ? ms_vault_append(self->vault, bytes.data, bytes.len, err) : MS_OK;
+}
+
+static void set_reason(struct intake *self, const char *text)
+{
+    (void)snprintf(self->out->reason, sizeof self->out->reason, "%s", text);
+}
+
+/* Runs the worker. Whatever ends it but our own trouble is the report's fault. */
+static enum ms_status run_worker(struct intake *self, int fd, struct ms_error *err)
+{
+    struct ms_worker_limits limits = {.cpu_s = MS_LIMIT_REPORT_CPU_S,
+                                      .wall_ms = MS_LIMIT_REPORT_WALL_MS,
+                                      .output_bytes = 2 * MS_LIMIT_REPORT_BYTES};
+    struct ms_worker_result result = {.end = MS_WORKER_DONE};
+    struct ms_span arg = self->vault ? ms_span_of("v", 1) : ms_span_of("", 0);
+    enum ms_status status = ms_worker_run(self->ingest->worker, "report", fd, arg, &limits,
+                                          on_frame, self, &result, err);
+    self->out->state = ms_report_state_name(MS_REPORT_INVALID);
+    if (status == MS_REJECT) { /* a malformed answer, or a limit of ours */
+        self->received.has_result = false;
+        set_reason(self, err->text);
+        return MS_OK;
+    }
+    if (status != MS_OK)
+        return status;
+    if (result.end == MS_WORKER_DONE && result.status == MS_E_IO)
+        return ms_error_set(err, MS_E_IO, "%s", result.error.text);
+    if (result.end != MS_WORKER_DONE || result.status != MS_OK || !self->received.has_result) {
+        self->received.has_result = false;
+        set_reason(self, result.error.text[0] ? result.error.text : "the reading process failed");
+    }
+    return MS_OK;
+}
+
+static struct ms_span text_of(const struct intake *self, struct ms_span kept)
+{
+    return ms_trace_received_span(&self->received, kept);
+}
+
+/* Hexadecimal digits of n bytes and nothing else. */
+static bool read_hash(const struct intake *self, struct ms_span kept, size_t n, uint8_t *out)
+{
+    char hex[MS_HASH_HEX_MAX];
+    struct ms_span text = text_of(self, kept);
+    if (text.len != 2 * n || text.len >= sizeof hex)
+        return false;
+    memcpy(hex, text.data, text.len);
+    hex[text.len] = '\0';
+    return ms_hex_decode(hex, n, out);
+}
+
+static void read_target(struct intake *self)
+{
+    const struct ms_report_info *info = &self->received.info;
+    struct ms_sample *sample = &self->sample;
+    *sample = (struct ms_sample){.size = -1, .machine = -1};
+    sample->has_sha256 =
+        read_hash(self, info->target_sha256, MS_SHA256_BYTES, sample->digests.sha256);
+    sample->has_sha1 = read_hash(self, info->target_sha1, MS_SHA1_BYTES, sample->digests.sha1);
+    sample->has_md5 = read_hash(self, info->target_md5, MS_MD5_BYTES, sample->digests.md5);
+    if (sample->has_sha256)
+        ms_hex_encode(sample->digests.sha256, MS_SHA256_BYTES, self->out->sample);
+    else if (sample->has_sha1)
+        ms_hex_encode(sample->digests.sha1, MS_SHA1_BYTES, self->out->sample);
+    else if (sample->has_md5)
+        ms_hex_encode(sample->digests.md5, MS_MD5_BYTES, self->out->sample);
+}
+
+static enum ms_status judge(struct intake *self, struct ms_error *err)
+{
+    struct ms_trace_received *received = &self->received;
+    struct ms_ingest_outcome *out = self->out;
+    struct ms_report_result *result = &received->result;
+    if (!received->has_result)
+        return MS_OK;
+    uint64_t calls = 0, expanded = 0;
+    for (size_t i = 0; i < received->process_count; i++) {
+        calls += received->processes[i].calls;
+        expanded += received->processes[i].calls_expanded;
+    }
+    bool whole = result->state != MS_REPORT_INVALID;
+    /* Both halves counted on their own: once from the report, once from what was encoded. */
+    if (whole && (calls != result->calls || expanded != result->calls_expanded ||
+                  received->process_count != result->processes || !received->has_info))
+        return ms_error_set(err, MS_E_BUG, "a report's counts do not agree");
+    out->bytes = result->bytes;
+    out->state = ms_report_state_name(result->state);
+    set_reason(self, received->reason);
+    if (!whole)
+        return MS_OK;
+    out->processes = result->processes;
+    out->calls = calls;
+    out->calls_expanded = expanded;
+    if (result->state == MS_REPORT_OK && result->real_calls < self->ingest->min_calls) {
+        out->state = "too_few_calls";
+        (void)snprintf(out->reason, sizeof out->reason, "%llu calls, wanted are %llu",
+                       (unsigned long long)result->real_calls,
+                       (unsigned long long)self->ingest->min_calls);
+    }
+    struct ms_span sandbox = text_of(self, received->info.sandbox);
+    (void)snprintf(out->sandbox, sizeof out->sandbox, "%.*s", (int)sandbox.len,
+                   (const char *)sandbox.data);
+    read_target(self);
+    return MS_OK;
+}
+
+static enum ms_status known_report(struct intake *self, int64_t analysis, struct ms_error *err)
+{
+    struct ms_analysis row;
+    struct ms_ingest_outcome *out = self->out;
+    enum ms_status status = ms_analysis_get(self->ingest->corpus, analysis, &row, err);
+    if (status != MS_OK)
+        return status;
+    out->known = true;
+    out->analysis = analysis;
+    out->state = ms_state_text(row.state);
+    set_reason(self, row.reason ? row.reason : "");
+    ms_analysis_release(&row);
+    return MS_OK;
+}
+
+/* The sample a report belongs to: by its target's hash; a report without one stands for a sample of
+ * its own, known by the report's digest. */
+static enum ms_status find_sample(struct intake *self, int64_t *sample, struct ms_error *err)
+{
+    struct ms_corpus *corpus = self->ingest->corpus;
+    bool inserted;
+    enum ms_status status;
+    if (self->out->sample[0]) {
+        status = ms_sample_upsert(corpus, &self->sample, self->ingest->run, sample, &inserted, err);
+    } else {
+        char hex[MS_HASH_HEX_MAX];
+        ms_hex_encode(self->report_sha256, MS_SHA256_BYTES, hex);
+        status = ms_sample_by_alias(corpus, "report", ms_span_of(hex, strlen(hex)),
+                                    self->ingest->run, sample, &inserted, err);
+    }
+    struct ms_span name = text_of(self, self->received.info.target_name);
+    if (status == MS_OK && name.len)
+        status = ms_sample_add_alias(corpus, *sample, "file-name", name, err);
+    return status;
+}
+
+static enum ms_status insert_processes(struct intake *self, int64_t analysis, struct ms_error *err)
+{
+    struct ms_trace_rows rows;
+    enum ms_status status = ms_trace_rows_init(&rows, self->ingest->corpus, &self->received, err);
+    for (size_t i = 0; status == MS_OK && i < self->received.process_count; i++) {
+        status = ms_trace_rows_insert(&rows, &self->received, i, analysis, (int64_t)i, err);
+        if (status == MS_OK)
+            ms_step("extract.import.process");
+    }
+    ms_trace_rows_release(&rows);
+    return status;
+}
+
+/* A text of the report as a C string with everything unprintable escaped. */
+static const char *printable(const struct intake *self, struct ms_span kept, char *out, size_t n)
+{
+    struct ms_span text = text_of(self, kept);
+    return ms_escape_bytes(text.data, text.len, out, n);
+}
+
+static enum ms_status write_analysis(struct intake *self, struct ms_analysis *row, bool fresh,
+                                     struct ms_error *err)
+{
+    char version[128], package[128];
+    struct ms_corpus *corpus = self->ingest->corpus;
+    const struct ms_ingest_outcome *out = self->out;
+    const struct ms_report_info *info = &self->received.info;
+    if (self->received.has_info) {
+        row->sandbox = out->sandbox;
+        row->sandbox_version = printable(self, info->version, version, sizeof version);
+        row->package = printable(self, info->package, package, sizeof package);
+    }
+    row->state = out->state;
+    row->reason = out->reason[0] ? out->reason : NULL;
+    row->has_report = self->in_vault;
+    memcpy(row->report_sha256, self->report_sha256, sizeof row->report_sha256);
+    row->report_bytes = (int64_t)self->report_bytes;
+    row->processes = (int64_t)out->processes;
+    row->calls = (int64_t)out->calls;
+    row->calls_expanded = (int64_t)out->calls_expanded;
+    if (!fresh)
+        return ms_analysis_update(corpus, row, ms_clock_wall_ms(), err);
+    return ms_analysis_insert(corpus, row, ms_clock_wall_ms(), self->ingest->run, &row->id, err);
+}
+
+static enum ms_status store_new(struct intake *self, struct ms_error *err)
+{
+    struct ms_analysis row = {.sandbox = "unknown"};
+    bool whole = self->received.has_info;
+    enum ms_status status = whole ? find_sample(self, &row.sample, err) : MS_OK;
+    if (status == MS_OK)
+        status = write_analysis(self, &row, true, err);
+    if (status == MS_OK)
+        ms_step("extract.import.analysis");
+    if (status == MS_OK && whole)
+        status = insert_processes(self, row.id, err);
+    self->out->analysis = row.id;
+    return status;
+}
+
+/* Fills in the row of a submission. */
+static enum ms_status store_submission(struct intake *self, int64_t analysis, bool already_there,
+                                       struct ms_error *err)
+{
+    struct ms_corpus *corpus = self->ingest->corpus;
+    struct ms_analysis row;
+    struct ms_sample sample;
+    enum ms_status status = ms_analysis_get(corpus, analysis, &row, err);
+    if (status != MS_OK)
+        return status;
+    status = ms_sample_get(corpus, row.sample, &sample, err);
+    if (status == MS_OK && self->sample.has_sha256 && sample.has_sha256 &&
+        memcmp(self->sample.digests.sha256, sample.digests.sha256, MS_SHA256_BYTES) != 0) {
+        self->out->state = ms_report_state_name(MS_REPORT_INVALID);
+        set_reason(self, "the report is about another file");
+        self->received.process_count = 0;
+        self->out->processes = self->out->calls = self->out->calls_expanded = 0;
+    }
+    if (already_there) {
+        self->in_vault = false;
+        set_reason(self, "the server sent a report that is there already");
+    }
+    /* The row's own texts stay its own: write_analysis only lends others for the update. */
+    struct ms_analysis changed = row;
+    if (status == MS_OK)
+        status = ms_process_remove(corpus, analysis, err);
+    if (status == MS_OK)
+        status = write_analysis(self, &changed, false, err);
+    if (status == MS_OK)
+        ms_step("extract.import.analysis");
+    if (status == MS_OK && self->received.has_info)
+        status = insert_processes(self, analysis, err);
+    self->out->analysis = analysis;
+    ms_analysis_release(&row);
+    return status;
+}
+
+/* Everything that needs the database, in one transaction. */
+static enum ms_status store_rows(struct intake *self, int64_t analysis, struct ms_error *err)
+{
+    struct ms_corpus *corpus = self->ingest->corpus;
+    bool found = false;
+    int64_t other = 0;
+    enum ms_status status = ms_corpus_begin(corpus, err);
+    if (status != MS_OK)
+        return status;
+    ms_step("extract.import.begun");
+    if (self->in_vault)
+        status = ms_analysis_find_report(corpus, self->report_sha256, &found, &other, err);
+    if (status == MS_OK && found && !analysis)
+        status = known_report(self, other, err);
+    else if (status == MS_OK && analysis)
+        status = store_submission(self, analysis, found && other != analysis, err);
+    else if (status == MS_OK)
+        status = store_new(self, err);
+    if (status == MS_OK) {
+        ms_step("extract.import.rows");
+        status = ms_corpus_commit(corpus, err);
+    }
+    if (status != MS_OK)
+        ms_corpus_rollback(corpus);
+    else
+        ms_step("extract.import.committed");
+    return status;
+}
+
+/* The bytes to the vault, when all of them came. */
+static enum ms_status store_bytes(struct intake *self, struct ms_error *err)
+{
+    bool existed;
+    struct ms_vault_write *vault = self->vault;
+    self->vault = NULL;
+    if (!self->received.has_result) {
+        ms_vault_abort(vault);
+        return MS_OK;
+    }
+    enum ms_status status =
+        ms_vault_commit(vault, self->report_sha256, &self->report_bytes, &existed, err);
+    self->in_vault = status == MS_OK;
+    if (status == MS_OK)
+        ms_step("extract.import.vaulted");
+    return status;
+}
+
+/* The sample was removed for good: its report goes too. */
+static enum ms_status refuse(struct intake *self, const struct ms_error *why, struct ms_error *err)
+{
+    self->out->state = "refused";
+    self->out->analysis = 0;
+    set_reason(self, why->text);
+    if (!self->in_vault)
+        return MS_OK;
+    return ms_vault_remove(self->ingest->corpus, MS_VAULT_REPORT, self->report_sha256, err);
+}
+
+static enum ms_status store(struct intake *self, int64_t analysis, struct ms_error *err)
+{
+    struct ms_error why = {.status = MS_OK};
+    enum ms_status status = store_bytes(self, err);
+    if (status != MS_OK)
+        return status;
+    status = store_rows(self, analysis, &why);
+    if (status == MS_REJECT)
+        return refuse(self, &why, err);
+    if (status != MS_OK && err)
+        *err = why;
+    return status;
+}
+
+enum ms_status ms_ingest_report(struct ms_ingest *self, int fd, int64_t analysis,
+                                struct ms_ingest_outcome *out, struct ms_error *err)
+{
+    struct intake intake = {.ingest = self, .out = out};
+    *out = (struct ms_ingest_outcome){.state = ms_report_state_name(MS_REPORT_INVALID)};
+    (void)snprintf(out->sandbox, sizeof out->sandbox, "unknown");
+    ms_trace_received_init(&intake.received);
+    enum ms_status status = MS_OK;
+    if (self->corpus)
+        status = ms_vault_begin(self->corpus, MS_VAULT_REPORT, &intake.vault, err);
+    if (status == MS_OK) {
+        ms_step("extract.import.opened");
+        status = run_worker(&intake, fd, err);
+    }
+    if (status == MS_OK)
+        status = judge(&intake, err);
+    if (status == MS_OK) {
+        ms_step("extract.import.parsed");
+        if (self->corpus)
+            status = store(&intake, analysis, err);
+    }
+    if (intake.vault)
+        ms_vault_abort(intake.vault);
+    ms_trace_received_release(&intake.received);
+    return status;
+}

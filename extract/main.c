@@ -1,0 +1,28 @@
+/* extract: the table of its verbs. Each is at home in a file of its own. */
+#include "extract/verbs.h"
+
+int main(int argc, char **argv)
+{
+    const struct ms_verb verbs[] = {
+        ms_extract_import_verb,
+        ms_extract_dataset_verb,
+        ms_extract_show_verb,
+    };
+    const struct ms_tool tool = {
+        .name = "extract",
+        .summary = "get the API calls of samples into the corpus",
+        .description =
+            "extract reads what sandboxes saw and stores the API calls of every process, as the "
+            "sandbox wrote them: nothing is filtered or collapsed before a dataset is made.\n\n"
+            "Reports of Cuckoo 2, CAPE and Cuckoo 1 are told apart by the shape of their fields, "
+            "call by call. They are read as a stream in a confined process; each ends in a state "
+            "of its own: ok, too_few_calls, no_calls, no_behavior or report_invalid.",
+        .verbs = verbs,
+        .verb_count = sizeof verbs / sizeof *verbs,
+        .examples = "# Import a folder of reports\nextract import reports/\n"
+                    "# Import the published Mal-API-2019\nextract dataset mal-api-2019 "
+                    "malware_api_class/\n"
+                    "# What is known of a sample\nextract show HASH\n",
+    };
+    return ms_cli_main(&tool, argc, argv);
+}

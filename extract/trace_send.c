@@ -1,0 +1,207 @@
+/* The worker's half of the frames: numbers API names, encodes traces, sends. It stores nothing. */
+#include "extract/trace_frames.h"
+
+#include "base/limits.h"
+#include "store/trace/encode.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SLOTS = 16384, PIECE_BYTES = 1 << 20, MAX_APIS = MS_LIMIT_APIS_PER_REPORT };
+
+struct sent_api {
+    uint32_t hash;
+    uint16_t len;
+    uint8_t space;
+    uint8_t name[MS_LIMIT_API_NAME_BYTES];
+};
+
+struct ms_trace_sender {
+    struct ms_worker_out *out;
+    struct ms_trace_encoder *encoder;
+    struct ms_buf frame, blob, name;
+    struct ms_process_info process; /* name: in `name` */
+    uint32_t overflow_id;           /* 0: not sent yet, else number + 1 */
+    uint64_t overflow;
+    uint32_t api_count;
+    uint16_t slots[SLOTS]; /* number + 1; 0 free */
+    struct sent_api apis[MAX_APIS];
+};
+
+enum ms_status ms_trace_sender_new(struct ms_worker_out *out, struct ms_trace_sender **sender,
+                                   struct ms_error *err)
+{
+    struct ms_trace_sender *self = calloc(1, sizeof *self);
+    if (!self)
+        return ms_error_set(err, MS_E_NOMEM, "no memory to read a trace");
+    self->out = out;
+    ms_buf_init(&self->frame, MS_LIMIT_FRAME_BYTES);
+    ms_buf_init(&self->blob, MS_LIMIT_TRACE_BYTES);
+    ms_buf_init(&self->name, MS_LIMIT_NAME_BYTES);
+    enum ms_status status = ms_trace_encoder_new(&self->encoder, err);
+    if (status != MS_OK) {
+        ms_trace_sender_free(self);
+        return status;
+    }
+    *sender = self;
+    return MS_OK;
+}
+
+void ms_trace_sender_free(struct ms_trace_sender *self)
+{
+    if (!self)
+        return;
+    ms_trace_encoder_free(self->encoder);
+    ms_buf_release(&self->frame);
+    ms_buf_release(&self->blob);
+    ms_buf_release(&self->name);
+    free(self);
+}
+
+uint64_t ms_trace_sender_overflow(const struct ms_trace_sender *self)
+{
+    return self->overflow;
+}
+
+static enum ms_status emit(struct ms_trace_sender *self, uint32_t type, struct ms_error *err)
+{
+    enum ms_status status =
+        self->frame.failed ? MS_E_NOMEM
+                           : ms_worker_emit(self->out, type, self->frame.data, self->frame.len);
+    return status == MS_OK ? MS_OK : ms_error_set(err, status, "cannot answer");
+}
+
+static void append_span(struct ms_buf *out, struct ms_span bytes)
+{
+    ms_buf_append_varint(out, bytes.len);
+    ms_buf_append(out, bytes.data, bytes.len);
+}
+
+static enum ms_status send_api(struct ms_trace_sender *self, const struct ms_call_info *call,
+                               struct ms_span name, struct ms_error *err)
+{
+    ms_buf_clear(&self->frame);
+    ms_buf_append_byte(&self->frame, (uint8_t)call->space);
+    append_span(&self->frame, name);
+    append_span(&self->frame, call->category);
+    return emit(self, MS_FRAME_API, err);
+}
+
+static uint32_t hash_name(const struct ms_call_info *call)
+{
+    uint32_t hash = 2166136261U ^ (uint32_t)call->space; /* FNV-1a */
+    for (size_t i = 0; i < call->api.len; i++)
+        hash = (hash ^ call->api.data[i]) * 16777619U;
+    return hash;
+}
+
+/* The number of the call's API, which is sent when new. */
+static enum ms_status number_of(struct ms_trace_sender *self, const struct ms_call_info *call,
+                                uint32_t *out, struct ms_error *err)
+{
+    uint32_t hash = hash_name(call), slot = hash % SLOTS;
+    for (; self->slots[slot]; slot = (slot + 1) % SLOTS) {
+        const struct sent_api *api = &self->apis[self->slots[slot] - 1];
+        if (api->hash == hash && api->space == call->space && api->len == call->api.len &&
+            (api->len == 0 || memcmp(api->name, call->api.data, api->len) == 0)) {
+            *out = self->slots[slot] - 1U;
+            return MS_OK;
+        }
+    }
+    if (call->api.len > MS_LIMIT_API_NAME_BYTES)
+        return ms_error_set(err, MS_E_BUG, "an API name was not cut");
+    if (self->api_count == MAX_APIS) {
+        self->overflow++;
+        *out = MAX_APIS;
+        if (self->overflow > 1)
+            return MS_OK;
+        return send_api(self, call, ms_span_of(MS_API_OVERFLOW, strlen(MS_API_OVERFLOW)), err);
+    }
+    struct sent_api *api = &self->apis[self->api_count];
+    api->hash = hash;
+    api->space = (uint8_t)call->space;
+    api->len = (uint16_t)call->api.len;
+    if (api->len)
+        memcpy(api->name, call->api.data, api->len);
+    *out = self->api_count++;
+    self->slots[slot] = (uint16_t)self->api_count;
+    return send_api(self, call, call->api, err);
+}
+
+static enum ms_status on_process(void *ctx, const struct ms_process_info *process,
+                                 struct ms_error *err)
+{
+    struct ms_trace_sender *self = ctx;
+    self->process = *process;
+    ms_buf_clear(&self->name);
+    if (ms_buf_append(&self->name, process->name.data, process->name.len) != MS_OK)
+        return ms_error_set(err, MS_E_NOMEM, "no memory for a process's name");
+    return MS_OK;
+}
+
+static enum ms_status on_call(void *ctx, const struct ms_call_info *call, struct ms_error *err)
+{
+    struct ms_trace_sender *self = ctx;
+    struct ms_trace_call encoded = {
+        .tid = call->tid, .time_us = call->time_us, .repeated = call->repeated};
+    enum ms_status status = number_of(self, call, &encoded.api, err);
+    return status == MS_OK ? ms_trace_encoder_add(self->encoder, &encoded, err) : status;
+}
+
+static enum ms_status on_process_end(void *ctx, struct ms_error *err)
+{
+    struct ms_trace_sender *self = ctx;
+    ms_buf_clear(&self->blob);
+    enum ms_status status = ms_trace_encoder_finish(self->encoder, &self->blob, err);
+    for (size_t at = 0; status == MS_OK && at < self->blob.len; at += PIECE_BYTES) {
+        size_t n = self->blob.len - at < PIECE_BYTES ? self->blob.len - at : PIECE_BYTES;
+        status = ms_worker_emit(self->out, MS_FRAME_TRACE, self->blob.data + at, n);
+    }
+    if (status != MS_OK)
+        return status;
+    ms_buf_clear(&self->frame);
+    ms_buf_append_varint(&self->frame, self->process.pid);
+    ms_buf_append_varint(&self->frame, self->process.parent_pid);
+    ms_buf_append_varint(&self->frame, (uint64_t)self->process.first_seen_us);
+    ms_buf_append_byte(&self->frame, self->process.tracked);
+    append_span(&self->frame, ms_span_of(self->name.data, self->name.len));
+    return emit(self, MS_FRAME_PROCESS, err);
+}
+
+static enum ms_status on_info(void *ctx, const struct ms_report_info *info, struct ms_error *err)
+{
+    struct ms_trace_sender *self = ctx;
+    const struct ms_span texts[] = {info->sandbox,       info->version,     info->package,
+                                    info->target_sha256, info->target_sha1, info->target_md5,
+                                    info->target_name};
+    ms_buf_clear(&self->frame);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        append_span(&self->frame, texts[i]);
+    ms_buf_append_byte(&self->frame, info->has_behavior);
+    ms_buf_append_byte(&self->frame, info->has_processes);
+    return emit(self, MS_FRAME_INFO, err);
+}
+
+struct ms_trace_sink ms_trace_sender_sink(struct ms_trace_sender *self)
+{
+    return (struct ms_trace_sink){self, on_process, on_call, on_process_end, on_info};
+}
+
+enum ms_status ms_trace_send_result(struct ms_worker_out *out,
+                                    const struct ms_report_result *result, const char *reason,
+                                    struct ms_error *err)
+{
+    struct ms_buf frame;
+    ms_buf_init(&frame, MS_LIMIT_FRAME_BYTES);
+    ms_buf_append_byte(&frame, (uint8_t)result->state);
+    const uint64_t numbers[] = {result->line,  result->byte,           result->processes,
+                                result->calls, result->calls_expanded, result->real_calls,
+                                result->bytes};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        ms_buf_append_varint(&frame, numbers[i]);
+    append_span(&frame, ms_span_of(reason, strlen(reason)));
+    enum ms_status status =
+        frame.failed ? MS_E_NOMEM : ms_worker_emit(out, MS_FRAME_RESULT, frame.data, frame.len);
+    ms_buf_release(&frame);
+    return status == MS_OK ? MS_OK : ms_error_set(err, status, "cannot answer");
+}
