@@ -1,0 +1,20 @@
+/* What the command line of train decides, and the run that follows from it. */
+#ifndef MS_TRAIN_COMMAND_H
+#define MS_TRAIN_COMMAND_H
+
+#include "base/cli.h"
+
+/* Numbers that are 0 and texts that are NULL were not given: the preset decides. */
+struct ms_train_options {
+    const char *preset, *target, *name, *kind, *policy, *split;
+    uint64_t epochs, batch, folds, hidden, max_calls, min_calls;
+    double rate, test_share;
+    bool shuffle_labels;
+};
+
+void ms_train_defaults(void *options);
+
+/* Loads, splits, trains, judges, publishes, prints. Errors: those of the steps. */
+enum ms_status ms_train_run(struct ms_cli *cli, struct ms_error *err) MS_MUST_USE;
+
+#endif

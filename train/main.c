@@ -1,0 +1,140 @@
+/* train: the option table. What the options do is in train/command.c. */
+#include "train/command.h"
+
+#include "base/limits.h"
+#include "train/split.h"
+
+#define AT(field) offsetof(struct ms_train_options, field)
+static const struct ms_option table[] = {
+    {.name = "preset",
+     .kind = MS_OPT_CHOICE,
+     .arg = "NAME",
+     .choices = "default|article",
+     .offset = AT(preset),
+     .help = "the net and how it is trained: default, or article: the "
+             "LSTM of Catak et al. with Keras's tokens, the last 100 calls, mse, RMSprop and batch "
+             "1000"},
+    {.name = "target",
+     .kind = MS_OPT_TEXT,
+     .arg = "WHAT",
+     .offset = AT(target),
+     .help = "what to tell apart: malware (malicious or benign), class, or class=NAME (that one "
+             "or any other)"},
+    {.name = "kind",
+     .kind = MS_OPT_CHOICE,
+     .arg = "KIND",
+     .choices = "lstm",
+     .offset = AT(kind),
+     .help = "the kind of model"},
+    {.name = "name",
+     .kind = MS_OPT_TEXT,
+     .arg = "NAME",
+     .offset = AT(name),
+     .help = "folder of the model under models/ in the corpus (default: preset and target)"},
+    {.name = "policy",
+     .kind = MS_OPT_TEXT,
+     .arg = "NAME",
+     .offset = AT(policy),
+     .help = "labels of this policy, as ember2024 or dataset:mal-api-2019 (default: a dataset's "
+             "own, else ember2024)"},
+    {.name = "split",
+     .kind = MS_OPT_CHOICE,
+     .arg = "HOW",
+     .choices = "grouped|naive",
+     .offset = AT(split),
+     .help = "grouped keeps copies of a trace on one side; naive does not, "
+             "and flatters"},
+    {.name = "test-share",
+     .kind = MS_OPT_REAL,
+     .arg = "SHARE",
+     .offset = AT(test_share),
+     .help = "share of the traces held out for the test (default: .2, article .15)"},
+    {.name = "folds",
+     .kind = MS_OPT_NUMBER,
+     .arg = "K",
+     .offset = AT(folds),
+     .min = 2,
+     .max = MS_SPLIT_PARTS_MAX,
+     .help = "judge every trace by K-fold cross-validation, then "
+             "train the model on all of them"},
+    {.name = "epochs",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = AT(epochs),
+     .min = 1,
+     .max = 100000,
+     .help = "passes over the training rows (default: 20, article 10)"},
+    {.name = "batch",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = AT(batch),
+     .min = 1,
+     .max = MS_LIMIT_NET_ROWS,
+     .help = "rows a step (default: 32, article 1000)"},
+    {.name = "lr",
+     .kind = MS_OPT_REAL,
+     .arg = "RATE",
+     .offset = AT(rate),
+     .help = "learning rate (default: .003, article .001)"},
+    {.name = "hidden",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = AT(hidden),
+     .min = 1,
+     .max = MS_LIMIT_NET_WIDTH,
+     .help = "units of each LSTM layer (default: 64, article 32)"},
+    {.name = "max-calls",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = AT(max_calls),
+     .min = 1,
+     .max = MS_LIMIT_NET_STEPS,
+     .help = "calls of a trace that the net sees (default: 400, "
+             "article 100)"},
+    {.name = "min-calls",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = AT(min_calls),
+     .min = 1,
+     .help = "leave out traces with fewer calls (default: 5, article 1)"},
+    {.name = "shuffle-labels",
+     .kind = MS_OPT_FLAG,
+     .offset = AT(shuffle_labels),
+     .help = "deal the labels out anew: a sound set-up must then end at chance"},
+};
+
+static const struct ms_verb verbs[] = {
+    {.name = "",
+     .synopsis = "[--target WHAT] [--preset NAME]",
+     .summary = "train a model on the labelled traces of the corpus and judge it",
+     .options = table,
+     .option_count = sizeof table / sizeof *table,
+     .options_bytes = sizeof(struct ms_train_options),
+     .defaults = ms_train_defaults,
+     .run = ms_train_run},
+};
+
+static const struct ms_tool tool = {
+    .name = "train",
+    .summary = "train a detector on the labelled traces of a corpus, and judge it",
+    .description = "Makes a dataset of the labelled traces, splits it so that copies of a trace "
+                   "never lie on both "
+                   "sides, trains a net on one part and judges it on the other: confusion matrix, "
+                   "accuracy with its "
+                   "interval and the majority-class row beside it, rates by class.\n\n"
+                   "Leaves model.safetensors, metrics.json and report.html in models/NAME of the "
+                   "corpus. The same seed "
+                   "gives the same model, whatever --jobs is.",
+    .verbs = verbs,
+    .verb_count = sizeof verbs / sizeof *verbs,
+    .examples =
+        "# malicious or benign, with the default net\ntrain\n"
+        "# the classes of malware, every trace judged once\ntrain --target class --folds 5\n"
+        "# the published LSTM against one class\n"
+        "train --preset article --target class=Virus --batch 32\n",
+};
+
+int main(int argc, char **argv)
+{
+    return ms_cli_main(&tool, argc, argv);
+}

@@ -1,0 +1,46 @@
+/* A finished training run as its three presentations see it: JSON, terminal, page. */
+#ifndef MS_TRAIN_OUTCOME_H
+#define MS_TRAIN_OUTCOME_H
+
+#include "base/buf.h"
+#include "train/dataset.h"
+#include "train/experiment.h"
+#include "train/plan.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+/* Everything is borrowed. Texts may hold any bytes; each presentation escapes for itself. */
+struct ms_outcome {
+    const char *name;    /* of the model */
+    const char *target;  /* as typed */
+    const char *policy;  /* never NULL: "default" when none was named */
+    const char *command; /* the command line */
+    const char *settings;
+    bool shuffled_labels;
+    unsigned jobs;
+    int64_t made_ms;
+    const struct ms_plan *plan;
+    const struct ms_dataset *set;
+    const struct ms_experiment *experiment; /* NULL for a dry run */
+    uint8_t model_digest[MS_SHA256_BYTES];  /* of the model file; only with experiment */
+};
+
+/* The whole as one object (metrics.json, --json); numbers that do not exist are null. New
+ * reference; NULL without memory. */
+json_t *ms_outcome_json(const struct ms_outcome *self) MS_MUST_USE;
+
+/* Tables for people: classes, lengths, copies; and with an experiment curves, confusion matrix,
+ * rates. */
+void ms_outcome_show(const struct ms_outcome *self, FILE *out);
+
+/* A self-contained HTML page: inline SVG, no script, nothing fetched. MS_E_NOMEM, MS_E_LIMIT by
+ * out's maximum. */
+enum ms_status ms_outcome_page(const struct ms_outcome *self, struct ms_buf *out,
+                               struct ms_error *err) MS_MUST_USE;
+
+/* What must be said beside an accuracy: a sentence that compares it with always saying the most
+ * frequent class; out holds 512 bytes. The class name in it is escaped for a terminal. */
+void ms_outcome_verdict(const struct ms_outcome *self, char out[512]);
+
+#endif

@@ -1,0 +1,228 @@
+/* A finished run as JSON. */
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "train/outcome.h"
+
+#include <math.h>
+#include <stdio.h>
+
+static json_t *real(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *count(uint64_t n)
+{
+    return json_integer((json_int_t)n);
+}
+
+static void set(json_t *object, const char *name, json_t *value)
+{
+    (void)json_object_set_new(object, name, value);
+}
+
+static json_t *digest(const uint8_t *bytes)
+{
+    char hex[MS_HASH_HEX_MAX];
+    ms_hex_encode(bytes, MS_SHA256_BYTES, hex);
+    return json_string(hex);
+}
+
+static json_t *copies_json(const struct ms_copies *c)
+{
+    json_t *o = json_object();
+    set(o, "distinct", count(c->distinct));
+    set(o, "largest", count(c->largest));
+    set(o, "contradicting", count(c->contradicting));
+    set(o, "unavoidable_errors", count(c->unavoidable));
+    set(o, "ceiling", real(c->ceiling));
+    return o;
+}
+
+static json_t *classes_json(const struct ms_outcome *self)
+{
+    const struct ms_dataset *d = self->set;
+    json_t *list = json_array();
+    for (uint32_t c = 0; c < d->classes; c++) {
+        uint64_t all = 0, train = 0;
+        for (size_t i = 0; i < d->count; i++) {
+            all += d->labels[i] == c;
+            train += d->labels[i] == c && self->experiment &&
+                     self->experiment->part_of[i] == MS_SPLIT_TRAIN;
+        }
+        json_t *o = json_object();
+        set(o, "class", ms_json_text(d->class_names[c]));
+        set(o, "samples", count(all));
+        if (self->experiment && !self->plan->folds) {
+            set(o, "train", count(train));
+            set(o, "test", count(all - train));
+        }
+        (void)json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static void dataset_json(const struct ms_outcome *self, json_t *o)
+{
+    const struct ms_dataset *d = self->set;
+    set(o, "samples", count(d->count));
+    set(o, "classes", classes_json(self));
+    json_t *dropped = json_object();
+    set(dropped, "short", count(d->dropped_short));
+    set(dropped, "labelled_otherwise", count(d->dropped_other));
+    set(dropped, "damaged", count(d->dropped_damaged));
+    set(o, "dropped", dropped);
+    json_t *lengths = json_array();
+    for (int q = 0; q < 5; q++)
+        (void)json_array_append_new(lengths, count(d->length_quantiles[q]));
+    set(o, "lengths", lengths);
+    json_t *copies = json_object();
+    set(copies, "raw", copies_json(&d->raw_copies));
+    set(copies, "collapsed", copies_json(&d->copies));
+    set(copies, "seen_by_net", copies_json(&d->view_copies));
+    set(o, "copies", copies);
+    set(o, "normalisation", json_string(d->normalisation));
+    set(o, "dataset", digest(d->digest));
+}
+
+static json_t *confusion_json(const struct ms_outcome *self)
+{
+    const struct ms_confusion *m = &self->experiment->metrics.confusion;
+    json_t *o = json_object(), *rows = json_array(), *names = json_array();
+    for (uint32_t p = 0; p < m->classes; p++) {
+        json_t *row = json_array();
+        for (uint32_t t = 0; t < m->classes; t++)
+            (void)json_array_append_new(row, count(m->counts[(size_t)p * m->classes + t]));
+        (void)json_array_append_new(rows, row);
+        (void)json_array_append_new(names, ms_json_text(self->set->class_names[p]));
+    }
+    set(o, "rows", json_string("predicted"));
+    set(o, "columns", json_string("true"));
+    set(o, "classes", names);
+    set(o, "counts", rows);
+    return o;
+}
+
+static json_t *by_class_json(const struct ms_outcome *self)
+{
+    json_t *list = json_array();
+    for (uint32_t c = 0; c < self->set->classes; c++) {
+        const struct ms_class_scores *s = &self->experiment->metrics.by_class[c];
+        json_t *o = json_object();
+        set(o, "class", ms_json_text(self->set->class_names[c]));
+        set(o, "support", count(s->support));
+        set(o, "predicted", count(s->predicted));
+        set(o, "precision", real(s->precision));
+        set(o, "recall", real(s->recall));
+        set(o, "f1", real(s->f1));
+        set(o, "auc", real(s->auc));
+        set(o, "average_precision", real(s->average_precision));
+        (void)json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static json_t *curve_json(const struct ms_experiment *e)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < e->epochs; i++) {
+        json_t *o = json_object();
+        set(o, "epoch", count(i + 1));
+        set(o, "loss", real(e->curve[i].loss));
+        set(o, "accuracy", real(e->curve[i].accuracy));
+        set(o, "test_loss", real(e->curve[i].test_loss));
+        set(o, "test_accuracy", real(e->curve[i].test_accuracy));
+        set(o, "rate", real(e->curve[i].rate));
+        (void)json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static json_t *split_json(const struct ms_outcome *self)
+{
+    char name[MS_SPLIT_NAME_BYTES];
+    const struct ms_experiment *e = self->experiment;
+    ms_plan_split_name(self->plan, name);
+    json_t *o = json_object();
+    set(o, "name", json_string(name));
+    set(o, "digest", digest(e->split_digest));
+    set(o, "grouped", json_boolean(self->plan->grouped));
+    set(o, "copies_in_training", count(e->leaked));
+    if (e->fold_accuracy) {
+        json_t *folds = json_array();
+        for (uint32_t k = 0; k < self->plan->folds; k++)
+            (void)json_array_append_new(folds, real(e->fold_accuracy[k]));
+        set(o, "fold_accuracy", folds);
+    }
+    return o;
+}
+
+static void experiment_json(const struct ms_outcome *self, json_t *o)
+{
+    const struct ms_experiment *e = self->experiment;
+    const struct ms_metrics *m = &e->metrics;
+    char verdict[512];
+    ms_outcome_verdict(self, verdict);
+    set(o, "split", split_json(self));
+    set(o, "trained_on", count(e->train_rows));
+    set(o, "judged", count(m->rows));
+    set(o, "accuracy", real(m->accuracy));
+    json_t *interval = json_object();
+    set(interval, "low", real(m->accuracy_low));
+    set(interval, "high", real(m->accuracy_high));
+    set(interval, "level", real(.95));
+    set(interval, "method", json_string(m->interval));
+    set(o, "accuracy_interval", interval);
+    set(o, "majority_accuracy", real(m->majority));
+    set(o, "majority_class", ms_json_text(self->set->class_names[m->majority_class]));
+    set(o, "verdict", ms_json_text(verdict));
+    set(o, "balanced_accuracy", real(m->balanced_accuracy));
+    set(o, "macro_f1", real(m->macro_f1));
+    set(o, "auc", real(m->auc));
+    set(o, "average_precision", real(m->average_precision));
+    set(o, "threshold", self->set->binary ? real(self->plan->threshold) : json_null());
+    set(o, "confusion", confusion_json(self));
+    set(o, "by_class", by_class_json(self));
+    set(o, "curve", curve_json(e));
+    set(o, "parameters", count(ms_net_param_count(e->net)));
+    set(o, "vocabulary", count(ms_vocabulary_size(e->vocabulary)));
+    set(o, "model_digest", digest(self->model_digest));
+    set(o, "seconds", real(e->seconds));
+}
+
+json_t *ms_outcome_json(const struct ms_outcome *self)
+{
+    char when[32];
+    ms_clock_format(self->made_ms, when);
+    json_t *o = json_object();
+    set(o, "model", ms_json_text(self->name));
+    set(o, "preset", json_string(self->plan->preset));
+    set(o, "kind", json_string("lstm"));
+    set(o, "target", ms_json_text(self->target));
+    set(o, "policy", ms_json_text(self->policy));
+    set(o, "shuffled_labels", json_boolean(self->shuffled_labels));
+    dataset_json(self, o);
+    if (self->experiment)
+        experiment_json(self, o);
+    set(o, "settings", ms_json_text(self->settings));
+    set(o, "seed", count(self->plan->fit.seed));
+    set(o, "jobs", count(self->jobs));
+    set(o, "version", json_string(MS_VERSION));
+    set(o, "command", ms_json_text(self->command));
+    set(o, "made", json_string(when));
+    return o;
+}
+
+void ms_outcome_verdict(const struct ms_outcome *self, char out[512])
+{
+    const struct ms_metrics *m = &self->experiment->metrics;
+    char name[128];
+    (void)ms_escape_text(self->set->class_names[m->majority_class], name, sizeof name);
+    const char *how = m->accuracy_low > m->majority    ? "better than"
+                      : m->accuracy_high < m->majority ? "worse than"
+                                                       : "not distinguishable (95 %) from";
+    (void)snprintf(
+        out, 512, "accuracy %.3f is %s always saying '%s', which scores %.3f on the same %llu rows",
+        m->accuracy, how, name, m->majority, (unsigned long long)m->rows);
+}

@@ -1,0 +1,220 @@
+/* A finished run as tables on a terminal. */
+#include "base/log.h"
+#include "train/outcome.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { NAME_BYTES = 64, BAR = 30, MATRIX_CLASSES = 20, COLUMN = 9, CURVE_ROWS = 20 };
+
+static const char *name_of(const struct ms_outcome *o, uint32_t class_, char out[NAME_BYTES])
+{
+    return ms_escape_text(o->set->class_names[class_], out, NAME_BYTES);
+}
+
+/* Columns that a text takes, where every code point takes one. */
+static int columns(const char *text)
+{
+    int n = 0;
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+static int name_width(const struct ms_outcome *o)
+{
+    char name[NAME_BYTES];
+    int width = 9;
+    for (uint32_t c = 0; c < o->set->classes; c++) {
+        int n = columns(name_of(o, c, name));
+        width = n > width ? n : width;
+    }
+    return width;
+}
+
+static void pad(FILE *out, const char *text, int width, bool right)
+{
+    int fill = width - columns(text);
+    if (right && fill > 0)
+        (void)fprintf(out, "%*s", fill, "");
+    (void)fputs(text, out);
+    if (!right && fill > 0)
+        (void)fprintf(out, "%*s", fill, "");
+}
+
+static void show_classes(const struct ms_outcome *o, FILE *out)
+{
+    const struct ms_dataset *d = o->set;
+    char name[NAME_BYTES];
+    int width = name_width(o);
+    for (uint32_t c = 0; c < d->classes; c++) {
+        uint64_t n = 0;
+        for (size_t i = 0; i < d->count; i++)
+            n += d->labels[i] == c;
+        double share = (double)n / (double)d->count;
+        (void)fputs("  ", out);
+        pad(out, name_of(o, c, name), width, false);
+        (void)fprintf(out, " %7llu %5.1f %%  ", (unsigned long long)n, share * 100);
+        for (int i = 0; i < (int)lround(share * BAR); i++)
+            (void)fputc('#', out);
+        (void)fputc('\n', out);
+    }
+}
+
+static void show_copies(const char *what, const struct ms_copies *c, FILE *out)
+{
+    (void)fprintf(out, "  %-22s %7llu %8llu %14llu %9.3f\n", what, (unsigned long long)c->distinct,
+                  (unsigned long long)c->largest, (unsigned long long)c->contradicting, c->ceiling);
+}
+
+static void show_dataset(const struct ms_outcome *o, FILE *out)
+{
+    const struct ms_dataset *d = o->set;
+    char target[128], policy[64];
+    (void)fprintf(out, "Dataset: %zu traces, target %s, labels by %s%s\n", d->count,
+                  ms_escape_text(o->target, target, sizeof target),
+                  ms_escape_text(o->policy, policy, sizeof policy),
+                  o->shuffled_labels ? ", LABELS SHUFFLED: chance is what should come out" : "");
+    show_classes(o, out);
+    (void)fprintf(out, "  left out: %llu labelled otherwise, %llu too short, %llu damaged\n",
+                  (unsigned long long)d->dropped_other, (unsigned long long)d->dropped_short,
+                  (unsigned long long)d->dropped_damaged);
+    const uint64_t *q = d->length_quantiles;
+    (void)fprintf(out,
+                  "  calls in a trace: %llu / %llu / %llu / %llu / %llu (min, quartiles, max)\n",
+                  (unsigned long long)q[0], (unsigned long long)q[1], (unsigned long long)q[2],
+                  (unsigned long long)q[3], (unsigned long long)q[4]);
+    (void)fprintf(out, "\n  %-22s %7s %8s %14s %9s\n", "copies", "distinct", "largest",
+                  "contradicting", "ceiling");
+    show_copies("whole traces", &d->raw_copies, out);
+    show_copies("with runs collapsed", &d->copies, out);
+    show_copies("as the net sees them", &d->view_copies, out);
+}
+
+static void show_split(const struct ms_outcome *o, FILE *out)
+{
+    char name[MS_SPLIT_NAME_BYTES];
+    const struct ms_experiment *e = o->experiment;
+    ms_plan_split_name(o->plan, name);
+    (void)fprintf(out, "\nSplit %s: ", name);
+    if (o->plan->folds)
+        (void)fprintf(out, "%u folds, each judged by a net that was trained on the others",
+                      o->plan->folds);
+    else
+        (void)fprintf(out, "%llu rows to train, %zu to test", (unsigned long long)e->train_rows,
+                      e->judged_count);
+    if (e->leaked)
+        (void)fprintf(out, "; %u judged rows have a copy among the training rows", e->leaked);
+    else
+        (void)fputs("; no copy straddles it", out);
+    (void)fputc('\n', out);
+}
+
+static void show_figure(FILE *out, double x, int width, int digits)
+{
+    if (isnan(x))
+        (void)fprintf(out, "%*s", width, "-");
+    else
+        (void)fprintf(out, "%*.*f", width, digits, x);
+}
+
+static void show_curve(const struct ms_outcome *o, FILE *out)
+{
+    const struct ms_experiment *e = o->experiment;
+    uint32_t every = (e->epochs + CURVE_ROWS - 1) / CURVE_ROWS;
+    (void)fprintf(out, "\n%7s %10s %10s %10s %10s\n", "epoch", "loss", "accuracy", "test loss",
+                  "test acc.");
+    for (uint32_t i = 0; i < e->epochs; i++) {
+        if ((i + 1) % every != 0 && i + 1 != e->epochs && i != 0)
+            continue;
+        const struct ms_fit_epoch *p = &e->curve[i];
+        (void)fprintf(out, "%7u", i + 1);
+        show_figure(out, p->loss, 11, 4);
+        show_figure(out, p->accuracy, 11, 3);
+        show_figure(out, p->test_loss, 11, 4);
+        show_figure(out, p->test_accuracy, 11, 3);
+        (void)fputc('\n', out);
+    }
+}
+
+/* The first code points of a name that fit a column. */
+static void heading(FILE *out, const char *name)
+{
+    char cut[NAME_BYTES];
+    size_t n = 0;
+    int shown = 0;
+    for (; name[n] && n + 1 < sizeof cut; n++) {
+        shown += ((unsigned char)name[n] & 0xc0) != 0x80;
+        if (shown >= COLUMN)
+            break;
+        cut[n] = name[n];
+    }
+    cut[n] = '\0';
+    (void)fprintf(out, "%*s%s", COLUMN - columns(cut), "", cut);
+}
+
+static void show_confusion(const struct ms_outcome *o, FILE *out)
+{
+    const struct ms_confusion *m = &o->experiment->metrics.confusion;
+    char name[NAME_BYTES];
+    int width = name_width(o);
+    (void)fputs("\nConfusion matrix (rows: predicted, columns: true)\n", out);
+    if (m->classes > MATRIX_CLASSES) {
+        (void)fprintf(out, "  %u classes: see the report\n", m->classes);
+        return;
+    }
+    (void)fprintf(out, "  %*s", width, "");
+    for (uint32_t t = 0; t < m->classes; t++)
+        heading(out, name_of(o, t, name));
+    (void)fputc('\n', out);
+    for (uint32_t p = 0; p < m->classes; p++) {
+        (void)fputs("  ", out);
+        pad(out, name_of(o, p, name), width, false);
+        for (uint32_t t = 0; t < m->classes; t++)
+            (void)fprintf(out, "%*llu", COLUMN,
+                          (unsigned long long)m->counts[(size_t)p * m->classes + t]);
+        (void)fputc('\n', out);
+    }
+}
+
+static void show_rates(const struct ms_outcome *o, FILE *out)
+{
+    const struct ms_metrics *m = &o->experiment->metrics;
+    char name[NAME_BYTES], verdict[512];
+    int width = name_width(o);
+    (void)fprintf(out, "\n  %*s %9s %9s %9s %9s %9s\n", width, "", "precision", "recall", "F1",
+                  "AUC", "rows");
+    for (uint32_t c = 0; c < m->classes; c++) {
+        const struct ms_class_scores *s = &m->by_class[c];
+        (void)fputs("  ", out);
+        pad(out, name_of(o, c, name), width, false);
+        show_figure(out, s->precision, 10, 3);
+        show_figure(out, s->recall, 10, 3);
+        show_figure(out, s->f1, 10, 3);
+        show_figure(out, s->auc, 10, 3);
+        (void)fprintf(out, " %9llu\n", (unsigned long long)s->support);
+    }
+    (void)fprintf(out, "\n  accuracy            %.3f   [%.3f, %.3f] 95 %%, %s\n", m->accuracy,
+                  m->accuracy_low, m->accuracy_high, m->interval);
+    (void)fprintf(out, "  majority class      %.3f   always '%s'\n", m->majority,
+                  name_of(o, m->majority_class, name));
+    (void)fprintf(out, "  balanced accuracy   %.3f\n  macro-F1            %.3f\n",
+                  m->balanced_accuracy, m->macro_f1);
+    (void)fputs("  AUC               ", out);
+    show_figure(out, m->auc, 7, 3);
+    (void)fputs("\n  average precision ", out);
+    show_figure(out, m->average_precision, 7, 3);
+    ms_outcome_verdict(o, verdict);
+    (void)fprintf(out, "\n\n%s.\n", verdict);
+}
+
+void ms_outcome_show(const struct ms_outcome *self, FILE *out)
+{
+    show_dataset(self, out);
+    if (!self->experiment)
+        return;
+    show_split(self, out);
+    show_curve(self, out);
+    show_confusion(self, out);
+    show_rates(self, out);
+}
