@@ -24,6 +24,7 @@ struct ms_corpus {
     int dir_fd;
     int samples_fd, reports_fd, tmp_fd; /* -1 when the folder is missing (reading only) */
     sqlite3 *db;
+    bool has_calls; /* the virtual table is registered */
     struct ms_statement_slot slots[MS_STATEMENT_SLOTS];
 };
 

@@ -240,6 +240,22 @@ enum ms_status ms_trace_head_read(struct ms_span blob, struct ms_trace_head *out
     return take_head(&blob, out, err);
 }
 
+enum ms_status ms_trace_mentions(struct ms_span blob, const uint32_t *ids, size_t count,
+                                 bool *found, struct ms_error *err)
+{
+    struct ms_trace_head head;
+    enum ms_status status = take_head(&blob, &head, err);
+    *found = false;
+    for (uint32_t i = 0; i < head.apis && status == MS_OK && !*found; i++) {
+        uint32_t id;
+        if (!take_id(&blob, &id))
+            return damaged(err, "its dictionary is cut short");
+        for (size_t k = 0; k < count; k++)
+            *found = *found || ids[k] == id;
+    }
+    return status;
+}
+
 enum ms_status ms_trace_remap(struct ms_span blob, const uint32_t *ids, size_t count,
                               struct ms_buf *out, struct ms_error *err)
 {

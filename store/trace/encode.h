@@ -71,6 +71,11 @@ struct ms_trace_head {
 enum ms_status ms_trace_head_read(struct ms_span blob, struct ms_trace_head *out,
                                   struct ms_error *err) MS_MUST_USE;
 
+/* Whether one of ids[0..count) is in the blob's dictionary; the body is not looked at. MS_REJECT
+ * when the head is damaged. */
+enum ms_status ms_trace_mentions(struct ms_span blob, const uint32_t *ids, size_t count,
+                                 bool *found, struct ms_error *err) MS_MUST_USE;
+
 struct ms_trace_decoder;
 
 /* Unpacks a blob, whose bytes may be anything: MS_REJECT when head or frame are damaged; damage to

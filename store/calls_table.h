@@ -1,0 +1,26 @@
+/* The virtual table `calls`: every API call of every trace as a row, decoded on the way. */
+#ifndef MS_STORE_CALLS_TABLE_H
+#define MS_STORE_CALLS_TABLE_H
+
+#include <sqlite3.h>
+
+/* Makes the table known to a connection whose main database is a corpus; it needs no CREATE. One
+ * row an entry of `calls` in a report (`repeated` further identical calls are not rows of their
+ * own):
+ *
+ *     sample    sample.id, NULL when it is unknown whose report it is
+ *     process   process.id
+ *     seq       position in the process, from 0
+ *     api       name as the sandbox wrote it
+ *     tid       NULL when unknown
+ *     time      microseconds of the source's clock, NULL when unknown
+ *     repeated  further identical calls
+ *
+ * and, hidden (not in `*`): analysis, pid, api_id, space (0 api, 1 syscall, 2 opcode), category.
+ * Equality on sample, process, analysis, api and api_id is looked up: a process whose dictionary
+ * lacks the API is not unpacked. Without a column that is in the trace, none is unpacked. A damaged
+ * trace ends the query with SQLITE_CORRUPT_VTAB and the number of its process. Returns SQLite's
+ * code. */
+int ms_calls_register(sqlite3 *db);
+
+#endif
