@@ -210,7 +210,7 @@ int ms_confine_apply(struct ms_confine *filter, uint64_t address_bytes, uint32_t
     if (!filter)
         return 0;
     /* abort(3) signals its own process: the one rule that depends on the process. */
-    struct scmp_arg_cmp self = SCMP_CMP64(0, SCMP_CMP_EQ, (scmp_datum_t)getpid());
+    struct scmp_arg_cmp self = SCMP_CMP64(0, SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0);
     rc = seccomp_rule_add_array(filter->filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, &self);
     if (rc == 0)
         rc = seccomp_load(filter->filter);

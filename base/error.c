@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void format_into(struct ms_error *err, const char *fmt, va_list args)
+static MS_PRINTF(2, 0) void format_into(struct ms_error *err, const char *fmt, va_list args)
 {
     int n = vsnprintf(err->text, sizeof err->text, fmt, args);
     if (n < 0)

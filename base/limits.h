@@ -92,6 +92,13 @@
 /* A model file and its JSON header: guard the reader's memory (the article's net: 1.5 MB and 10 KB). */
 #define MS_LIMIT_MODEL_BYTES ((size_t)2 << 30)
 #define MS_LIMIT_MODEL_HEADER_BYTES ((size_t)32 << 20)
+/* A scan answer (a file object of VirusTotal), its nesting, its engines, and the texts kept of each:
+ * guard the label worker and the database (real: below 1 MB, 12 levels, 100 engines). */
+#define MS_LIMIT_SCAN_BYTES ((size_t)16 << 20)
+#define MS_LIMIT_SCAN_DEPTH 64
+#define MS_LIMIT_ENGINES 512
+#define MS_LIMIT_ENGINE_NAME_BYTES 64
+#define MS_LIMIT_ENGINE_TEXT_BYTES 512
 
 /* A password list, repository list or hash list. */
 #define MS_LIMIT_LIST_BYTES ((size_t)256 << 20)

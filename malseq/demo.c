@@ -266,19 +266,61 @@ static enum ms_status judge(struct demo *self, struct ms_error *err)
     return status;
 }
 
-static void say_end(const struct demo *self)
+/* One line about a trained model, from the metrics it left. *beaten: the majority class is beaten
+ * even at the low end of the interval. */
+static enum ms_status sum_up(const struct demo *self, const char *name, bool *beaten,
+                             struct ms_error *err)
 {
+    struct ms_buf text;
+    json_t *metrics = NULL;
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/models/%s/metrics.json", self->corpus, name);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return ms_error_set(err, MS_E_IO, "the folder's name is too long");
+    ms_buf_init(&text, FILE_MAX_BYTES);
+    enum ms_status status = ms_file_read(path, &text, err);
+    if (status == MS_OK)
+        status = ms_json_parse(text.data, text.len, &metrics, err);
+    if (status == MS_OK) {
+        double low = json_number_value(ms_json_at(metrics, "accuracy_interval.low"));
+        double majority = json_number_value(ms_json_at(metrics, "majority_accuracy"));
+        *beaten = low > majority;
+        printf("%-9s accuracy %.3f [%.3f, %.3f]   majority class %.3f   %s\n", name,
+               json_number_value(ms_json_at(metrics, "accuracy")), low,
+               json_number_value(ms_json_at(metrics, "accuracy_interval.high")), majority,
+               *beaten ? "something was learnt" : "no better than chance");
+    }
+    json_decref(metrics);
+    ms_buf_release(&text);
+    return status;
+}
+
+/* The figures, where things are, and what they are worth. With shuffled labels a model that beats
+ * the majority class would be a fault of the measurement. */
+static enum ms_status say_end(const struct demo *self, struct ms_error *err)
+{
+    bool classes = false, malware = false;
+    printf("\n");
+    enum ms_status status = sum_up(self, "classes", &classes, err);
+    if (status == MS_OK)
+        status = sum_up(self, "malware", &malware, err);
+    if (status != MS_OK)
+        return status;
     printf("\nReports with training curves and confusion matrices:\n"
-           "  %s/models/classes/report.html\n  %s/models/malware/report.html\n",
-           self->corpus, self->corpus);
-    printf("Everything of this run lies in %s\n\n", self->folder);
+           "  %s/models/classes/report.html\n  %s/models/malware/report.html\n"
+           "Everything of this run lies in %s\n\n",
+           self->corpus, self->corpus, self->folder);
     if (self->options->shuffle_labels)
-        printf("The labels were dealt out at random, so nothing could be learnt: an accuracy above "
-               "that of\nthe majority class, beyond its interval, would be a fault of the "
-               "measurement.\n");
+        printf("The labels were dealt out at random, so there was nothing to learn: %s.\n",
+               classes || malware
+                   ? "a figure above the majority class is a FAULT OF THE MEASUREMENT"
+                   : "the run ended at chance, as it must");
     printf("This world is synthetic: programs without code, answers and reports made by a grammar, "
            "all\nserved on this machine. Its figures say that the pipeline works, and nothing "
            "about real malware.\n");
+    if (self->options->shuffle_labels && (classes || malware))
+        return ms_error_set(err, MS_REJECT, "shuffled labels were learnt");
+    return MS_OK;
 }
 
 static enum ms_status synthetic(struct demo *self, struct ms_error *err)
@@ -297,10 +339,9 @@ static enum ms_status synthetic(struct demo *self, struct ms_error *err)
     if (status == MS_OK)
         status = judge(self, err);
     stop_world(self);
-    if (status == MS_OK) {
-        printf("%lld s in all.\n", (long long)((ms_clock_mono_ms() - begun + 500) / 1000));
-        say_end(self);
-    }
+    if (status == MS_OK)
+        status = say_end(self, err);
+    printf("%lld s in all\n", (long long)((ms_clock_mono_ms() - begun + 500) / 1000));
     return status;
 }
 

@@ -155,26 +155,16 @@ static enum ms_status keep_due(sqlite3_stmt *statement, struct ms_arena *arena, 
     return MS_OK;
 }
 
-enum ms_status ms_lookup_foreach_due(struct ms_corpus *corpus, int64_t now_ms, uint64_t limit,
-                                     ms_lookup_visit visit, void *ctx, struct ms_error *err)
+/* Collects the rows of a bound statement, then visits them: visit may write. */
+static enum ms_status visit_lookups(struct ms_corpus *corpus, sqlite3_stmt *statement,
+                                    ms_lookup_visit visit, void *ctx, struct ms_error *err)
 {
-    static const char sql[] =
-        "SELECT l.sample, l.state, l.reason, l.tries, l.asked_ms, l.due_ms,"
-        " coalesce(s.sha256, s.sha1, s.md5) FROM lookup l JOIN sample s ON s.id = l.sample"
-        " WHERE l.due_ms <= ?1 AND l.state <> 'invalid' AND s.private = 0"
-        " AND coalesce(s.sha256, s.sha1, s.md5) IS NOT NULL"
-        " ORDER BY l.asked_ms IS NOT NULL, l.due_ms, l.sample LIMIT ?2";
     struct ms_arena arena;
     struct due *first = NULL;
     struct due **end = &first;
-    sqlite3_stmt *statement;
     bool row = false;
-    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
-    if (status != MS_OK)
-        return status;
+    enum ms_status status;
     ms_arena_init(&arena, LOOKUP_ARENA_BYTES);
-    ms_db_bind_int(statement, 1, now_ms);
-    ms_db_bind_int(statement, 2, limit > INT64_MAX ? INT64_MAX : (int64_t)limit);
     while ((status = ms_db_step(corpus, statement, &row, err)) == MS_OK && row) {
         status = keep_due(statement, &arena, end, err);
         if (status != MS_OK)
@@ -185,6 +175,61 @@ enum ms_status ms_lookup_foreach_due(struct ms_corpus *corpus, int64_t now_ms, u
     for (struct due *due = first; due && status == MS_OK; due = due->next)
         status = visit(ctx, &due->lookup, due->hash, err);
     ms_arena_release(&arena);
+    return status;
+}
+
+enum ms_status ms_lookup_foreach_due(struct ms_corpus *corpus, int64_t now_ms, uint64_t limit,
+                                     ms_lookup_visit visit, void *ctx, struct ms_error *err)
+{
+    static const char sql[] =
+        "SELECT l.sample, l.state, l.reason, l.tries, l.asked_ms, l.due_ms,"
+        " coalesce(s.sha256, s.sha1, s.md5) FROM lookup l JOIN sample s ON s.id = l.sample"
+        " WHERE l.due_ms <= ?1 AND l.state <> 'invalid' AND s.private = 0"
+        " AND coalesce(s.sha256, s.sha1, s.md5) IS NOT NULL"
+        " ORDER BY l.asked_ms IS NOT NULL, l.due_ms, l.sample LIMIT ?2";
+    sqlite3_stmt *statement;
+    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_int(statement, 1, now_ms);
+    ms_db_bind_int(statement, 2, limit > INT64_MAX ? INT64_MAX : (int64_t)limit);
+    return visit_lookups(corpus, statement, visit, ctx, err);
+}
+
+enum ms_status ms_lookup_foreach(struct ms_corpus *corpus, ms_lookup_visit visit, void *ctx,
+                                 struct ms_error *err)
+{
+    static const char sql[] =
+        "SELECT l.sample, l.state, l.reason, l.tries, l.asked_ms, l.due_ms,"
+        " coalesce(s.sha256, s.sha1, s.md5) FROM lookup l JOIN sample s ON s.id = l.sample"
+        " WHERE s.private = 0 AND coalesce(s.sha256, s.sha1, s.md5) IS NOT NULL ORDER BY l.sample";
+    sqlite3_stmt *statement;
+    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
+    return status == MS_OK ? visit_lookups(corpus, statement, visit, ctx, err) : status;
+}
+
+enum ms_status ms_lookup_get(struct ms_corpus *corpus, int64_t sample, bool *found,
+                             struct ms_lookup *out, struct ms_error *err)
+{
+    static const char sql[] = "SELECT state, tries, asked_ms, due_ms FROM lookup WHERE sample = ?1";
+    static const char *const states[] = {"pending", "labelled", "not_found", "invalid", "error"};
+    sqlite3_stmt *statement;
+    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_int(statement, 1, sample);
+    status = ms_db_step(corpus, statement, found, err);
+    if (status == MS_OK && *found) {
+        const char *word = ms_db_text(statement, 0);
+        *out = (struct ms_lookup){.sample = sample,
+                                  .state = states[0],
+                                  .tries = ms_db_int(statement, 1, 0),
+                                  .asked_ms = ms_db_int(statement, 2, 0),
+                                  .due_ms = ms_db_int(statement, 3, 0)};
+        for (size_t i = 0; word && i < sizeof states / sizeof *states; i++)
+            out->state = strcmp(word, states[i]) == 0 ? states[i] : out->state;
+    }
+    ms_db_done(statement);
     return status;
 }
 

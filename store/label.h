@@ -45,6 +45,13 @@ typedef enum ms_status (*ms_lookup_visit)(void *ctx, const struct ms_lookup *loo
 enum ms_status ms_lookup_foreach_due(struct ms_corpus *corpus, int64_t now_ms, uint64_t limit,
                                      ms_lookup_visit visit, void *ctx,
                                      struct ms_error *err) MS_MUST_USE;
+/* Every look-up in order of its sample, whatever its state, private ones left out. Collected before
+ * the first visit. */
+enum ms_status ms_lookup_foreach(struct ms_corpus *corpus, ms_lookup_visit visit, void *ctx,
+                                 struct ms_error *err) MS_MUST_USE;
+/* The look-up of one sample; state is static text, reason NULL. *found false when it has none. */
+enum ms_status ms_lookup_get(struct ms_corpus *corpus, int64_t sample, bool *found,
+                             struct ms_lookup *out, struct ms_error *err) MS_MUST_USE;
 /* Counts by state. */
 struct ms_lookup_counts {
     uint64_t pending, labelled, not_found, invalid, error;

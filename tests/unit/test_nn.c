@@ -432,18 +432,56 @@ static void test_divergence_is_refused(void **state)
     ms_net_free(net);
 }
 
-static void test_kernels(void **state)
+/* One step of an LSTM forward and backward on odd sizes, against the formulas in double. */
+static void check_lstm_kernels(const struct ms_kernels *k, enum ms_net_activation act)
 {
-    (void)state;
-    const struct ms_kernels *k = ms_kernels_get();
-    enum { N = 4001 };
-    static ms_real x[N], y[N];
-    for (int i = 0; i < N; i++)
-        x[i] = y[i] = (ms_real)(i - N / 2) * .005f;
-    k->activate(N, y, MS_NET_TANH);
-    for (int i = 0; i < N; i++)
-        assert_true(fabs((double)y[i] - tanh((double)x[i])) <= 3e-7 * fabs((double)x[i]) &&
-                    fabsf(y[i]) <= 1);
+    enum { R = 3, P = 2, H = 19 };
+    ms_real gates[R * 4 * H], kept[R * 4 * H], before[P * H], zeros[H] = {0};
+    ms_real cell[R * H], cell_act[R * H], out[R * H], above[R * H], after[R * H], d_cell[R * H];
+    struct ms_rng rng;
+    ms_rng_init(&rng, 1, 2, 3);
+    for (size_t i = 0; i < R * 4 * H; i++)
+        gates[i] = kept[i] = (ms_real)(3 * ms_rng_normal(&rng));
+    for (size_t i = 0; i < P * H; i++)
+        before[i] = (ms_real)ms_rng_normal(&rng);
+    for (size_t i = 0; i < R * H; i++) {
+        above[i] = (ms_real)ms_rng_normal(&rng);
+        after[i] = (ms_real)ms_rng_normal(&rng);
+        d_cell[i] = .5f;
+    }
+    struct ms_lstm_forward f = {R, P, H, gates, before, zeros, cell, cell_act, out, H};
+    k->lstm_forward(&f, act);
+    struct ms_lstm_backward b = {R, P, H, gates, before, zeros, cell_act, above, H, after, d_cell};
+    k->lstm_backward(&b, act);
+    for (size_t r = 0; r < R; r++)
+        for (size_t j = 0; j < H; j++) {
+            const ms_real *z = kept + r * 4 * H + j;
+            const ms_real *dz = gates + r * 4 * H + j;
+            const size_t at = r * H + j;
+            double i = 1 / (1 + exp(-(double)z[0]));
+            double fg = 1 / (1 + exp(-(double)z[H]));
+            double zg = (double)z[2 * H];
+            double o = 1 / (1 + exp(-(double)z[3 * H]));
+            double g = act == MS_NET_TANH ? tanh(zg) : zg / (1 + fabs(zg));
+            double old = r < P ? (double)before[at] : 0;
+            double c = fg * old + i * g;
+            double ca = act == MS_NET_TANH ? tanh(c) : c / (1 + fabs(c));
+            double slope = act == MS_NET_TANH ? 1 - ca * ca : pow(1 + fabs(c), -2);
+            double slope_g = act == MS_NET_TANH ? 1 - g * g : pow(1 + fabs(zg), -2);
+            double dh = (double)above[at] + (double)after[at];
+            double dc = .5 + dh * o * slope;
+            assert_true(fabs((double)cell[at] - c) < 2e-6);
+            assert_true(fabs((double)out[at] - o * ca) < 2e-6);
+            assert_true(fabs((double)dz[0] - dc * g * i * (1 - i)) < 5e-6);
+            assert_true(fabs((double)dz[H] - dc * old * fg * (1 - fg)) < 5e-6);
+            assert_true(fabs((double)dz[2 * H] - dc * i * slope_g) < 5e-6);
+            assert_true(fabs((double)dz[3 * H] - dh * ca * o * (1 - o)) < 5e-6);
+            assert_true(fabs((double)d_cell[at] - dc * fg) < 5e-6);
+        }
+}
+
+static void check_extremes(const struct ms_kernels *k)
+{
     const ms_real extreme[6] = {-1e38f, -100, -87.5f, 88.5f, 100, (ms_real)INFINITY};
     ms_real gates[4 * 6], zeros[6] = {0}, cell[6], act[6], out[6];
     for (int i = 0; i < 24; i++)
@@ -454,6 +492,30 @@ static void test_kernels(void **state)
         assert_true(gates[i] >= -1 && gates[i] <= 1);
     for (int i = 0; i < 6; i++)
         assert_true(fabs((double)out[i] - (i < 3 ? 0 : tanh(1))) < 1e-6);
+}
+
+/* Every set this processor can run, not only the one in use. */
+static void test_kernels(void **state)
+{
+    (void)state;
+    enum { N = 4001 };
+    static ms_real x[N], y[N];
+    size_t sets = 0;
+    for (const struct ms_kernels *k; (k = ms_kernels_at(sets)) != NULL; sets++) {
+        for (int i = 0; i < N; i++)
+            x[i] = y[i] = (ms_real)(i - N / 2) * .005f;
+        k->activate(N, y, MS_NET_TANH);
+        for (int i = 0; i < N; i++)
+            assert_true(fabs((double)y[i] - tanh((double)x[i])) <= 3e-7 * fabs((double)x[i]) &&
+                        fabsf(y[i]) <= 1);
+        check_extremes(k);
+        check_lstm_kernels(k, MS_NET_TANH);
+        check_lstm_kernels(k, MS_NET_SOFTSIGN);
+        assert_true(k->square_sum(N, x) > 0 &&
+                    fabs(k->square_sum(N, x) / ms_kernels_get()->square_sum(N, x) - 1) < 1e-12);
+        printf("kernels: %s\n", k->name);
+    }
+    assert_true(sets >= 1 && strcmp(ms_kernels_at(sets - 1)->name, "portable") == 0);
 }
 
 static void test_schedule(void **state)

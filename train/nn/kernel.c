@@ -363,14 +363,22 @@ DEFINE_KERNELS(avx2, AVX2_TARGET)
 DEFINE_KERNELS(avx512, AVX512_TARGET)
 #endif
 
-const struct ms_kernels *ms_kernels_get(void)
+const struct ms_kernels *ms_kernels_at(size_t index)
 {
+    const struct ms_kernels *sets[3];
+    size_t count = 0;
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq"))
-        return &kernels_avx512;
+        sets[count++] = &kernels_avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return &kernels_avx2;
+        sets[count++] = &kernels_avx2;
 #endif
-    return &kernels_portable;
+    sets[count++] = &kernels_portable;
+    return index < count ? sets[index] : NULL;
+}
+
+const struct ms_kernels *ms_kernels_get(void)
+{
+    return ms_kernels_at(0);
 }

@@ -68,4 +68,8 @@ struct ms_kernels {
 /* The best set for this processor; the same on every call. */
 const struct ms_kernels *ms_kernels_get(void);
 
+/* Set number `index` of those this processor can run, best first; NULL behind the last. For tests.
+ */
+const struct ms_kernels *ms_kernels_at(size_t index);
+
 #endif

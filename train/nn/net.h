@@ -92,8 +92,9 @@ enum ms_status ms_net_loss_grad(struct ms_net *self, const struct ms_net_batch *
                                 uint64_t mask_step, struct ms_net_result *out,
                                 struct ms_error *err) MS_MUST_USE;
 
-/* B x C outputs without dropout: probabilities for softmax and sigmoid, the raw number for mse. A
- * net is not for use by two threads at once. */
+/* B x C outputs without dropout: probabilities for softmax and sigmoid, the raw number for mse. The
+ * last bits of a row may depend on the rows beside it (matrix products round by shape), never on
+ * jobs. A net is not for use by two threads at once. */
 enum ms_status ms_net_predict(struct ms_net *self, const struct ms_net_batch *batch,
                               ms_real *outputs, struct ms_error *err) MS_MUST_USE;
 

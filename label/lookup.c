@@ -1,0 +1,340 @@
+/* Asking about one hash, and storing what came. */
+#include "label/lookup.h"
+
+#include "base/clock.h"
+#include "base/http_retry.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "base/step.h"
+#include "store/sample.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { TRIES = 5, BACKOFF_BASE_MS = 1000, BACKOFF_CAP_MS = 120000, FAILURES_MAX = 3 };
+#define HOUR_MS ((int64_t)3600000)
+
+bool ms_is_empty_file(const char *hash)
+{
+    static const char *const empty[] = {
+        "d41d8cd98f00b204e9800998ecf8427e", "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"};
+    for (size_t i = 0; i < sizeof empty / sizeof *empty; i++)
+        if (strcmp(hash, empty[i]) == 0)
+            return true;
+    return false;
+}
+
+enum ms_status ms_asker_read_quota(struct ms_asker *self, struct ms_error *err)
+{
+    struct ms_quota_told told;
+    enum ms_status status = ms_vt_quotas(self->vt, &told, err);
+    if (status != MS_OK)
+        return status;
+    if (told.hour_allowed < 0 && told.day_allowed < 0 && told.month_allowed < 0) {
+        ms_log(MS_LOG_DEBUG, "the service does not tell the key's quota");
+        return MS_OK;
+    }
+    return ms_quota_tell(&self->quota, &told, err);
+}
+
+static enum ms_status spent(const struct ms_quota_advice *advice, struct ms_error *err)
+{
+    enum ms_status status =
+        ms_error_set(err, MS_E_LATER, "%s; everything so far is kept", advice->why);
+    if (err)
+        err->resume_at_ms = advice->resume_at_ms;
+    return status;
+}
+
+static void pause_for(int64_t ms, const char *why)
+{
+    char until[32];
+    ms_clock_format(ms_clock_wall_ms() + ms, until);
+    ms_progress_note("waiting until %s: %s", until + 11, why);
+    ms_log(MS_LOG_DEBUG, "%s; waiting %.1f s", why, (double)ms / 1000.0);
+    ms_clock_sleep_ms(ms);
+    ms_progress_note("%s", "");
+}
+
+/* Waits until a request may go, or sets self->done. */
+static enum ms_status wait_for_slot(struct ms_asker *self, struct ms_error *err)
+{
+    struct ms_quota_advice advice;
+    for (;;) {
+        enum ms_status status = ms_quota_advise(&self->quota, &advice, err);
+        if (status != MS_OK)
+            return status;
+        switch (advice.word) {
+        case MS_QUOTA_GO:
+            return MS_OK;
+        case MS_QUOTA_DONE:
+            self->done = advice.why;
+            return MS_OK;
+        case MS_QUOTA_SPENT:
+            return spent(&advice, err);
+        case MS_QUOTA_WAIT:
+            pause_for(advice.wait_ms, advice.why);
+        }
+    }
+}
+
+/* Reserve, send, settle. */
+static enum ms_status exchange(struct ms_asker *self, const char *hash, struct ms_vt_answer *answer,
+                               struct ms_error *err)
+{
+    int64_t id = 0;
+    enum ms_status status = ms_quota_reserve(&self->quota, "files", hash, &id, err);
+    if (status != MS_OK)
+        return status;
+    ms_step("label.lookup.reserved");
+    self->requests++;
+    status = ms_vt_file(self->vt, hash, answer, err);
+    if (status != MS_OK)
+        return status;
+    ms_step("label.lookup.answered");
+    return ms_quota_settle(&self->quota, id, answer->status, answer->code[0] ? answer->code : NULL,
+                           err);
+}
+
+/* After a 429: asks which quota it was, and waits or ends. */
+static enum ms_status refused(struct ms_asker *self, const struct ms_vt_answer *answer,
+                              struct ms_error *err)
+{
+    struct ms_quota_advice advice;
+    enum ms_status status = ms_asker_read_quota(self, err);
+    if (status == MS_OK)
+        status = ms_quota_refused(&self->quota, answer->retry_after_ms, &advice, err);
+    if (status != MS_OK)
+        return status;
+    if (advice.word == MS_QUOTA_SPENT)
+        return spent(&advice, err);
+    pause_for(advice.wait_ms, advice.why);
+    return MS_OK;
+}
+
+static int64_t tries_in_state(const struct ms_lookup *before, const char *state)
+{
+    return strcmp(before->state, state) == 0 ? before->tries + 1 : 1;
+}
+
+/* Writes the lookup row of a hash. Inside a transaction. */
+static enum ms_status put_state(struct ms_asker *self, const struct ms_lookup *before,
+                                struct ms_asked *out, struct ms_error *err)
+{
+    const struct ms_lookup after = {.sample = before->sample,
+                                    .state = out->state,
+                                    .reason = out->reason[0] ? out->reason : NULL,
+                                    .tries = tries_in_state(before, out->state),
+                                    .asked_ms = ms_clock_wall_ms(),
+                                    .due_ms = out->due_ms};
+    return ms_lookup_put(self->corpus, &after, err);
+}
+
+/* The transaction of an answer that is no report. */
+static enum ms_status store_state(struct ms_asker *self, const struct ms_lookup *before,
+                                  struct ms_asked *out, struct ms_error *err)
+{
+    enum ms_status status = ms_corpus_begin(self->corpus, err);
+    if (status == MS_OK && strcmp(out->state, "not_found") == 0)
+        status = ms_not_found_put(self->corpus, self->policy, before->sample, ms_clock_wall_ms(),
+                                  self->run, &out->changed, err);
+    if (status == MS_OK)
+        status = put_state(self, before, out, err);
+    if (status == MS_OK)
+        status = ms_corpus_commit(self->corpus, err);
+    if (status != MS_OK)
+        ms_corpus_rollback(self->corpus);
+    else
+        ms_step("label.lookup.stored");
+    return status;
+}
+
+/* What the answer knows of the file's other names completes the sample's row. */
+static enum ms_status learn_hashes(struct ms_asker *self, const struct ms_vt_report *report,
+                                   struct ms_error *err)
+{
+    struct ms_sample sample = {.size = report->size, .machine = -1};
+    int64_t id = 0;
+    bool inserted = false;
+    sample.has_sha256 = ms_hex_decode(report->sha256, MS_SHA256_BYTES, sample.digests.sha256);
+    sample.has_sha1 = ms_hex_decode(report->sha1, MS_SHA1_BYTES, sample.digests.sha1);
+    sample.has_md5 = ms_hex_decode(report->md5, MS_MD5_BYTES, sample.digests.md5);
+    enum ms_status status = ms_sample_upsert(self->corpus, &sample, self->run, &id, &inserted, err);
+    return status == MS_REJECT ? MS_OK : status; /* a file that was forgotten stays so */
+}
+
+/* The scan row to rest the label on: the newest one when nobody rescanned since, else a new one. */
+static enum ms_status keep_scan(struct ms_asker *self, const struct ms_lookup *before,
+                                const char *hash, struct ms_span body,
+                                const struct ms_vt_report *report, struct ms_scan *scan,
+                                struct ms_error *err)
+{
+    struct ms_buf old;
+    ms_buf_init(&old, MS_LIMIT_SCAN_BYTES);
+    enum ms_status status = MS_REJECT;
+    if (before->asked_ms > 0)
+        status = ms_scan_latest(self->corpus, before->sample, 0, scan, &old, err);
+    ms_buf_release(&old);
+    if (status == MS_OK && scan->last_analysis_ms == report->last_analysis_ms &&
+        report->last_analysis_ms > 0)
+        return MS_OK;
+    if (status != MS_OK && status != MS_REJECT)
+        return status;
+    *scan = (struct ms_scan){.sample = before->sample,
+                             .source = "virustotal",
+                             .asked = hash,
+                             .fetched_ms = ms_clock_wall_ms(),
+                             .last_analysis_ms = report->last_analysis_ms,
+                             .first_submission_ms = report->first_submission_ms,
+                             .body = body};
+    return ms_scan_insert(self->corpus, scan, self->run, &scan->id, err);
+}
+
+static enum ms_status store_found(struct ms_asker *self, const struct ms_lookup *before,
+                                  const char *hash, struct ms_span body,
+                                  const struct ms_judged *judged, struct ms_asked *out,
+                                  struct ms_error *err)
+{
+    struct ms_scan scan = {0};
+    out->state = "labelled";
+    out->due_ms = ms_policy_due_ms(self->policy, judged->verdict, &judged->report,
+                                   tries_in_state(before, "labelled"), ms_clock_wall_ms());
+    enum ms_status status = ms_corpus_begin(self->corpus, err);
+    if (status == MS_OK)
+        status = learn_hashes(self, &judged->report, err);
+    if (status == MS_OK)
+        status = keep_scan(self, before, hash, body, &judged->report, &scan, err);
+    if (status == MS_OK)
+        status = ms_judged_put(judged, self->corpus, self->policy, before->sample, scan.id,
+                               scan.fetched_ms, self->run, &out->changed, err);
+    if (status == MS_OK)
+        status = put_state(self, before, out, err);
+    if (status == MS_OK)
+        status = ms_corpus_commit(self->corpus, err);
+    if (status != MS_OK)
+        ms_corpus_rollback(self->corpus);
+    else
+        ms_step("label.lookup.stored");
+    return status;
+}
+
+/* A body that is no file object, or one about another file, turns the answer into a transient
+ * fault. */
+static enum ms_status take_report(struct ms_asker *self, const struct ms_lookup *before,
+                                  const char *hash, struct ms_vt_answer *answer,
+                                  struct ms_asked *out, struct ms_error *err)
+{
+    struct ms_judged judged;
+    struct ms_error fault = {0};
+    enum ms_status status =
+        ms_judge_body(self->worker, self->policy, answer->body, &judged, &fault);
+    if (status == MS_REJECT) {
+        answer->outcome = MS_VT_TRANSIENT;
+        (void)snprintf(answer->why, sizeof answer->why, "the answer is unusable: %.200s",
+                       fault.text);
+        return MS_OK;
+    }
+    if (status != MS_OK) {
+        if (err)
+            *err = fault;
+        return status;
+    }
+    if (!ms_judged_is_about(&judged, hash)) {
+        answer->outcome = MS_VT_TRANSIENT;
+        (void)snprintf(answer->why, sizeof answer->why, "the answer is about another file");
+    } else {
+        status = store_found(self, before, hash, answer->body, &judged, out, err);
+    }
+    ms_judged_release(&judged);
+    return status;
+}
+
+/* After the last try: the hash is put off, and three such hashes in a row end the run. */
+static enum ms_status give_up(struct ms_asker *self, const struct ms_lookup *before,
+                              const struct ms_vt_answer *answer, struct ms_asked *out,
+                              struct ms_error *err)
+{
+    int64_t tries = tries_in_state(before, "error");
+    int64_t pause = HOUR_MS << (tries < 6 ? tries - 1 : 5);
+    out->state = "error";
+    (void)snprintf(out->reason, sizeof out->reason, "%s", answer->why);
+    out->due_ms = ms_clock_wall_ms() + (pause < 24 * HOUR_MS ? pause : 24 * HOUR_MS);
+    enum ms_status status = store_state(self, before, out, err);
+    if (status == MS_OK && ++self->failures >= FAILURES_MAX)
+        return ms_error_set(
+            err, MS_E_REMOTE,
+            "no usable answer for %u hashes in a row (last: %s); what came before is "
+            "kept, run label again later",
+            self->failures, answer->why);
+    return status;
+}
+
+/* Everything that is neither a report nor worth another try. */
+static enum ms_status take_end(struct ms_asker *self, const struct ms_lookup *before,
+                               const struct ms_vt_answer *answer, struct ms_asked *out,
+                               struct ms_error *err)
+{
+    int64_t now = ms_clock_wall_ms();
+    switch (answer->outcome) {
+    case MS_VT_NOT_FOUND:
+        out->state = "not_found";
+        out->due_ms = ms_policy_not_found_due_ms(tries_in_state(before, "not_found"), now);
+        break;
+    case MS_VT_BAD_HASH:
+        out->state = "invalid";
+        (void)snprintf(out->reason, sizeof out->reason, "%s", answer->why);
+        break;
+    case MS_VT_NOT_YET:
+        out->state = "pending";
+        out->due_ms = now + HOUR_MS;
+        break;
+    case MS_VT_BAD_KEY:
+        return ms_error_set(err, MS_E_REMOTE,
+                            "the service refuses the key (%s); check VT_API_KEY or --vt-key",
+                            answer->why);
+    default:
+        return ms_error_set(err, MS_E_REMOTE, "the key may not look files up (%s)", answer->why);
+    }
+    return store_state(self, before, out, err);
+}
+
+enum ms_status ms_asker_ask(struct ms_asker *self, const struct ms_lookup *lookup, const char *hash,
+                            struct ms_asked *out, struct ms_error *err)
+{
+    struct ms_vt_answer answer;
+    enum ms_status status = MS_OK;
+    *out = (struct ms_asked){.state = "pending"};
+    if (ms_is_empty_file(hash)) {
+        out->state = "invalid";
+        (void)snprintf(out->reason, sizeof out->reason, "the empty file");
+        return store_state(self, lookup, out, err);
+    }
+    for (unsigned failed = 0; status == MS_OK;) {
+        status = wait_for_slot(self, err);
+        if (status != MS_OK || self->done)
+            return status;
+        status = exchange(self, hash, &answer, err);
+        if (status == MS_OK && answer.outcome == MS_VT_FOUND)
+            status = take_report(self, lookup, hash, &answer, out, err);
+        if (status != MS_OK)
+            return status;
+        if (answer.outcome == MS_VT_REFUSED) {
+            status = refused(self, &answer, err);
+            continue;
+        }
+        if (answer.outcome != MS_VT_TRANSIENT) {
+            self->failures = 0;
+            return answer.outcome == MS_VT_FOUND ? MS_OK
+                                                 : take_end(self, lookup, &answer, out, err);
+        }
+        if (++failed == TRIES)
+            return give_up(self, lookup, &answer, out, err);
+        int64_t wait = ms_retry_backoff_ms(&self->rng, BACKOFF_BASE_MS, BACKOFF_CAP_MS, failed);
+        pause_for(answer.retry_after_ms > wait && answer.retry_after_ms <= BACKOFF_CAP_MS
+                      ? answer.retry_after_ms
+                      : wait,
+                  answer.why);
+    }
+    return status;
+}

@@ -1,0 +1,44 @@
+/* One hash at a time: quota, request, answer, label, each committed before the next. */
+#ifndef MS_LABEL_LOOKUP_H
+#define MS_LABEL_LOOKUP_H
+
+#include "label/derive.h"
+#include "label/quota.h"
+#include "label/virustotal.h"
+
+/* What all look-ups of a run share; filled by label/session. */
+struct ms_asker {
+    struct ms_corpus *corpus;
+    struct ms_worker *worker;
+    const struct ms_policy *policy;
+    struct ms_vt *vt;
+    struct ms_quota quota;
+    struct ms_rng rng; /* of the waits between tries */
+    int64_t run;
+    unsigned failures; /* hashes in a row that got no usable answer */
+    uint64_t requests; /* sent */
+    const char *done;  /* set when the run's own bound is reached: why; nothing was asked */
+};
+
+/* The state of one hash after it was dealt with. */
+struct ms_asked {
+    const char *state; /* as in the lookup table */
+    char reason[256];  /* "" when there is none */
+    int64_t due_ms;
+    bool changed; /* the label is new or another one than before */
+};
+
+/* True for the digests of no bytes at all: a well-known object there, never anybody's sample. */
+bool ms_is_empty_file(const char *hash);
+
+/* Asks about one hash and stores what comes: found, not found, invalid, or, after five tries, an
+ * error that falls due again in an hour, doubling to a day. MS_E_LATER when the quota is spent
+ * (resume_at_ms says until when), MS_E_REMOTE when the key is refused or the service fails for
+ * three hashes in a row, MS_E_STORE. Steps: label.lookup.reserved, .answered, .stored. */
+enum ms_status ms_asker_ask(struct ms_asker *self, const struct ms_lookup *lookup, const char *hash,
+                            struct ms_asked *out, struct ms_error *err) MS_MUST_USE;
+
+/* Reads the account's quota from the service, if it will say, and tells the ledger. */
+enum ms_status ms_asker_read_quota(struct ms_asker *self, struct ms_error *err) MS_MUST_USE;
+
+#endif

@@ -1,0 +1,130 @@
+/* label: what VirusTotal says of each sample, judged under a named policy. The option table; the
+ * work is in label/session. */
+#include "label/session.h"
+
+#define FIELD(name) offsetof(struct ms_label_options, name)
+
+#define KEY_OPTION                                                                             \
+    {                                                                                          \
+        .name = "vt-key", .kind = MS_OPT_SECRET, .arg = "SECRET", .arg_optional = true,        \
+        .offset = FIELD(vt_key),                                                               \
+        .help = "the VirusTotal key: @FILE, env:NAME or the key itself; without a value, and " \
+                "without the option, $VT_API_KEY"                                              \
+    }
+#define URL_OPTION                                                                                 \
+    {                                                                                              \
+        .name = "vt-url", .kind = MS_OPT_TEXT, .arg = "URL", .offset = FIELD(vt_url),              \
+        .help = "base URL of the service (default: https://www.virustotal.com/api/v3); https, or " \
+                "http on loopback"                                                                 \
+    }
+#define USER_OPTION                                                                               \
+    {                                                                                             \
+        .name = "vt-user", .kind = MS_OPT_TEXT, .arg = "ID", .offset = FIELD(vt_user),            \
+        .help =                                                                                   \
+            "the account's id for reading the quota (default: $VT_USER, else the key stands for " \
+            "it)"                                                                                 \
+    }
+#define POLICY_OPTION                                                                            \
+    {                                                                                            \
+        .name = "policy", .kind = MS_OPT_TEXT, .arg = "NAME", .offset = FIELD(policy),           \
+        .help = "how engines become a verdict: ember2024 (the default), sophos-1-5, ember2017, " \
+                "ratio30"                                                                        \
+    }
+
+static const struct ms_option run_options[] = {
+    KEY_OPTION,
+    URL_OPTION,
+    USER_OPTION,
+    {.name = "hashes",
+     .kind = MS_OPT_TEXT,
+     .arg = "FILE",
+     .offset = FIELD(hashes),
+     .help = "look up these hashes (one a line: MD5, SHA-1 or SHA-256) and no others; new ones are "
+             "added to the corpus"},
+    {.name = "budget",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = FIELD(budget),
+     .min = 1,
+     .help = "send at most N requests in this run"},
+    {.name = "until",
+     .kind = MS_OPT_TEXT,
+     .arg = "HH:MM",
+     .offset = FIELD(until),
+     .help = "send no request after this time of day (UTC)"},
+    POLICY_OPTION,
+};
+
+static const struct ms_option policy_options[] = {POLICY_OPTION};
+static const struct ms_option quota_options[] = {KEY_OPTION, URL_OPTION, USER_OPTION};
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static const struct ms_verb verbs[] = {
+    {.name = "",
+     .synopsis = "[--vt-key SECRET] [--hashes FILE]",
+     .summary = "look up the samples of the corpus that are due, within the key's quota",
+     .options = run_options,
+     .option_count = COUNT(run_options),
+     .options_bytes = sizeof(struct ms_label_options),
+     .defaults = ms_label_defaults,
+     .run = ms_label_run},
+    {.name = "relabel",
+     .synopsis = "[--policy NAME]",
+     .summary = "judge the stored answers again, without a single request",
+     .options = policy_options,
+     .option_count = COUNT(policy_options),
+     .options_bytes = sizeof(struct ms_label_options),
+     .defaults = ms_label_defaults,
+     .run = ms_label_relabel},
+    {.name = "explain",
+     .synopsis = "HASH…",
+     .summary = "show how engines' labels became votes, class and verdict",
+     .options = policy_options,
+     .option_count = COUNT(policy_options),
+     .options_bytes = sizeof(struct ms_label_options),
+     .defaults = ms_label_defaults,
+     .min_operands = 1,
+     .max_operands = 1000,
+     .run = ms_label_explain},
+    {.name = "quota",
+     .synopsis = "[--vt-key SECRET]",
+     .summary = "show what the key may ask and what is used (costs nothing)",
+     .options = quota_options,
+     .option_count = COUNT(quota_options),
+     .options_bytes = sizeof(struct ms_label_options),
+     .defaults = ms_label_defaults,
+     .run = ms_label_quota},
+};
+
+static const struct ms_tool tool = {
+    .name = "label",
+    .summary = "label samples by what VirusTotal's engines say of them",
+    .description =
+        "label asks VirusTotal about each sample by its hash, never by its content, keeps every "
+        "answer in the corpus, and derives a verdict (malicious, benign, uncertain, immature), one "
+        "of the classes Adware, Backdoor, Downloader, Dropper, Spyware, Trojan, Virus and Worm, "
+        "and "
+        "a family word from it.\n\n"
+        "The key's limits are read from the service, and every request is booked in the corpus "
+        "before it leaves, so that runs of several nights and crashes never exceed them. When the "
+        "quota is spent the tool ends with exit code 75 and says when to go on. Hashes never asked "
+        "come first, then those whose answer is due for another look.\n\n"
+        "Private samples and the empty file are never asked. A hash unknown to VirusTotal is not "
+        "found, which is neither good nor bad.\n\n"
+        "The conditions of a public key forbid commercial use and more than one account. Proxies "
+        "of "
+        "the environment (https_proxy, no_proxy) are honoured.",
+    .verbs = verbs,
+    .verb_count = COUNT(verbs),
+    .examples = "# label what was collected, with the key in VT_API_KEY\nlabel --vt-key\n"
+                "# a nightly run that leaves 100 requests for people\n"
+                "label --vt-key @/etc/malseq/vt.key --budget 400 --until 05:00\n"
+                "# the same answers under another policy\nlabel relabel --policy sophos-1-5\n"
+                "# why is this a worm?\nlabel explain 44d88612fea8a8f36de82e1278abb02f\n",
+};
+
+int main(int argc, char **argv)
+{
+    return ms_cli_main(&tool, argc, argv);
+}

@@ -1,0 +1,259 @@
+/* The ledger's arithmetic. */
+#include "label/quota.h"
+
+#include "base/clock.h"
+#include "base/http_retry.h"
+
+#include <string.h>
+
+enum { PUBLIC_MINUTE = 4, PUBLIC_DAY = 500, PUBLIC_MONTH = 15500 };
+enum { MINUTE_MS = 60000, HOUR_MS = 3600000, MARGIN_MS = 1000 };
+enum { REFUSALS_MAX = 8, REFUSED_BASE_MS = 15000, REFUSED_CAP_MS = 600000 };
+/* A wait for the hour that is longer than this is left to a later run. */
+enum { PATIENCE_MS = 900000 };
+
+static int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static void set_limits(struct ms_quota *self, const struct ms_quota_told *told)
+{
+    self->hour = told->hour_allowed;
+    self->minute = told->hour_allowed >= 0 ? max64(1, told->hour_allowed / 60) : PUBLIC_MINUTE;
+    self->day = told->day_allowed >= 0 ? told->day_allowed : PUBLIC_DAY;
+    self->month = told->month_allowed >= 0 ? told->month_allowed : PUBLIC_MONTH;
+    self->hour_used = max64(told->hour_used, 0);
+    self->day_used = max64(told->day_used, 0);
+    self->month_used = max64(told->month_used, 0);
+}
+
+enum ms_status ms_quota_open(struct ms_quota *self, struct ms_corpus *corpus, const char *key_print,
+                             const struct ms_quota_options *options, struct ms_error *err)
+{
+    static const char *const names[] = {"hour", "day", "month"};
+    struct ms_quota_told told = {-1, -1, -1, -1, -1, -1};
+    int64_t *fields[3][2] = {{&told.hour_allowed, &told.hour_used},
+                             {&told.day_allowed, &told.day_used},
+                             {&told.month_allowed, &told.month_used}};
+    *self = (struct ms_quota){.corpus = corpus, .options = *options};
+    strncpy(self->key_print, key_print, sizeof self->key_print - 1);
+    ms_rng_init(&self->rng, options->seed, 0x71756f74, (uint64_t)ms_clock_wall_ms());
+    for (int i = 0; i < 3; i++) {
+        struct ms_quota_window window;
+        bool found = false;
+        enum ms_status status = ms_quota_get(corpus, key_print, names[i], &found, &window, err);
+        if (status != MS_OK)
+            return status;
+        if (!found)
+            continue;
+        *fields[i][0] = window.allowed;
+        *fields[i][1] = window.used;
+        self->read_ms = window.read_ms;
+    }
+    set_limits(self, &told);
+    return MS_OK;
+}
+
+enum ms_status ms_quota_tell(struct ms_quota *self, const struct ms_quota_told *told,
+                             struct ms_error *err)
+{
+    int64_t now = ms_clock_wall_ms();
+    const struct ms_quota_window windows[] = {
+        {"hour", told->hour_allowed, told->hour_used, now},
+        {"day", told->day_allowed, told->day_used, now},
+        {"month", told->month_allowed, told->month_used, now}};
+    enum ms_status status = ms_corpus_begin(self->corpus, err);
+    for (int i = 0; i < 3 && status == MS_OK; i++)
+        if (windows[i].allowed >= 0)
+            status = ms_quota_put(self->corpus, self->key_print, &windows[i], err);
+    if (status == MS_OK)
+        status = ms_corpus_commit(self->corpus, err);
+    if (status != MS_OK) {
+        ms_corpus_rollback(self->corpus);
+        return status;
+    }
+    self->read_ms = now;
+    set_limits(self, told);
+    return MS_OK;
+}
+
+/* Requests of the window that began at start_ms: by the ledger, or by the service's count when it
+ * was read inside the window plus what was sent since; the larger. */
+static enum ms_status used_since(struct ms_quota *self, int64_t start_ms, int64_t service_used,
+                                 int64_t *used, struct ms_error *err)
+{
+    uint64_t ledger = 0, since = 0;
+    enum ms_status status =
+        ms_request_count(self->corpus, self->key_print, start_ms, INT64_MAX, &ledger, err);
+    if (status == MS_OK && self->read_ms >= start_ms)
+        status =
+            ms_request_count(self->corpus, self->key_print, self->read_ms, INT64_MAX, &since, err);
+    *used = (int64_t)ledger;
+    if (self->read_ms >= start_ms)
+        *used = max64(*used, service_used + (int64_t)since);
+    return status;
+}
+
+enum ms_status ms_quota_used(struct ms_quota *self, int64_t *day, int64_t *month,
+                             struct ms_error *err)
+{
+    int64_t now = ms_clock_wall_ms();
+    enum ms_status status = used_since(self, ms_clock_day_start(now), self->day_used, day, err);
+    return status == MS_OK
+               ? used_since(self, ms_clock_month_start(now), self->month_used, month, err)
+               : status;
+}
+
+static void spent(struct ms_quota_advice *out, int64_t resume_at_ms, const char *why)
+{
+    *out = (struct ms_quota_advice){MS_QUOTA_SPENT, 0, resume_at_ms, why};
+}
+
+/* Sets *out when the month or the day is spent; leaves it alone otherwise. */
+static enum ms_status check_long_windows(struct ms_quota *self, struct ms_quota_advice *out,
+                                         struct ms_error *err)
+{
+    int64_t now = ms_clock_wall_ms(), day = 0, month = 0;
+    enum ms_status status = ms_quota_used(self, &day, &month, err);
+    if (status != MS_OK)
+        return status;
+    if (month >= self->month)
+        spent(out, ms_clock_next_month(now), "the monthly quota is spent");
+    else if (day >= self->day)
+        spent(out, ms_clock_day_start(now) + 24 * (int64_t)HOUR_MS, "the daily quota is spent");
+    return MS_OK;
+}
+
+static int64_t rate(const struct ms_quota *self)
+{
+    int64_t minute = self->minute;
+    for (unsigned i = 0; i < self->halved && minute > 1; i++)
+        minute /= 2;
+    return minute;
+}
+
+/* Ms until a sliding window of window_ms, with room for `allowed`, has room again. The service
+ * books a request when it arrives there, which is before its answer came: a slot is free one window
+ * after that answer. For requests of earlier runs only the time of sending is known. */
+static enum ms_status slot_wait(struct ms_quota *self, int64_t allowed, int64_t window_ms,
+                                int64_t *wait, struct ms_error *err)
+{
+    int64_t sent = 0, now = ms_clock_wall_ms(), n = allowed > 0 ? allowed : 1;
+    *wait = 0;
+    if (n <= MS_QUOTA_RECENT && self->settled_count >= (uint64_t)n) {
+        int64_t at = self->settled_ms[(self->settled_count - (uint64_t)n) % MS_QUOTA_RECENT];
+        *wait = max64(0, at + window_ms + MARGIN_MS - ms_clock_mono_ms());
+        return MS_OK;
+    }
+    enum ms_status status =
+        ms_request_nth_newest(self->corpus, self->key_print, (uint64_t)n, &sent, err);
+    if (status == MS_OK && sent > 0) {
+        /* A time in the future means the wall clock was set back: wait the window out once. */
+        int64_t left = sent > now ? window_ms : sent + window_ms - now;
+        *wait = left > 0 ? left + MARGIN_MS : 0;
+    }
+    return status;
+}
+
+static enum ms_status check_short_windows(struct ms_quota *self, struct ms_quota_advice *out,
+                                          struct ms_error *err)
+{
+    int64_t minute = 0, hour = 0, mono = ms_clock_mono_ms();
+    enum ms_status status = slot_wait(self, rate(self), MINUTE_MS, &minute, err);
+    if (status == MS_OK && self->hour >= 0)
+        status = slot_wait(self, self->hour, HOUR_MS, &hour, err);
+    if (status != MS_OK)
+        return status;
+    if (hour > PATIENCE_MS) {
+        spent(out, ms_clock_wall_ms() + hour, "the hourly quota is spent");
+        return MS_OK;
+    }
+    int64_t wait = max64(minute, hour);
+    if (wait == 0 || (self->minute_free_ms != 0 && mono >= self->minute_free_ms))
+        return MS_OK;
+    if (self->minute_free_ms == 0 || self->minute_free_ms > mono + wait)
+        self->minute_free_ms = mono + wait;
+    *out = (struct ms_quota_advice){MS_QUOTA_WAIT, self->minute_free_ms - mono, 0,
+                                    "the minute's quota is spent"};
+    return MS_OK;
+}
+
+enum ms_status ms_quota_advise(struct ms_quota *self, struct ms_quota_advice *out,
+                               struct ms_error *err)
+{
+    *out = (struct ms_quota_advice){.word = MS_QUOTA_GO};
+    if (self->options.budget == 0) {
+        *out = (struct ms_quota_advice){MS_QUOTA_DONE, 0, 0, "the run's budget is used up"};
+        return MS_OK;
+    }
+    int64_t until = self->options.until_ms, now = ms_clock_wall_ms();
+    if (until > 0 && now >= until) {
+        *out = (struct ms_quota_advice){MS_QUOTA_DONE, 0, 0, "the run's end time is reached"};
+        return MS_OK;
+    }
+    enum ms_status status = check_long_windows(self, out, err);
+    if (status == MS_OK && out->word == MS_QUOTA_GO)
+        status = check_short_windows(self, out, err);
+    if (status == MS_OK && out->word == MS_QUOTA_WAIT && until > 0 && now + out->wait_ms >= until)
+        *out = (struct ms_quota_advice){MS_QUOTA_DONE, 0, 0, "the run's end time is reached"};
+    return status;
+}
+
+enum ms_status ms_quota_reserve(struct ms_quota *self, const char *endpoint, const char *subject,
+                                int64_t *id, struct ms_error *err)
+{
+    enum ms_status status = ms_request_reserve(self->corpus, self->key_print, endpoint, subject,
+                                               ms_clock_wall_ms(), true, id, err);
+    if (status != MS_OK)
+        return status;
+    if (self->options.budget != UINT64_MAX)
+        self->options.budget--;
+    self->minute_free_ms = 0;
+    return MS_OK;
+}
+
+enum ms_status ms_quota_settle(struct ms_quota *self, int64_t id, int status, const char *code,
+                               struct ms_error *err)
+{
+    bool counted = status != 401 && status != 403 && status != 429;
+    if (counted)
+        self->settled_ms[self->settled_count++ % MS_QUOTA_RECENT] = ms_clock_mono_ms();
+    if (status != 429)
+        self->refused = 0;
+    return ms_request_settle(self->corpus, id, ms_clock_wall_ms(), status, code, counted, err);
+}
+
+enum ms_status ms_quota_refused(struct ms_quota *self, int64_t retry_after_ms,
+                                struct ms_quota_advice *out, struct ms_error *err)
+{
+    int64_t minute = 0;
+    *out = (struct ms_quota_advice){.word = MS_QUOTA_GO};
+    self->refused++;
+    enum ms_status status = check_long_windows(self, out, err);
+    if (status == MS_OK && out->word == MS_QUOTA_GO)
+        status = slot_wait(self, rate(self), MINUTE_MS, &minute, err);
+    if (status != MS_OK || out->word != MS_QUOTA_GO)
+        return status;
+    if (self->refused >= REFUSALS_MAX) {
+        spent(out, ms_clock_wall_ms() + HOUR_MS,
+              "the service refuses although quota is left; it may limit this network");
+        return MS_OK;
+    }
+    int64_t wait = minute + (int64_t)ms_rng_below(&self->rng, 2000);
+    if (self->refused == 1) {
+        /* Another program may have spent the minute: the whole of it must pass. */
+        wait = max64(wait, MINUTE_MS + MARGIN_MS);
+    } else {
+        self->halved++;
+        wait = max64(wait, ms_retry_backoff_ms(&self->rng, REFUSED_BASE_MS, REFUSED_CAP_MS,
+                                               self->refused - 1));
+    }
+    wait = max64(wait, retry_after_ms);
+    if (wait > PATIENCE_MS) {
+        spent(out, ms_clock_wall_ms() + wait, "the service asks for a longer pause");
+        return MS_OK;
+    }
+    *out = (struct ms_quota_advice){MS_QUOTA_WAIT, wait, 0, "the service refused the request"};
+    return MS_OK;
+}

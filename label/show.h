@@ -1,0 +1,26 @@
+/* What label prints: a line or a JSON object a hash, the explanation of one label, the quota. */
+#ifndef MS_LABEL_SHOW_H
+#define MS_LABEL_SHOW_H
+
+#include "label/derive.h"
+#include "label/lookup.h"
+
+/* One hash's state and current label; label may be NULL. */
+struct ms_shown {
+    const char *hash, *state, *reason; /* reason may be NULL or "" */
+    const struct ms_label *label;
+    int64_t due_ms; /* 0: none */
+    bool would_ask; /* a dry run */
+};
+enum ms_status ms_show_hash(const struct ms_shown *row, bool json,
+                            struct ms_error *err) MS_MUST_USE;
+
+/* Engines, tokens, classes, groups, votes and verdict on one screen. hash: as the user gave it. */
+enum ms_status ms_show_explanation(const char *hash, const struct ms_policy *policy,
+                                   const struct ms_judged *judged, const struct ms_scan *scan,
+                                   bool json, struct ms_error *err) MS_MUST_USE;
+
+/* The windows of the key with what is used and left. */
+enum ms_status ms_show_quota(struct ms_quota *quota, bool json, struct ms_error *err) MS_MUST_USE;
+
+#endif

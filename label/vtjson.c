@@ -1,0 +1,374 @@
+/* File objects: jansson in the confined worker, frames through the pipe, checked reading here. */
+#include "label/vtjson.h"
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/limits.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FRAME_FILE = 1, FRAME_ENGINE = 2 };
+enum { TRUSTED = 1, HAS_CATEGORY = 2, HAS_SUGGESTED = 4 };
+
+static const char *const category_words[] = {"undetected",       "harmless", "suspicious",
+                                             "malicious",        "timeout",  "failure",
+                                             "type-unsupported", "other"};
+
+const char *ms_vt_category_name(enum ms_vt_category category)
+{
+    return category_words[(unsigned)category <= MS_VT_OTHER ? category : MS_VT_OTHER];
+}
+
+static enum ms_vt_category category_of(const char *word)
+{
+    if (word && strcmp(word, "confirmed-timeout") == 0)
+        return MS_VT_TIMEOUT;
+    for (unsigned i = 0; word && i < MS_VT_OTHER; i++)
+        if (strcmp(word, category_words[i]) == 0)
+            return (enum ms_vt_category)i;
+    return MS_VT_OTHER;
+}
+
+/* ---- in the worker ---- */
+
+/* Where frames go: the pipe, or straight into a report. */
+struct sink {
+    struct ms_worker_out *out;
+    struct ms_vt_report *report;
+};
+
+static enum ms_status take_frame(void *ctx, uint32_t type, struct ms_span bytes,
+                                 struct ms_error *err);
+
+static enum ms_status emit(const struct sink *sink, uint32_t type, const struct ms_buf *frame,
+                           struct ms_error *err)
+{
+    if (frame->failed)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    if (sink->out)
+        return ms_worker_emit(sink->out, type, frame->data, frame->len);
+    return take_frame(sink->report, type, ms_span_of(frame->data, frame->len), err);
+}
+
+/* Length and bytes of a JSON string, cut at max; an absent one is empty. NULs end it. */
+static void put_text(struct ms_buf *frame, const json_t *value, size_t max)
+{
+    const char *text = json_is_string(value) ? json_string_value(value) : "";
+    size_t n = strlen(text);
+    if (n > max)
+        n = max;
+    (void)ms_buf_append_varint(frame, n);
+    (void)ms_buf_append(frame, text, n);
+}
+
+/* A time in seconds as ms; what lies outside 1970 to 2200 is unknown. */
+static uint64_t time_ms(const json_t *attributes, const char *name)
+{
+    const json_t *value = json_object_get(attributes, name);
+    json_int_t seconds = json_is_integer(value) ? json_integer_value(value) : 0;
+    return seconds > 0 && seconds < 7258118400 ? (uint64_t)seconds * 1000 : 0;
+}
+
+static bool is_trusted(const json_t *attributes)
+{
+    const json_t *verdict = json_object_get(attributes, "trusted_verdict");
+    const char *word = json_string_value(json_object_get(verdict, "verdict"));
+    return (word && strcmp(word, "goodware") == 0) ||
+           json_is_object(json_object_get(attributes, "nsrl_info"));
+}
+
+/* The popular category with the highest count; the list is sorted, but nothing promises it. */
+static const json_t *top_category(const json_t *classification)
+{
+    const json_t *list = json_object_get(classification, "popular_threat_category"), *best = NULL;
+    json_int_t most = -1;
+    size_t i;
+    json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        json_int_t count = json_integer_value(json_object_get(item, "count"));
+        if (count > most && json_is_string(json_object_get(item, "value"))) {
+            most = count;
+            best = json_object_get(item, "value");
+        }
+    }
+    return best;
+}
+
+static enum ms_status emit_file(const json_t *attributes, const struct sink *sink,
+                                struct ms_error *err)
+{
+    static const char *const hashes[] = {"sha256", "sha1", "md5"};
+    const json_t *classification = json_object_get(attributes, "popular_threat_classification");
+    const json_t *category = top_category(classification);
+    const json_t *suggested = json_object_get(classification, "suggested_threat_label");
+    const json_t *size = json_object_get(attributes, "size");
+    unsigned flags = (is_trusted(attributes) ? TRUSTED : 0u) | (category ? HAS_CATEGORY : 0u) |
+                     (json_is_string(suggested) ? HAS_SUGGESTED : 0u);
+    struct ms_buf frame;
+    ms_buf_init(&frame, 4096);
+    for (size_t i = 0; i < 3; i++)
+        put_text(&frame, json_object_get(attributes, hashes[i]), 64);
+    json_int_t bytes = json_is_integer(size) ? json_integer_value(size) : -1;
+    (void)ms_buf_append_varint(&frame, bytes >= 0 ? (uint64_t)bytes + 1 : 0);
+    (void)ms_buf_append_varint(&frame, time_ms(attributes, "first_submission_date"));
+    (void)ms_buf_append_varint(&frame, time_ms(attributes, "last_analysis_date"));
+    (void)ms_buf_append_varint(&frame, flags);
+    put_text(&frame, category, MS_LIMIT_ENGINE_TEXT_BYTES);
+    put_text(&frame, suggested, MS_LIMIT_ENGINE_TEXT_BYTES);
+    enum ms_status status = emit(sink, FRAME_FILE, &frame, err);
+    ms_buf_release(&frame);
+    return status;
+}
+
+static enum ms_status emit_engines(json_t *results, const struct sink *sink, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    const char *name;
+    json_t *row;
+    struct ms_buf frame;
+    if (json_object_size(results) > MS_LIMIT_ENGINES)
+        return ms_error_set(err, MS_REJECT, "more than %d engines", MS_LIMIT_ENGINES);
+    ms_buf_init(&frame, 4096);
+    /* jansson keeps the order of the document. */
+    json_object_foreach(results, name, row)
+    {
+        const json_t *result = json_object_get(row, "result");
+        const char *word = json_string_value(json_object_get(row, "category"));
+        size_t n = strlen(name);
+        ms_buf_clear(&frame);
+        (void)ms_buf_append_byte(&frame, (uint8_t)category_of(word));
+        (void)ms_buf_append_byte(&frame, json_is_string(result));
+        n = n < MS_LIMIT_ENGINE_NAME_BYTES ? n : MS_LIMIT_ENGINE_NAME_BYTES;
+        (void)ms_buf_append_varint(&frame, n);
+        (void)ms_buf_append(&frame, name, n);
+        put_text(&frame, result, MS_LIMIT_ENGINE_TEXT_BYTES);
+        status = emit(sink, FRAME_ENGINE, &frame, err);
+        if (status != MS_OK)
+            break;
+    }
+    ms_buf_release(&frame);
+    return status;
+}
+
+/* jansson recurses; a document of brackets must not reach its own, larger limit. */
+static bool too_deep(struct ms_span body)
+{
+    unsigned depth = 0;
+    bool string = false;
+    for (size_t i = 0; i < body.len; i++) {
+        uint8_t c = body.data[i];
+        if (string) {
+            i += c == '\\';
+            string = c != '"';
+        } else if (c == '"') {
+            string = true;
+        } else if (c == '[' || c == '{') {
+            if (++depth > MS_LIMIT_SCAN_DEPTH)
+                return true;
+        } else if ((c == ']' || c == '}') && depth > 0) {
+            depth--;
+        }
+    }
+    return false;
+}
+
+static enum ms_status read_object(struct ms_span body, const struct sink *sink,
+                                  struct ms_error *err)
+{
+    json_error_t why;
+    if (body.len > MS_LIMIT_SCAN_BYTES)
+        return ms_error_set(err, MS_REJECT, "the file object is larger than %zu bytes",
+                            MS_LIMIT_SCAN_BYTES);
+    if (too_deep(body))
+        return ms_error_set(err, MS_REJECT, "JSON nested deeper than %d", MS_LIMIT_SCAN_DEPTH);
+    json_t *root = json_loadb((const char *)body.data, body.len,
+                              JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+    if (!root)
+        return ms_error_set(err, MS_REJECT, "not JSON (line %d, column %d)", why.line, why.column);
+    json_t *data = json_object_get(root, "data") ? json_object_get(root, "data") : root;
+    json_t *attributes = json_object_get(data, "attributes");
+    enum ms_status status = MS_OK;
+    if (!json_is_object(attributes))
+        status = ms_error_set(err, MS_REJECT, "no file object: \"attributes\" is missing");
+    if (status == MS_OK)
+        status = emit_file(attributes, sink, err);
+    if (status == MS_OK)
+        status = emit_engines(json_object_get(attributes, "last_analysis_results"), sink, err);
+    json_decref(root);
+    return status;
+}
+
+static enum ms_status read_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                               struct ms_error *err)
+{
+    struct sink sink = {.out = out};
+    struct ms_buf body;
+    (void)arg;
+    ms_buf_init(&body, MS_LIMIT_SCAN_BYTES);
+    enum ms_status status = MS_OK;
+    for (;;) {
+        if (ms_buf_reserve(&body, 65536) != MS_OK && ms_buf_reserve(&body, 1) != MS_OK) {
+            status = ms_error_set(err, MS_REJECT, "the file object is too large");
+            break;
+        }
+        size_t room = body.cap - body.len - 1;
+        room = room < body.max - body.len ? room : body.max - body.len;
+        ssize_t n = read(input_fd, body.data + body.len, room);
+        if (n < 0)
+            status = ms_error_set(err, MS_E_IO, "cannot read the file object");
+        if (n <= 0)
+            break;
+        body.len += (size_t)n;
+    }
+    if (status == MS_OK)
+        status = read_object(ms_span_of(body.data, body.len), &sink, err);
+    ms_buf_release(&body);
+    return status;
+}
+
+/* jansson seeds its hash tables from /dev/urandom, which the worker may not open. */
+static void prepare(void)
+{
+    json_object_seed(0);
+    json_decref(json_object());
+}
+
+const struct ms_worker_kind ms_vtjson_kind = {"vtjson", read_job, prepare};
+
+/* ---- in the parent ---- */
+
+static bool take_text(struct ms_span *frame, size_t max, struct ms_span *out)
+{
+    uint64_t n;
+    return ms_span_take_varint(frame, &n) && n <= max && ms_span_take(frame, n, out) &&
+           !(n > 0 && memchr(out->data, 0, (size_t)n));
+}
+
+/* A hexadecimal digest of `bytes` bytes in lower case; anything else becomes "". */
+static bool take_hash(struct ms_span *frame, size_t bytes, char *out)
+{
+    struct ms_span text;
+    uint8_t raw[MS_SHA256_BYTES];
+    char copy[MS_HASH_HEX_MAX];
+    if (!take_text(frame, 64, &text))
+        return false;
+    memcpy(copy, text.data ? (const char *)text.data : "", text.len);
+    copy[text.len] = '\0';
+    out[0] = '\0';
+    if (text.len == 2 * bytes && ms_hex_decode(copy, bytes, raw))
+        ms_hex_encode(raw, bytes, out);
+    return true;
+}
+
+static bool take_file(struct ms_vt_report *self, struct ms_span frame)
+{
+    uint64_t size, first, last, flags;
+    struct ms_span category, suggested;
+    if (!take_hash(&frame, MS_SHA256_BYTES, self->sha256) ||
+        !take_hash(&frame, MS_SHA1_BYTES, self->sha1) ||
+        !take_hash(&frame, MS_MD5_BYTES, self->md5) || !ms_span_take_varint(&frame, &size) ||
+        !ms_span_take_varint(&frame, &first) || !ms_span_take_varint(&frame, &last) ||
+        !ms_span_take_varint(&frame, &flags) ||
+        !take_text(&frame, MS_LIMIT_ENGINE_TEXT_BYTES, &category) ||
+        !take_text(&frame, MS_LIMIT_ENGINE_TEXT_BYTES, &suggested) || frame.len != 0 ||
+        size > INT64_MAX || first > INT64_MAX || last > INT64_MAX)
+        return false;
+    self->size = (int64_t)size - 1;
+    self->first_submission_ms = (int64_t)first;
+    self->last_analysis_ms = (int64_t)last;
+    self->trusted = (flags & TRUSTED) != 0;
+    if (flags & HAS_CATEGORY)
+        self->category = ms_arena_copy(&self->arena, category.data, category.len);
+    if (flags & HAS_SUGGESTED)
+        self->suggested = ms_arena_copy(&self->arena, suggested.data, suggested.len);
+    self->engines = ms_arena_alloc_array(&self->arena, MS_LIMIT_ENGINES, sizeof *self->engines);
+    return self->engines != NULL;
+}
+
+static bool take_engine(struct ms_vt_report *self, struct ms_span frame)
+{
+    uint8_t category, has_result;
+    struct ms_span name, result;
+    if (!self->engines || self->engine_count == MS_LIMIT_ENGINES ||
+        !ms_span_take_u8(&frame, &category) || category > MS_VT_OTHER ||
+        !ms_span_take_u8(&frame, &has_result) ||
+        !take_text(&frame, MS_LIMIT_ENGINE_NAME_BYTES, &name) ||
+        !take_text(&frame, MS_LIMIT_ENGINE_TEXT_BYTES, &result) || frame.len != 0)
+        return false;
+    struct ms_vt_engine *engine = &self->engines[self->engine_count];
+    engine->category = (enum ms_vt_category)category;
+    engine->name = ms_arena_copy(&self->arena, name.data, name.len);
+    engine->result = has_result ? ms_arena_copy(&self->arena, result.data, result.len) : NULL;
+    if (!engine->name || (has_result && !engine->result))
+        return false;
+    self->engine_count++;
+    return true;
+}
+
+static enum ms_status take_frame(void *ctx, uint32_t type, struct ms_span bytes,
+                                 struct ms_error *err)
+{
+    struct ms_vt_report *self = ctx;
+    bool ok = type == FRAME_FILE ? !self->engines && take_file(self, bytes)
+                                 : type == FRAME_ENGINE && take_engine(self, bytes);
+    return ok ? MS_OK : ms_error_set(err, MS_REJECT, "the reader of file objects sent a bad frame");
+}
+
+static void init_report(struct ms_vt_report *self)
+{
+    *self = (struct ms_vt_report){.size = -1};
+    ms_arena_init(
+        &self->arena,
+        MS_LIMIT_ENGINES * (MS_LIMIT_ENGINE_NAME_BYTES + MS_LIMIT_ENGINE_TEXT_BYTES + 64) + 65536);
+}
+
+void ms_vt_report_release(struct ms_vt_report *self)
+{
+    ms_arena_release(&self->arena);
+    *self = (struct ms_vt_report){.size = -1};
+}
+
+enum ms_status ms_vtjson_parse(struct ms_span body, struct ms_vt_report *out, struct ms_error *err)
+{
+    init_report(out);
+    struct sink sink = {.report = out};
+    enum ms_status status = read_object(body, &sink, err);
+    if (status != MS_OK)
+        ms_vt_report_release(out);
+    return status;
+}
+
+enum ms_status ms_vtjson_read(struct ms_worker *worker, struct ms_span body,
+                              struct ms_vt_report *out, struct ms_error *err)
+{
+    struct ms_worker_result result = {0};
+    const struct ms_worker_limits limits = {.cpu_s = 10,
+                                            .wall_ms = 20000,
+                                            .address_bytes = (uint64_t)512 << 20,
+                                            .output_bytes = (uint64_t)8 << 20};
+    int fd = -1;
+    init_report(out);
+    enum ms_status status = ms_file_memory("scan", &fd, err);
+    if (status == MS_OK)
+        status = ms_file_write_all(fd, body.data, body.len, err);
+    if (status == MS_OK && lseek(fd, 0, SEEK_SET) != 0)
+        status = ms_error_set(err, MS_E_IO, "cannot rewind a file in memory");
+    if (status == MS_OK)
+        status = ms_worker_run(worker, ms_vtjson_kind.name, fd, (struct ms_span){0}, &limits,
+                               take_frame, out, &result, err);
+    if (fd >= 0)
+        close(fd);
+    if (status == MS_OK && (result.end != MS_WORKER_DONE || result.status != MS_OK)) {
+        status = ms_error_set(err, MS_REJECT, "%s", result.error.text);
+    }
+    if (status == MS_OK && !out->engines)
+        status = ms_error_set(err, MS_REJECT, "the reader of file objects said nothing");
+    if (status != MS_OK)
+        ms_vt_report_release(out);
+    return status;
+}

@@ -1,0 +1,60 @@
+/* A VirusTotal v3 file object as numbers and engine results. The JSON is read in the confined
+ * worker; the parent sees frames only. Judges nothing. */
+#ifndef MS_LABEL_VTJSON_H
+#define MS_LABEL_VTJSON_H
+
+#include "base/arena.h"
+#include "base/span.h"
+#include "base/worker.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum ms_vt_category {
+    MS_VT_UNDETECTED,
+    MS_VT_HARMLESS,
+    MS_VT_SUSPICIOUS,
+    MS_VT_MALICIOUS,
+    MS_VT_TIMEOUT, /* timeout, confirmed-timeout */
+    MS_VT_FAILURE,
+    MS_VT_UNSUPPORTED,
+    MS_VT_OTHER /* a word we do not know: no answer either way */
+};
+const char *ms_vt_category_name(enum ms_vt_category category);
+
+struct ms_vt_engine {
+    const char *name;   /* the key in last_analysis_results */
+    const char *result; /* the label; NULL when none */
+    enum ms_vt_category category;
+};
+
+/* Every field is optional in practice. Texts live in the report's arena, are cut at their limits
+ * and may hold any bytes but NUL. */
+struct ms_vt_report {
+    struct ms_arena arena;
+    char sha256[65], sha1[41], md5[33]; /* lower case; "" when absent or malformed */
+    int64_t size;                       /* -1 unknown */
+    int64_t first_submission_ms;        /* UTC; 0 unknown */
+    int64_t last_analysis_ms;           /* UTC; 0 unknown: never analysed */
+    struct ms_vt_engine *engines;       /* in document order */
+    size_t engine_count;
+    const char *category;  /* popular_threat_category with the highest count; NULL when none */
+    const char *suggested; /* suggested_threat_label; NULL when none */
+    bool trusted;          /* trusted_verdict says goodware, or the file is in NSRL */
+};
+
+/* The job for struct ms_worker_kind: reads the object behind the descriptor (with or without its
+ * "data" envelope), emits frames. */
+extern const struct ms_worker_kind ms_vtjson_kind;
+
+/* Runs the job on a body. MS_REJECT when it is no file object (not JSON, too deep, no attributes, a
+ * crash of the worker included): the reason is in err. */
+enum ms_status ms_vtjson_read(struct ms_worker *worker, struct ms_span body,
+                              struct ms_vt_report *out, struct ms_error *err) MS_MUST_USE;
+void ms_vt_report_release(struct ms_vt_report *self);
+
+/* The job itself on bytes in memory, for tests and fuzzing; frames go straight into `out`. */
+enum ms_status ms_vtjson_parse(struct ms_span body, struct ms_vt_report *out,
+                               struct ms_error *err) MS_MUST_USE;
+
+#endif
