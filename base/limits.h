@@ -89,11 +89,12 @@
  * able to record what happened. */
 #define MS_LIMIT_DISK_RESERVE_BYTES ((uint64_t)32 << 20)
 
-/* A model file and its JSON header: guard the reader's memory (the article's net: 1.5 MB and 10 KB). */
+/* A model file and its JSON header: guard the reader's memory (the article's net: 1.5 MB and 10
+ * KB). */
 #define MS_LIMIT_MODEL_BYTES ((size_t)2 << 30)
 #define MS_LIMIT_MODEL_HEADER_BYTES ((size_t)32 << 20)
-/* A scan answer (a file object of VirusTotal), its nesting, its engines, and the texts kept of each:
- * guard the label worker and the database (real: below 1 MB, 12 levels, 100 engines). */
+/* A scan answer (a file object of VirusTotal), its nesting, its engines, and the texts kept of
+ * each: guard the label worker and the database (real: below 1 MB, 12 levels, 100 engines). */
 #define MS_LIMIT_SCAN_BYTES ((size_t)16 << 20)
 #define MS_LIMIT_SCAN_DEPTH 64
 #define MS_LIMIT_ENGINES 512

@@ -1,0 +1,364 @@
+/* label/taxonomy, tokens, vote and vtjson: from engines' labels to votes, class and family; hostile
+ * file objects. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/limits.h"
+#include "label/vote.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct row {
+    const char *engine, *label; /* label NULL: undetected */
+};
+
+/* A file object with these rows, read by the real reader. */
+static void make_report(const struct row *rows, size_t count, struct ms_vt_report *out)
+{
+    struct ms_buf body;
+    ms_buf_init(&body, 1 << 20);
+    (void)ms_buf_append_text(&body,
+                             "{\"data\":{\"attributes\":{\"md5\":"
+                             "\"0123456789abcdef0123456789abcdef\",\"last_analysis_results\":{");
+    for (size_t i = 0; i < count; i++) {
+        (void)ms_buf_printf(&body, "%s\"%s\":{\"category\":\"%s\",\"result\":", i ? "," : "",
+                            rows[i].engine, rows[i].label ? "malicious" : "undetected");
+        (void)ms_buf_printf(&body, rows[i].label ? "\"%s\"}" : "null}", rows[i].label);
+    }
+    (void)ms_buf_append_text(&body, "}}}}");
+    assert_false(body.failed);
+    assert_int_equal(ms_vtjson_parse(ms_span_of(body.data, body.len), out, NULL), MS_OK);
+    assert_int_equal(out->engine_count, count);
+    ms_buf_release(&body);
+}
+
+static void tally(const struct row *rows, size_t count, struct ms_tally *out)
+{
+    struct ms_vt_report report;
+    make_report(rows, count, &report);
+    assert_int_equal(ms_tally_count(out, &report, NULL), MS_OK);
+    /* Groups may be named by the report's own texts. */
+    for (size_t i = 0; i < out->ballot_count; i++)
+        assert_non_null(out->ballots[i].group);
+    ms_vt_report_release(&report);
+}
+
+#define TALLY(rows, out) tally(rows, sizeof(rows) / sizeof *(rows), out)
+
+static enum ms_class class_of(const char *engine, const char *label)
+{
+    static const char *const hashes[3] = {"0123456789abcdef0123456789abcdef", NULL, NULL};
+    struct ms_tokens tokens;
+    ms_tokens_read(&tokens, engine, label, hashes);
+    return tokens.class_;
+}
+
+static void classes_of_labels(void **state)
+{
+    static const struct {
+        const char *engine, *label;
+        enum ms_class class_;
+    } cases[] = {
+        {"Kaspersky", "Trojan-Downloader.Win32.Beebone.a", MS_CLASS_DOWNLOADER},
+        {"Kaspersky", "Trojan.Win32.Agent.dr", MS_CLASS_TROJAN}, /* a variant, no dropper */
+        {"Kaspersky", "not-a-virus:AdWare.Win32.Foo.a", MS_CLASS_ADWARE},
+        {"Kaspersky", "not-a-virus:HEUR:RiskTool.Win32.Foo.a", MS_CLASS_PUA},
+        {"Kaspersky", "Virus.Win32.Sality.gen", MS_CLASS_VIRUS},
+        {"Kaspersky", "Net-Worm.Win32.Kido.ih", MS_CLASS_WORM},
+        {"Microsoft", "TrojanDropper:Win32/Sirefef.A!dll", MS_CLASS_DROPPER},
+        {"Microsoft", "Worm:Win32/Vobfus.AA", MS_CLASS_WORM},
+        {"Microsoft", "VirTool:Win32/Obfuscator.XZ", MS_CLASS_TOOL},
+        {"Avira", "TR/Dldr.Agent.abc", MS_CLASS_DOWNLOADER},
+        {"Avira", "TR/Crypt.XPACK.Gen", MS_CLASS_TROJAN},
+        {"Avira", "BDS/Backdoor.Gen7", MS_CLASS_BACKDOOR},
+        {"Avast", "Win32:Vobfus-AB [Trj]", MS_CLASS_TROJAN},
+        {"Avast", "Win32:AutoRun-X.B [Wrm]", MS_CLASS_WORM},
+        {"Yandex", "Trojan.DL.Agent!ab12", MS_CLASS_DOWNLOADER},
+        {"DrWeb", "Trojan.MulDrop5.123", MS_CLASS_DROPPER},
+        {"DrWeb", "Trojan.DownLoader36.1", MS_CLASS_DOWNLOADER},
+        {"Fortinet", "W32/Foo.B!tr.dldr", MS_CLASS_DOWNLOADER},
+        {"Fortinet", "W32/Foo.B!tr", MS_CLASS_TROJAN},
+        {"Symantec", "Infostealer", MS_CLASS_SPYWARE},
+        {"TrendMicro", "PE_SALITY.RL", MS_CLASS_VIRUS},
+        {"SentinelOne", "Static AI - Malicious PE", MS_CLASS_NONE},
+        {"ESET-NOD32", "a variant of Win32/Filecoder.WannaCryptor.D", MS_CLASS_RANSOMWARE},
+        {"BitDefender", "Gen:Variant.Barys.1234", MS_CLASS_NONE},
+        {"Elastic", "malicious (high confidence)", MS_CLASS_NONE},
+        {"Antiy-AVL", "Trojan[Backdoor]/Win32.Foo", MS_CLASS_BACKDOOR},
+        {"X", "", MS_CLASS_NONE},
+        {"X", "....", MS_CLASS_NONE},
+        {"X", "\xff\xfe\x01", MS_CLASS_NONE},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (class_of(cases[i].engine, cases[i].label) != cases[i].class_)
+            fail_msg("%s of %s is %s", cases[i].label, cases[i].engine,
+                     ms_class_name(class_of(cases[i].engine, cases[i].label)));
+    assert_int_equal(ms_class_by_name("Worms"), MS_CLASS_WORM);
+    assert_int_equal(ms_class_by_name("spyware"), MS_CLASS_SPYWARE);
+    assert_int_equal(ms_class_by_name("none"), MS_CLASS_NONE);
+    for (int i = 0; i < MS_CLASS_COUNT; i++)
+        assert_int_equal(ms_class_by_name(ms_class_name((enum ms_class)i)), i);
+}
+
+static void tokens_of_labels(void **state)
+{
+    static const char *const hashes[3] = {"abcdef99abcdef99abcdef99abcdef99", NULL, NULL};
+    struct ms_tokens tokens;
+    char text[MS_LABEL_TEXT_BYTES];
+    (void)state;
+    ms_tokens_read(&tokens, "X", "Malware.Trojan/Win32.Zelphira12.ABCDEF99ab.gen (B)", hashes);
+    assert_int_equal(tokens.count, 4); /* the prefix of the md5 is gone */
+    assert_string_equal(tokens.items[0].text, "trojan");
+    assert_string_equal(tokens.items[1].text, "win");
+    assert_false(tokens.items[1].family);
+    assert_string_equal(tokens.items[2].text, "zelphira");
+    assert_true(tokens.items[2].family);
+    ms_label_normalise("  Malware.TR/Foo (B)", text);
+    assert_string_equal(text, "TR/Foo");
+    char endless[2000];
+    memset(endless, 'a', sizeof endless - 1);
+    for (size_t i = 9; i < sizeof endless; i += 10)
+        endless[i] = '.';
+    endless[sizeof endless - 1] = '\0';
+    ms_tokens_read(&tokens, "X", endless, hashes);
+    assert_int_equal(tokens.count, MS_TOKENS_MAX);
+}
+
+static void engine_groups(void **state)
+{
+    (void)state;
+    assert_string_equal(ms_engine_group("GData"), ms_engine_group("BitDefender"));
+    assert_string_equal(ms_engine_group("AVware"), ms_engine_group("MicroWorld-eScan"));
+    assert_string_equal(ms_engine_group("avg"), ms_engine_group("Avast"));
+    assert_string_equal(ms_engine_group("F-Secure"), ms_engine_group("Avira"));
+    assert_string_not_equal(ms_engine_group("Avira"), ms_engine_group("BitDefender"));
+    assert_string_equal(ms_engine_group("Brand New AV"), "Brand New AV");
+    assert_string_equal(ms_engine_group(""), "");
+}
+
+static void votes_are_per_group(void **state)
+{
+    static const struct row rows[] = {{"BitDefender", "Trojan.Zelphira.1"},
+                                      {"GData", "Trojan.Zelphira.1"},
+                                      {"ALYac", "Trojan.Zelphira.2"},
+                                      {"Kaspersky", "Worm.Win32.Zelphira.a"},
+                                      {"ZoneAlarm", "Worm.Win32.Zelphira.b"},
+                                      {"Microsoft", "Worm:Win32/Zelphira.A"},
+                                      {"DrWeb", NULL},
+                                      {"Panda", NULL}};
+    struct ms_tally t;
+    char votes[256];
+    (void)state;
+    TALLY(rows, &t);
+    assert_int_equal(t.positives, 6);
+    assert_int_equal(t.responding, 8);
+    assert_int_equal(t.groups, 3);
+    assert_int_equal(t.responding_groups, 5);
+    assert_int_equal(t.class_, MS_CLASS_WORM);
+    assert_int_equal(t.votes[MS_CLASS_WORM], 2);
+    assert_int_equal(t.votes[MS_CLASS_TROJAN], 1);
+    assert_int_equal(t.margin, 2);
+    assert_true(t.ballots[1].copy);
+    assert_false(t.ballots[2].copy);
+    assert_string_equal(t.family, "zelphira");
+    assert_int_equal(t.family_votes, 3);
+    ms_tally_votes_json(&t, votes);
+    assert_string_equal(votes, "{\"Trojan\":1,\"Worm\":2}");
+    ms_tally_release(&t);
+}
+
+static void one_group_is_no_class(void **state)
+{
+    static const struct row one[] = {{"Kaspersky", "Worm.Win32.Zelphira.a"},
+                                     {"ZoneAlarm", "Worm.Win32.Zelphira.b"},
+                                     {"DrWeb", "Trojan.Foobar.1"}};
+    static const struct row trojans[] = {{"Kaspersky", "Worm.Win32.Zelphira.a"},
+                                         {"DrWeb", "Trojan.Foobar.1"},
+                                         {"Microsoft", "Trojan:Win32/Barfoo"}};
+    static const struct row ransom[] = {{"Kaspersky", "Trojan-Ransom.Win32.Foo.a"},
+                                        {"DrWeb", "Trojan.Ransom.1"},
+                                        {"Microsoft", "Trojan:Win32/Barfoo"},
+                                        {"Panda", "Trj/A"},
+                                        {"Ikarus", "Trojan.B"}};
+    struct ms_tally t;
+    (void)state;
+    TALLY(one, &t);
+    assert_int_equal(t.class_, MS_CLASS_NONE);
+    assert_int_equal(t.margin, 0);
+    ms_tally_release(&t);
+    /* Trojan wins only because no specific class has two groups. */
+    TALLY(trojans, &t);
+    assert_int_equal(t.class_, MS_CLASS_TROJAN);
+    ms_tally_release(&t);
+    /* What is ransomware is not forced into the eight, not even into the many Trojans. */
+    TALLY(ransom, &t);
+    assert_int_equal(t.class_, MS_CLASS_NONE);
+    assert_int_equal(t.winner, MS_CLASS_RANSOMWARE);
+    ms_tally_release(&t);
+}
+
+/* The order of independent engines must not decide anything. */
+static void order_does_not_matter(void **state)
+{
+    static const struct row rows[] = {
+        {"Kaspersky", "Worm.Win32.Aaaa.a"}, {"DrWeb", "BackDoor.Bbbb.1"},
+        {"Microsoft", "Worm:Win32/Aaaa"},   {"Ikarus", "Backdoor.Win32.Cccc"},
+        {"Panda", "Trj/Downloader.X"},      {"Sophos", "Troj/DwnLdr-A"},
+        {"Symantec", "Backdoor.Bbbb"},      {"GData", "Trojan.Agent.1"}};
+    enum { N = sizeof rows / sizeof *rows };
+    struct row turned[N];
+    struct ms_tally t;
+    (void)state;
+    for (size_t shift = 0; shift < N; shift++) {
+        for (size_t i = 0; i < N; i++)
+            turned[i] = rows[(i * 5 + shift) % N];
+        TALLY(turned, &t);
+        assert_int_equal(t.class_, MS_CLASS_BACKDOOR);
+        assert_int_equal(t.votes[MS_CLASS_BACKDOOR], 3);
+        assert_int_equal(t.margin, 1);
+        assert_string_equal(t.family, "bbbb"); /* two groups each: the last in byte order */
+        ms_tally_release(&t);
+    }
+}
+
+static enum ms_status parse(const char *text, struct ms_vt_report *out)
+{
+    return ms_vtjson_parse(ms_span_of(text, strlen(text)), out, NULL);
+}
+
+static void file_objects(void **state)
+{
+    struct ms_vt_report report;
+    (void)state;
+    assert_int_equal(
+        parse(
+            "{\"data\":{\"id\":\"x\",\"attributes\":{\"sha256\":"
+            "\"E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855\",\"sha1\":\"no\","
+            "\"size\":12,\"first_submission_date\":1600000000,\"last_analysis_date\":1700000000,"
+            "\"nsrl_info\":{},\"popular_threat_classification\":{\"suggested_threat_label\":\"a.b/"
+            "c\","
+            "\"popular_threat_category\":[{\"count\":1,\"value\":\"x\"},{\"count\":5,\"value\":"
+            "\"y\"}]},"
+            "\"last_analysis_results\":{\"Z\":{\"category\":\"confirmed-timeout\",\"result\":null},"
+            "\"A\":{\"category\":\"malicious\",\"result\":\"W\"},\"Q\":{\"category\":\"new\"},"
+            "\"N\":null,\"M\":{\"category\":7,\"result\":{}}}}}}",
+            &report),
+        MS_OK);
+    assert_int_equal(strlen(report.sha256), 64);
+    assert_int_equal(report.sha256[0], 'e');
+    assert_string_equal(report.sha1, "");
+    assert_int_equal(report.size, 12);
+    assert_int_equal(report.first_submission_ms, 1600000000000);
+    assert_int_equal(report.last_analysis_ms, 1700000000000);
+    assert_true(report.trusted);
+    assert_string_equal(report.category, "y");
+    assert_string_equal(report.suggested, "a.b/c");
+    assert_int_equal(report.engine_count, 5);
+    assert_string_equal(report.engines[0].name, "Z"); /* document order */
+    assert_int_equal(report.engines[0].category, MS_VT_TIMEOUT);
+    assert_string_equal(report.engines[1].result, "W");
+    assert_int_equal(report.engines[2].category, MS_VT_OTHER);
+    assert_null(report.engines[4].result);
+    ms_vt_report_release(&report);
+    /* A line of a feed has no envelope; dates that make no sense are unknown. */
+    assert_int_equal(parse("{\"attributes\":{\"first_submission_date\":-5,\"last_analysis_date\":"
+                           "99999999999999,\"size\":\"big\"}}",
+                           &report),
+                     MS_OK);
+    assert_int_equal(report.first_submission_ms, 0);
+    assert_int_equal(report.last_analysis_ms, 0);
+    assert_int_equal(report.size, -1);
+    assert_int_equal(report.engine_count, 0);
+    ms_vt_report_release(&report);
+}
+
+static void hostile_objects(void **state)
+{
+    static const char *const bad[] = {"",
+                                      "null",
+                                      "[]",
+                                      "{}",
+                                      "{\"data\":[]}",
+                                      "{\"data\":{\"attributes\":[]}}",
+                                      "{\"data\":{\"attributes\":{}}",
+                                      "<html>quota</html>",
+                                      "{\"a\":1,\"a\":2}",
+                                      "{\"data\":{\"attributes\":{\"md5\":\"\xff\"}}}"};
+    struct ms_vt_report report;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(parse(bad[i], &report), MS_REJECT);
+    size_t n = 200000;
+    char *deep = malloc(n + 1);
+    memset(deep, '[', n);
+    deep[n] = '\0';
+    assert_int_equal(parse(deep, &report), MS_REJECT);
+    free(deep);
+
+    /* Too many engines; long names and labels are cut, NULs end them. */
+    struct ms_buf body;
+    ms_buf_init(&body, 1 << 22);
+    (void)ms_buf_append_text(&body, "{\"attributes\":{\"last_analysis_results\":{");
+    for (unsigned i = 0; i <= MS_LIMIT_ENGINES; i++)
+        (void)ms_buf_printf(&body, "%s\"e%u\":{}", i ? "," : "", i);
+    (void)ms_buf_append_text(&body, "}}}");
+    assert_int_equal(ms_vtjson_parse(ms_span_of(body.data, body.len), &report, NULL), MS_REJECT);
+    ms_buf_clear(&body);
+    (void)ms_buf_append_text(&body, "{\"attributes\":{\"last_analysis_results\":{\"");
+    for (int i = 0; i < 1000; i++)
+        (void)ms_buf_append_text(&body, "long");
+    (void)ms_buf_append_text(&body,
+                             "\":{\"category\":\"malicious\",\"result\":\"Worm\\u0000x\"}}}}");
+    assert_int_equal(ms_vtjson_parse(ms_span_of(body.data, body.len), &report, NULL), MS_OK);
+    assert_int_equal(strlen(report.engines[0].name), MS_LIMIT_ENGINE_NAME_BYTES);
+    assert_string_equal(report.engines[0].result, "Worm");
+    ms_vt_report_release(&report);
+    ms_buf_release(&body);
+}
+
+/* The whole way: the confined worker, the pipe, the frames. */
+static void confined_reader(void **state)
+{
+    static const char good[] =
+        "{\"data\":{\"attributes\":{\"md5\":\"0123456789abcdef0123456789abcdef\","
+        "\"last_analysis_results\":{\"A\":{\"category\":\"malicious\","
+        "\"result\":\"Worm\"}}}}}";
+    const struct ms_worker_options options = {&ms_vtjson_kind, 1, false};
+    struct ms_worker *worker = NULL;
+    struct ms_vt_report report;
+    struct ms_error err = {0};
+    (void)state;
+    assert_int_equal(ms_worker_start(&options, &worker, &err), MS_OK);
+    assert_int_equal(ms_vtjson_read(worker, ms_span_of(good, sizeof good - 1), &report, &err),
+                     MS_OK);
+    assert_string_equal(report.engines[0].result, "Worm");
+    assert_string_equal(report.md5, "0123456789abcdef0123456789abcdef");
+    ms_vt_report_release(&report);
+    assert_int_equal(ms_vtjson_read(worker, ms_span_of("<html>", 6), &report, &err), MS_REJECT);
+    assert_non_null(strstr(err.text, "not JSON"));
+    assert_int_equal(ms_vtjson_read(worker, ms_span_of("", 0), &report, &err), MS_REJECT);
+    assert_int_equal(ms_vtjson_read(worker, ms_span_of(good, sizeof good - 1), &report, &err),
+                     MS_OK);
+    ms_vt_report_release(&report);
+    ms_worker_stop(worker);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(confined_reader),       cmocka_unit_test(classes_of_labels),
+        cmocka_unit_test(tokens_of_labels),      cmocka_unit_test(engine_groups),
+        cmocka_unit_test(votes_are_per_group),   cmocka_unit_test(one_group_is_no_class),
+        cmocka_unit_test(order_does_not_matter), cmocka_unit_test(file_objects),
+        cmocka_unit_test(hostile_objects),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
