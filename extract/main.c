@@ -4,9 +4,8 @@
 int main(int argc, char **argv)
 {
     const struct ms_verb verbs[] = {
-        ms_extract_import_verb,
-        ms_extract_dataset_verb,
-        ms_extract_show_verb,
+        ms_extract_detonate_verb, ms_extract_import_verb, ms_extract_dataset_verb,
+        ms_extract_retry_verb,    ms_extract_show_verb,
     };
     const struct ms_tool tool = {
         .name = "extract",
@@ -19,7 +18,9 @@ int main(int argc, char **argv)
             "of its own: ok, too_few_calls, no_calls, no_behavior or report_invalid.",
         .verbs = verbs,
         .verb_count = sizeof verbs / sizeof *verbs,
-        .examples = "# Import a folder of reports\nextract import reports/\n"
+        .examples = "# Submit every sample of the corpus to a Cuckoo and follow it\n"
+                    "extract --cuckoo http://sandbox:8090 --token @cuckoo.token\n"
+                    "# Import a folder of reports\nextract import reports/\n"
                     "# Import the published Mal-API-2019\nextract dataset mal-api-2019 "
                     "malware_api_class/\n"
                     "# What is known of a sample\nextract show HASH\n",

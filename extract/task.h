@@ -68,4 +68,9 @@ enum ms_status ms_task_settings(const struct ms_task_options *options, char text
 enum ms_status ms_tasks_run(struct ms_corpus *corpus, const struct ms_task_options *options,
                             struct ms_task_counts *counts, struct ms_error *err) MS_MUST_USE;
 
+/* What ms_tasks_run would find: samples not yet queued, and rows queued or in flight. Reads only.
+ */
+enum ms_status ms_tasks_count(struct ms_corpus *corpus, const struct ms_task_options *options,
+                              uint64_t *fresh, uint64_t *active, struct ms_error *err) MS_MUST_USE;
+
 #endif

@@ -139,6 +139,30 @@ enum ms_status ms_task_loop_init(struct ms_task_loop *self, struct ms_corpus *co
     return status;
 }
 
+static enum ms_status count_one(void *ctx, int64_t id, struct ms_error *err)
+{
+    (void)id;
+    (void)err;
+    *(uint64_t *)ctx += 1;
+    return MS_OK;
+}
+
+enum ms_status ms_tasks_count(struct ms_corpus *corpus, const struct ms_task_options *options,
+                              uint64_t *fresh, uint64_t *active, struct ms_error *err)
+{
+    char text[512];
+    uint8_t digest[32];
+    *fresh = *active = 0;
+    enum ms_status status = ms_task_settings(options, text, digest, err);
+    if (status == MS_OK)
+        status = ms_sample_foreach_unsubmitted(corpus, digest, count_one, fresh, err);
+    for (size_t i = 0; i < ACTIVE_COUNT && status == MS_OK; i++)
+        status = ms_analysis_foreach(corpus, active_states[i], NULL, count_one, active, err);
+    if (status == MS_OK)
+        status = ms_analysis_foreach(corpus, "queued", NULL, count_one, active, err);
+    return status;
+}
+
 void ms_task_loop_release(struct ms_task_loop *self)
 {
     free(self->tasks);
