@@ -11,6 +11,25 @@
         .passthrough = true, .run = malseq_exec                                         \
     }
 
+static const struct ms_option query_options[] = {
+    {.name = "limit",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = offsetof(struct malseq_query, limit),
+     .help = "stop after N rows"},
+    {.name = "timeout",
+     .kind = MS_OPT_NUMBER,
+     .arg = "SECONDS",
+     .max = 86400,
+     .offset = offsetof(struct malseq_query, timeout_s),
+     .help = "give up after SECONDS"},
+    {.name = "csv",
+     .kind = MS_OPT_FLAG,
+     .offset = offsetof(struct malseq_query, csv),
+     .help = "print comma-separated values; a cell that a spreadsheet would take for a formula "
+             "gets an apostrophe in front"},
+};
+
 static const struct ms_option demo_options[] = {
     {.name = "samples",
      .kind = MS_OPT_NUMBER,
@@ -48,6 +67,15 @@ static const struct ms_verb verbs[] = {
      .synopsis = "[--json]",
      .summary = "Count what the corpus holds.",
      .run = malseq_status},
+    {.name = "query",
+     .synopsis = "[--json | --csv] [--limit N] [--timeout SECONDS] SQL | -",
+     .summary = "Run one SELECT on the corpus, which cannot be changed by it. Calls are rows of "
+                "the table calls(sample, process, seq, api, tid, time, repeated).",
+     OPTIONS(query_options),
+     .options_bytes = sizeof(struct malseq_query),
+     .min_operands = 1,
+     .max_operands = 1,
+     .run = malseq_query},
     {.name = "demo",
      .synopsis = "[--samples N] [--seed N] [--shuffle-labels] [--keep DIR] [mal-api-2019 [DIR]]",
      .summary = "Show the whole pipeline at work in a synthetic world on loopback: collect, "

@@ -1,0 +1,295 @@
+"""The umbrella: dispatch, status, query, fsck, messages and exit codes. The demo has a test of its own."""
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import tempfile
+import sys
+import time
+import unittest
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+
+from gen import report  # noqa: E402 (the path must be set first)
+
+BIN = os.environ.get("MALSEQ_BIN", os.path.join(ROOT, "build", "dev", "bin"))
+MALSEQ = os.path.join(BIN, "malseq")
+
+
+def run(*command, stdin=b"", env=None, cwd=None, **options):
+    result = subprocess.run(command, input=stdin, capture_output=True, timeout=60, env=dict(os.environ, **(env or {})), cwd=cwd, **options)
+    result.out, result.err = result.stdout.decode(), result.stderr.decode()
+    return result
+
+
+class Folder(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="malseq-test-")
+        self.addCleanup(shutil.rmtree, self.folder, True)
+
+
+class Dispatch(Folder):
+    def install(self, *tools):
+        """malseq in bin/, and scripts that say how they were called at `tools`."""
+        os.makedirs(os.path.join(self.folder, "bin"))
+        program = os.path.join(self.folder, "bin", "malseq")
+        shutil.copy(MALSEQ, program)
+        for tool in tools:
+            path = os.path.join(self.folder, tool)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w") as file:
+                file.write("#!/bin/sh\necho '%s'; for word; do echo \"<$word>\"; done; exit 7\n" % tool)
+            os.chmod(path, 0o755)
+        return program
+
+    def test_words_and_code_pass_through(self):
+        program = self.install("bin/collect")
+        result = run(program, "collect", "--dir", "a b", "--help", "--", "-V", "")
+        self.assertEqual(result.out, "bin/collect\n<--dir>\n<a b>\n<--help>\n<-->\n<-V>\n<>\n")
+        self.assertEqual((result.returncode, result.err), (7, ""))
+
+    def test_libexec_comes_first(self):
+        program = self.install("bin/extract", "libexec/malseq/extract")
+        self.assertTrue(run(program, "extract").out.startswith("libexec/malseq/extract\n"))
+
+    def test_run_through_a_link(self):
+        program = self.install("bin/train")
+        link = os.path.join(self.folder, "link")
+        os.symlink(program, link)
+        self.assertTrue(run(link, "train").out.startswith("bin/train\n"))
+
+    def test_missing_tool(self):
+        program = self.install()
+        result = run(program, "label", "--vt-key", "x")
+        self.assertEqual(result.returncode, 4)
+        self.assertIn("malseq: error: cannot find the program 'label'", result.err)
+
+    def test_not_executable(self):
+        program = self.install("bin/label")
+        os.chmod(os.path.join(self.folder, "bin", "label"), stat.S_IRUSR)
+        self.assertEqual(run(program, "label").returncode, 4)
+
+
+class Words(Folder):
+    def test_no_verb(self):
+        result = run(MALSEQ)
+        self.assertEqual((result.returncode, result.out), (2, ""))
+        self.assertIn("malseq: error: no verb given\n", result.err)
+
+    def test_wrong_verb(self):
+        result = run(MALSEQ, "staus")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("did you mean 'status'?", result.err)
+
+    def test_wrong_option(self):
+        result = run(MALSEQ, "query", "--limt", "3", "select 1")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("unknown option '--limt'; did you mean '--limit'?", result.err)
+
+    def test_no_abbreviations(self):
+        self.assertEqual(run(MALSEQ, "status", "--corp", "x").returncode, 2)
+
+    def test_no_corpus(self):
+        for verb in (["status"], ["query", "select 1"]:
+            result = run(MALSEQ, *verb, cwd=self.folder)
+            self.assertEqual((result.returncode, result.out), (3, ""), verb)
+            self.assertIn("there is no corpus in './corpus'", result.err)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_version_on_full_disk_and_closed_output(self):
+        with open("/dev/full", "w") as full:
+            result = subprocess.run([MALSEQ, "-V"], stdout=full, stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual(result.returncode, 4)
+        self.assertIn(b"cannot write to standard output: No space left", result.stderr)
+        result = subprocess.run(["sh", "-c", '"$0" -V >&-', MALSEQ], stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual(result.returncode, 4)
+        self.assertIn(b"cannot write to standard output", result.stderr)
+        self.assertEqual(subprocess.run(["sh", "-c", '"$0" -V <&- 2>&-', MALSEQ], stdout=subprocess.PIPE, timeout=60).returncode, 0)
+
+    def test_reader_that_leaves(self):
+        result = subprocess.run(["bash", "-c", '"$0" --help | true; echo "${PIPESTATUS[0]}"', MALSEQ], capture_output=True, timeout=60)
+        self.assertIn(result.stdout, (b"4\n", b"0\n"))
+        self.assertNotIn(b"Broken", result.stdout)
+
+
+def make_corpus(folder, calls=True):
+    """A corpus with a few rows, by the schema's own files."""
+    os.makedirs(folder, mode=0o700)
+    files = sorted(name for name in os.listdir(os.path.join(ROOT, "schemas")) if name.endswith(".sql"))
+    db = sqlite3.connect(os.path.join(folder, "corpus.db"))
+    db.execute("PRAGMA journal_mode = WAL")
+    for name in files:
+        with open(os.path.join(ROOT, "schemas", name), encoding="utf-8") as file:
+            db.executescript(file.read())
+    db.execute("PRAGMA application_id = %d" % 0x4d536571)
+    db.execute("PRAGMA user_version = %d" % len(files))
+    db.execute("INSERT INTO run (id, tool, version, argv, started_ms) VALUES (1, 'extract', '0', '[]', 1)")
+    for number in range(1, 6):
+        db.execute("INSERT INTO sample (id, sha256, vaulted, private) VALUES (?, ?, 0, ?)", (number, hashlib.sha256(b"%d" % number).digest(), number == 5))
+        db.execute("INSERT INTO label (sample, policy, verdict, class, as_of_ms, made_ms) VALUES (?, 'ember2024', ?, ?, 1, 1)",
+                   (number, "malicious" if number < 4 else "benign", "Worm" if number < 4 else None))
+    db.execute("INSERT INTO analysis (sample, sandbox, state, updated_ms, calls, calls_expanded, processes) VALUES (1, 'cape', 'ok', 1, 10, 12, 2)")
+    db.execute("INSERT INTO analysis (sample, sandbox, state, updated_ms) VALUES (2, 'cape', 'no_calls', 1)")
+    db.execute("INSERT INTO origin (id, kind, name, state) VALUES (1, 'folder', ?, 'ok')", ("=cmd|'/c x'!A1",))
+    db.execute("INSERT INTO origin (id, kind, name, state) VALUES (2, 'folder', ?, 'ok')", ("bidi\u202e \x1b[2J \"q\"\n",))
+    now = int(time.time() * 1000)
+    db.execute("INSERT INTO request (key_print, endpoint, sent_ms) VALUES ('0123abcd', 'files', ?)", (now,))
+    db.execute("INSERT INTO request (key_print, endpoint, sent_ms) VALUES ('0123abcd', 'files', ?)", (now - 90000000,))
+    db.execute("INSERT INTO quota VALUES ('0123abcd', 'day', 500, 1, ?)", (now,))
+    db.commit()
+    db.close()
+
+
+class Corpus(Folder):
+    def setUp(self):
+        super().setUp()
+        self.corpus = os.path.join(self.folder, "corpus")
+        make_corpus(self.corpus)
+
+    def digest_of_db(self):
+        db = sqlite3.connect(os.path.join(self.corpus, "corpus.db"))
+        text = "\n".join(db.iterdump())
+        db.close()
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def query(self, *words, **options):
+        return run(MALSEQ, "query", "--corpus", self.corpus, *words, **options)
+
+
+class Status(Corpus):
+    def test_json(self):
+        result = run(MALSEQ, "status", "--json", "--corpus", self.corpus)
+        self.assertEqual((result.returncode, result.err), (0, ""))
+        counts = json.loads(result.out)
+        self.assertEqual(counts["samples"], {"all": 5, "vaulted": 0, "private": 1})
+        self.assertEqual(counts["labels"], {"ember2024 benign": 2, "ember2024 malicious": 3})
+        self.assertEqual(counts["classes"], {"ember2024 Worm": 3})
+        self.assertEqual(counts["analyses"], {"no_calls": 1, "ok": 1})
+        self.assertEqual((counts["traces"]["calls"], counts["traces"]["calls expanded"]), (10, 12))
+        self.assertEqual(counts["requests today"], {"0123abcd": 1})
+        self.assertEqual(counts["requests allowed a day"], {"0123abcd": 500})
+        self.assertEqual(counts["unfinished runs"], {"extract": 1})
+        self.assertGreater(counts["disk bytes"]["database"], 4096)
+
+    def test_table(self):
+        result = run(MALSEQ, "status", "--corpus", self.corpus)
+        self.assertEqual(result.returncode, 0)
+        self.assertRegex(result.out, r"(?m)^samples +all 5  vaulted 0  private 1$")
+        for line in result.out.split("\n"):
+            self.assertLessEqual(len(line), 80)
+
+    def test_foreign_database(self):
+        db = sqlite3.connect(os.path.join(self.corpus, "corpus.db"))
+        db.execute("PRAGMA application_id = 77")
+        db.commit()
+        db.close()
+        self.assertEqual(run(MALSEQ, "status", "--corpus", self.corpus).returncode, 4)
+
+    def test_not_a_database(self):
+        with open(os.path.join(self.corpus, "corpus.db"), "wb") as file:
+            file.write(b"x" * 5000)
+        result = run(MALSEQ, "status", "--corpus", self.corpus)
+        self.assertEqual((result.returncode, result.out), (4, ""))
+
+
+class Query(Corpus):
+    def test_table(self):
+        result = self.query("select verdict, count(*) n from label group by verdict order by n")
+        self.assertEqual((result.returncode, result.err), (0, ""))
+        self.assertEqual(result.out, "verdict    n\nbenign     2\nmalicious  3\n")
+
+    def test_json(self):
+        result = self.query("--json", "select id, hex(sha256) h, sha256, null as none, 0.5 as half, id from sample where id = 1")
+        want = hashlib.sha256(b"1").hexdigest()
+        self.assertEqual(json.loads(result.out), {"id": 1, "h": want.upper(), "sha256": want, "none": None, "half": 0.5, "id:6": 1})
+
+    def test_csv_guards_formulas(self):
+        result = self.query("--csv", "select name, id from origin order by id")
+        rows = list(csv.reader(io.StringIO(result.stdout.decode(), newline="")))
+        self.assertEqual(rows[0], ["name", "id"])
+        self.assertEqual(rows[1], ["'=cmd|'/c x'!A1", "1"])
+        self.assertEqual(rows[2][0], 'bidi\\u{202e} \\x1b[2J "q"\\n')
+
+    def test_output_is_escaped(self):
+        for words in ([], ["--json"], ["--csv"]):
+            out = self.query(*words, "select name from origin").stdout
+            self.assertNotIn(b"\x1b", out)
+            self.assertNotIn("\u202e".encode(), out)
+
+    def test_statement_from_stdin(self):
+        self.assertEqual(self.query("-", stdin=b"select 40 + 2 as n").out, "n\n42\n".replace("n\n42", " n\n42"))
+
+    def test_limit(self):
+        result = self.query("--limit", "3", "select id from sample order by id")
+        self.assertEqual((result.returncode, result.out.split()), (0, ["id", "1", "2", "3"]))
+        self.assertIn("stopped after 3 rows", result.err)
+        self.assertEqual(self.query("--limit", "5", "select id from sample").err, "")
+
+    def test_many_rows_stream(self):
+        result = self.query("with recursive n(i) as (select 1 union all select i + 1 from n where i < 5000) select i, i * i from n")
+        lines = result.out.split("\n")
+        self.assertEqual((len(lines), lines[5000].split()), (5002, ["5000", "25000000"]))
+
+    def test_timeout(self):
+        begun = time.monotonic()
+        result = self.query("--timeout", "1", "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n")
+        self.assertNotEqual(result.returncode, 0)
+        self.assertLess(time.monotonic() - begun, 20)
+        self.assertEqual(result.out, "")
+
+    def test_wrong_sql(self):
+        for sql in ("selec 1", "select nothing from sample", "select 1; select 2", "", "select * from no_table"):
+            result = self.query(sql)
+            self.assertEqual((result.returncode, result.out), (2, ""), sql)
+            self.assertIn("malseq: error: ", result.err)
+
+    def test_nothing_but_reading(self):
+        other = os.path.join(self.folder, "other.db")
+        before = self.digest_of_db()
+        for sql in ("delete from sample", "insert into sample (id) values (99)", "update sample set size = 1", "drop table sample", "create table t (a)",
+                    "create temp table t (a)", "create temp view v as select 1", "attach '%s' as o" % other, "vacuum into '%s'" % other, "vacuum",
+                    "pragma user_version = 9", "pragma journal_mode = delete", "pragma writable_schema = 1", "pragma trusted_schema = 1",
+                    "begin", "savepoint x", "reindex", "analyze", "detach main", "select load_extension('x')", "select writefile('%s', 'x')" % other,
+                    "select readfile('/etc/passwd')", "select fts3_tokenizer('x')", "with x as (select 1) delete from sample",
+                    "select 1 where 1 in (select edit('x'))", "insert into label select * from label returning *"):
+            result = self.query(sql)
+            with self.subTest(sql=sql):
+                self.assertEqual((result.returncode, result.out), (2, ""))
+        self.assertEqual(self.digest_of_db(), before)
+        self.assertFalse(os.path.exists(other))
+
+    def test_options_that_exclude_each_other(self):
+        self.assertEqual(self.query("--json", "--csv", "select 1").returncode, 2)
+
+
+class Calls(Folder):
+    def test_every_call_is_a_row(self):
+        calls = ["NtCreateFile", "NtWriteFile", "NtWriteFile", "NtWriteFile", "__anomaly__", "NtClose"] * 50
+        path, corpus = os.path.join(self.folder, "r.json"), os.path.join(self.folder, "corpus")
+        with open(path, "wb") as file:
+            file.write(report.cape([report.Process("a.exe", calls), report.Process("b.exe", calls[:7])], sha256="ab" * 32))
+        result = run(os.path.join(BIN, "extract"), "import", "--corpus", corpus, path)
+        self.assertEqual(result.returncode, 0, result.err)
+
+        def ask(sql):
+            answer = run(MALSEQ, "query", "--json", "--corpus", corpus, sql)
+            self.assertEqual((answer.returncode, answer.err), (0, ""))
+            return [json.loads(line) for line in answer.out.splitlines()]
+
+        with open(path, "rb") as file:
+            want = report.count_json(file.read())
+        self.assertEqual(ask("select count(*) n, sum(1 + repeated) e, count(distinct process) p from calls"),
+                         [{"n": want["calls"], "e": want["calls_expanded"], "p": 2}])
+        # In order: the first process's calls, runs folded by the sandbox, are the list above.
+        rows = ask("select api, repeated from calls where process = (select min(process) from calls) order by seq")
+        self.assertEqual([row["api"] for row in rows for _ in range(1 + row["repeated"])], calls)
+
+
+if __name__ == "__main__":
+    unittest.main()
