@@ -40,7 +40,8 @@ static const char head[] =
     "th,td{padding:4px "
     "10px;text-align:right;white-space:nowrap}th{font-weight:600;white-space:normal}"
     "th:first-child,td:first-child{text-align:left}thead th{border-bottom:1px solid var(--line)}\n"
-    ".wide{width:100%}.wide tbody tr:nth-child(even){background:var(--back)}"
+    ".wide{width:100%}.two .wide th,.two .wide td{padding:4px 7px}.wide tbody "
+    "tr:nth-child(even){background:var(--back)}"
     ".matrix td{border:1px solid var(--line);text-align:center;min-width:58px}.matrix "
     "th:first-child,.matrix thead tr:last-child "
     "th:first-child{position:sticky;left:0;background:var(--paper);z-index:1}.matrix "
@@ -327,13 +328,14 @@ static void put_data(const struct ms_outcome *o, struct ms_buf *out)
     const struct ms_dataset *d = o->set;
     const uint64_t *q = d->length_quantiles;
     put(out, "<section><h2>Data</h2><div class=\"scroll\"><table class=\"wide\"><thead><tr><th>"
-             "copies</th><th>distinct</th><th>largest group</th><th>contradicting</th><th>ceiling"
+             "copies</th><th>distinct</th><th>largest</th><th>conflicting</th><th>ceiling"
              "</th></tr></thead><tbody>\n");
     copies_row("whole traces", &d->raw_copies, out);
     copies_row("runs collapsed", &d->copies, out);
     copies_row("as the net sees them", &d->view_copies, out);
     put(out,
-        "</tbody></table></div><p class=\"note\">Contradicting: traces with a copy of another "
+        "</tbody></table></div><p class=\"note\">Largest: rows of the largest group of copies. "
+        "Conflicting: traces with a copy of another "
         "class. Ceiling: the best accuracy that any model of that view can have on these rows.");
     (void)ms_buf_printf(
         out,
