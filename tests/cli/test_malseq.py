@@ -96,7 +96,7 @@ class Words(Folder):
         self.assertEqual(run(MALSEQ, "status", "--corp", "x").returncode, 2)
 
     def test_no_corpus(self):
-        for verb in (["status"], ["query", "select 1"]:
+        for verb in (["status"], ["query", "select 1"]):
             result = run(MALSEQ, *verb, cwd=self.folder)
             self.assertEqual((result.returncode, result.out), (3, ""), verb)
             self.assertIn("there is no corpus in './corpus'", result.err)
