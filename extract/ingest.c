@@ -148,21 +148,6 @@ static enum ms_status judge(struct intake *self, struct ms_error *err)
     return MS_OK;
 }
 
-static enum ms_status known_report(struct intake *self, int64_t analysis, struct ms_error *err)
-{
-    struct ms_analysis row;
-    struct ms_ingest_outcome *out = self->out;
-    enum ms_status status = ms_analysis_get(self->ingest->corpus, analysis, &row, err);
-    if (status != MS_OK)
-        return status;
-    out->known = true;
-    out->analysis = analysis;
-    out->state = ms_state_text(row.state);
-    set_reason(self, row.reason ? row.reason : "");
-    ms_analysis_release(&row);
-    return MS_OK;
-}
-
 /* The sample a report belongs to: by its target's hash; a report without one stands for a sample of
  * its own, known by the report's digest. */
 static enum ms_status find_sample(struct intake *self, int64_t *sample, struct ms_error *err)
@@ -229,19 +214,45 @@ static enum ms_status write_analysis(struct intake *self, struct ms_analysis *ro
     return ms_analysis_insert(corpus, row, ms_clock_wall_ms(), self->ingest->run, &row->id, err);
 }
 
-static enum ms_status store_new(struct intake *self, struct ms_error *err)
+static enum ms_status store_new(struct intake *self, int64_t existing, struct ms_error *err)
 {
-    struct ms_analysis row = {.sandbox = "unknown"};
+    struct ms_analysis row = {.id = existing, .sandbox = "unknown"};
     bool whole = self->received.has_info;
     enum ms_status status = whole ? find_sample(self, &row.sample, err) : MS_OK;
     if (status == MS_OK)
-        status = write_analysis(self, &row, true, err);
+        status = write_analysis(self, &row, !existing, err);
     if (status == MS_OK)
         ms_step("extract.import.analysis");
     if (status == MS_OK && whole)
         status = insert_processes(self, row.id, err);
     self->out->analysis = row.id;
     return status;
+}
+
+/* Bytes that are there already. They may be there as those of a damaged file, for a gzip file with
+ * a wrong checksum or garbage behind it gives the plain bytes of the good one: then the good one is
+ * stored in its place, and the other way round the damaged file is still called damaged. */
+static enum ms_status store_again(struct intake *self, int64_t analysis, struct ms_error *err)
+{
+    const char *invalid = ms_report_state_name(MS_REPORT_INVALID);
+    struct ms_ingest_outcome *out = self->out;
+    struct ms_analysis row;
+    enum ms_status status = ms_analysis_get(self->ingest->corpus, analysis, &row, err);
+    if (status != MS_OK)
+        return status;
+    bool was_invalid = strcmp(row.state, invalid) == 0,
+         is_invalid = strcmp(out->state, invalid) == 0;
+    bool replace = was_invalid && !is_invalid && !row.server;
+    if (!replace && (was_invalid || !is_invalid)) {
+        out->state = ms_state_text(row.state);
+        set_reason(self, row.reason ? row.reason : "");
+    }
+    ms_analysis_release(&row);
+    if (replace)
+        return store_new(self, analysis, err);
+    out->known = true;
+    out->analysis = analysis;
+    return MS_OK;
 }
 
 /* Fills in the row of a submission. */
@@ -294,11 +305,11 @@ static enum ms_status store_rows(struct intake *self, int64_t analysis, struct m
     if (self->in_vault)
         status = ms_analysis_find_report(corpus, self->report_sha256, &found, &other, err);
     if (status == MS_OK && found && !analysis)
-        status = known_report(self, other, err);
+        status = store_again(self, other, err);
     else if (status == MS_OK && analysis)
         status = store_submission(self, analysis, found && other != analysis, err);
     else if (status == MS_OK)
-        status = store_new(self, err);
+        status = store_new(self, 0, err);
     if (status == MS_OK) {
         ms_step("extract.import.rows");
         status = ms_corpus_commit(corpus, err);
