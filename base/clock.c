@@ -1,5 +1,5 @@
-/* The process clock. MALSEQ_TEST_EPOCH_MS in the environment shifts the wall clock's start (tests
- * only; it moves no secret). */
+/* The process clock. For tests, MALSEQ_TEST_EPOCH_MS in the environment sets where the wall clock
+ * starts and MALSEQ_TEST_SPEED how many times faster time runs; neither moves a secret. */
 #include "base/clock.h"
 
 #include <stdio.h>
@@ -13,29 +13,41 @@ static int64_t system_read(clockid_t id)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static int64_t wall_shift_ms(void)
+/* A whole number from the environment, `fallback` when the variable is not set. */
+static int64_t test_number(const char *name, int64_t fallback)
 {
-    static int64_t shift;
-    static int known;
-    if (!known) {
-        const char *text = getenv("MALSEQ_TEST_EPOCH_MS");
-        if (text)
-            shift = strtoll(text, NULL, 10) - system_read(CLOCK_REALTIME);
-        known = 1;
+    const char *text = getenv(name);
+    return text ? strtoll(text, NULL, 10) : fallback;
+}
+
+/* How many times faster than the world's our time runs; sleeps are shorter by as much. */
+static int64_t speed(void)
+{
+    static int64_t known;
+    if (known == 0) {
+        known = test_number("MALSEQ_TEST_SPEED", 1);
+        if (known < 1 || known > 100000)
+            known = 1;
     }
-    return shift;
+    return known;
 }
 
 static int64_t system_wall(void *ctx)
 {
+    static int64_t start, real_start;
     (void)ctx;
-    return system_read(CLOCK_REALTIME) + wall_shift_ms();
+    int64_t real = system_read(CLOCK_REALTIME);
+    if (real_start == 0) {
+        real_start = real;
+        start = test_number("MALSEQ_TEST_EPOCH_MS", real);
+    }
+    return start + (real - real_start) * speed();
 }
 
 static int64_t system_mono(void *ctx)
 {
     (void)ctx;
-    return system_read(CLOCK_MONOTONIC);
+    return system_read(CLOCK_MONOTONIC) * speed();
 }
 
 static void system_sleep(void *ctx, int64_t ms)
@@ -43,6 +55,7 @@ static void system_sleep(void *ctx, int64_t ms)
     (void)ctx;
     if (ms <= 0)
         return;
+    ms = (ms + speed() - 1) / speed();
     struct timespec wait = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000L};
     nanosleep(&wait, NULL);
 }
