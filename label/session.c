@@ -29,6 +29,7 @@ struct session {
     struct ms_asker asker;
     int64_t run;
     int64_t *wanted; /* sample ids of --hashes, sorted; NULL without the option */
+    bool *answered;  /* which of them were asked in this run */
     size_t wanted_count, wanted_cap;
     uint64_t asked, rejected, changed, due;
     uint64_t verdicts[5];
@@ -112,6 +113,7 @@ static void close_session(struct session *self)
     ms_corpus_close(self->corpus);
     ms_worker_stop(self->worker);
     free(self->wanted);
+    free(self->answered);
 }
 
 /* ---- --hashes ---- */
@@ -174,6 +176,19 @@ static int compare_ids(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Sorts the samples wanted, each once. */
+static enum ms_status sort_wanted(struct session *self, struct ms_error *err)
+{
+    size_t kept = 0;
+    qsort(self->wanted, self->wanted_count, sizeof *self->wanted, compare_ids);
+    for (size_t i = 0; i < self->wanted_count; i++)
+        if (kept == 0 || self->wanted[kept - 1] != self->wanted[i])
+            self->wanted[kept++] = self->wanted[i];
+    self->wanted_count = kept;
+    self->answered = calloc(kept + 1, sizeof *self->answered);
+    return self->answered ? MS_OK : ms_error_set(err, MS_E_NOMEM, "out of memory");
+}
+
 /* Adds the listed hashes and everything collected since. Inside a transaction. */
 static enum ms_status enqueue(struct session *self, struct ms_error *err)
 {
@@ -182,15 +197,24 @@ static enum ms_status enqueue(struct session *self, struct ms_error *err)
         status = want(self, 0, err); /* a list without good lines wants nothing, not everything */
         if (status == MS_OK)
             status = ms_list_read(self->options->hashes, take_line, self, err);
-        qsort(self->wanted, self->wanted_count, sizeof *self->wanted, compare_ids);
+        if (status == MS_OK)
+            status = sort_wanted(self, err);
     }
     return status == MS_OK ? ms_lookup_enqueue_all(self->corpus, err) : status;
 }
 
+/* The place of a sample among those wanted, or wanted_count. */
+static size_t find_wanted(const struct session *self, int64_t sample)
+{
+    const int64_t *at = self->wanted ? bsearch(&sample, self->wanted, self->wanted_count,
+                                               sizeof sample, compare_ids)
+                                     : NULL;
+    return at ? (size_t)(at - self->wanted) : self->wanted_count;
+}
+
 static bool is_wanted(const struct session *self, int64_t sample)
 {
-    return !self->options->hashes ||
-           bsearch(&sample, self->wanted, self->wanted_count, sizeof sample, compare_ids) != NULL;
+    return !self->options->hashes || find_wanted(self, sample) < self->wanted_count;
 }
 
 /* ---- the look-ups ---- */
@@ -199,10 +223,14 @@ static enum ms_status show_current(struct session *self, int64_t sample, const c
                                    const struct ms_asked *asked, struct ms_error *err)
 {
     struct ms_label label;
-    enum ms_status status = ms_label_get(self->corpus, sample, self->policy->name, &label, err);
+    struct ms_error why = {0};
+    enum ms_status status = ms_label_get(self->corpus, sample, self->policy->name, &label, &why);
     bool has = status == MS_OK;
-    if (status != MS_OK && status != MS_REJECT)
+    if (status != MS_OK && status != MS_REJECT) {
+        if (err)
+            *err = why;
         return status;
+    }
     for (unsigned i = 0; has && i < 5; i++)
         if (strcmp(label.verdict, ms_verdict_name((enum ms_verdict)i)) == 0)
             self->verdicts[i]++;
@@ -240,11 +268,47 @@ static enum ms_status visit_due(void *ctx, const struct ms_lookup *lookup, const
     if (status != MS_OK || self->asker.done)
         return status;
     self->asked++;
+    if (find_wanted(self, lookup->sample) < self->wanted_count)
+        self->answered[find_wanted(self, lookup->sample)] = true;
     self->changed += asked.changed;
     if (strcmp(asked.state, "error") == 0 || strcmp(asked.state, "invalid") == 0)
         self->rejected++;
     ms_progress_update(self->asked);
     return show_current(self, lookup->sample, hash, &asked, err);
+}
+
+/* The listed hashes that were not asked now: known already, not due, private, or out of quota. */
+static enum ms_status show_rest(struct session *self, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < self->wanted_count && status == MS_OK; i++) {
+        struct ms_lookup lookup = {.state = "pending"};
+        struct ms_asked asked = {.state = "pending"};
+        struct ms_sample sample;
+        char hash[MS_HASH_HEX_MAX];
+        bool found = false;
+        if (self->answered[i] || self->wanted[i] == 0)
+            continue;
+        status = ms_sample_get(self->corpus, self->wanted[i], &sample, err);
+        if (status == MS_OK)
+            status = ms_lookup_get(self->corpus, self->wanted[i], &found, &lookup, err);
+        if (status != MS_OK)
+            break;
+        if (sample.private_)
+            (void)snprintf(asked.reason, sizeof asked.reason, "private: never asked");
+        asked.state = lookup.state;
+        asked.due_ms = lookup.due_ms;
+        const struct ms_digests *d = &sample.digests;
+        ms_hex_encode(sample.has_sha256 ? d->sha256
+                      : sample.has_sha1 ? d->sha1
+                                        : d->md5,
+                      sample.has_sha256 ? MS_SHA256_BYTES
+                      : sample.has_sha1 ? MS_SHA1_BYTES
+                                        : MS_MD5_BYTES,
+                      hash);
+        status = show_current(self, self->wanted[i], hash, &asked, err);
+    }
+    return status;
 }
 
 static enum ms_status count_due(struct session *self, struct ms_error *err)
@@ -307,8 +371,11 @@ static void say_end(const struct session *self)
 static enum ms_status end_run(struct session *self, enum ms_status status, struct ms_error *err)
 {
     char counts[256];
-    if (status == MS_OK && self->rejected > 0)
-        status = MS_REJECT;
+    if (status == MS_OK && self->rejected > 0) {
+        status = MS_REJECT; /* each was named when it came */
+        if (err)
+            err->text[0] = '\0';
+    }
     (void)snprintf(counts, sizeof counts,
                    "{\"asked\":%llu,\"requests\":%llu,\"changed\":%llu,\"rejected\":%llu}",
                    (unsigned long long)self->asked, (unsigned long long)self->asker.requests,
@@ -341,6 +408,10 @@ static enum ms_status ask_all(struct session *self, struct ms_error *err)
         status = visit_all_due(self, err);
     if (self->run)
         say_end(self);
+    if (status == MS_OK)
+        status = show_rest(self, err);
+    else if (status == MS_E_LATER)
+        (void)show_rest(self, NULL); /* why the run ends stays in err */
     return end_run(self, status, err);
 }
 

@@ -43,7 +43,7 @@ static const char generic_words[] =
     " agen agent aidetect aidetectmalware aidetectvm android apple applic application "
     "artemis aspack attribute auto autoit autorun banker barys based batch behav "
     "behaveslike behavior behavioral bitcoin bundle certificate clicker cloud cloudkit "
-    "code cognitive com confidence cryp crypt crypted cryptor cryptx damaged dangerous "
+    "code cognitive com confidence cryp crypt cryptor cryptx damaged dangerous "
     "dangerousobject data delf delphi detect detected detection dialer doina dos dotnet "
     "downware eldorado email encoder evasion exec executable execute fake fakealert file "
     "filerepmalware filerepmetagen files flooder fraud fraudtool fugrafa game gamethief "

@@ -121,7 +121,7 @@ static void answer(int fd, const char *path, int times)
         send_text(fd, "HTTP/1.1 429 Slow\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
                       "Retry-After: Sun, 06 Nov 1994 08:50:37 GMT\r\nContent-Length: 0\r\n\r\n");
     else if (strcmp(path, "/hang") == 0)
-        usleep(4000 * 1000);
+        usleep(2000 * 1000);
     else if (strcmp(path, "/half") == 0)
         send_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
     else if (strcmp(path, "/close") == 0)

@@ -1,0 +1,469 @@
+"""label against the loopback VirusTotal: every documented answer, faults of the wire, the quota as the server counts it, kill -9 between
+reserving and storing, secrecy of the key. Time runs faster than the world's where waits are part of the case; nothing leaves the machine."""
+import calendar
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import time
+import unittest
+
+from gen.antivirus import CLASSES, Spec
+from services.virustotal import VirusTotal
+
+BIN = os.environ.get("MALSEQ_BIN", "build/dev/bin")
+SPEED = 200                                             # one second here is 200 for the tool and for the service
+EPOCH = calendar.timegm((2026, 3, 10, 12, 0, 0)) * 1000   # noon, far from the ends of day and month
+
+
+def digest(number, kind="sha256"):
+    return hashlib.new(kind, b"sample %d" % number).hexdigest()
+
+
+def spec(number, cls="Worm", groups=12, **more):
+    return Spec(digest(number), digest(number, "sha1"), digest(number, "md5"), cls=cls, family="zelphira", groups=groups, seed=number, **more)
+
+
+class Clock:
+    """The service's clock, as fast as the tool's."""
+
+    def __init__(self, epoch_ms=EPOCH):
+        self.start, self.real = epoch_ms / 1000, time.monotonic()
+
+    def __call__(self):
+        return self.start + (time.monotonic() - self.real) * SPEED
+
+
+class LabelCase(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="malseq-label-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.corpus = os.path.join(self.folder, "corpus")
+
+    def service(self, **quota):
+        vt = VirusTotal(**dict({"minute": 1000, "hour": 100000}, **quota))
+        vt.clock = Clock()
+        vt.start()
+        self.addCleanup(vt.stop)
+        return vt
+
+    def write_list(self, *hashes):
+        path = os.path.join(self.folder, "hashes.txt")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("\n".join(hashes) + "\n")
+        return path
+
+    def label(self, vt, *args, key=None, epoch=None, env=(), expect=0, json_lines=True, tool_args=("--vt-key",)):
+        """Run the tool; gives the list of JSON objects, and keeps stderr in self.talk."""
+        start = int(vt.clock() * 1000) if vt else EPOCH
+        environment = dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(epoch or start), MALSEQ_TEST_SPEED=str(SPEED), **dict(env))
+        environment.pop("VT_API_KEY", None)
+        if vt:
+            environment["VT_API_KEY"] = key or vt.key
+        command = [os.path.join(BIN, "label"), *args, "--corpus", self.corpus] + (["--json"] if json_lines else [])
+        if vt and tool_args:
+            command += [*tool_args, "--vt-url", vt.api]
+        result = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+        self.talk = result.stderr.decode("utf-8", "replace")
+        self.out = result.stdout.decode("utf-8", "replace")
+        self.assertEqual(result.returncode, expect, self.talk + self.out)
+        if vt:
+            for text in (self.talk, self.out):
+                self.assertNotIn(vt.key, text)
+        return [json.loads(line) for line in self.out.splitlines()] if json_lines else self.out
+
+    def rows(self, sql):
+        with sqlite3.connect("file:%s?mode=ro" % os.path.join(self.corpus, "corpus.db"), uri=True) as db:
+            return db.execute(sql).fetchall()
+
+    def states(self):
+        return dict(self.rows("SELECT lower(hex(coalesce(s.sha256, s.sha1, s.md5))), l.state FROM lookup l JOIN sample s ON s.id = l.sample"))
+
+
+class Verdicts(LabelCase):
+    def test_classes_verdicts_and_explain(self):
+        vt = self.service()
+        for number, cls in enumerate(CLASSES):
+            vt.add(spec(number, cls))
+        vt.add(spec(20, None, 0))
+        vt.add(spec(21, "Trojan", 3))
+        vt.add(spec(22, "Trojan", 14, first_seen=1699000000, analysed=1700000000))
+        names = [digest(n) for n in (*range(8), 20, 21, 22)]
+        path = self.write_list("# a comment", *names, digest(3, "md5"), digest(4, "sha1").upper(), digest(99), "nonsense",
+                               hashlib.sha256(b"").hexdigest(), names[0])
+        rows = self.label(vt, "--hashes", path, expect=1)
+        by_hash = {row["hash"]: row for row in rows}
+        for number, cls in enumerate(CLASSES):
+            row = by_hash[digest(number)]
+            self.assertEqual((row["state"], row["verdict"], row["class"], row["family"]), ("labelled", "malicious", cls, "zelphira"))
+            self.assertGreaterEqual(row["groups"], 5)
+            self.assertGreater(row["margin"], 0)
+        self.assertEqual(by_hash[digest(20)]["verdict"], "benign")
+        self.assertEqual(by_hash[digest(21)]["verdict"], "uncertain")
+        self.assertEqual(by_hash[digest(22)]["verdict"], "immature")
+        self.assertEqual(by_hash[digest(22)]["class"], "none")
+        self.assertEqual((by_hash[digest(99)]["state"], by_hash[digest(99)]["verdict"]), ("not_found", "not_found"))
+        self.assertEqual(by_hash["nonsense"]["state"], "invalid")
+        # Three names of two files; the empty file and the nonsense never reached the service.
+        self.assertEqual(vt.count("/files/", method="GET"), len(set(names)) + 3)
+        self.assertEqual(vt.count("e3b0c442"), 0)
+        # Nothing is due: a second run asks nothing, and still shows every listed hash.
+        again = self.label(vt, "--hashes", path, expect=1)
+        self.assertEqual(vt.count("/files/", method="GET"), len(set(names)) + 3)
+        self.assertEqual({row["hash"]: row["verdict"] for row in again if row["state"] == "labelled"},
+                         {row["hash"]: row["verdict"] for row in rows if row["state"] == "labelled" and len(row["hash"]) == 64})
+        told = self.label(None, "explain", digest(7), json_lines=False)
+        for word in ("verdict: malicious", "class:   Worm", "ember2024", "ENGINE", "zelphira"):
+            self.assertIn(word, told)
+        explained = self.label(None, "explain", digest(3, "md5"))[0]
+        self.assertEqual((explained["verdict"], explained["class"]), ("malicious", CLASSES[3]))
+        speakers = [row for row in explained["engines"] if row["speaks"]]
+        self.assertEqual(len({row["group"] for row in speakers}), len(speakers))
+        self.assertEqual(sum(explained["votes"].values()), len(speakers))
+        self.label(None, "explain", digest(5000), expect=1)
+
+    def test_relabel_sends_nothing(self):
+        vt = self.service()
+        vt.add(spec(1, "Worm", 12))
+        vt.add(spec(2, "Trojan", 9, first_seen=1699000000))
+        path = self.write_list(digest(1), digest(2), digest(3))
+        self.label(vt, "--hashes", path)
+        before = len(vt.log)
+        rows = {row["hash"]: row["verdict"] for row in self.label(None, "relabel", "--policy", "sophos-1-5")}
+        self.assertEqual(rows, {digest(1): "malicious", digest(2): "malicious", digest(3): "not_found"})
+        labels = self.rows("SELECT policy, verdict, count(*) FROM label WHERE current = 1 GROUP BY 1, 2 ORDER BY 1, 2")
+        self.assertEqual(labels, [("ember2024", "immature", 1), ("ember2024", "malicious", 1), ("ember2024", "not_found", 1),
+                                  ("sophos-1-5", "malicious", 2), ("sophos-1-5", "not_found", 1)])
+        self.label(None, "relabel")
+        self.assertEqual(self.rows("SELECT count(*) FROM label"), [(6,)])   # equal labels are left alone
+        self.assertEqual(len(vt.log), before)
+        self.label(None, "relabel", "--policy", "nosuch", expect=2)
+
+    def test_recheck(self):
+        vt = self.service()
+        vt.add(spec(1, "Worm", 3))
+        path = self.write_list(digest(1), digest(2))
+        self.label(vt, "--hashes", path)
+        first = self.rows("SELECT due_ms, asked_ms FROM lookup ORDER BY sample")
+        self.assertEqual([round((due - asked) / 86400000) for due, asked in first], [30, 7])
+        vt.clock.start += 31 * 86400
+        self.label(vt, "--hashes", path)
+        # Nobody rescanned it: no second scan, and a longer wait.
+        self.assertEqual(self.rows("SELECT count(*) FROM scan"), [(1,)])
+        second = self.rows("SELECT due_ms, asked_ms FROM lookup ORDER BY sample")
+        self.assertEqual([round((due - asked) / 86400000) for due, asked in second], [60, 14])
+        vt.add(spec(1, "Worm", 12, analysed=1710000000))
+        vt.clock.start += 61 * 86400
+        self.label(vt, "--hashes", path)
+        self.assertEqual(self.rows("SELECT count(*) FROM scan"), [(2,)])
+        self.assertEqual(self.rows("SELECT verdict, current FROM label WHERE verdict <> 'not_found' ORDER BY id"),
+                         [("uncertain", 0), ("malicious", 1)])
+
+    def test_private_samples_are_never_asked(self):
+        vt = self.service()
+        path = self.write_list(digest(1), digest(2))
+        self.label(vt, "--hashes", path, "--budget", "1")
+        with sqlite3.connect(os.path.join(self.corpus, "corpus.db")) as db:
+            db.execute("UPDATE sample SET private = 1 WHERE lower(hex(sha256)) = ?", (digest(2),))
+        vt.clear_log()
+        vt.clock.start += 100 * 86400
+        rows = self.label(vt, "--hashes", path)
+        self.assertEqual(vt.count(digest(2)), 0)
+        self.assertEqual(vt.count(digest(1)), 1)
+        self.assertIn("private", next(row["reason"] for row in rows if row["hash"] == digest(2)))
+
+    def test_dry_run(self):
+        vt = self.service()
+        self.label(vt, "--hashes", self.write_list(digest(1)))
+        vt.clear_log()
+        rows = self.label(None, "--dry-run", "--hashes", self.write_list(digest(1), digest(2), digest(3)))
+        self.assertEqual({row["hash"] for row in rows if row.get("would_ask")}, {digest(2), digest(3)})
+        self.assertEqual(self.rows("SELECT count(*) FROM sample"), [(1,)])
+        self.assertEqual(len(vt.log), 0)
+
+
+class Answers(LabelCase):
+    """Each row of the table of error codes, and what may happen to an answer on its way."""
+
+    def test_permanent(self):
+        vt = self.service()
+        vt.add(spec(9))
+        for number, code in enumerate(("BadRequestError", "InvalidArgumentError", "NotAvailableYet", "NotFoundError")):
+            vt.fail(digest(number), code)
+        rows = {row["hash"]: row for row in self.label(vt, "--hashes", self.write_list(*(digest(n) for n in (0, 1, 2, 3, 9))), expect=1)}
+        self.assertEqual([rows[digest(n)]["state"] for n in (0, 1, 2, 3, 9)], ["invalid", "invalid", "pending", "not_found", "labelled"])
+        self.assertIn("BadRequestError", rows[digest(0)]["reason"])
+        self.assertEqual(vt.count("/files/"), 5)
+        vt.clock.start += 3 * 86400
+        self.label(vt)
+        self.assertEqual(vt.count("/files/"), 6)            # only what was not available yet is asked again
+
+    def test_transient(self):
+        for number, code in enumerate(("FailedDependencyError", "TransientError", "DeadlineExceededError", "TooManyRequestsError",
+                                       "AlreadyExistsError", "QuotaExceededError")):
+            with self.subTest(code):
+                vt = self.service()
+                self.corpus = os.path.join(self.folder, "c%d" % number)
+                vt.add(spec(1))
+                vt.fail(digest(1), code, times=1)
+                rows = self.label(vt, "--hashes", self.write_list(digest(1)))
+                self.assertEqual(rows[0]["verdict"], "malicious")
+                self.assertEqual(vt.count("/files/"), 2)
+                if code in ("QuotaExceededError", "TooManyRequestsError"):
+                    self.assertEqual(vt.count("overall_quotas"), 2)     # asked which quota it was
+                    self.assertEqual(self.rows("SELECT count(*) FROM request WHERE counted = 1"), [(1,)])
+
+    def test_faults_of_the_wire(self):
+        other = self.service()
+        faults = [("status", {"status": 500}), ("empty", {"status": 204}), ("empty", {}), ("garbage", {}), ("html", {}),
+                  ("html", {"status": 404}), ("html", {"status": 403}), ("truncated_gzip", {}), ("truncated", {}), ("cut", {}), ("reset", {}),
+                  ("redirect", {"location": other.api + "/files/" + digest(1)}),
+                  ("body", {"body": b'{"data":{"attributes":{"sha256":"%s"}}}' % digest(7).encode()}),
+                  ("body", {"body": b"[" * 100000}), ("oversize", {"total_bytes": 1 << 25})]
+        for number, (kind, settings) in enumerate(faults):
+            with self.subTest(kind, **{key: str(value)[:20] for key, value in settings.items()}):
+                vt = self.service()
+                self.corpus = os.path.join(self.folder, "c%d" % number)
+                vt.add(spec(1))
+                vt.fault(kind, path="/files/", times=1, **settings)
+                rows = self.label(vt, "--hashes", self.write_list(digest(1)))
+                self.assertEqual((rows[0]["state"], rows[0]["verdict"]), ("labelled", "malicious"))
+                self.assertEqual(vt.count("/files/"), 2)
+                self.assertEqual(self.rows("SELECT count(*) FROM scan"), [(1,)])
+                vt.stop()
+        self.assertEqual(len(other.log), 0)
+
+    def test_slow_is_not_broken(self):
+        vt = self.service()
+        vt.add(spec(1))
+        vt.fault("slow", path="/files/", piece=2048, delay=0.02)
+        self.assertEqual(self.label(vt, "--hashes", self.write_list(digest(1)))[0]["verdict"], "malicious")
+        self.assertEqual(vt.count("/files/"), 1)
+
+    def test_one_bad_hash_does_not_stop_the_batch(self):
+        vt = self.service()
+        vt.add(spec(1))
+        vt.add(spec(3))
+        vt.fail(digest(2), "TransientError")
+        rows = {row["hash"]: row["state"] for row in self.label(vt, "--hashes", self.write_list(digest(1), digest(2), digest(3)), expect=1)}
+        self.assertEqual(rows, {digest(1): "labelled", digest(2): "error", digest(3): "labelled"})
+        self.assertEqual(vt.count(digest(2)), 5)
+
+    def test_service_down(self):
+        vt = self.service()
+        vt.add(spec(0))
+        vt.fault("status", status=503, path="/files/", nth=range(2, 1000))
+        self.label(vt, "--hashes", self.write_list(*(digest(n) for n in range(10))), expect=5)
+        self.assertIn("3 hashes in a row", self.talk)
+        self.assertEqual(sorted(self.states().values()), ["error"] * 3 + ["labelled"] + ["pending"] * 6)
+
+    def test_nobody_there(self):
+        vt = self.service()
+        vt.stop()
+        self.label(vt, "--hashes", self.write_list(*(digest(n) for n in range(4))), expect=5)
+        self.assertEqual(self.rows("SELECT count(*) FROM request WHERE counted = 1"), [(15,)])   # sent or not: nobody can tell
+
+    def test_key_refused(self):
+        vt = self.service()
+        path = self.write_list(digest(1), digest(2))
+        self.label(vt, "--hashes", path, key="f" * 64, expect=5)
+        self.assertIn("refuses the key", self.talk)
+        self.assertEqual(vt.count("/files/"), 0)
+        vt.fail(digest(1), "UserNotActiveError")
+        self.label(vt, "--hashes", path, expect=5)
+        self.assertEqual(vt.count("/files/"), 1)            # at once, no second hash
+        vt.fail(digest(1), "ForbiddenError")
+        self.label(vt, "--hashes", path, expect=5)
+        self.assertEqual(vt.count("/files/"), 2)
+        self.assertEqual(set(self.states().values()), {"pending"})
+
+
+class Quota(LabelCase):
+    def test_minute(self):
+        vt = self.service(minute=4, hour=240)
+        for number in range(10):
+            vt.add(spec(number))
+        self.label(vt, "--hashes", self.write_list(*(digest(n) for n in range(10))))
+        self.assertEqual((vt.charged, vt.count(status=429)), (10, 0))
+        times = sorted(vt.times)
+        for first, fifth in zip(times, times[4:]):
+            self.assertGreaterEqual(fifth - first, 60)
+
+    def test_day_then_next_day(self):
+        vt = self.service(day=5)
+        names = [digest(n) for n in range(8)]
+        for number in range(8):
+            vt.add(spec(number))
+        path = self.write_list(*names)
+        self.label(vt, "--hashes", path, expect=75)
+        self.assertIn("daily quota is spent", self.talk)
+        self.assertIn("2026-03-11T00:00:00Z", self.talk)
+        self.assertEqual((vt.charged, vt.count(status=429)), (5, 0))
+        self.label(vt, "--hashes", path, expect=75)
+        self.assertEqual(vt.charged, 5)
+        vt.clock.start += 86400
+        self.label(vt, "--hashes", path)
+        self.assertEqual((vt.charged, vt.count(status=429)), (8, 0))
+        self.assertEqual(set(self.states().values()), {"labelled"})
+
+    def test_month(self):
+        vt = self.service(month=3)
+        self.label(vt, "--hashes", self.write_list(*(digest(n) for n in range(5))), expect=75)
+        self.assertIn("2026-04-01T00:00:00Z", self.talk)
+        self.assertEqual((vt.charged, vt.count(status=429)), (3, 0))
+
+    def test_shared_with_others(self):
+        vt = self.service(day=500)
+        vt.spent(day=498)
+        self.label(vt, "--hashes", self.write_list(*(digest(n) for n in range(5))), expect=75)
+        self.assertEqual((vt.charged, vt.count(status=429)), (2, 0))
+        shown = {row["window"]: row for row in self.label(vt, "quota")}
+        self.assertEqual((shown["day"]["allowed"], shown["day"]["used"], shown["day"]["left"]), (500, 500, 0))
+
+    def test_group_with_less_left(self):
+        vt = self.service(day=500, group={"api_requests_hourly": {"user": 1, "allowed": 100000, "used": 0},
+                                          "api_requests_daily": {"allowed": 40, "used": 37}, "api_requests_monthly": {"allowed": 900, "used": 37}})
+        self.label(vt, "--hashes", self.write_list(*(digest(n) for n in range(5))), expect=75)
+        self.assertEqual(vt.charged, 3)
+
+    def test_silent_service_means_a_public_key(self):
+        vt = self.service()
+        vt.fault("status", status=403, path="overall_quotas")
+        shown = {row["window"]: row for row in self.label(vt, "quota")}
+        self.assertEqual([shown[name]["allowed"] for name in ("minute", "day", "month")], [4, 500, 15500])
+
+    def test_budget_and_until(self):
+        vt = self.service()
+        path = self.write_list(*(digest(n) for n in range(5)))
+        self.label(vt, "--hashes", path, "--budget", "2")
+        self.assertEqual(vt.charged, 2)
+        self.assertIn("budget", self.talk)
+        slow = self.service(minute=1, hour=60)
+        clock = time.gmtime(slow.clock() + 90)
+        self.label(slow, "--hashes", path, "--until", "%02d:%02d" % (clock.tm_hour, clock.tm_min))
+        self.assertIn("end time", self.talk)
+        self.assertIn(slow.charged, (1, 2))
+        for bad in ("24:00", "noon", "1:2:3", "12"):
+            self.label(vt, "--until", bad, expect=2)
+
+    def test_two_runs_do_not_collide(self):
+        vt = self.service()
+        path = self.write_list(digest(1))
+        self.label(vt, "--hashes", path)
+        vt.fault("hang", path="/files/", seconds=30)
+        environment = dict(os.environ, VT_API_KEY=vt.key)
+        command = [os.path.join(BIN, "label"), "--vt-key", "--vt-url", vt.api, "--corpus", self.corpus, "--hashes", self.write_list(digest(2))]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+            try:
+                deadline = time.monotonic() + 20
+                while vt.count("/files/") < 2 and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                self.assertEqual(vt.count("/files/"), 2)
+                self.label(vt, "--hashes", path, expect=75)
+            finally:
+                first.kill()
+
+
+class Crash(LabelCase):
+    def labels(self):
+        return self.rows("SELECT hex(s.sha256), l.verdict, l.class, l.family, l.votes FROM label l JOIN sample s ON s.id = l.sample"
+                         " WHERE current = 1 ORDER BY 1")
+
+    def test_kill_at_each_step(self):
+        vt = self.service()
+        names = [digest(n) for n in range(6)]
+        for number in range(5):
+            vt.add(spec(number, CLASSES[number]))
+        path = self.write_list(*names)
+        self.label(vt, "--hashes", path)
+        undisturbed = self.labels()
+        self.assertEqual(len(undisturbed), 6)
+        for step in ("label.lookup.reserved", "label.lookup.answered", "label.lookup.stored"):
+            for hit in (1, 3, 6):
+                with self.subTest(step, hit=hit):
+                    self.corpus = os.path.join(self.folder, "%s-%d" % (step, hit))
+                    steps = os.path.join(self.folder, "%s-%d.steps" % (step, hit))
+                    start = vt.charged
+                    self.label(vt, "--hashes", path, env={"MALSEQ_TEST_KILL": "%s:%d" % (step, hit), "MALSEQ_TEST_STEPS": steps},
+                               expect=-signal.SIGKILL, json_lines=False)
+                    with open(steps, encoding="ascii") as file:
+                        self.assertEqual(file.read().split().count(step), hit)
+                    done = self.rows("SELECT count(*) FROM label")[0][0]
+                    self.assertEqual(done, hit if step.endswith("stored") else hit - 1)     # every answer but the last is kept
+                    booked = self.rows("SELECT count(*) FROM request WHERE counted = 1")[0][0]
+                    self.assertEqual(booked, hit)
+                    self.assertGreaterEqual(booked, vt.charged - start)
+                    self.label(vt, "--hashes", path)
+                    self.assertEqual(self.labels(), undisturbed)
+                    spent = vt.charged - start
+                    self.assertLessEqual(spent, 7 if step.endswith("answered") else 6)
+                    self.assertGreaterEqual(self.rows("SELECT count(*) FROM request WHERE counted = 1")[0][0], spent)
+                    self.assertEqual(self.rows("SELECT count(*) FROM lookup"), [(6,)])
+                    self.assertEqual(self.rows("SELECT count(*) FROM scan"), [(5,)])
+                    self.assertEqual(self.rows("PRAGMA integrity_check"), [("ok",)])
+
+
+class Key(LabelCase):
+    def test_nothing_holds_the_key(self):
+        vt = self.service()
+        vt.add(spec(1))
+        vt.fail(digest(2), "TransientError", times=1)
+        path = self.write_list(digest(1), digest(2), digest(3))
+        self.label(vt, "-v", "-v", "--hashes", path)
+        self.label(vt, "-v", "-v", "quota")
+        file = os.path.join(self.folder, "key")
+        with open(file, "w", encoding="ascii") as out:
+            out.write(vt.key + "\n")
+        os.chmod(file, 0o600)
+        self.label(vt, "quota", tool_args=("--vt-key", "@" + file))
+        vt.clock.start += 40 * 86400
+        self.label(vt, "-v", "--hashes", path, tool_args=("--vt-key", vt.key))
+        self.assertIn("warning", self.talk)
+        found = 0
+        for folder, _, names in os.walk(self.corpus):
+            for name in names:
+                with open(os.path.join(folder, name), "rb") as content:
+                    self.assertNotIn(vt.key.encode(), content.read(), name)
+                found += 1
+        self.assertGreater(found, 0)
+        for entry in vt.requests("/files/"):
+            self.assertNotIn(vt.key, entry["target"])
+        self.assertEqual({row[0] for row in self.rows("SELECT DISTINCT key_print FROM request")}, {hashlib.sha256(vt.key.encode()).hexdigest()[:8]})
+
+    def test_the_user_id_keeps_the_key_out_of_every_url(self):
+        vt = self.service()
+        self.label(vt, "--vt-user", vt.user, "--hashes", self.write_list(digest(1)))
+        self.assertEqual(vt.count("users/%s/overall_quotas" % vt.user), 1)
+        for entry in vt.log:
+            self.assertNotIn(vt.key, entry["target"])
+
+    def test_refused_before_anything_is_sent(self):
+        vt = self.service()
+        path = self.write_list(digest(1))
+        self.label(None, "--vt-key", "--hashes", path, expect=2, json_lines=False)
+        self.assertIn("VT_API_KEY", self.talk)
+        file = os.path.join(self.folder, "key")
+        with open(file, "w", encoding="ascii") as out:
+            out.write(vt.key + "\n")
+        os.chmod(file, 0o644)
+        self.label(vt, "--hashes", path, tool_args=("--vt-key", "@" + file), expect=2)
+        self.assertIn("chmod 600", self.talk)
+        os.chmod(file, 0o600)
+        with open(file, "w", encoding="ascii") as out:
+            out.write("two words\n")
+        self.label(vt, "--hashes", path, tool_args=("--vt-key", "@" + file), expect=2)
+        self.assertEqual(len(vt.log), 0)
+        environment = dict(os.environ, VT_API_KEY=vt.key)
+        command = [os.path.join(BIN, "label"), "--vt-url", "http://vt.invalid/api/v3", "--corpus", self.corpus, "--hashes", path]
+        result = subprocess.run(command, env=environment, capture_output=True, timeout=30, check=False)
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn(b"https", result.stderr)
+        self.label(vt, "--hashes", os.path.join(self.folder, "missing"), expect=3)
+
+
+if __name__ == "__main__":
+    unittest.main()
