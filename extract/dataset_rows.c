@@ -209,7 +209,7 @@ static enum ms_status put_label(struct ms_dataset_import *self, const struct row
 }
 
 static enum ms_status put_analysis(struct ms_dataset_import *self, const struct row *row,
-                                   int64_t sample, struct ms_error *err)
+                                   int64_t sample, bool *known, struct ms_error *err)
 {
     char sandbox[64], settings[96];
     const struct ms_received_process *process = &self->received.processes[0];
@@ -225,14 +225,13 @@ static enum ms_status put_analysis(struct ms_dataset_import *self, const struct 
                                    .processes = 1,
                                    .calls = (int64_t)process->calls,
                                    .calls_expanded = (int64_t)process->calls_expanded};
-    bool found;
     enum ms_status status = ms_hash_sha256(settings, strlen(settings), analysis.settings_digest);
     if (status == MS_OK)
-        status = ms_analysis_find_settings(self->corpus, sample, analysis.settings_digest, &found,
+        status = ms_analysis_find_settings(self->corpus, sample, analysis.settings_digest, known,
                                            &analysis.id, err);
     if (status != MS_OK)
         return status;
-    if (found)
+    if (*known)
         return check_known(self, analysis.id, err);
     self->fresh++;
     status = ms_analysis_insert(self->corpus, &analysis, ms_clock_wall_ms(), self->run,
@@ -258,10 +257,13 @@ static enum ms_status store_row(struct ms_dataset_import *self, const struct row
                                 struct ms_error *err)
 {
     int64_t sample;
+    bool known = false;
     enum ms_status status = find_sample(self, row, &sample, err);
     if (status == MS_OK)
-        status = put_analysis(self, row, sample, err);
-    if (status == MS_OK)
+        status = put_analysis(self, row, sample, &known, err);
+    /* Rows of one hash can contradict each other: the last rules, and must not be fought over again
+     * at each import. */
+    if (status == MS_OK && (self->kind->classes || !known))
         status = put_label(self, row, sample, err);
     return status;
 }

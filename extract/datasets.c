@@ -4,6 +4,7 @@
 #include "extract/datasets.h"
 
 #include "base/cli.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -93,13 +94,13 @@ static enum ms_status open_files(struct ms_dataset_import *self, const char *pat
 
 static enum ms_status store_all(struct ms_dataset_import *self, struct ms_error *err)
 {
-    const struct ms_origin origin = {.kind = "dataset",
-                                     .name = self->kind->name,
-                                     .ref = "",
-                                     .url = self->kind->url,
-                                     .licence = self->kind->licence,
-                                     .claim = self->kind->claim,
-                                     .state = "ok"};
+    struct ms_origin origin = {.kind = "dataset",
+                               .name = self->kind->name,
+                               .ref = "",
+                               .url = self->kind->url,
+                               .licence = self->kind->licence,
+                               .claim = self->kind->claim,
+                               .state = "ok"};
     enum ms_status status = MS_OK;
     if (self->kind->classes)
         status = ms_dataset_read_classes(self, err);
@@ -107,6 +108,10 @@ static enum ms_status store_all(struct ms_dataset_import *self, struct ms_error 
         status = ms_corpus_begin(self->corpus, err);
         if (status == MS_OK)
             status = ms_origin_open(self->corpus, &origin, &self->origin, err);
+        origin.id = self->origin;
+        origin.checked_ms = ms_clock_wall_ms();
+        if (status == MS_OK)
+            status = ms_origin_update(self->corpus, &origin, err);
     }
     if (status == MS_OK) {
         ms_step("extract.dataset.begun");
