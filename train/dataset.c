@@ -300,7 +300,8 @@ static void sort_rows(struct loader *l)
     struct ms_dataset *set = l->set;
     for (size_t i = 0; i < set->count; i++)
         set->rows[i].label = (uint32_t)i;
-    qsort(set->rows, set->count, sizeof *set->rows, by_key);
+    if (set->count > 1)
+        qsort(set->rows, set->count, sizeof *set->rows, by_key);
 }
 
 static enum ms_status load_rows(struct loader *l, struct ms_error *err)

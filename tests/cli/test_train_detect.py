@@ -1,0 +1,365 @@
+"""train and detect on generated datasets and reports: what is learnt, what is shown, what is refused."""
+import gzip
+import hashlib
+import json
+import os
+import pathlib
+import random
+import re
+import sqlite3
+import struct
+import subprocess
+import tempfile
+import unittest
+import zipfile
+
+from gen import report
+
+BIN = os.environ["MALSEQ_BIN"]
+COMMON = ["NtClose", "NtCreateFile", "NtReadFile", "NtWriteFile", "LdrLoadDll", "LdrGetProcedureAddress", "RegOpenKeyExW", "RegQueryValueExW",
+          "NtAllocateVirtualMemory", "GetSystemMetrics", "NtQueryValueKey", "NtOpenKey"]
+BAD = ["WriteProcessMemory", "CreateRemoteThread"]
+GOOD = ["MessageBoxTimeoutW", "DrawTextExW"]
+SMALL = ["--epochs", "8", "--hidden", "16", "--lr", "0.01"]
+
+
+def run(tool, *args, stdin=None, timeout=100):
+    return subprocess.run([os.path.join(BIN, tool), *map(str, args)], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
+
+
+def calls_of(rng, malicious):
+    """A trace: common calls in random order, and what gives it away somewhere among them."""
+    calls = rng.sample(COMMON, 8)
+    for name in BAD if malicious else GOOD:
+        calls.insert(rng.randrange(len(calls)), name)
+    return calls
+
+
+def write_malbehavd(path, rows, seed=1):
+    """MalBehavD-V1's format; every fifth row is a copy of the one before under another hash."""
+    rng, lines, calls = random.Random(seed), ["sha256,labels," + ",".join(map(str, range(12)))], []
+    for i in range(rows):
+        malicious = i // 5 % 2 == 0
+        if i % 5 != 4:
+            calls = calls_of(rng, malicious)
+        lines.append(",".join([hashlib.sha256(b"%d" % i).hexdigest(), str(int(malicious)), *calls]))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write_mal_api(folder, rows, seed=1):
+    """Mal-API-2019's format; Virus and Worms differ in nothing but the order of their calls."""
+    rng, lines, classes = random.Random(seed), [], []
+    folder.mkdir()
+    for i in range(rows):
+        virus = rng.random() < .5
+        calls = [name.lower() for name in rng.sample(COMMON, 6)]
+        calls[1:1] = ["connect", "send"] if virus else ["send", "connect"]
+        if i % 3 == 0:
+            calls.append("__exception__")
+        lines.append(" ".join(name for name in calls for _ in range(rng.randrange(1, 4))))
+        classes.append("Virus" if virus else "Worms")
+    with zipfile.ZipFile(folder / "mal-api-2019.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("all_analysis_data.txt", "\n".join(lines) + "\n")
+    (folder / "labels.csv").write_text("\n".join(classes) + "\n")
+
+
+class Corpora(unittest.TestCase):
+    """Two corpora made once; a model trained on the first."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.root = pathlib.Path(cls.folder.name)
+        write_malbehavd(cls.root / "set.csv", 200)
+        write_mal_api(cls.root / "set", 160)
+        cls.verdicts, cls.classes = cls.root / "verdicts", cls.root / "classes"
+        cls.good(run("extract", "dataset", "malbehavd-v1", cls.root / "set.csv", "--corpus", cls.verdicts))
+        cls.good(run("extract", "dataset", "mal-api-2019", cls.root / "set", "--corpus", cls.classes))
+        cls.result = cls.train(cls.verdicts, "--name", "first")
+        cls.model = cls.verdicts / "models" / "first"
+
+    @staticmethod
+    def good(done):
+        if done.returncode != 0:
+            raise AssertionError("exit %d: %s" % (done.returncode, done.stderr.decode()))
+        return done
+
+    @classmethod
+    def train(cls, corpus, *args):
+        return json.loads(cls.good(run("train", "--corpus", corpus, "--json", "-q", *SMALL, *args)).stdout)
+
+
+class Train(Corpora):
+    def test_learns_the_planted_rule(self):
+        r = self.result
+        self.assertGreaterEqual(r["accuracy"], .95)
+        self.assertLess(r["majority_accuracy"], .7)
+        self.assertEqual(r["confusion"]["classes"], ["malware", "benign"])
+        self.assertEqual((r["confusion"]["rows"], r["confusion"]["columns"]), ("predicted", "true"))
+        counts = r["confusion"]["counts"]
+        self.assertEqual(sum(map(sum, counts)), r["judged"])
+        self.assertAlmostEqual((counts[0][0] + counts[1][1]) / r["judged"], r["accuracy"])
+        self.assertEqual(len(r["curve"]), 8)
+        self.assertLess(r["curve"][-1]["loss"], r["curve"][0]["loss"])
+
+    def test_copies_do_not_straddle(self):
+        r = self.result
+        self.assertEqual(r["samples"], 200)
+        self.assertEqual(r["copies"]["raw"]["distinct"], 160)
+        self.assertEqual(r["split"]["copies_in_training"], 0)
+        naive = self.train(self.verdicts, "--split", "naive", "--name", "naive", "--epochs", "1")
+        self.assertGreater(naive["split"]["copies_in_training"], 0)
+        db = sqlite3.connect(self.verdicts / "corpus.db")
+        rows = db.execute("select count(distinct part) from split where name not like 'naive%' group by grp").fetchall()
+        self.assertGreater(len(rows), 100)
+        self.assertEqual({n for n, in rows}, {1})
+
+    def test_order_is_learnt(self):
+        r = self.train(self.classes, "--target", "class", "--epochs", "12")
+        self.assertGreaterEqual(r["accuracy"], .9)
+        self.assertEqual(r["confusion"]["classes"], ["Virus", "Worm"])
+        self.assertIsNone(r["threshold"])
+
+    def test_shuffled_labels_end_at_chance(self):
+        r = self.train(self.verdicts, "--shuffle-labels", "--folds", "4")
+        self.assertTrue(r["shuffled_labels"])
+        self.assertEqual(r["judged"], 200)
+        self.assertLess(r["accuracy"], .65)
+        self.assertEqual(len(r["split"]["fold_accuracy"]), 4)
+
+    def test_same_seed_same_model_whatever_the_jobs(self):
+        one = self.train(self.verdicts, "--name", "jobs1", "--jobs", "1")
+        two = self.train(self.verdicts, "--name", "jobs2", "--jobs", "2")
+        other = self.train(self.verdicts, "--name", "seed2", "--seed", "2")
+        self.assertEqual(one["model_digest"], two["model_digest"])
+        self.assertEqual(one["model_digest"], self.result["model_digest"])
+        self.assertNotEqual(one["model_digest"], other["model_digest"])
+        for name in ("accuracy", "confusion", "curve", "by_class", "dataset", "split"):
+            self.assertEqual(one[name], two[name])
+        file = (self.verdicts / "models" / "jobs1" / "model.safetensors").read_bytes()
+        self.assertEqual(hashlib.sha256(file).hexdigest(), one["model_digest"])
+
+    def test_article_preset(self):
+        r = self.train(self.classes, "--preset", "article", "--target", "class=Virus", "--epochs", "2")
+        self.assertEqual(r["normalisation"], "normalise-1 fold=case pseudo=keep repeated=expand collapse=0 once=no cut=tail:100")
+        self.assertEqual(r["confusion"]["classes"], ["Virus", "not Virus"])
+        header = self.header(self.classes / "models" / "article-class-Virus" / "model.safetensors")
+        words = json.loads(header["__metadata__"]["vocabulary"])
+        self.assertIn("exception", words)  # Keras's filter takes the underscores
+        self.assertEqual(header["embedding"]["shape"], [800, 300])
+
+    @staticmethod
+    def header(path):
+        data = path.read_bytes()
+        return json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]])
+
+    def test_provenance_is_recorded(self):
+        db = sqlite3.connect(self.verdicts / "corpus.db")
+        digest, metrics, target = db.execute(
+            "select lower(hex(m.digest)), m.metrics, d.target from model m join dataset d on d.id = m.dataset where m.name = 'first'").fetchone()
+        self.assertEqual(digest, self.result["model_digest"])
+        self.assertEqual(target, "malware")
+        self.assertEqual(json.loads(metrics)["accuracy"], self.result["accuracy"])
+        self.assertEqual(json.loads((self.model / "metrics.json").read_text())["accuracy"], self.result["accuracy"])
+        tool, code, argv = db.execute("select tool, exit_code, argv from run where tool = 'train' order by id limit 1").fetchone()
+        self.assertEqual(code, 0)
+        self.assertIn("--name", json.loads(argv))
+
+    def test_text_has_the_majority_row_and_the_matrix(self):
+        text = self.good(run("train", "--corpus", self.verdicts, "--epochs", "1", "--hidden", "4", "--name", "text")).stdout.decode()
+        accuracy, majority = text.index("accuracy            0."), text.index("majority class      0.")
+        self.assertLess(majority - accuracy, 120)
+        self.assertIn("rows: predicted, columns: true", text)
+        self.assertRegex(text, r"malware +100 +50\.0 %  #+")
+
+    def test_dry_run_changes_nothing(self):
+        before = sorted(p.name for p in (self.verdicts / "models").iterdir())
+        r = json.loads(self.good(run("train", "--corpus", self.verdicts, "--dry-run", "--json", "--name", "dry")).stdout)
+        self.assertEqual((r["samples"], r["dropped"]["short"]), (200, 0))
+        self.assertNotIn("accuracy", r)
+        self.assertEqual(before, sorted(p.name for p in (self.verdicts / "models").iterdir()))
+
+    def test_min_calls_leaves_out(self):
+        r = json.loads(self.good(run("train", "--corpus", self.classes, "--dry-run", "--json", "--target", "class", "--min-calls", "15")).stdout)
+        self.assertGreater(r["dropped"]["short"], 0)
+        self.assertEqual(r["samples"] + r["dropped"]["short"], 160)
+        self.assertGreaterEqual(r["lengths"][0], 15)
+
+    def test_refuses(self):
+        for args, code, words in [
+            (["--target", "size"], 2, "malware, class or class=NAME"),
+            (["--name", "../x"], 2, "--name"),
+            (["--lr", "-1"], 2, "--lr"),
+            (["--lr", "nan"], 2, "--lr"),
+            (["--test-share", "1"], 2, "--test-share"),
+            (["--folds", "1"], 2, "folds"),
+            (["--kind", "magic"], 2, "kind"),
+            (["--target", "class=Nothing"], 3, "no trace of class 'Nothing'"),
+            (["--target", "class"], 3, "no labelled traces"),  # MalBehavD has verdicts alone
+            (["--policy", "none"], 3, "no labelled traces"),
+            (["--lr", "10", "--preset", "article", "--batch", "16"], None, "accuracy"),  # hard on the net, yet no crash
+        ]:
+            with self.subTest(args=args):
+                done = run("train", "--corpus", self.verdicts, "--epochs", "2", *args)
+                if code is None:
+                    self.assertIn(done.returncode, (0, 3))
+                else:
+                    self.assertEqual(done.returncode, code, done.stderr)
+                    self.assertIn(words, done.stderr.decode())
+        self.assertEqual(run("train", "--corpus", self.root / "nowhere").returncode, 3)
+
+
+class Page(Corpora):
+    HOSTILE = "<script>alert(1)</script>\"'&\u202e"
+
+    def test_hostile_names_are_escaped(self):
+        corpus = self.root / "hostile"
+        self.good(run("extract", "dataset", "mal-api-2019", self.root / "set", "--corpus", corpus))
+        db = sqlite3.connect(corpus / "corpus.db")
+        db.execute("update label set class = ? where class = 'Virus'", (self.HOSTILE,))
+        db.commit()
+        db.close()
+        done = self.good(run("train", "--corpus", corpus, "--target", "class", "--epochs", "1", "--hidden", "4"))
+        page = (corpus / "models" / "default-class" / "report.html").read_text()
+        self.assertIn("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;", page)
+        self.assertIn("\\u{202e}", page)
+        self.assertNotIn("\u202e", page)
+        self.assertNotIn("\u202e", done.stdout.decode())
+        self.check(page)
+        self.good(run("train", "--corpus", corpus, "--target", "class=" + self.HOSTILE, "--epochs", "1", "--hidden", "4", "--name", "one"))
+        self.check((corpus / "models" / "one" / "report.html").read_text())
+
+    def test_page_is_self_contained(self):
+        self.check((self.model / "report.html").read_text())
+
+    def check(self, page):
+        self.assertIn("Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"", page)
+        self.assertNotIn("<script", page.lower())
+        self.assertNotRegex(page, r"(?i)(https?:)?//[a-z]|\bsrc=|\bhref=|url\(|@import|<(iframe|object|embed|link|form|img)\b")
+        self.assertNotRegex(page, r"(?i)<[^>]* on[a-z]+=")
+        for words in ("Confusion matrix", "Majority class", "Training curves", "Provenance", "<svg"):
+            self.assertIn(words, page)
+        opened = re.findall(r"<(/?)(section|table|tbody|thead|tr|td|th|div|svg|main|body|html|p|b|code|small|span|text)\b", page)
+        depth = []
+        for slash, name in opened:
+            if not slash:
+                depth.append(name)
+            else:
+                self.assertEqual(depth.pop(), name)
+        self.assertEqual(depth, [])
+
+
+class Detect(Corpora):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.reports, rng = cls.root / "reports", random.Random(7)
+        (cls.reports / "deep").mkdir(parents=True)
+        cls.truth = {}
+        for i in range(20):
+            malicious = i % 2 == 0
+            calls = [name for name in calls_of(rng, malicious) for _ in range(3)]
+            make = report.cape if i % 3 == 0 else report.cuckoo
+            data = make([report.Process("a.exe", ["__anomaly__"] + calls)])
+            path = cls.reports / ("deep" if i % 5 == 0 else "") / ("r%02d.json%s" % (i, ".gz" if i % 4 == 0 else ""))
+            path.write_bytes(gzip.compress(data) if i % 4 == 0 else data)
+            cls.truth[str(path)] = "malicious" if malicious else "benign"
+
+    def lines(self, *args, **kwargs):
+        done = run("detect", "--model", kwargs.pop("model", self.model), "--json", *args, **kwargs)
+        return done, [json.loads(line) for line in done.stdout.decode().splitlines()]
+
+    def test_verdicts(self):
+        done, lines = self.lines(self.reports)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual({line["file"]: line["verdict"] for line in lines}, self.truth)
+        for line in lines:
+            self.assertEqual((line["state"], line["calls"], line["tokens"]), ("ok", 30, 10))
+            self.assertEqual(line["score"] >= .5, line["verdict"] == "malicious")
+
+    def test_text_lines_and_exit_codes(self):
+        benign = [path for path, verdict in self.truth.items() if verdict == "benign"]
+        done = run("detect", "--model", self.model / "model.safetensors", *benign)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for line, path in zip(done.stdout.decode().splitlines(), benign):
+            self.assertRegex(line, "^" + re.escape(path) + r"\tbenign\t0\.\d{4}$")
+        done = run("detect", "--model", self.model, "--threshold", "0", *benign)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stdout.count(b"\tmalicious\t"), len(benign))
+
+    def test_standard_input(self):
+        data = report.cuckoo([report.Process("a.exe", BAD + COMMON)])
+        for args in (["-"], []):
+            done, lines = self.lines(*args, stdin=data)
+            self.assertEqual((done.returncode, lines[0]["file"], lines[0]["verdict"]), (1, "-", "malicious"))
+
+    def test_bad_reports_cost_themselves(self):
+        folder = self.root / "bad"
+        folder.mkdir()
+        whole = report.cuckoo([report.Process("a.exe", BAD + COMMON)])
+        cases = {"0-empty.json": (b"", "report_invalid"), "1-cut.json": (whole[:len(whole) // 2], "report_invalid"),
+                 "2-text.json": (b"<html>502</html>", "report_invalid"), "3-gzip.json.gz": (gzip.compress(whole)[:-20], "report_invalid"),
+                 "4-none.json": (report.cuckoo([], behavior=False), "no_behavior"), "5-no.json": (report.cuckoo([]), "no_calls"),
+                 "6-pseudo.json": (report.cuckoo([report.Process("a.exe", ["__exception__"] * 9)]), "no_calls"),
+                 "7-few.json": (report.cuckoo([report.Process("a.exe", BAD)]), "ok"),
+                 "8-strange.json": (report.cuckoo([report.Process("a.exe", ["Zw%d" % i for i in range(30)])]), "ok"),
+                 "9-whole.json": (whole, "ok")}
+        for name, (data, _) in cases.items():
+            (folder / name).write_bytes(data)
+        (folder / "notes.txt").write_text("not a report")
+        done, lines = self.lines(folder)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual([os.path.basename(line["file"]) for line in lines], sorted(cases))
+        for line in lines[:-1]:
+            name = os.path.basename(line["file"])
+            self.assertEqual((line["verdict"], line["state"], line["score"]), ("unknown", cases[name][1], None), line)
+            self.assertTrue(line["reason"])
+        self.assertEqual(lines[-1]["verdict"], "malicious")
+        done, lines = self.lines("--min-calls", "2", folder / "7-few.json")
+        self.assertNotEqual(lines[0]["verdict"], "unknown")
+
+    def test_missing_path(self):
+        path = next(path for path, verdict in self.truth.items() if verdict == "benign")
+        done, lines = self.lines(self.root / "gone.json", path)
+        self.assertEqual((done.returncode, len(lines)), (3, 1))
+        self.assertIn("gone.json", done.stderr.decode())
+
+    def test_hostile_file_name(self):
+        folder = self.root / "names"
+        folder.mkdir()
+        (folder / "a\n\x1b[31mb\t.json").write_bytes(b"x")
+        done = run("detect", "--model", self.model, folder)
+        self.assertEqual(done.stdout.count(b"\n"), 1)
+        self.assertNotIn(b"\x1b", done.stdout)
+
+    def test_class_model_detects_nothing(self):
+        self.train(self.classes, "--target", "class", "--name", "kinds")
+        path = self.root / "virus.json"
+        path.write_bytes(report.cuckoo([report.Process("a.exe", ["NtClose", "connect", "send", "NtReadFile", "NtOpenKey"])]))
+        done, lines = self.lines(path, model=self.classes / "models" / "kinds")
+        self.assertEqual((done.returncode, lines[0]["verdict"]), (0, "classified"))
+        self.assertIn(lines[0]["class"], ("Virus", "Worm"))
+        self.assertIn("no detections", done.stderr.decode())
+        text = run("detect", "--model", self.classes / "models" / "kinds", path).stdout.decode()
+        self.assertRegex(text, r"\tclassified\t0\.\d{4}\t(Virus|Worm) 0\.\d{4}\n$")
+
+    def test_bad_models_are_refused(self):
+        good = (self.model / "model.safetensors").read_bytes()
+        length = struct.unpack("<Q", good[:8])[0]
+        path = next(iter(self.truth))
+        swapped = good[:8] + good[8:8 + length].replace(b'"F32"', b'"F64"', 1) + good[8 + length:]
+        for name, data in {"empty": b"", "cut": good[:-4], "long": good + b"\0" * 4, "type": swapped, "zip": b"PK\x03\x04" + good,
+                           "header": struct.pack("<Q", 1 << 60) + good[8:], "report": (self.model / "report.html").read_bytes()}.items():
+            with self.subTest(name):
+                bad = self.root / ("bad-" + name)
+                bad.write_bytes(data)
+                done = run("detect", "--model", bad, path)
+                self.assertEqual((done.returncode, done.stdout), (3, b""))
+                self.assertIn("model", done.stderr.decode())
+        self.assertEqual(run("detect", "--model", self.root / "nothing", path).returncode, 3)
+        self.assertEqual(run("detect", path).returncode, 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
