@@ -30,6 +30,17 @@ static const struct ms_option query_options[] = {
              "gets an apostrophe in front"},
 };
 
+static const struct ms_option fsck_options[] = {
+    {.name = "repair",
+     .kind = MS_OPT_FLAG,
+     .offset = offsetof(struct malseq_fsck, repair),
+     .help = "repair what can be repaired"},
+    {.name = "digest",
+     .kind = MS_OPT_FLAG,
+     .offset = offsetof(struct malseq_fsck, digest),
+     .help = "print the digest of all the corpus says, and check nothing"},
+};
+
 static const struct ms_option demo_options[] = {
     {.name = "samples",
      .kind = MS_OPT_NUMBER,
@@ -76,6 +87,13 @@ static const struct ms_verb verbs[] = {
      .min_operands = 1,
      .max_operands = 1,
      .run = malseq_query},
+    {.name = "fsck",
+     .synopsis = "[--repair | --digest]",
+     .summary = "Check the database, every stored object against its digest, every trace, and "
+                "that they belong to one another.",
+     OPTIONS(fsck_options),
+     .options_bytes = sizeof(struct malseq_fsck),
+     .run = malseq_fsck},
     {.name = "demo",
      .synopsis = "[--samples N] [--seed N] [--shuffle-labels] [--keep DIR] [mal-api-2019 [DIR]]",
      .summary = "Show the whole pipeline at work in a synthetic world on loopback: collect, "

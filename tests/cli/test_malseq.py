@@ -96,7 +96,7 @@ class Words(Folder):
         self.assertEqual(run(MALSEQ, "status", "--corp", "x").returncode, 2)
 
     def test_no_corpus(self):
-        for verb in (["status"], ["query", "select 1"]):
+        for verb in (["status"], ["query", "select 1"], ["fsck"]):
             result = run(MALSEQ, *verb, cwd=self.folder)
             self.assertEqual((result.returncode, result.out), (3, ""), verb)
             self.assertIn("there is no corpus in './corpus'", result.err)
@@ -289,6 +289,75 @@ class Calls(Folder):
         # In order: the first process's calls, runs folded by the sandbox, are the list above.
         rows = ask("select api, repeated from calls where process = (select min(process) from calls) order by seq")
         self.assertEqual([row["api"] for row in rows for _ in range(1 + row["repeated"])], calls)
+
+
+class Fsck(Corpus):
+    def setUp(self):
+        super().setUp()
+        # Counts without the processes they count would be a finding of their own.
+        db = sqlite3.connect(os.path.join(self.corpus, "corpus.db"))
+        db.execute("UPDATE analysis SET processes = 0, calls = 0, calls_expanded = 0")
+        db.commit()
+        db.close()
+
+    def fsck(self, *words):
+        return run(MALSEQ, "fsck", "--corpus", self.corpus, *words)
+
+    def test_clean(self):
+        result = self.fsck()
+        self.assertEqual(result.returncode, 0, result.out + result.err)
+        self.assertIn("0 findings", result.out)
+
+    def test_digest(self):
+        first = self.fsck("--digest").out
+        self.assertRegex(first, r"\A[0-9a-f]{64}\n\Z")
+        self.assertEqual(json.loads(self.fsck("--digest", "--json").out), {"digest": first.strip()})
+        db = sqlite3.connect(os.path.join(self.corpus, "corpus.db"))
+        db.execute("UPDATE run SET started_ms = 5, argv = '[1]'")
+        db.execute("UPDATE request SET sent_ms = 5")
+        db.commit()
+        self.assertEqual(self.fsck("--digest").out, first)
+        db.execute("UPDATE label SET verdict = 'grayware' WHERE sample = 1")
+        db.commit()
+        db.close()
+        self.assertNotEqual(self.fsck("--digest").out, first)
+
+    def test_broken_reference(self):
+        db = sqlite3.connect(os.path.join(self.corpus, "corpus.db"))
+        db.execute("PRAGMA foreign_keys = OFF")
+        db.execute("UPDATE analysis SET sample = 777 WHERE sample = 2")
+        db.commit()
+        db.close()
+        result = self.fsck()
+        self.assertEqual(result.returncode, 1, result.out)
+        self.assertIn("analysis", result.out)
+
+    def test_missing_object(self):
+        db = sqlite3.connect(os.path.join(self.corpus, "corpus.db"))
+        db.execute("UPDATE sample SET vaulted = 1 WHERE id = 1")
+        db.commit()
+        db.close()
+        result = self.fsck("--json")
+        self.assertEqual(result.returncode, 1)
+        findings = [json.loads(line) for line in result.out.splitlines()]
+        self.assertEqual([(finding["where"], finding["repaired"]) for finding in findings], [("sample 1", False)])
+        self.assertEqual(self.fsck("--repair", "--dry-run").returncode, 1)
+        repaired = self.fsck("--repair")
+        self.assertEqual(repaired.returncode, 0, repaired.out)
+        self.assertIn("(repaired)", repaired.out)
+        self.assertEqual(self.fsck().returncode, 0)
+
+    def test_stray_object(self):
+        place = os.path.join(self.corpus, "reports", "ab", "cd")
+        os.makedirs(place, mode=0o700)
+        with open(os.path.join(place, "abcd" + "0" * 60 + ".zst"), "wb") as file:
+            file.write(b"not zstd")
+        result = self.fsck()
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("abcd000", result.out)
+
+    def test_exclusive_options(self):
+        self.assertEqual(self.fsck("--digest", "--repair").returncode, 2)
 
 
 if __name__ == "__main__":
