@@ -4,7 +4,10 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
+import signal
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -266,6 +269,50 @@ class Query(Corpus):
 
     def test_options_that_exclude_each_other(self):
         self.assertEqual(self.query("--json", "--csv", "select 1").returncode, 2)
+
+
+class Hygiene(Corpus):
+    def wait_for(self, process, path, wanted):
+        """The content of a /proc file of the process once it satisfies `wanted`, or what it was at last."""
+        text = ""
+        for _ in range(200):
+            with open("/proc/%d/%s" % (process.pid, path), "rb") as file:
+                text = file.read().decode(errors="replace")
+            if wanted(text) or process.poll() is not None:
+                return text
+            time.sleep(0.05)
+        return text
+
+    def start(self, *command, **options):
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def test_no_core_and_no_sigpipe(self):
+        process = self.start(MALSEQ, "query", "--corpus", self.corpus, "--timeout", "30",
+                             "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n")
+        ignored = lambda text: int(re.search(r"(?m)^SigIgn:\s*(\w+)", text).group(1), 16) >> (signal.SIGPIPE - 1) & 1
+        self.assertTrue(ignored(self.wait_for(process, "status", ignored)))
+        with open("/proc/%d/limits" % process.pid) as file:
+            self.assertRegex(file.read(), r"Max core file size +0 +0 ")
+
+    def test_secret_leaves_the_command_line(self):
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        secret = "0123456789abcdef" * 4
+        process = self.start(MALSEQ, "label", "--corpus", self.corpus, "--vt-key", secret, "--vt-url", "http://127.0.0.1:%d/api/v3" % listener.getsockname()[1])
+        listener.settimeout(30)
+        listener.accept()[0].close()  # it is past its command line when it calls
+        with open("/proc/%d/cmdline" % process.pid, "rb") as file:
+            words = file.read()
+        self.assertNotIn(secret[:8].encode(), words)
+        self.assertIn(b"--vt-url", words)
+        with open(os.path.join(self.corpus, "corpus.db"), "rb") as file:
+            self.assertNotIn(secret.encode(), file.read())
+        with sqlite3.connect(os.path.join(self.corpus, "corpus.db")) as db:
+            recorded = db.execute("SELECT argv FROM run WHERE tool = 'label'").fetchone()[0]
+        self.assertIn("***", recorded)
 
 
 class Calls(Folder):
