@@ -19,6 +19,10 @@
  * the worker's time. */
 #define MS_LIMIT_REPORT_BYTES ((uint64_t)8 << 30)
 
+/* Files of one repository or folder: guards the memory for its list (the Linux kernel has 90,000).
+ */
+#define MS_LIMIT_TREE_ENTRIES ((size_t)2000000)
+
 /* Containers inside containers: guards the worker's stack and time (droppers nest 2 or 3 deep). */
 #define MS_LIMIT_UNPACK_DEPTH 8
 /* Members of one top-level blob, nested ones included: guards against archives of empty files. */

@@ -38,6 +38,7 @@ static struct ms_secret *allocate(void)
     if (page == MAP_FAILED)
         return NULL;
     (void)madvise(page, sizeof(struct ms_secret), MADV_DONTDUMP);
+    (void)madvise(page, sizeof(struct ms_secret), MADV_WIPEONFORK); /* workers get zeros */
     (void)mlock(page, sizeof(struct ms_secret)); /* best effort: keeps it out of swap */
     return page;
 }

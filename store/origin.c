@@ -51,6 +51,24 @@ enum ms_status ms_origin_open(struct ms_corpus *corpus, const struct ms_origin *
     return status;
 }
 
+enum ms_status ms_origin_find(struct ms_corpus *corpus, const char *kind, const char *name,
+                              const char *ref, bool *found, int64_t *id, struct ms_error *err)
+{
+    static const char sql[] = "SELECT id FROM origin WHERE kind = ?1 AND name = ?2 AND ref = ?3";
+    sqlite3_stmt *statement;
+    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_text(statement, 1, kind);
+    ms_db_bind_text(statement, 2, name);
+    ms_db_bind_text(statement, 3, ref ? ref : "");
+    status = ms_db_step(corpus, statement, found, err);
+    if (status == MS_OK && *found)
+        *id = ms_db_int(statement, 0, 0);
+    ms_db_done(statement);
+    return status;
+}
+
 static enum ms_status copy_origin(sqlite3_stmt *statement, struct ms_origin *out,
                                   struct ms_error *err)
 {
@@ -220,5 +238,28 @@ enum ms_status ms_tree_replace_end(struct ms_corpus *corpus, int64_t origin, int
         ms_db_bind_int(statement, 2, now_ms);
         status = ms_db_run(corpus, statement, err);
     }
+    return status;
+}
+
+enum ms_status ms_tree_foreach(struct ms_corpus *corpus, int64_t origin, ms_tree_visit visit,
+                               void *ctx, struct ms_error *err)
+{
+    static const char sql[] =
+        "SELECT path, git_id, size FROM tree_entry WHERE origin = ?1 ORDER BY path";
+    sqlite3_stmt *statement;
+    bool row = false;
+    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_int(statement, 1, origin);
+    while ((status = ms_db_step(corpus, statement, &row, err)) == MS_OK && row) {
+        struct ms_span git_id = ms_db_blob(statement, 1);
+        if (git_id.len == 20)
+            status = visit(ctx, ms_db_blob(statement, 0), git_id.data, ms_db_int(statement, 2, -1),
+                           err);
+        if (status != MS_OK)
+            break;
+    }
+    ms_db_done(statement);
     return status;
 }

@@ -157,6 +157,12 @@ enum ms_status ms_sample_upsert(struct ms_corpus *corpus, const struct ms_sample
     return MS_OK;
 }
 
+enum ms_status ms_sample_is_forgotten(struct ms_corpus *corpus, const uint8_t sha256[32],
+                                      bool *forgotten, struct ms_error *err)
+{
+    return ms_tombstone_has(corpus, "sample", sha256, MS_SHA256_BYTES, forgotten, err);
+}
+
 enum ms_status ms_sample_find(struct ms_corpus *corpus, const char *hex, int64_t *id,
                               struct ms_error *err)
 {

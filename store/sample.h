@@ -30,6 +30,9 @@ struct ms_sample {
 enum ms_status ms_sample_upsert(struct ms_corpus *corpus, const struct ms_sample *sample,
                                 int64_t run, int64_t *id, bool *inserted,
                                 struct ms_error *err) MS_MUST_USE;
+/* True when forget left a tombstone for this sha256: nothing of it may be stored. */
+enum ms_status ms_sample_is_forgotten(struct ms_corpus *corpus, const uint8_t sha256[32],
+                                      bool *forgotten, struct ms_error *err) MS_MUST_USE;
 /* By hexadecimal md5, sha1 or sha256 text. MS_REJECT when unknown or not a hash. */
 enum ms_status ms_sample_find(struct ms_corpus *corpus, const char *hex, int64_t *id,
                               struct ms_error *err) MS_MUST_USE;
@@ -74,6 +77,10 @@ struct ms_origin {
 /* Finds or inserts (kind, name, ref); claim, private, url and licence are brought up to date. A
  * tombstone: MS_REJECT. */
 enum ms_status ms_origin_open(struct ms_corpus *corpus, const struct ms_origin *origin, int64_t *id,
+                              struct ms_error *err) MS_MUST_USE;
+/* The id of (kind, name, ref); *found false when there is none. */
+enum ms_status ms_origin_find(struct ms_corpus *corpus, const char *kind, const char *name,
+                              const char *ref, bool *found, int64_t *id,
                               struct ms_error *err) MS_MUST_USE;
 /* Reads it; texts are copies owned by *out until ms_origin_release. */
 enum ms_status ms_origin_get(struct ms_corpus *corpus, int64_t id, struct ms_origin *out,
@@ -138,6 +145,12 @@ enum ms_status ms_tree_put(struct ms_corpus *corpus, int64_t origin, struct ms_s
                            struct ms_error *err) MS_MUST_USE;
 enum ms_status ms_tree_replace_end(struct ms_corpus *corpus, int64_t origin, int64_t now_ms,
                                    struct ms_error *err) MS_MUST_USE;
+
+/* The last ingested tree in byte order of the paths; size -1 unknown. Do not write meanwhile. */
+typedef enum ms_status (*ms_tree_visit)(void *ctx, struct ms_span path, const uint8_t git_id[20],
+                                        int64_t size, struct ms_error *err);
+enum ms_status ms_tree_foreach(struct ms_corpus *corpus, int64_t origin, ms_tree_visit visit,
+                               void *ctx, struct ms_error *err) MS_MUST_USE;
 
 /* Take-down. forget_sample removes the sample (rows and vault objects, its reports too) and leaves
  * tombstones for its hashes. forget_origin removes every origin of that name, whatever its kind and

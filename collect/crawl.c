@@ -1,0 +1,500 @@
+/* One origin's files, in byte order of their paths so that two runs do the same. */
+#define _GNU_SOURCE
+#include "collect/crawl.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/progress.h"
+#include "base/step.h"
+#include "store/sample.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    ENTRIES_ARENA_BYTES = 512 << 20,
+    HINT_ARENA_BYTES = 64 << 20,
+    HINT_BYTES = 64 << 10, /* a README or password file that is read */
+    HINTS_MAX = 4096,
+    HINTS_A_BLOB = 12,
+    PASSES = 2
+};
+
+/* ---- entries --------------------------------------------------------------------------------- */
+
+void ms_entries_init(struct ms_entries *self)
+{
+    *self = (struct ms_entries){.items = NULL};
+    ms_arena_init(&self->arena, ENTRIES_ARENA_BYTES);
+}
+
+void ms_entries_release(struct ms_entries *self)
+{
+    free(self->items);
+    ms_arena_release(&self->arena);
+    *self = (struct ms_entries){.items = NULL};
+}
+
+enum ms_status ms_entries_add(struct ms_entries *self, struct ms_span path,
+                              const uint8_t git_id[MS_SHA1_BYTES], int64_t size,
+                              struct ms_error *err)
+{
+    if (self->count == MS_LIMIT_TREE_ENTRIES)
+        return ms_error_set(err, MS_E_LIMIT, "more than %llu files",
+                            (unsigned long long)MS_LIMIT_TREE_ENTRIES);
+    if (self->count == self->cap) {
+        size_t cap = self->cap ? self->cap * 2 : 256;
+        struct ms_entry *grown = realloc(self->items, cap * sizeof *grown);
+        if (!grown)
+            return ms_error_set(err, MS_E_NOMEM, "out of memory");
+        self->items = grown;
+        self->cap = cap;
+    }
+    char *copy = ms_arena_copy(&self->arena, path.data, path.len);
+    if (!copy)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    struct ms_entry *entry = &self->items[self->count++];
+    *entry = (struct ms_entry){.path = ms_span_of(copy, path.len), .size = size};
+    memcpy(entry->git_id, git_id, sizeof entry->git_id);
+    return MS_OK;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    const struct ms_entry *left = a;
+    const struct ms_entry *right = b;
+    size_t n = left->path.len < right->path.len ? left->path.len : right->path.len;
+    int order = n ? memcmp(left->path.data, right->path.data, n) : 0;
+    return order ? order : (left->path.len > right->path.len) - (left->path.len < right->path.len);
+}
+
+void ms_entries_sort(struct ms_entries *self)
+{
+    if (self->count)
+        qsort(self->items, self->count, sizeof *self->items, by_path);
+}
+
+static enum ms_status add_from_tree(void *ctx, struct ms_span path, const uint8_t git_id[20],
+                                    int64_t size, struct ms_error *err)
+{
+    return ms_entries_add(ctx, path, git_id, size, err);
+}
+
+enum ms_status ms_crawl_last_tree(struct ms_collect *session, int64_t origin,
+                                  struct ms_entries *entries, struct ms_error *err)
+{
+    return ms_tree_foreach(session->corpus, origin, add_from_tree, entries, err);
+}
+
+/* ---- hints: files that may name a password ----------------------------------------------------
+ */
+
+struct hint {
+    const struct ms_entry *entry;
+    struct ms_span folder;
+    bool readme;
+    bool loaded;
+    struct ms_span text;
+};
+
+/* An archive that no password opened so far. */
+struct closed {
+    const struct ms_entry *entry; /* NULL: opened since */
+    const char *reason;
+};
+
+struct walk {
+    struct ms_collect *session;
+    struct ms_crawl *crawl;
+    const struct ms_entries *entries;
+    struct ms_arena arena; /* hints and their texts */
+    struct hint *hints;
+    size_t hint_count;
+    struct ms_passwords passwords; /* the session's and those that worked here */
+    struct ms_arena passwords_arena;
+    size_t worked_count;
+    struct closed *closed;
+    size_t closed_count, closed_cap;
+};
+
+static void split_path(struct ms_span path, struct ms_span *folder, struct ms_span *name)
+{
+    const uint8_t *slash = path.len ? memrchr(path.data, '/', path.len) : NULL;
+    size_t n = slash ? (size_t)(slash - path.data) : 0;
+    *folder = ms_span_of(path.data, n);
+    *name = slash ? ms_span_of(slash + 1, path.len - n - 1) : path;
+}
+
+static enum ms_status find_hints(struct walk *self, struct ms_error *err)
+{
+    self->hints = ms_arena_alloc_array(&self->arena, HINTS_MAX, sizeof *self->hints);
+    if (!self->hints)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < self->entries->count && self->hint_count < HINTS_MAX; i++) {
+        const struct ms_entry *entry = &self->entries->items[i];
+        struct ms_span folder, name;
+        split_path(entry->path, &folder, &name);
+        bool readme = ms_password_is_readme(name);
+        if ((readme || ms_password_is_beside(name)) && entry->size <= HINT_BYTES)
+            self->hints[self->hint_count++] =
+                (struct hint){.entry = entry, .folder = folder, .readme = readme};
+    }
+    return MS_OK;
+}
+
+/* The hints for a file: password files and READMEs of its folder, and the READMEs at the top. */
+static size_t hints_for(struct walk *self, const struct ms_entry *entry,
+                        struct hint *out[HINTS_A_BLOB])
+{
+    struct ms_span folder, name;
+    size_t count = 0;
+    split_path(entry->path, &folder, &name);
+    for (size_t i = 0; i < self->hint_count && count < HINTS_A_BLOB; i++) {
+        struct hint *hint = &self->hints[i];
+        bool here = ms_span_equal(hint->folder, folder);
+        if (hint->entry != entry && (here || (hint->readme && hint->folder.len == 0)))
+            out[count++] = hint;
+    }
+    return count;
+}
+
+static struct hint *hint_of(struct walk *self, const struct ms_entry *entry)
+{
+    for (size_t i = 0; i < self->hint_count; i++)
+        if (self->hints[i].entry == entry)
+            return &self->hints[i];
+    return NULL;
+}
+
+static void keep_text(struct walk *self, struct hint *hint, int fd)
+{
+    char *text = ms_arena_alloc(&self->arena, HINT_BYTES);
+    ssize_t n = text ? pread(fd, text, HINT_BYTES, 0) : -1;
+    hint->loaded = true;
+    hint->text = ms_span_of(text, n > 0 ? (size_t)n : 0);
+}
+
+/* Fetches through the hints' texts, so that none is downloaded twice. */
+static enum ms_status fetch(struct walk *self, const struct ms_entry *entry, int *fd,
+                            uint64_t *size, const char **outcome, struct ms_error *err)
+{
+    struct hint *hint = hint_of(self, entry);
+    if (hint && hint->loaded && hint->text.len == (size_t)entry->size) {
+        enum ms_status status = ms_file_memory("hint", fd, err);
+        *size = hint->text.len;
+        return status == MS_OK ? ms_file_write_all(*fd, hint->text.data, hint->text.len, err)
+                               : status;
+    }
+    enum ms_status status =
+        self->crawl->fetch(self->crawl->fetch_ctx, entry, fd, size, outcome, err);
+    if (status == MS_OK && hint)
+        keep_text(self, hint, *fd);
+    return status;
+}
+
+static enum ms_status load_hint(struct walk *self, struct hint *hint, struct ms_error *err)
+{
+    int fd = -1;
+    uint64_t size;
+    const char *outcome = NULL;
+    struct ms_error why;
+    if (hint->loaded)
+        return MS_OK;
+    enum ms_status status =
+        self->crawl->fetch(self->crawl->fetch_ctx, hint->entry, &fd, &size, &outcome, &why);
+    if (status == MS_OK) {
+        keep_text(self, hint, fd);
+    } else if (status == MS_REJECT) {
+        hint->loaded = true; /* the file's own turn reports it */
+        status = MS_OK;
+    } else if (err) {
+        *err = why;
+    }
+    if (fd >= 0)
+        (void)close(fd);
+    return status;
+}
+
+/* ---- one file -------------------------------------------------------------------------------- */
+
+static enum ms_status add_worked(void *ctx, struct ms_span password, struct ms_error *err)
+{
+    return ms_passwords_add(ctx, MS_PASSWORD_WORKED, password, err);
+}
+
+/* The set without hints; anew after each blob that a password opened. */
+static enum ms_status refresh_passwords(struct walk *self, struct ms_error *err)
+{
+    ms_arena_reset(&self->passwords_arena);
+    enum ms_status status = ms_passwords_init_from(&self->passwords, &self->session->passwords,
+                                                   &self->passwords_arena, err);
+    if (status == MS_OK && self->session->corpus && self->crawl->origin)
+        status = ms_origin_foreach_password(self->session->corpus, self->crawl->origin, add_worked,
+                                            &self->passwords, err);
+    self->worked_count = self->passwords.parts[MS_PASSWORD_WORKED].count;
+    return status;
+}
+
+/* The set's digest for a file: the passwords known without reading anything, and the ids of the
+ * files that may name others. */
+static enum ms_status digest_for(struct walk *self, const struct ms_entry *entry, uint8_t out[32],
+                                 struct ms_error *err)
+{
+    struct hint *hints[HINTS_A_BLOB];
+    uint8_t ids[HINTS_A_BLOB * MS_SHA1_BYTES];
+    size_t count = hints_for(self, entry, hints);
+    for (size_t i = 0; i < count; i++)
+        memcpy(ids + i * MS_SHA1_BYTES, hints[i]->entry->git_id, MS_SHA1_BYTES);
+    return ms_passwords_digest(&self->passwords, ms_span_of(ids, count * MS_SHA1_BYTES), out, err);
+}
+
+/* Could there be something encrypted inside? Asked before hints are downloaded for nothing. */
+static bool may_be_container(int fd)
+{
+    static const struct {
+        const char *bytes;
+        size_t n;
+    } magics[] = {{"PK", 2},
+                  {"7z\xbc\xaf", 4},
+                  {"Rar!", 4},
+                  {"\x1f\x8b", 2},
+                  {"BZh", 3},
+                  {"\xfd"
+                   "7zXZ",
+                   5},
+                  {"\x28\xb5\x2f\xfd", 4},
+                  {"MSCF", 4}};
+    uint8_t head[262] = {0};
+    ssize_t n = pread(fd, head, sizeof head, 0);
+    for (size_t i = 0; i < sizeof magics / sizeof *magics; i++)
+        if (n >= (ssize_t)magics[i].n && memcmp(head, magics[i].bytes, magics[i].n) == 0)
+            return true;
+    return memcmp(head + 257, "ustar", 5) == 0;
+}
+
+static enum ms_status passwords_for(struct walk *self, const struct ms_entry *entry, int fd,
+                                    struct ms_arena *arena, struct ms_passwords *out,
+                                    struct ms_error *err)
+{
+    struct hint *hints[HINTS_A_BLOB];
+    enum ms_status status = ms_passwords_init_from(out, &self->passwords, arena, err);
+    size_t count = may_be_container(fd) ? hints_for(self, entry, hints) : 0;
+    for (size_t i = 0; i < count && status == MS_OK; i++) {
+        status = load_hint(self, hints[i], err);
+        if (status == MS_OK)
+            status = hints[i]->readme
+                         ? ms_passwords_add_readme(out, hints[i]->text, err)
+                         : ms_passwords_add_lines(out, MS_PASSWORD_BESIDE, hints[i]->text, err);
+    }
+    return status;
+}
+
+static enum ms_status note(struct walk *self, const struct ms_intake_blob *blob,
+                           const char *outcome, const char *reason, struct ms_error *err)
+{
+    struct ms_collect *session = self->session;
+    enum ms_status status = MS_OK;
+    if (!session->intake.dry)
+        status = ms_intake_note(&session->intake, blob, outcome, reason, err);
+    bool failure = strcmp(outcome, "lfs_pointer") != 0;
+    session->counts.failed += failure;
+    if (status == MS_OK && failure)
+        status = ms_collect_tell_failure(session, blob->origin_name, blob->path, blob->git_id,
+                                         outcome, reason, err);
+    return status;
+}
+
+static enum ms_status add_closed(struct walk *self, const struct ms_entry *entry,
+                                 const char *reason, struct ms_error *err)
+{
+    if (self->closed_count == self->closed_cap) {
+        size_t cap = self->closed_cap ? self->closed_cap * 2 : 64;
+        struct closed *grown = realloc(self->closed, cap * sizeof *grown);
+        if (!grown)
+            return ms_error_set(err, MS_E_NOMEM, "out of memory");
+        self->closed = grown;
+        self->closed_cap = cap;
+    }
+    const char *copy = reason ? ms_arena_copy(&self->arena, reason, strlen(reason)) : NULL;
+    self->closed[self->closed_count++] = (struct closed){entry, copy};
+    return MS_OK;
+}
+
+static void reopen_closed(struct walk *self, const struct ms_entry *entry)
+{
+    for (size_t i = 0; i < self->closed_count; i++)
+        if (self->closed[i].entry == entry)
+            self->closed[i].entry = NULL;
+}
+
+static enum ms_status tell_closed(struct walk *self, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < self->closed_count && status == MS_OK; i++) {
+        const struct closed *closed = &self->closed[i];
+        if (!closed->entry)
+            continue;
+        self->session->counts.failed++;
+        status =
+            ms_collect_tell_failure(self->session, self->crawl->name, closed->entry->path,
+                                    closed->entry->git_id, "need_password", closed->reason, err);
+    }
+    return status;
+}
+
+static enum ms_status open_blob(struct walk *self, const struct ms_entry *entry,
+                                struct ms_intake_blob *blob, struct ms_error *err)
+{
+    struct ms_collect *session = self->session;
+    struct ms_arena arena;
+    struct ms_passwords passwords;
+    struct ms_intake_result result = {.outcome = NULL};
+    ms_arena_init(&arena, HINT_ARENA_BYTES);
+    enum ms_status status = passwords_for(self, entry, blob->fd, &arena, &passwords, err);
+    blob->passwords = &passwords;
+    if (status == MS_OK)
+        status = ms_intake_open(&session->intake, blob, &result, err);
+    if (status == MS_OK && !session->intake.dry)
+        status = ms_intake_store(&session->intake, blob, &result, err);
+    if (status == MS_OK) {
+        bool closed;
+        session->counts.opened++;
+        reopen_closed(self, entry);
+        status = ms_collect_tell_blob(session, blob, &result, &closed, err);
+        if (status == MS_OK && closed)
+            status = add_closed(self, entry, result.reason, err);
+    }
+    bool used_password = false;
+    for (size_t i = 0; i < result.program_count; i++)
+        used_password |= result.programs[i].password.data != NULL;
+    ms_intake_result_release(&result);
+    ms_arena_release(&arena);
+    if (status == MS_OK && used_password)
+        status = refresh_passwords(self, err);
+    return status;
+}
+
+static enum ms_status take_in(struct walk *self, const struct ms_entry *entry,
+                              const uint8_t password_set[32], struct ms_error *err)
+{
+    const struct ms_crawl *crawl = self->crawl;
+    struct ms_intake_blob blob = {.fd = -1,
+                                  .origin = crawl->origin,
+                                  .origin_name = crawl->name,
+                                  .path = entry->path,
+                                  .commit_id = crawl->commit_id,
+                                  .claim = crawl->claim,
+                                  .private_ = crawl->private_};
+    memcpy(blob.git_id, entry->git_id, sizeof blob.git_id);
+    memcpy(blob.password_set, password_set, sizeof blob.password_set);
+    blob.size = entry->size > 0 ? (uint64_t)entry->size : 0;
+    if (blob.size > crawl->max_blob_bytes)
+        return note(self, &blob, "too_big", "larger than a file may be", err);
+    const char *outcome = "error";
+    struct ms_error why = {MS_OK, 0, ""};
+    enum ms_status status = fetch(self, entry, &blob.fd, &blob.size, &outcome, &why);
+    ms_step("collect.crawl.fetched");
+    if (status == MS_REJECT) {
+        self->crawl->incomplete = true;
+        status = note(self, &blob, outcome, why.text, err);
+    } else if (status != MS_OK) {
+        *err = why;
+    } else if (ms_intake_is_lfs_pointer(blob.fd, blob.size)) {
+        status = note(self, &blob, "lfs_pointer", "the file itself is in Git LFS", err);
+    } else {
+        status = open_blob(self, entry, &blob, err);
+    }
+    if (blob.fd >= 0)
+        (void)close(blob.fd);
+    return status;
+}
+
+static enum ms_status visit(struct walk *self, const struct ms_entry *entry, unsigned pass,
+                            struct ms_error *err)
+{
+    enum ms_intake_state state;
+    uint8_t tried[32];
+    uint8_t password_set[32];
+    enum ms_status status =
+        ms_intake_look_up(&self->session->intake, entry->git_id, &state, tried, err);
+    if (status != MS_OK || state == MS_INTAKE_KNOWN || (pass && state != MS_INTAKE_CLOSED))
+        return status;
+    status = digest_for(self, entry, password_set, err);
+    if (status != MS_OK ||
+        (state == MS_INTAKE_CLOSED && memcmp(tried, password_set, sizeof tried) == 0))
+        return status;
+    return take_in(self, entry, password_set, err);
+}
+
+enum ms_status ms_crawl_files(struct ms_collect *session, struct ms_crawl *crawl,
+                              const struct ms_entries *entries, struct ms_error *err)
+{
+    struct walk walk = {.session = session, .crawl = crawl, .entries = entries};
+    ms_arena_init(&walk.arena, HINT_ARENA_BYTES);
+    ms_arena_init(&walk.passwords_arena, HINT_ARENA_BYTES);
+    enum ms_status status = find_hints(&walk, err);
+    if (status == MS_OK)
+        status = refresh_passwords(&walk, err);
+    session->counts.files += entries->count;
+    ms_progress_begin("collecting", entries->count, "files");
+    /* Again when a password was learned on the way: an archive before it may open now. */
+    size_t worked = walk.worked_count;
+    for (unsigned pass = 0; pass < PASSES && status == MS_OK; pass++) {
+        if (pass && (session->intake.dry || walk.worked_count == worked))
+            break;
+        for (size_t i = 0; i < entries->count && status == MS_OK; i++) {
+            status = visit(&walk, &entries->items[i], pass, err);
+            ms_progress_update(i + 1);
+        }
+    }
+    ms_progress_end();
+    if (status == MS_OK)
+        status = tell_closed(&walk, err);
+    free(walk.closed);
+    ms_arena_release(&walk.passwords_arena);
+    ms_arena_release(&walk.arena);
+    return status;
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static enum ms_status write_tree(struct ms_collect *session, const struct ms_crawl *crawl,
+                                 const struct ms_entries *entries, const struct ms_origin *origin,
+                                 struct ms_error *err)
+{
+    struct ms_corpus *corpus = session->corpus;
+    int64_t now_ms = ms_clock_wall_ms();
+    enum ms_status status = ms_tree_replace_begin(corpus, crawl->origin, err);
+    for (size_t i = 0; i < entries->count && status == MS_OK; i++) {
+        const struct ms_entry *entry = &entries->items[i];
+        status = ms_tree_put(corpus, crawl->origin, entry->path, entry->git_id, entry->size, err);
+        if (status == MS_OK)
+            status = ms_blob_sight_again(corpus, entry->git_id, crawl->origin, entry->path,
+                                         crawl->commit_id, crawl->claim, crawl->private_, now_ms,
+                                         session->intake.run, err);
+    }
+    if (status == MS_OK)
+        status = ms_tree_replace_end(corpus, crawl->origin, now_ms, err);
+    return status == MS_OK ? ms_origin_update(corpus, origin, err) : status;
+}
+
+enum ms_status ms_crawl_finish(struct ms_collect *session, const struct ms_crawl *crawl,
+                               const struct ms_entries *entries, const struct ms_origin *origin,
+                               struct ms_error *err)
+{
+    if (session->intake.dry)
+        return MS_OK;
+    enum ms_status status = ms_corpus_begin(session->corpus, err);
+    if (status == MS_OK)
+        status = write_tree(session, crawl, entries, origin, err);
+    ms_step("collect.crawl.tree");
+    if (status == MS_OK)
+        status = ms_corpus_commit(session->corpus, err);
+    if (status != MS_OK)
+        ms_corpus_rollback(session->corpus);
+    ms_step("collect.crawl.finished");
+    return status;
+}

@@ -1,0 +1,444 @@
+/* A list of repositories into the corpus: one conditional request each, then only what is new. */
+#define _GNU_SOURCE
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/step.h"
+#include "collect/github.h"
+#include "store/sample.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* GitHub serves blobs up to 100 MB. */
+enum { BLOB_BYTES_MAX = 100 << 20, READ_BYTES = 128 << 10, FETCHES = 2, BACKOFF_MS = 500 };
+
+struct repo_run {
+    struct ms_collect *session;
+    struct ms_github *github;
+    const struct ms_repo *repo;
+    struct ms_origin origin; /* as it will be written */
+    bool claims_changed;
+    char commit_hex[MS_HASH_HEX_MAX];
+    enum ms_github_answer answer;
+    char reason[256];
+};
+
+/* ---- blobs ----------------------------------------------------------------------------------- */
+
+static bool is_git_id(int fd, uint64_t size, const uint8_t want[MS_SHA1_BYTES])
+{
+    struct ms_hasher *hasher;
+    struct ms_digests digests;
+    static uint8_t block[READ_BYTES];
+    char head[32];
+    uint64_t done = 0;
+    if (ms_hasher_new(MS_HASH_SHA1, &hasher, NULL) != MS_OK)
+        return false;
+    int n = snprintf(head, sizeof head, "blob %llu", (unsigned long long)size);
+    ms_hasher_update(hasher, head, (size_t)n + 1);
+    ssize_t got;
+    while ((got = pread(fd, block, sizeof block, (off_t)done)) > 0) {
+        ms_hasher_update(hasher, block, (size_t)got);
+        done += (uint64_t)got;
+    }
+    bool good = ms_hasher_finish(hasher, &digests, NULL) == MS_OK && done == size &&
+                memcmp(digests.sha1, want, MS_SHA1_BYTES) == 0;
+    ms_hasher_free(hasher);
+    return good;
+}
+
+/* One download. MS_REJECT when it failed or brought other bytes. */
+static enum ms_status download(struct repo_run *self, const struct ms_entry *entry, int *fd,
+                               uint64_t *size, const char **outcome, struct ms_error *err)
+{
+    char hex[MS_HASH_HEX_MAX];
+    char path[512];
+    char reason[256];
+    enum ms_github_answer answer = MS_GITHUB_ERROR;
+    struct ms_http_response response;
+    *outcome = "error";
+    enum ms_status status = ms_file_memory("blob", fd, err);
+    if (status != MS_OK)
+        return status;
+    ms_http_response_init(&response);
+    ms_hex_encode(entry->git_id, MS_SHA1_BYTES, hex);
+    (void)snprintf(path, sizeof path, "/repos/%s/git/blobs/%s", self->repo->name, hex);
+    struct ms_github_request request = {.path = path,
+                                        .accept = "application/vnd.github.raw+json",
+                                        .sink_fd = *fd,
+                                        .max_bytes = BLOB_BYTES_MAX};
+    status = ms_github_get(self->github, &request, &response, &answer, reason, err);
+    *size = response.body_bytes;
+    ms_http_response_release(&response);
+    if (status == MS_OK && answer == MS_GITHUB_LIMITED)
+        return MS_E_LATER;
+    if (status == MS_OK && answer != MS_GITHUB_OK) {
+        *outcome = answer == MS_GITHUB_GONE ? "gone" : "error";
+        return ms_error_set(err, MS_REJECT, "%s", reason);
+    }
+    if (status == MS_OK && !is_git_id(*fd, *size, entry->git_id)) {
+        *outcome = "mismatch";
+        return ms_error_set(err, MS_REJECT, "the bytes received are not those of this git id");
+    }
+    return status;
+}
+
+static enum ms_status fetch_blob(void *ctx, const struct ms_entry *entry, int *fd, uint64_t *size,
+                                 const char **outcome, struct ms_error *err)
+{
+    enum ms_status status = MS_REJECT;
+    for (unsigned attempt = 0; attempt < FETCHES; attempt++) {
+        status = download(ctx, entry, fd, size, outcome, err);
+        if (status == MS_OK)
+            break;
+        if (*fd >= 0)
+            (void)close(*fd);
+        *fd = -1;
+        if (status != MS_REJECT || strcmp(*outcome, "mismatch") != 0)
+            break;
+    }
+    return status;
+}
+
+/* ---- the repository -------------------------------------------------------------------------- */
+
+static const char *claim_of(const struct repo_run *self)
+{
+    return self->repo->claim ? self->repo->claim : self->session->options->claim;
+}
+
+static bool private_of(const struct repo_run *self)
+{
+    return self->repo->private_ || self->session->options->private_;
+}
+
+/* What the corpus knows of the origin, and its row. Forgotten: MS_REJECT. */
+static enum ms_status open_origin(struct repo_run *self, struct ms_error *err)
+{
+    struct ms_corpus *corpus = self->session->corpus;
+    bool found = false;
+    int64_t id = 0;
+    struct ms_origin wanted = {.kind = "github",
+                               .name = self->repo->name,
+                               .ref = self->repo->ref,
+                               .claim = claim_of(self),
+                               .private_ = private_of(self)};
+    enum ms_status status = MS_OK;
+    if (corpus)
+        status = ms_origin_find(corpus, wanted.kind, wanted.name, wanted.ref, &found, &id, err);
+    if (status == MS_OK && found) {
+        status = ms_origin_get(corpus, id, &self->origin, err);
+        self->claims_changed =
+            status == MS_OK &&
+            (self->origin.private_ != wanted.private_ ||
+             (wanted.claim && self->origin.claim && strcmp(self->origin.claim, wanted.claim) != 0));
+    }
+    if (status != MS_OK || self->session->intake.dry)
+        return status;
+    status = ms_corpus_begin(corpus, err);
+    if (status == MS_OK)
+        status = ms_origin_open(corpus, &wanted, &self->origin.id, err);
+    if (status == MS_OK)
+        status = ms_corpus_commit(corpus, err);
+    if (status != MS_OK)
+        ms_corpus_rollback(corpus);
+    return status;
+}
+
+static enum ms_status get(struct repo_run *self, const char *path, const char *accept,
+                          const char *etag, struct ms_http_response *response, struct ms_error *err)
+{
+    struct ms_github_request request = {.path = path, .accept = accept, .etag = etag};
+    return ms_github_get(self->github, &request, response, &self->answer, self->reason, err);
+}
+
+/* The commit to collect. UNCHANGED also when a server ignores the condition. */
+static enum ms_status get_head(struct repo_run *self, struct ms_error *err)
+{
+    struct ms_http_response response;
+    struct ms_buf path;
+    char etag[MS_HASH_HEX_MAX] = "";
+    uint8_t id[MS_SHA1_BYTES];
+    if (self->origin.has_commit && self->origin.commit_bytes == MS_SHA1_BYTES)
+        ms_hex_encode(self->origin.commit_id, MS_SHA1_BYTES, etag);
+    ms_buf_init(&path, (size_t)64 << 10);
+    ms_http_response_init(&response);
+    (void)ms_buf_printf(&path, "/repos/%s/commits/", self->repo->name);
+    (void)ms_http_encode(&path, self->repo->ref[0] ? self->repo->ref : "HEAD", false);
+    enum ms_status status = path.failed
+                                ? ms_error_set(err, MS_E_NOMEM, "out of memory")
+                                : get(self, ms_buf_text(&path), "application/vnd.github.sha",
+                                      etag[0] ? etag : NULL, &response, err);
+    if (status == MS_OK && self->answer == MS_GITHUB_OK) {
+        const char *text = ms_buf_text(&response.body);
+        if (response.body.len != 2 * MS_SHA1_BYTES || !ms_hex_decode(text, MS_SHA1_BYTES, id)) {
+            self->answer = MS_GITHUB_ERROR;
+            (void)snprintf(self->reason, sizeof self->reason, "the answer is no commit id");
+        } else {
+            ms_hex_encode(id, MS_SHA1_BYTES, self->commit_hex);
+            if (etag[0] && strcmp(etag, self->commit_hex) == 0)
+                self->answer = MS_GITHUB_UNCHANGED;
+        }
+    } else if (status == MS_OK && self->answer == MS_GITHUB_UNCHANGED && !etag[0]) {
+        self->answer = MS_GITHUB_ERROR;
+        (void)snprintf(self->reason, sizeof self->reason, "304 to an unconditional request");
+    }
+    if (status == MS_OK && response.redirected && self->answer <= MS_GITHUB_UNCHANGED)
+        ms_log(MS_LOG_INFO, "%s has moved; the list may name its new place", self->repo->name);
+    ms_http_response_release(&response);
+    ms_buf_release(&path);
+    return status;
+}
+
+/* The host's own id of the repository: the same name with another id belongs to somebody else. */
+static enum ms_status check_identity(struct repo_run *self, bool *replaced, struct ms_error *err)
+{
+    struct ms_http_response response;
+    char path[256];
+    json_t *root = NULL;
+    *replaced = false;
+    ms_http_response_init(&response);
+    (void)snprintf(path, sizeof path, "/repos/%s", self->repo->name);
+    enum ms_status status = get(self, path, NULL, NULL, &response, err);
+    if (status == MS_OK && self->answer == MS_GITHUB_OK) {
+        struct ms_error why;
+        int64_t id = 0;
+        if (ms_json_parse(response.body.data, response.body.len, &root, &why) == MS_OK)
+            id = ms_json_int_at(root, "id", 0);
+        if (id <= 0) {
+            self->answer = MS_GITHUB_ERROR;
+            (void)snprintf(self->reason, sizeof self->reason, "the answer names no repository");
+        } else if (self->origin.remote_id && self->origin.remote_id != id) {
+            *replaced = true;
+            (void)snprintf(self->reason, sizeof self->reason,
+                           "the name belongs to another repository now (id %lld, was %lld)",
+                           (long long)id, (long long)self->origin.remote_id);
+        } else {
+            self->origin.remote_id = id;
+        }
+        json_decref(root);
+    }
+    ms_http_response_release(&response);
+    return status;
+}
+
+static enum ms_status save_state(struct repo_run *self, const char *state, const char *reason,
+                                 struct ms_error *err)
+{
+    struct ms_origin row = self->origin;
+    row.state = state;
+    row.reason = reason;
+    row.checked_ms = ms_clock_wall_ms();
+    if (self->session->intake.dry)
+        return MS_OK;
+    enum ms_status status = ms_corpus_begin(self->session->corpus, err);
+    if (status == MS_OK)
+        status = ms_origin_update(self->session->corpus, &row, err);
+    if (status == MS_OK)
+        status = ms_corpus_commit(self->session->corpus, err);
+    if (status != MS_OK)
+        ms_corpus_rollback(self->session->corpus);
+    return status;
+}
+
+/* An answer that ends this repository's turn. */
+static enum ms_status give_up(struct repo_run *self, const char *state, struct ms_error *err)
+{
+    struct ms_collect *session = self->session;
+    enum ms_status status = save_state(self, state, self->reason, err);
+    if (status != MS_OK || strcmp(state, "empty") == 0)
+        return status;
+    session->counts.origins_failed++;
+    if (self->answer == MS_GITHUB_ERROR)
+        session->remote_failed = true;
+    return ms_collect_tell_failure(session, self->repo->name, ms_span_of(NULL, 0), NULL, state,
+                                   self->reason, err);
+}
+
+static const char *state_word(enum ms_github_answer answer)
+{
+    static const char *const words[] = {"ok",      "ok",      "empty", "gone", "legal",
+                                        "blocked", "limited", "error", "error"};
+    return words[answer];
+}
+
+/* Opens what is new and writes the tree. */
+static enum ms_status collect_files(struct repo_run *self, const struct ms_entries *entries,
+                                    bool unchanged, struct ms_error *err)
+{
+    struct ms_collect *session = self->session;
+    uint64_t opened = session->counts.opened;
+    struct ms_crawl crawl = {.origin = self->origin.id,
+                             .name = self->repo->name,
+                             .claim = claim_of(self),
+                             .private_ = private_of(self),
+                             .max_blob_bytes = BLOB_BYTES_MAX,
+                             .fetch = fetch_blob,
+                             .fetch_ctx = self};
+    crawl.commit_id = ms_span_of(self->origin.commit_id, MS_SHA1_BYTES);
+    enum ms_status status = ms_crawl_files(session, &crawl, entries, err);
+    if (status == MS_E_LATER) {
+        /* The commit is not written: the next run takes the tree up again. */
+        struct ms_error limited = *err;
+        self->origin.has_commit = unchanged;
+        status = save_state(self, "limited", limited.text, err);
+        *err = limited;
+        return status == MS_OK ? MS_E_LATER : status;
+    }
+    const char *state = crawl.incomplete ? "partial" : "ok";
+    if (status == MS_OK && unchanged && !self->claims_changed && session->counts.opened == opened)
+        return save_state(self, state, NULL, err);
+    struct ms_origin row = self->origin;
+    row.state = state;
+    row.reason = NULL;
+    row.checked_ms = ms_clock_wall_ms();
+    return status == MS_OK ? ms_crawl_finish(session, &crawl, entries, &row, err) : status;
+}
+
+static enum ms_status get_files(struct repo_run *self, struct ms_entries *entries, bool *unchanged,
+                                const char **stop, struct ms_error *err)
+{
+    bool replaced = false;
+    *stop = NULL;
+    enum ms_status status = get_head(self, err);
+    *unchanged = self->answer == MS_GITHUB_UNCHANGED;
+    if (status == MS_OK && *unchanged)
+        return ms_crawl_last_tree(self->session, self->origin.id, entries, err);
+    if (status == MS_OK && self->answer == MS_GITHUB_OK)
+        status = check_identity(self, &replaced, err);
+    if (status == MS_OK && self->answer == MS_GITHUB_OK && !replaced)
+        status = ms_github_tree(self->github, self->repo->name, self->commit_hex, entries,
+                                &self->answer, self->reason, err);
+    if (status == MS_OK && self->answer != MS_GITHUB_OK)
+        *stop = state_word(self->answer);
+    else if (replaced)
+        *stop = "replaced";
+    return status;
+}
+
+static enum ms_status run_repo(struct repo_run *self, struct ms_entries *entries,
+                               struct ms_error *err)
+{
+    struct ms_collect_counts before = self->session->counts;
+    bool unchanged = false;
+    const char *stop;
+    enum ms_status status = get_files(self, entries, &unchanged, &stop, err);
+    ms_step("collect.github.listed");
+    if (status != MS_OK)
+        return status;
+    if (self->answer == MS_GITHUB_LIMITED) {
+        struct ms_error limited = *err;
+        status = save_state(self, "limited", self->reason, err);
+        *err = limited;
+        return status == MS_OK ? MS_E_LATER : status;
+    }
+    if (stop)
+        status = give_up(self, stop, err);
+    else {
+        if (!unchanged) {
+            self->origin.has_commit = true;
+            self->origin.commit_bytes = MS_SHA1_BYTES;
+            if (!ms_hex_decode(self->commit_hex, MS_SHA1_BYTES, self->origin.commit_id))
+                return ms_error_set(err, MS_E_BUG, "commit id");
+        }
+        status = collect_files(self, entries, unchanged, err);
+    }
+    if (status == MS_OK)
+        ms_collect_tell_origin(self->session, self->repo->name,
+                               stop        ? stop
+                               : unchanged ? "same"
+                                           : "ok",
+                               &before);
+    return status;
+}
+
+static enum ms_status collect_repo(struct ms_collect *session, struct ms_github *github,
+                                   const struct ms_repo *repo, struct ms_error *err)
+{
+    struct repo_run self = {.session = session, .github = github, .repo = repo};
+    struct ms_entries entries;
+    session->counts.origins++;
+    enum ms_status status = open_origin(&self, err);
+    if (status == MS_REJECT) {
+        ms_origin_release(&self.origin);
+        session->counts.origins_failed++;
+        return ms_collect_tell_failure(session, repo->name, ms_span_of(NULL, 0), NULL, "forgotten",
+                                       err->text, err);
+    }
+    ms_entries_init(&entries);
+    if (status == MS_OK)
+        status = run_repo(&self, &entries, err);
+    ms_entries_release(&entries);
+    ms_origin_release(&self.origin);
+    return status;
+}
+
+/* ---- the list -------------------------------------------------------------------------------- */
+
+static enum ms_status collect_line(struct ms_collect *session, struct ms_github *github,
+                                   struct ms_span line, const char *list, uint64_t number,
+                                   struct ms_error *err)
+{
+    struct ms_repo repo;
+    bool empty;
+    struct ms_error why = {MS_OK, 0, ""};
+    char shown[256];
+    if (ms_repo_parse(line, &repo, &empty, &why) != MS_OK) {
+        ms_log(MS_LOG_WARNING, "%s:%llu: %s", ms_escape_text(list, shown, sizeof shown),
+               (unsigned long long)number, why.text);
+        session->counts.bad_lines++;
+        return MS_OK;
+    }
+    return empty ? MS_OK : collect_repo(session, github, &repo, err);
+}
+
+static enum ms_status collect_lines(struct ms_collect *session, struct ms_github *github,
+                                    const char *list, struct ms_span text, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    for (uint64_t number = 1; text.len && status == MS_OK; number++) {
+        const uint8_t *end = memchr(text.data, '\n', text.len);
+        size_t n = end ? (size_t)(end - text.data) : text.len;
+        status = collect_line(session, github, ms_span_of(text.data, n), list, number, err);
+        n += end != NULL;
+        text = ms_span_of(text.data + n, text.len - n);
+    }
+    return status;
+}
+
+enum ms_status ms_github_collect(struct ms_collect *session, const char *list_path,
+                                 struct ms_error *err)
+{
+    const struct ms_http_options options = {.user_agent = "malseq/" MS_VERSION,
+                                            .max_attempts = 4,
+                                            .backoff_base_ms = BACKOFF_MS,
+                                            .total_timeout_ms = 600000,
+                                            .seed = session->cli->common.seed};
+    struct ms_github github = {.token = session->token};
+    struct ms_buf list;
+    char base[MS_LIMIT_URL_BYTES];
+    (void)snprintf(base, sizeof base, "%s", session->options->github_url);
+    size_t n = strlen(base);
+    while (n && base[n - 1] == '/')
+        base[--n] = '\0';
+    github.base = base;
+    ms_buf_init(&list, MS_LIMIT_LIST_BYTES);
+    enum ms_status status = ms_file_read(list_path, &list, err);
+    if (status == MS_E_IO) {
+        err->status = MS_E_INPUT;
+        status = MS_E_INPUT;
+    }
+    if (status == MS_OK)
+        status = ms_http_new(&options, &github.http, err);
+    if (status == MS_OK)
+        status = ms_http_trust(github.http, base, false, err);
+    if (status == MS_OK)
+        status = collect_lines(session, &github, list_path, ms_span_of(list.data, list.len), err);
+    ms_http_free(github.http);
+    ms_buf_release(&list);
+    return status;
+}

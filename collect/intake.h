@@ -1,0 +1,100 @@
+/* One blob (a file of a repository or folder) into the corpus: open it in the worker, check what
+ * the worker says, put the programs into the vault, then all rows in one transaction. */
+#ifndef MS_COLLECT_INTAKE_H
+#define MS_COLLECT_INTAKE_H
+
+#include "base/arena.h"
+#include "base/hash.h"
+#include "base/unpack.h"
+#include "base/worker.h"
+#include "collect/password.h"
+#include "store/corpus.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ms_intake_blob {
+    int fd; /* readable, any position */
+    uint8_t git_id[MS_SHA1_BYTES];
+    uint64_t size;
+    int64_t origin;
+    const char *origin_name;
+    struct ms_span path;
+    struct ms_span commit_id; /* data NULL: none */
+    const char *claim;        /* NULL: unknown */
+    bool private_;
+    const struct ms_passwords *passwords;
+    uint8_t password_set[32];
+};
+
+/* A program found in a blob, stored in the vault (unless dry) and not yet in the database. */
+struct ms_intake_program {
+    struct ms_digests digests;
+    uint64_t size;
+    const char *kind;
+    uint16_t machine;
+    unsigned flags;
+    struct ms_span chain;
+    struct ms_span password; /* data NULL: none needed */
+    bool forgotten;          /* a tombstone: neither stored nor kept */
+    bool inserted;           /* set by ms_intake_store: new in the corpus */
+};
+
+struct ms_intake_fault {
+    struct ms_span chain;
+    enum ms_unpack_fault fault;
+    const char *detail; /* escaped */
+};
+
+/* All memory is the arena's. */
+struct ms_intake_result {
+    struct ms_arena arena;
+    const char *outcome; /* a word of blob.outcome in the schema */
+    const char *reason;  /* escaped; NULL when there is nothing to say */
+    struct ms_intake_program *programs;
+    size_t program_count, program_cap;
+    struct ms_intake_fault *faults;
+    size_t fault_count, fault_cap;
+    uint64_t members, mz_only;
+};
+
+struct ms_intake {
+    struct ms_corpus *corpus; /* NULL with dry: nothing is asked or written */
+    struct ms_worker *worker;
+    int64_t run;
+    bool dry;
+};
+
+void ms_intake_result_release(struct ms_intake_result *self);
+
+/* Opens the blob and fills the vault; touches no row. MS_OK whatever became of the blob: see
+ * result->outcome. Other statuses are reasons to stop. Release the result in any case. */
+enum ms_status ms_intake_open(const struct ms_intake *self, const struct ms_intake_blob *blob,
+                              struct ms_intake_result *result, struct ms_error *err) MS_MUST_USE;
+
+/* All rows of the blob in one transaction: samples, sightings, passwords that worked, the blob with
+ * its outcome and faults. */
+enum ms_status ms_intake_store(const struct ms_intake *self, const struct ms_intake_blob *blob,
+                               struct ms_intake_result *result, struct ms_error *err) MS_MUST_USE;
+
+/* A blob that is not opened (too_big, lfs_pointer, mismatch, gone, error): its row alone. */
+enum ms_status ms_intake_note(const struct ms_intake *self, const struct ms_intake_blob *blob,
+                              const char *outcome, const char *reason,
+                              struct ms_error *err) MS_MUST_USE;
+
+enum ms_intake_state {
+    MS_INTAKE_NEW,    /* never seen, or not opened by this unpacker */
+    MS_INTAKE_KNOWN,  /* nothing more to be had */
+    MS_INTAKE_CLOSED, /* no password fitted: worth opening when the set of passwords changed */
+    MS_INTAKE_PASSING /* the bytes were not to be had (mismatch, gone, error): worth another try */
+};
+
+/* What the corpus knows of a blob. password_set is set for CLOSED. */
+enum ms_status ms_intake_look_up(const struct ms_intake *self, const uint8_t git_id[MS_SHA1_BYTES],
+                                 enum ms_intake_state *state, uint8_t password_set[32],
+                                 struct ms_error *err) MS_MUST_USE;
+
+/* True for the text that stands in a repository for a file in Git LFS. */
+bool ms_intake_is_lfs_pointer(int fd, uint64_t size);
+
+#endif

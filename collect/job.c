@@ -1,0 +1,128 @@
+/* Opens a blob in the confined child and sends out the PE files found. */
+#define _GNU_SOURCE
+#include "collect/job.h"
+
+#include "base/limits.h"
+#include "base/unpack.h"
+#include "collect/pe.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+enum { PIECE_BYTES = 256 << 10 };
+
+struct job {
+    struct ms_worker_out *out;
+    struct ms_job_summary summary;
+};
+
+enum ms_status ms_job_argument(const struct ms_span *passwords, size_t count, struct ms_buf *out,
+                               struct ms_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        (void)ms_buf_append_varint(out, passwords[i].len);
+        (void)ms_buf_append(out, passwords[i].data, passwords[i].len);
+    }
+    return out->failed ? ms_error_set(err, MS_E_NOMEM, "out of memory") : MS_OK;
+}
+
+static enum ms_status emit(const struct job *job, uint32_t type, const void *bytes, size_t n,
+                           struct ms_error *err)
+{
+    enum ms_status status = ms_worker_emit(job->out, type, bytes, n);
+    return status == MS_OK ? MS_OK : ms_error_set(err, status, "cannot answer");
+}
+
+static enum ms_status send_fault(const struct job *job, struct ms_span chain,
+                                 enum ms_unpack_fault fault, struct ms_span detail,
+                                 struct ms_error *err)
+{
+    struct ms_buf frame;
+    uint32_t head[2] = {(uint32_t)fault, (uint32_t)chain.len};
+    ms_buf_init(&frame, MS_LIMIT_FRAME_BYTES);
+    (void)ms_buf_append(&frame, head, sizeof head);
+    (void)ms_buf_append(&frame, chain.data, chain.len);
+    (void)ms_buf_append(&frame, detail.data, detail.len);
+    enum ms_status status = frame.failed ? ms_error_set(err, MS_E_NOMEM, "out of memory")
+                                         : emit(job, MS_JOB_FAULT, frame.data, frame.len, err);
+    ms_buf_release(&frame);
+    return status;
+}
+
+static enum ms_status send_program(const struct job *job, const struct ms_unpack_member *member,
+                                   const struct ms_pe *pe, struct ms_span file,
+                                   struct ms_error *err)
+{
+    struct ms_job_member head = {.size = file.len,
+                                 .password_index = member->password_index,
+                                 .kind = (uint32_t)pe->kind,
+                                 .flags = pe->flags,
+                                 .machine = pe->machine};
+    struct ms_buf frame;
+    ms_buf_init(&frame, MS_LIMIT_FRAME_BYTES);
+    (void)ms_buf_append(&frame, &head, sizeof head);
+    (void)ms_buf_append(&frame, member->chain.data, member->chain.len);
+    enum ms_status status = frame.failed ? ms_error_set(err, MS_E_NOMEM, "out of memory")
+                                         : emit(job, MS_JOB_MEMBER, frame.data, frame.len, err);
+    ms_buf_release(&frame);
+    for (size_t at = 0; at < file.len && status == MS_OK; at += PIECE_BYTES) {
+        size_t n = file.len - at < PIECE_BYTES ? file.len - at : PIECE_BYTES;
+        status = emit(job, MS_JOB_DATA, file.data + at, n, err);
+    }
+    return status == MS_OK ? emit(job, MS_JOB_END, NULL, 0, err) : status;
+}
+
+static enum ms_status on_member(void *ctx, const struct ms_unpack_member *member, bool *descend,
+                                struct ms_error *err)
+{
+    struct job *job = ctx;
+    struct ms_pe pe;
+    (void)descend;
+    job->summary.members++;
+    if (member->is_container || member->size < 2)
+        return MS_OK;
+    static const char too_large[] = "larger than a program may be";
+    if (member->size > MS_LIMIT_UNPACK_ENTRY_BYTES)
+        return send_fault(job, member->chain, MS_UNPACK_LIMIT_ENTRY,
+                          ms_span_of(too_large, sizeof too_large - 1), err);
+    size_t n = (size_t)member->size;
+    void *at = mmap(NULL, n, PROT_READ, MAP_PRIVATE, member->fd, 0);
+    if (at == MAP_FAILED)
+        return send_fault(job, member->chain, MS_UNPACK_LIMIT_MEMORY, ms_span_of("", 0), err);
+    enum ms_status status = MS_OK;
+    struct ms_span file = ms_span_of(at, n);
+    ms_pe_check(file, &pe);
+    job->summary.mz_only += pe.verdict == MS_PE_MZ_ONLY;
+    if (pe.verdict == MS_PE_YES) {
+        job->summary.programs++;
+        status = send_program(job, member, &pe, file, err);
+    }
+    (void)munmap(at, n);
+    return status;
+}
+
+static enum ms_status on_fault(void *ctx, struct ms_span chain, enum ms_unpack_fault fault,
+                               struct ms_span detail, struct ms_error *err)
+{
+    const struct job *job = ctx;
+    return fault == MS_UNPACK_NOT_ARCHIVE ? MS_OK : send_fault(job, chain, fault, detail, err);
+}
+
+static enum ms_status run(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                          struct ms_error *err)
+{
+    struct ms_span passwords[MS_LIMIT_UNPACK_PASSWORDS];
+    size_t count = 0;
+    uint64_t n;
+    while (count < MS_LIMIT_UNPACK_PASSWORDS && ms_span_take_varint(&arg, &n) &&
+           ms_span_take(&arg, n, &passwords[count]))
+        count++;
+    struct job job = {.out = out};
+    struct ms_unpack_events events = {&job, on_member, on_fault};
+    enum ms_status status = ms_unpack_walk(input_fd, passwords, count, NULL, &events, err);
+    if (status == MS_OK)
+        status = emit(&job, MS_JOB_SUMMARY, &job.summary, sizeof job.summary, err);
+    return status;
+}
+
+const struct ms_worker_kind ms_job_intake = {"intake", run, ms_unpack_prepare};

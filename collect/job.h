@@ -1,0 +1,42 @@
+/* The worker's job of collect: opens one blob, finds the PE files in it, and the frames in which it
+ * tells the parent. Runs confined; stores nothing. */
+#ifndef MS_COLLECT_JOB_H
+#define MS_COLLECT_JOB_H
+
+#include "base/buf.h"
+#include "base/span.h"
+#include "base/worker.h"
+
+#include <stdint.h>
+
+/* Frame types. A PE file is MEMBER, DATA…, END; the rest stand alone. Integers as in memory: both
+ * ends are one program. */
+enum ms_job_frame {
+    MS_JOB_MEMBER = 1, /* struct ms_job_member, then the chain */
+    MS_JOB_DATA = 2,
+    MS_JOB_END = 3,
+    MS_JOB_FAULT = 4,  /* uint32_t fault, uint32_t bytes of the chain, chain, detail */
+    MS_JOB_SUMMARY = 5 /* struct ms_job_summary, once at the end */
+};
+
+struct ms_job_member {
+    uint64_t size;
+    int32_t password_index;
+    uint32_t kind;  /* enum ms_pe_kind */
+    uint32_t flags; /* enum ms_pe_flag */
+    uint32_t machine;
+};
+
+struct ms_job_summary {
+    uint64_t members; /* the blob included */
+    uint64_t programs;
+    uint64_t mz_only; /* begin like a program and are none of Windows */
+};
+
+extern const struct ms_worker_kind ms_job_intake; /* "intake" */
+
+/* The job's argument: the candidate passwords. */
+enum ms_status ms_job_argument(const struct ms_span *passwords, size_t count, struct ms_buf *out,
+                               struct ms_error *err) MS_MUST_USE;
+
+#endif

@@ -1,0 +1,26 @@
+/* The file behind --github-list: one repository a line. Parses text; asks nobody. */
+#ifndef MS_COLLECT_LIST_H
+#define MS_COLLECT_LIST_H
+
+#include "base/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { MS_REPO_NAME_BYTES = 141, MS_REPO_REF_BYTES = 256 };
+
+struct ms_repo {
+    char name[MS_REPO_NAME_BYTES]; /* "owner/repo" in lower case: GitHub does not tell case apart */
+    char ref[MS_REPO_REF_BYTES];   /* branch, tag or commit; "" is the default branch */
+    const char *claim;             /* "malware", "benign", "unknown"; NULL: not said */
+    bool private_;
+};
+
+/* Parses one line: `owner/repo[@ref]` or https://github.com/owner/repo[/tree/ref], then
+ * `claim=malware|benign|unknown` and `private` in any order; `#` at the start or after a blank
+ * begins a comment. *empty is true for a line without content. MS_REJECT with the reason for a bad
+ * line. */
+enum ms_status ms_repo_parse(struct ms_span line, struct ms_repo *out, bool *empty,
+                             struct ms_error *err) MS_MUST_USE;
+
+#endif

@@ -1,0 +1,105 @@
+/* collect: samples from repositories and folders into the corpus. The option table; the work is in
+ * collect/session. */
+#include "collect/session.h"
+
+#include <stddef.h>
+
+#define FIELD(name) offsetof(struct ms_collect_options, name)
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static const struct ms_option run_options[] = {
+    {.name = "github-list",
+     .kind = MS_OPT_TEXT,
+     .arg = "FILE",
+     .offset = FIELD(github_list),
+     .help = "collect from these repositories: one owner/repo[@ref] or URL a line, then optionally "
+             "claim=malware|benign|unknown and private"},
+    {.name = "dir",
+     .kind = MS_OPT_LIST,
+     .arg = "PATH",
+     .offset = FIELD(dirs),
+     .help = "collect from this folder or file; paths behind it count too"},
+    {.name = "github-token",
+     .kind = MS_OPT_SECRET,
+     .arg = "SECRET",
+     .offset = FIELD(github_token),
+     .help = "GitHub token: @FILE, env:NAME or the token itself (default: $GITHUB_TOKEN where set; "
+             "without one GitHub allows 60 requests an hour)"},
+    {.name = "github-url",
+     .kind = MS_OPT_TEXT,
+     .arg = "URL",
+     .offset = FIELD(github_url),
+     .help = "base URL of the API (default: https://api.github.com); https, or http on loopback"},
+    {.name = "password-list",
+     .kind = MS_OPT_TEXT,
+     .arg = "FILE",
+     .offset = FIELD(password_list),
+     .help = "try these passwords, one a line, before the built-in ones"},
+    {.name = "claim",
+     .kind = MS_OPT_CHOICE,
+     .arg = "WHAT",
+     .choices = "malware|benign|unknown",
+     .offset = FIELD(claim),
+     .help = "what the origin says its files are; recorded beside each sighting, never a label"},
+    {.name = "private",
+     .kind = MS_OPT_FLAG,
+     .offset = FIELD(private_),
+     .help = "never submit, look up or export what is found"},
+};
+
+static const struct ms_verb verbs[] = {
+    {.name = "",
+     .synopsis = "--github-list FILE | --dir PATH…",
+     .summary = "collect Windows programs from repositories and folders",
+     .options = run_options,
+     .option_count = COUNT(run_options),
+     .options_bytes = sizeof(struct ms_collect_options),
+     .defaults = ms_collect_defaults,
+     .max_operands = SIZE_MAX,
+     .run = ms_collect_run},
+    {.name = "cat",
+     .synopsis = "HASH",
+     .summary = "write the bytes of a sample to a pipe (live malware: handle with care)",
+     .options_bytes = sizeof(struct ms_collect_options),
+     .min_operands = 1,
+     .max_operands = 1,
+     .run = ms_collect_cat},
+    {.name = "forget",
+     .synopsis = "HASH|ORIGIN…",
+     .summary = "remove a sample or everything seen only at an origin, for good",
+     .options_bytes = sizeof(struct ms_collect_options),
+     .min_operands = 1,
+     .max_operands = SIZE_MAX,
+     .run = ms_collect_forget},
+};
+
+static const struct ms_tool tool = {
+    .name = "collect",
+    .summary = "collect Windows PE files from GitHub repositories and folders",
+    .description =
+        "collect looks through repositories and local folders, opens archives (nested ones and "
+        "password-protected ones too), and keeps every Windows PE file it finds in the corpus, "
+        "with where it was seen: repository, commit, path, and the names inside archives.\n\n"
+        "Everything is decided by content, never by a file's name. Untrusted bytes are read in a "
+        "process without network, files and exec; samples are stored so that they can neither be "
+        "run nor be matched by scanners. A file that cannot be read costs itself alone: what "
+        "became of it is recorded, and it is not opened again until the unpacker or the passwords "
+        "change.\n\n"
+        "A second run asks each repository once and downloads only what is new. When GitHub's rate "
+        "limit is reached the tool ends with exit code 75 and says when to go on.\n\n"
+        "Being found in a repository of malware does not make a file malware: --claim and claim= "
+        "are recorded as what the origin says, and label decides.",
+    .verbs = verbs,
+    .verb_count = COUNT(verbs),
+    .examples = "# what a list of repositories holds\ncollect --github-list repos.txt\n"
+                "# clean programs from a local folder\ncollect --dir /srv/clean --claim benign\n"
+                "# look before doing\ncollect --dir ~/incoming --dry-run --json\n"
+                "# a sample's bytes into another program\n"
+                "collect cat 275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f | "
+                "sha256sum\n",
+};
+
+int main(int argc, char **argv)
+{
+    return ms_cli_main(&tool, argc, argv);
+}

@@ -1,0 +1,177 @@
+/* A run of collect from start to end, and the exit it earns. The sources do the work. */
+#include "collect/session.h"
+
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "collect/folder.h"
+#include "collect/github.h"
+#include "collect/job.h"
+#include "store/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SESSION_ARENA_BYTES = 512 << 20 };
+
+void ms_collect_defaults(void *options)
+{
+    struct ms_collect_options *self = options;
+    self->github_url = "https://api.github.com";
+}
+
+static enum ms_status read_passwords(struct ms_collect *self, struct ms_error *err)
+{
+    const char *path = self->options->password_list;
+    struct ms_buf text;
+    enum ms_status status = ms_passwords_init(&self->passwords, &self->arena, err);
+    if (status != MS_OK || !path)
+        return status;
+    ms_buf_init(&text, MS_LIMIT_LIST_BYTES);
+    status = ms_file_read(path, &text, err);
+    if (status != MS_OK)
+        status = ms_error_set(err, MS_E_INPUT, "%s", err->text);
+    if (status == MS_OK)
+        status = ms_passwords_add_lines(&self->passwords, MS_PASSWORD_LIST,
+                                        ms_span_of(text.data, text.len), err);
+    ms_buf_release(&text);
+    size_t listed = self->passwords.parts[MS_PASSWORD_LIST].count;
+    if (status == MS_OK && listed > MS_LIMIT_UNPACK_PASSWORDS / 2)
+        ms_log(MS_LOG_WARNING,
+               "the password list holds %zu; at most %d are tried on one archive, the first ones",
+               listed, MS_LIMIT_UNPACK_PASSWORDS);
+    return status;
+}
+
+/* The token is optional: without it GitHub allows 60 requests an hour. */
+static enum ms_status read_token(struct ms_collect *self, struct ms_error *err)
+{
+    const struct ms_cli_secret *given = &self->options->github_token;
+    const char *ambient = getenv("GITHUB_TOKEN");
+    if (!self->options->github_list || (!given->given && (!ambient || !*ambient)))
+        return MS_OK;
+    enum ms_status status = ms_secret_read(given->given ? given->spec : NULL, given->wipe,
+                                           "GITHUB_TOKEN", "GitHub token", &self->token, err);
+    return status == MS_OK ? ms_secret_bind(self->token, self->options->github_url, err) : status;
+}
+
+static enum ms_status start_worker(struct ms_collect *self, struct ms_error *err)
+{
+    const struct ms_worker_options options = {&ms_job_intake, 1, self->cli->common.no_confine};
+    enum ms_status status = ms_worker_start(&options, &self->worker, err);
+    if (status == MS_OK && !ms_worker_confined(self->worker))
+        ms_log(MS_LOG_WARNING, "untrusted files are read without a system call filter "
+                               "(--no-confine)");
+    return status;
+}
+
+static enum ms_status open_corpus(struct ms_collect *self, struct ms_error *err)
+{
+    struct ms_cli *cli = self->cli;
+    bool dry = cli->common.dry_run;
+    enum ms_status status = ms_corpus_open(
+        cli->common.corpus, dry ? MS_CORPUS_READ : MS_CORPUS_CREATE, &self->corpus, err);
+    if (dry) {
+        /* Nothing is known of an absent corpus. */
+        if (status != MS_OK)
+            self->corpus = NULL;
+        status = MS_OK;
+    }
+    if (status == MS_OK && !dry)
+        status = ms_run_begin(self->corpus, cli->tool->name, cli->argc, cli->argv, cli->common.seed,
+                              &self->intake.run, err);
+    self->intake.corpus = self->corpus;
+    self->intake.worker = self->worker;
+    self->intake.dry = dry;
+    return status;
+}
+
+static enum ms_status work(struct ms_collect *self, struct ms_error *err)
+{
+    const struct ms_collect_options *options = self->options;
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < options->dirs.count && status == MS_OK; i++)
+        status = ms_folder_collect(self, options->dirs.items[i], err);
+    /* --dir a b c: what follows belongs to it. */
+    for (size_t i = 0; i < self->cli->operand_count && status == MS_OK; i++)
+        status = ms_folder_collect(self, self->cli->operands[i], err);
+    if (status == MS_OK && options->github_list)
+        status = ms_github_collect(self, options->github_list, err);
+    return status;
+}
+
+/* What the whole run comes to, when nothing stopped it. */
+static enum ms_status conclude(const struct ms_collect *self, struct ms_error *err)
+{
+    const struct ms_collect_counts *counts = &self->counts;
+    if (!self->cli->common.quiet)
+        ms_log(MS_LOG_INFO,
+               "%llu origins, %llu files, %llu opened: %llu samples, %llu of them new; %llu files "
+               "failed, %llu kept out by forget%s",
+               (unsigned long long)counts->origins, (unsigned long long)counts->files,
+               (unsigned long long)counts->opened, (unsigned long long)counts->samples,
+               (unsigned long long)counts->added, (unsigned long long)counts->failed,
+               (unsigned long long)counts->skipped_forgotten,
+               self->intake.dry ? " (dry run: nothing was written)" : "");
+    if (self->remote_failed)
+        return ms_error_set(
+            err, MS_E_REMOTE, "%llu of %llu repositories could not be read; what was had is kept",
+            (unsigned long long)counts->origins_failed, (unsigned long long)counts->origins);
+    if (counts->failed || counts->origins_failed || counts->bad_lines) {
+        if (err)
+            err->text[0] = '\0';
+        return MS_REJECT;
+    }
+    return MS_OK;
+}
+
+static enum ms_status end_run(struct ms_collect *self, enum ms_status status, struct ms_error *err)
+{
+    char counts[256];
+    if (!self->intake.run)
+        return status;
+    (void)snprintf(counts, sizeof counts,
+                   "{\"origins\":%llu,\"files\":%llu,\"opened\":%llu,\"samples\":%llu,\"new\":%llu,"
+                   "\"failed\":%llu}",
+                   (unsigned long long)self->counts.origins, (unsigned long long)self->counts.files,
+                   (unsigned long long)self->counts.opened,
+                   (unsigned long long)self->counts.samples, (unsigned long long)self->counts.added,
+                   (unsigned long long)self->counts.failed);
+    struct ms_error end_err = {MS_OK, 0, ""};
+    enum ms_status ended = ms_run_end(self->corpus, self->intake.run, ms_status_exit_code(status),
+                                      counts, NULL, &end_err);
+    if (ended == MS_OK || (status != MS_OK && status != MS_REJECT))
+        return status;
+    *err = end_err;
+    return ended;
+}
+
+enum ms_status ms_collect_run(struct ms_cli *cli, struct ms_error *err)
+{
+    struct ms_collect self = {.cli = cli, .options = cli->options};
+    if (!self.options->github_list && !self.options->dirs.count)
+        return ms_error_set(err, MS_E_USAGE,
+                            "nothing to collect from: give --github-list FILE or --dir PATH");
+    if (cli->operand_count && !self.options->dirs.count)
+        return ms_error_set(err, MS_E_USAGE, "local paths need --dir in front of them");
+    ms_arena_init(&self.arena, SESSION_ARENA_BYTES);
+    enum ms_status status = read_token(&self, err);
+    if (status == MS_OK)
+        status = start_worker(&self, err); /* before anything large is in memory */
+    if (status == MS_OK)
+        status = read_passwords(&self, err);
+    if (status == MS_OK)
+        status = open_corpus(&self, err);
+    if (status == MS_OK)
+        status = work(&self, err);
+    if (status == MS_OK)
+        status = conclude(&self, err);
+    if (self.corpus)
+        status = end_run(&self, status, err);
+    ms_corpus_close(self.corpus);
+    ms_worker_stop(self.worker);
+    ms_secret_free(self.token);
+    ms_arena_release(&self.arena);
+    return status;
+}

@@ -1,0 +1,65 @@
+/* A run of collect: its options, the corpus, the worker, the counts, and how results are told. */
+#ifndef MS_COLLECT_SESSION_H
+#define MS_COLLECT_SESSION_H
+
+#include "base/cli.h"
+#include "base/secret.h"
+#include "collect/intake.h"
+#include "collect/password.h"
+
+struct ms_collect_options {
+    const char *github_list;
+    const char *github_url;
+    struct ms_cli_secret github_token;
+    struct ms_cli_list dirs;
+    const char *password_list;
+    const char *claim;
+    bool private_;
+};
+
+struct ms_collect_counts {
+    uint64_t origins, origins_failed;
+    uint64_t files; /* entries looked at */
+    uint64_t opened;
+    uint64_t samples; /* programs found in what was opened */
+    uint64_t added;   /* of them new in the corpus */
+    uint64_t failed;  /* files that could not be read whole */
+    uint64_t skipped_forgotten;
+    uint64_t bad_lines;
+};
+
+struct ms_collect {
+    struct ms_cli *cli;
+    const struct ms_collect_options *options;
+    struct ms_corpus *corpus; /* NULL in a dry run on a corpus that is not there yet */
+    struct ms_worker *worker;
+    struct ms_secret *token;
+    struct ms_intake intake;
+    struct ms_arena arena;
+    struct ms_passwords passwords; /* --password-list and the built-in ones */
+    struct ms_collect_counts counts;
+    bool remote_failed; /* a service gave no proper answer for some origin */
+};
+
+/* Verbs. */
+void ms_collect_defaults(void *options);
+enum ms_status ms_collect_run(struct ms_cli *cli, struct ms_error *err);
+enum ms_status ms_collect_cat(struct ms_cli *cli, struct ms_error *err);
+enum ms_status ms_collect_forget(struct ms_cli *cli, struct ms_error *err);
+
+/* Telling: JSON lines on stdout with --json; otherwise failures as warnings, samples only with -v.
+ * A blob that needs a password is neither counted nor told as failed, but sets *closed: one may
+ * still be learned. */
+enum ms_status ms_collect_tell_blob(struct ms_collect *self, const struct ms_intake_blob *blob,
+                                    const struct ms_intake_result *result, bool *closed,
+                                    struct ms_error *err) MS_MUST_USE;
+/* A file or origin that could not be had; git_id may be NULL. */
+enum ms_status ms_collect_tell_failure(struct ms_collect *self, const char *origin,
+                                       struct ms_span path, const uint8_t *git_id,
+                                       const char *outcome, const char *reason,
+                                       struct ms_error *err) MS_MUST_USE;
+/* The line an origin ends with (people only). */
+void ms_collect_tell_origin(const struct ms_collect *self, const char *name, const char *state,
+                            const struct ms_collect_counts *before);
+
+#endif
