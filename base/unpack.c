@@ -41,6 +41,8 @@ struct level {
     uint32_t *pending; /* indexes of encrypted members not opened yet, rising */
     size_t pending_count;
     size_t pending_cap;
+    bool damaged;           /* a header was unreadable, and that was told */
+    bool opened;            /* a password opened a member */
     uint64_t beyond;        /* encrypted members no password would open */
     const char *beyond_why; /* static text */
     char accepted[160];     /* a password was accepted, yet: */
@@ -303,8 +305,10 @@ static enum ms_status take_member(struct level *level, struct archive *a,
     } else if (fault != MS_UNPACK_OK) {
         status = fault_text(walk, fault, text, err);
     } else {
-        if (password >= 0)
+        if (password >= 0) {
             walk->last_password = password;
+            level->opened = true;
+        }
         status = deliver(walk, &memory, level->depth + 1, password, err);
     }
 out:
@@ -318,6 +322,7 @@ static enum ms_status bad_header(struct level *level, struct archive *a, struct 
 {
     const char *text;
     enum ms_unpack_fault fault = ms_unpack_fault_of(a, &text);
+    level->damaged = fault == MS_UNPACK_CORRUPT;
     return fault_text(level->walk, fault, text, err);
 }
 
@@ -409,7 +414,9 @@ static enum ms_status report_closed(struct level *level, struct ms_error *err)
                        level->beyond_why);
         status = fault_text(level->walk, MS_UNPACK_UNSUPPORTED, text, err);
     }
-    if (status == MS_OK && level->pending_count) {
+    /* A cut archive whose password is known: the cut is why members are missing. */
+    bool explained = level->damaged && (level->opened || level->accepted[0]);
+    if (status == MS_OK && level->pending_count && !explained) {
         (void)snprintf(text, sizeof text, "%zu members, %zu passwords tried%s%s",
                        level->pending_count, level->walk->password_count,
                        level->accepted[0] ? "; one was accepted, then: " : "", level->accepted);

@@ -689,6 +689,18 @@ static void test_flipped_bytes(void **state)
     }
 }
 
+/* A download that broke off: the password is right, so "need_password" would be the wrong advice.
+ */
+static void test_cut_with_the_right_password(void **state)
+{
+    (void)state;
+    struct bytes zip = make(ARCHIVE_FORMAT_ZIP, 0, encryptions[1], "infected", two_files, 2);
+    walk((struct bytes){zip.data, 1500}, "infected");
+    assert_int_equal(seen.members, 1);
+    assert_one_fault("", MS_UNPACK_CORRUPT);
+    free(zip.data);
+}
+
 /* ---- in the worker --------------------------------------------------------------------------- */
 
 struct emitter {
@@ -800,6 +812,7 @@ int main(void)
         cmocka_unit_test(test_callback_stops),
         cmocka_unit_test(test_every_cut),
         cmocka_unit_test(test_flipped_bytes),
+        cmocka_unit_test(test_cut_with_the_right_password),
         cmocka_unit_test(test_confined),
     };
     return cmocka_run_group_tests(tests, start, stop);
