@@ -43,8 +43,7 @@ class Kill(unittest.TestCase):
         cls.commands = {"import": ["import", str(reports)], "dataset": ["dataset", "mal-api-2019", str(dataset)]}
 
     def extract(self, what, corpus, **environment):
-        # A step of the corpus is a time of ours, which no digest may depend on.
-        done = subprocess.run([str(BIN / "extract"), *self.commands[what], "--corpus", str(corpus), "-q"], capture_output=True, timeout=120,
+        done = subprocess.run([str(BIN / "extract"), *self.commands[what], "--corpus", str(corpus), "-q", "--jobs", "1"], capture_output=True, timeout=120,
                               env={**os.environ, **{key: str(value) for key, value in environment.items()}})
         return done.returncode
 
@@ -81,6 +80,8 @@ class Kill(unittest.TestCase):
         self.assertLessEqual(expected_steps, set(reached))
         wanted, own = self.digest(whole), self.own_digest(whole)
         hits = collections.Counter()
+        if what == "dataset":  # the store's own steps are hit in the import
+            reached = {step: times for step, times in reached.items() if step in expected_steps}
         for step, times in sorted(reached.items()):
             for hit in range(HITS):
                 corpus, log = self.base / f"{what}-{step}-{hit}", self.base / f"{what}-{step}-{hit}.steps"
