@@ -35,7 +35,9 @@ enum plan {
     PLAN_SAMPLE = 4,
     PLAN_API = 8,
     PLAN_API_ID = 16,
-    PLAN_UNPACK = 32
+    PLAN_UNPACK = 32,
+    PLAN_BY_SAMPLE = 64, /* the processes by sample, or by analysis, not by id */
+    PLAN_BY_ANALYSIS = 128
 };
 
 /* Columns that are known without the trace. */
@@ -161,16 +163,23 @@ static int use(sqlite3_index_info *info, int column, int bit, int *arguments)
     return bit;
 }
 
-/* Rows come by process, then seq. */
-static bool is_our_order(const sqlite3_index_info *info)
+/* The column rows are to come by first, when it is one we can walk by: sample, analysis or process,
+ * then process, then seq. -1 when SQLite has to sort. Whether it goes up or down does not count
+ * where rows only have to come in groups (GROUP BY, DISTINCT), for which SQLite may ask with the
+ * direction of an ORDER BY over something else. */
+static int order_of(sqlite3_index_info *info)
 {
-    static const int ours[] = {COL_PROCESS, COL_SEQ};
-    if (info->nOrderBy < 1 || info->nOrderBy > 2)
-        return false;
-    for (int i = 0; i < info->nOrderBy; i++)
-        if (info->aOrderBy[i].iColumn != ours[i] || info->aOrderBy[i].desc)
-            return false;
-    return true;
+    bool grouped = sqlite3_vtab_distinct(info) != 0;
+    int first = info->nOrderBy > 0 ? info->aOrderBy[0].iColumn : -1;
+    int expected = first;
+    if (first != COL_SAMPLE && first != COL_ANALYSIS && first != COL_PROCESS)
+        return -1;
+    for (int i = 0; i < info->nOrderBy; i++) {
+        if (info->aOrderBy[i].iColumn != expected || (info->aOrderBy[i].desc && !grouped))
+            return -1;
+        expected = expected == COL_PROCESS ? COL_SEQ : expected == COL_SEQ ? -1 : COL_PROCESS;
+    }
+    return first;
 }
 
 static int calls_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
@@ -198,7 +207,11 @@ static int calls_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
     info->idxNum = plan;
     info->estimatedCost = cost;
     info->estimatedRows = (sqlite3_int64)rows;
-    info->orderByConsumed = is_our_order(info);
+    int order = order_of(info);
+    info->orderByConsumed = order >= 0;
+    info->idxNum |= order == COL_SAMPLE     ? PLAN_BY_SAMPLE
+                    : order == COL_ANALYSIS ? PLAN_BY_ANALYSIS
+                                            : 0;
     return SQLITE_OK;
 }
 
@@ -380,10 +393,13 @@ static int prepare_processes(struct cursor *cursor, sqlite3_value *key)
                         : cursor->plan & PLAN_ANALYSIS ? " WHERE p.analysis = ?1"
                         : cursor->plan & PLAN_SAMPLE   ? " WHERE a.sample = ?1"
                                                        : "";
+    const char *first = cursor->plan & PLAN_BY_SAMPLE     ? "a.sample, "
+                        : cursor->plan & PLAN_BY_ANALYSIS ? "p.analysis, "
+                                                          : "";
     char *sql = sqlite3_mprintf("SELECT p.id, a.sample, p.analysis, p.pid, p.calls%s"
                                 " FROM main.process p JOIN main.analysis a ON a.id = p.analysis%s"
-                                " ORDER BY p.id",
-                                cursor->plan & PLAN_UNPACK ? ", p.trace" : "", where);
+                                " ORDER BY %sp.id",
+                                cursor->plan & PLAN_UNPACK ? ", p.trace" : "", where, first);
     if (!sql)
         return SQLITE_NOMEM;
     int code = sqlite3_prepare_v2(table->db, sql, -1, &cursor->processes, NULL);

@@ -239,6 +239,20 @@ static void test_counts(void **state)
            "1|1 ");
     expect(state, "SELECT process, pid, count(*), max(seq) FROM calls GROUP BY process",
            "1|1000|3000|2999 2|1001|2900|2899 3|1002|2800|2799 5|1004|2600|2599 6|1005|2500|2499 ");
+    /* Groups and orders that need no sorting, and some that do. */
+    expect(state, "SELECT process FROM calls GROUP BY process ORDER BY count(*) DESC, 1 LIMIT 2",
+           "1 2 ");
+    expect(state, "SELECT sample, count(*) FROM calls GROUP BY sample ORDER BY 2 DESC",
+           "1|5900 -|5100 2|2800 ");
+    expect(state, "SELECT sample, process, count(*) FROM calls GROUP BY sample, process",
+           "-|5|2600 -|6|2500 1|1|3000 1|2|2900 2|3|2800 ");
+    expect(state, "SELECT DISTINCT analysis, sample FROM calls ORDER BY analysis DESC",
+           "3|- 2|2 1|1 ");
+    expect(state, "SELECT sample, process, seq FROM calls ORDER BY sample, process, seq LIMIT 1",
+           "-|5|0 ");
+    expect(state, "SELECT sample, process, seq FROM calls ORDER BY sample DESC, seq DESC LIMIT 1",
+           "2|3|2799 ");
+    expect(state, "SELECT process, seq FROM calls ORDER BY process DESC LIMIT 1", "6|0 ");
     expect(state, "SELECT count(DISTINCT c.rowid) FROM calls c", "13800 ");
     /* Two cursors at once over the same table. */
     expect(state,
