@@ -179,7 +179,7 @@ static enum ms_status set_up_database(struct ms_corpus *self, struct ms_error *e
     /* After the look at whose database this is: a foreign one is not even switched to WAL. */
     return ms_db_exec(self,
                       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
-                      "PRAGMA foreign_keys = ON",
+                      "PRAGMA journal_size_limit = 67108864; PRAGMA foreign_keys = ON",
                       err);
 }
 

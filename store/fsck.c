@@ -69,13 +69,31 @@ static enum ms_status with_digest(struct fsck *self, const char *sql, const uint
     return status;
 }
 
-static enum ms_status set_vaulted(struct fsck *self, bool vaulted, const uint8_t sha256[32],
-                                  struct ms_error *err)
+static enum ms_status adopt_sample(struct fsck *self, const uint8_t sha256[32],
+                                   struct ms_error *err)
 {
-    static const char *const sql[] = {"UPDATE sample SET vaulted = 0 WHERE sha256 = ?1",
-                                      "UPDATE sample SET vaulted = 1 WHERE sha256 = ?1"};
     bool hit;
-    return with_digest(self, sql[vaulted], sha256, &hit, err);
+    return with_digest(self, "UPDATE sample SET vaulted = 1 WHERE sha256 = ?1", sha256, &hit, err);
+}
+
+/* The row of a sample whose bytes are lost. Collect opens no blob twice and reads no tree that it
+ * has read: both are forgotten where the sample was seen, so that its next run brings the bytes
+ * again. */
+static enum ms_status lose_sample(struct fsck *self, const uint8_t sha256[32], struct ms_error *err)
+{
+#define SEEN(COLUMN) \
+    "(SELECT g." COLUMN " FROM sighting g JOIN sample s ON s.id = g.sample WHERE s.sha256 = ?1)"
+    static const char *const sql[] = {
+        "UPDATE origin SET commit_id = NULL WHERE id IN " SEEN("origin"),
+        "DELETE FROM tree_entry WHERE git_id IN " SEEN("git_blob"),
+        "DELETE FROM blob WHERE git_id IN " SEEN("git_blob"),
+        "UPDATE sample SET vaulted = 0 WHERE sha256 = ?1"};
+#undef SEEN
+    enum ms_status status = MS_OK;
+    bool hit;
+    for (size_t i = 0; i < sizeof sql / sizeof *sql && status == MS_OK; i++)
+        status = with_digest(self, sql[i], sha256, &hit, err);
+    return status;
 }
 
 static enum ms_status ignore_bytes(void *ctx, const void *bytes, size_t n, struct ms_error *err)
@@ -96,7 +114,7 @@ static enum ms_status damaged_object(struct fsck *self, const uint8_t sha256[32]
     if (self->repair) {
         status = ms_vault_remove(self->corpus, self->kind, sha256, err);
         if (status == MS_OK && self->kind == MS_VAULT_SAMPLE)
-            status = set_vaulted(self, false, sha256, err);
+            status = lose_sample(self, sha256, err);
     }
     return status == MS_OK ? found(self, where, what, self->repair, err) : status;
 }
@@ -114,7 +132,7 @@ static enum ms_status orphan(struct fsck *self, const uint8_t sha256[32], const 
         return status;
     if (adoptable) {
         if (self->repair)
-            status = set_vaulted(self, true, sha256, err);
+            status = adopt_sample(self, sha256, err);
         return status == MS_OK
                    ? found(self, where, "its row does not say that it is stored", self->repair, err)
                    : status;
@@ -189,7 +207,7 @@ static enum ms_status check_named(struct fsck *self, bool samples, struct ms_err
             continue;
         bool repaired = self->repair && samples && named;
         if (repaired)
-            status = set_vaulted(self, false, sha256, err);
+            status = lose_sample(self, sha256, err);
         snprintf(where, sizeof where, "%s %lld", samples ? "sample" : "analysis",
                  (long long)ids.items[i]);
         if (status == MS_OK)

@@ -35,10 +35,12 @@ typedef enum ms_status (*ms_fsck_visit)(void *ctx, const char *where, const char
 struct ms_fsck_counts {
     uint64_t samples, reports, traces, findings, repaired;
 };
-/* Checks the database (integrity_check, foreign_key_check), every vault object's digest against its
- * name, every row that names an object, every trace (decodes), and orphan objects. With repair
- * (corpus opened for writing): orphans that verify are adopted where a row can name them, else
- * removed to the report; rows whose object is missing lose their `vaulted` flag. */
+/* Checks the database (integrity_check, foreign_key_check, counts), every vault object's digest
+ * against its name, every row that names an object, every trace (decodes; its APIs have names), and
+ * orphan objects. With repair (corpus opened for writing; one transaction): objects that verify are
+ * adopted by a row with their digest, else removed; damaged objects are removed; samples whose
+ * object is gone lose `vaulted`, and where they were seen is to be read again by the next collect.
+ * Strange files, missing reports and damaged rows are only reported. */
 enum ms_status ms_fsck_run(struct ms_corpus *corpus, bool repair, ms_fsck_visit visit, void *ctx,
                            struct ms_fsck_counts *counts, struct ms_error *err) MS_MUST_USE;
 

@@ -1,5 +1,6 @@
 /* The content-addressed vault: samples (neutered) and reports (zstd), written so that a crash
- * leaves at most an orphan. */
+ * leaves at most an orphan. MALSEQ_TEST_NAMED_TEMPORARY in the environment takes the way of file
+ * systems without unnamed files, for tests. */
 #ifndef MS_STORE_VAULT_H
 #define MS_STORE_VAULT_H
 

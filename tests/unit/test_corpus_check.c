@@ -58,6 +58,9 @@ static void add_sample(struct ms_corpus *corpus, unsigned i, int64_t now_ms)
               &err);
     struct ms_origin place = {.kind = "github", .name = i % 2 ? "o/odd" : "o/even"};
     assert_ok(ms_origin_open(corpus, &place, &origin, &err), &err);
+    struct ms_origin crawled = {
+        .id = origin, .state = "ok", .has_commit = true, .commit_bytes = 20, .checked_ms = now_ms};
+    assert_ok(ms_origin_update(corpus, &crawled, &err), &err);
     memset(blob.git_id, (int)i, 20);
     memset(sighting.git_blob, (int)i, 20);
     assert_ok(ms_blob_put(corpus, &blob, now_ms, 0, &err), &err);
@@ -335,6 +338,13 @@ static void test_fsck_vault(void **state)
     int64_t vaulted = 0;
     assert_ok(ms_db_scalar(corpus, "SELECT count(*) FROM sample WHERE vaulted", &vaulted, &err),
               &err);
+    assert_int_equal(vaulted, 2);
+    /* Where the two lost samples lay is read again. */
+    assert_ok(ms_db_scalar(corpus, "SELECT count(*) FROM blob", &vaulted, &err), &err);
+    assert_int_equal(vaulted, 2);
+    assert_ok(
+        ms_db_scalar(corpus, "SELECT count(*) FROM origin WHERE commit_id IS NULL", &vaulted, &err),
+        &err);
     assert_int_equal(vaulted, 2);
     text = check(corpus, false, &findings);
     expect_line(text, "analysis 3: ", "not in the vault");
