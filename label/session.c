@@ -1,13 +1,11 @@
 /* Runs of label: what is opened in which order, which hashes are due, what is printed and recorded.
  */
-#include "label/session.h"
+#include "label/session_private.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "label/list.h"
-#include "label/lookup.h"
-#include "label/show.h"
 #include "store/run.h"
 #include "store/sample.h"
 
@@ -17,25 +15,6 @@
 
 #define VT_URL "https://www.virustotal.com/api/v3"
 
-/* One run. */
-struct session {
-    struct ms_cli *cli;
-    const struct ms_label_options *options;
-    const struct ms_policy *policy;
-    struct ms_corpus *corpus;
-    struct ms_worker *worker;
-    struct ms_secret *secret;
-    struct ms_vt *vt;
-    struct ms_asker asker;
-    int64_t run;
-    int64_t *wanted; /* sample ids of --hashes, sorted; NULL without the option */
-    bool *answered;  /* which of them were asked in this run */
-    size_t wanted_count, wanted_cap;
-    uint64_t asked, rejected, changed, due;
-    uint64_t verdicts[5];
-    bool counting; /* the first pass over what is due */
-};
-
 void ms_label_defaults(void *options)
 {
     struct ms_label_options *o = options;
@@ -43,8 +22,8 @@ void ms_label_defaults(void *options)
     o->policy = "ember2024";
 }
 
-static enum ms_status find_policy(const char *name, const struct ms_policy **out,
-                                  struct ms_error *err)
+enum ms_status ms_session_find_policy(const char *name, const struct ms_policy **out,
+                                      struct ms_error *err)
 {
     char shown[64];
     *out = ms_policy_find(name);
@@ -73,20 +52,20 @@ static enum ms_status parse_until(const char *text, int64_t *out, struct ms_erro
     return MS_OK;
 }
 
-static enum ms_status start_worker(struct session *self, struct ms_error *err)
+enum ms_status ms_session_start_worker(struct ms_session *self, struct ms_error *err)
 {
     const struct ms_worker_options options = {&ms_vtjson_kind, 1, self->cli->common.no_confine};
     return ms_worker_start(&options, &self->worker, err);
 }
 
-static enum ms_status read_key(struct session *self, struct ms_error *err)
+static enum ms_status read_key(struct ms_session *self, struct ms_error *err)
 {
     const struct ms_cli_secret *key = &self->options->vt_key;
     return ms_secret_read(key->given ? key->spec : NULL, key->wipe, "VT_API_KEY", "VirusTotal key",
                           &self->secret, err);
 }
 
-static enum ms_status open_service(struct session *self, struct ms_error *err)
+static enum ms_status open_service(struct ms_session *self, struct ms_error *err)
 {
     const struct ms_label_options *o = self->options;
     const char *user = o->vt_user ? o->vt_user : getenv("VT_USER");
@@ -106,7 +85,7 @@ static enum ms_status open_service(struct session *self, struct ms_error *err)
     return ms_quota_open(&self->asker.quota, self->corpus, print, &limits, err);
 }
 
-static void close_session(struct session *self)
+void ms_session_close(struct ms_session *self)
 {
     ms_vt_free(self->vt);
     ms_secret_free(self->secret);
@@ -118,7 +97,7 @@ static void close_session(struct session *self)
 
 /* ---- --hashes ---- */
 
-static enum ms_status want(struct session *self, int64_t sample, struct ms_error *err)
+static enum ms_status want(struct ms_session *self, int64_t sample, struct ms_error *err)
 {
     if (self->wanted_count == self->wanted_cap) {
         size_t cap = self->wanted_cap ? self->wanted_cap * 2 : 256;
@@ -132,7 +111,7 @@ static enum ms_status want(struct session *self, int64_t sample, struct ms_error
     return MS_OK;
 }
 
-static enum ms_status reject_line(struct session *self, uint64_t line, const char *text,
+static enum ms_status reject_line(struct ms_session *self, uint64_t line, const char *text,
                                   const char *why, struct ms_error *err)
 {
     const struct ms_shown row = {.hash = text, .state = "invalid", .reason = why};
@@ -145,7 +124,7 @@ static enum ms_status reject_line(struct session *self, uint64_t line, const cha
 static enum ms_status take_line(void *ctx, uint64_t line, const char *hash, const char *text,
                                 struct ms_error *err)
 {
-    struct session *self = ctx;
+    struct ms_session *self = ctx;
     struct ms_sample sample = {.size = -1, .machine = -1};
     struct ms_error why = {0};
     int64_t id = 0;
@@ -177,7 +156,7 @@ static int compare_ids(const void *a, const void *b)
 }
 
 /* Sorts the samples wanted, each once. */
-static enum ms_status sort_wanted(struct session *self, struct ms_error *err)
+static enum ms_status sort_wanted(struct ms_session *self, struct ms_error *err)
 {
     size_t kept = 0;
     qsort(self->wanted, self->wanted_count, sizeof *self->wanted, compare_ids);
@@ -190,7 +169,7 @@ static enum ms_status sort_wanted(struct session *self, struct ms_error *err)
 }
 
 /* Adds the listed hashes and everything collected since. Inside a transaction. */
-static enum ms_status enqueue(struct session *self, struct ms_error *err)
+static enum ms_status enqueue(struct ms_session *self, struct ms_error *err)
 {
     enum ms_status status = MS_OK;
     if (self->options->hashes) {
@@ -204,7 +183,7 @@ static enum ms_status enqueue(struct session *self, struct ms_error *err)
 }
 
 /* The place of a sample among those wanted, or wanted_count. */
-static size_t find_wanted(const struct session *self, int64_t sample)
+static size_t find_wanted(const struct ms_session *self, int64_t sample)
 {
     const int64_t *at = self->wanted ? bsearch(&sample, self->wanted, self->wanted_count,
                                                sizeof sample, compare_ids)
@@ -212,15 +191,15 @@ static size_t find_wanted(const struct session *self, int64_t sample)
     return at ? (size_t)(at - self->wanted) : self->wanted_count;
 }
 
-static bool is_wanted(const struct session *self, int64_t sample)
+static bool is_wanted(const struct ms_session *self, int64_t sample)
 {
     return !self->options->hashes || find_wanted(self, sample) < self->wanted_count;
 }
 
 /* ---- the look-ups ---- */
 
-static enum ms_status show_current(struct session *self, int64_t sample, const char *hash,
-                                   const struct ms_asked *asked, struct ms_error *err)
+enum ms_status ms_session_show(struct ms_session *self, int64_t sample, const char *hash,
+                               const struct ms_asked *asked, struct ms_error *err)
 {
     struct ms_label label;
     struct ms_error why = {0};
@@ -249,7 +228,7 @@ static enum ms_status show_current(struct session *self, int64_t sample, const c
 static enum ms_status visit_due(void *ctx, const struct ms_lookup *lookup, const char *hash,
                                 struct ms_error *err)
 {
-    struct session *self = ctx;
+    struct ms_session *self = ctx;
     struct ms_asked asked;
     if (!is_wanted(self, lookup->sample) || self->asker.done)
         return MS_OK;
@@ -274,11 +253,11 @@ static enum ms_status visit_due(void *ctx, const struct ms_lookup *lookup, const
     if (strcmp(asked.state, "error") == 0 || strcmp(asked.state, "invalid") == 0)
         self->rejected++;
     ms_progress_update(self->asked);
-    return show_current(self, lookup->sample, hash, &asked, err);
+    return ms_session_show(self, lookup->sample, hash, &asked, err);
 }
 
 /* The listed hashes that were not asked now: known already, not due, private, or out of quota. */
-static enum ms_status show_rest(struct session *self, struct ms_error *err)
+static enum ms_status show_rest(struct ms_session *self, struct ms_error *err)
 {
     enum ms_status status = MS_OK;
     for (size_t i = 0; i < self->wanted_count && status == MS_OK; i++) {
@@ -306,12 +285,12 @@ static enum ms_status show_rest(struct session *self, struct ms_error *err)
                       : sample.has_sha1 ? MS_SHA1_BYTES
                                         : MS_MD5_BYTES,
                       hash);
-        status = show_current(self, self->wanted[i], hash, &asked, err);
+        status = ms_session_show(self, self->wanted[i], hash, &asked, err);
     }
     return status;
 }
 
-static enum ms_status count_due(struct session *self, struct ms_error *err)
+static enum ms_status count_due(struct ms_session *self, struct ms_error *err)
 {
     self->counting = true;
     enum ms_status status =
@@ -320,7 +299,7 @@ static enum ms_status count_due(struct session *self, struct ms_error *err)
     return status;
 }
 
-static enum ms_status visit_all_due(struct session *self, struct ms_error *err)
+static enum ms_status visit_all_due(struct ms_session *self, struct ms_error *err)
 {
     enum ms_status status = count_due(self, err);
     if (status != MS_OK)
@@ -334,7 +313,7 @@ static enum ms_status visit_all_due(struct session *self, struct ms_error *err)
 }
 
 /* Everything as a real run would see it, undone at the end. */
-static enum ms_status dry_run(struct session *self, struct ms_error *err)
+static enum ms_status dry_run(struct ms_session *self, struct ms_error *err)
 {
     enum ms_status status = ms_corpus_begin(self->corpus, err);
     if (status == MS_OK)
@@ -345,7 +324,7 @@ static enum ms_status dry_run(struct session *self, struct ms_error *err)
     return status;
 }
 
-static void say_end(const struct session *self)
+static void say_end(const struct ms_session *self)
 {
     struct ms_lookup_counts counts = {0};
     if (ms_lookup_count(self->corpus, &counts, NULL) != MS_OK)
@@ -368,7 +347,7 @@ static void say_end(const struct session *self)
         (unsigned long long)counts.error);
 }
 
-static enum ms_status end_run(struct session *self, enum ms_status status, struct ms_error *err)
+enum ms_status ms_session_end(struct ms_session *self, enum ms_status status, struct ms_error *err)
 {
     char counts[256];
     if (status == MS_OK && self->rejected > 0) {
@@ -387,7 +366,7 @@ static enum ms_status end_run(struct session *self, enum ms_status status, struc
     return (status == MS_OK || status == MS_REJECT) && stored != MS_OK ? stored : status;
 }
 
-static enum ms_status ask_all(struct session *self, struct ms_error *err)
+static enum ms_status ask_all(struct ms_session *self, struct ms_error *err)
 {
     enum ms_status status = open_service(self, err);
     if (status == MS_OK)
@@ -412,20 +391,20 @@ static enum ms_status ask_all(struct session *self, struct ms_error *err)
         status = show_rest(self, err);
     else if (status == MS_E_LATER)
         (void)show_rest(self, NULL); /* why the run ends stays in err */
-    return end_run(self, status, err);
+    return ms_session_end(self, status, err);
 }
 
 enum ms_status ms_label_run(struct ms_cli *cli, struct ms_error *err)
 {
-    struct session self = {.cli = cli, .options = cli->options};
+    struct ms_session self = {.cli = cli, .options = cli->options};
     bool dry = cli->common.dry_run;
     int64_t until;
     /* The worker first: what it forks from must hold neither the key nor a connection. */
-    enum ms_status status = find_policy(self.options->policy, &self.policy, err);
+    enum ms_status status = ms_session_find_policy(self.options->policy, &self.policy, err);
     if (status == MS_OK)
         status = parse_until(self.options->until, &until, err);
     if (status == MS_OK && !dry)
-        status = start_worker(&self, err);
+        status = ms_session_start_worker(&self, err);
     if (status == MS_OK && !dry)
         status = read_key(&self, err);
     if (status == MS_OK)
@@ -433,133 +412,15 @@ enum ms_status ms_label_run(struct ms_cli *cli, struct ms_error *err)
                                 &self.corpus, err);
     if (status == MS_OK)
         status = dry ? dry_run(&self, err) : ask_all(&self, err);
-    close_session(&self);
+    ms_session_close(&self);
     return status;
 }
 
-/* ---- relabel ---- */
-
-static enum ms_status relabel_scan(struct session *self, const struct ms_lookup *lookup,
-                                   const char *hash, struct ms_asked *asked, struct ms_error *err)
-{
-    struct ms_scan scan;
-    struct ms_judged judged;
-    struct ms_buf body;
-    ms_buf_init(&body, MS_LIMIT_SCAN_BYTES);
-    enum ms_status status = ms_scan_latest(self->corpus, lookup->sample, 0, &scan, &body, err);
-    if (status == MS_OK)
-        status = ms_judge_body(self->worker, self->policy, scan.body, &judged, err);
-    if (status == MS_OK) {
-        status = ms_judged_put(&judged, self->corpus, self->policy, lookup->sample, scan.id,
-                               scan.fetched_ms, self->run, &asked->changed, err);
-        ms_judged_release(&judged);
-    } else if (status == MS_REJECT) {
-        self->rejected++;
-        ms_log(MS_LOG_WARNING, "%s: stored answer: %s", hash, err ? err->text : "unusable");
-        if (err)
-            *err = (struct ms_error){0};
-        status = MS_OK;
-    }
-    ms_buf_release(&body);
-    return status;
-}
-
-static enum ms_status visit_relabel(void *ctx, const struct ms_lookup *lookup, const char *hash,
-                                    struct ms_error *err)
-{
-    struct session *self = ctx;
-    struct ms_asked asked = {.state = lookup->state, .due_ms = lookup->due_ms};
-    enum ms_status status = MS_OK;
-    if (strcmp(lookup->state, "labelled") == 0)
-        status = relabel_scan(self, lookup, hash, &asked, err);
-    else if (strcmp(lookup->state, "not_found") == 0)
-        status = ms_not_found_put(self->corpus, self->policy, lookup->sample, lookup->asked_ms,
-                                  self->run, &asked.changed, err);
-    else
-        return MS_OK;
-    if (status != MS_OK)
-        return status;
-    self->asked++;
-    self->changed += asked.changed;
-    ms_progress_update(self->asked);
-    return show_current(self, lookup->sample, hash, &asked, err);
-}
-
-static enum ms_status relabel_all(struct session *self, struct ms_error *err)
-{
-    enum ms_status status = ms_run_begin(self->corpus, "label", self->cli->argc, self->cli->argv,
-                                         self->cli->common.seed, &self->run, err);
-    if (status == MS_OK)
-        status = ms_corpus_begin(self->corpus, err);
-    if (status == MS_OK)
-        status = ms_lookup_foreach(self->corpus, visit_relabel, self, err);
-    if (status == MS_OK && !self->cli->common.dry_run)
-        status = ms_corpus_commit(self->corpus, err);
-    ms_corpus_rollback(self->corpus);
-    ms_progress_end();
-    ms_log(MS_LOG_INFO, "judged %llu stored answers again: %llu labels %s",
-           (unsigned long long)self->asked, (unsigned long long)self->changed,
-           self->cli->common.dry_run ? "would change" : "changed");
-    return end_run(self, status, err);
-}
-
-enum ms_status ms_label_relabel(struct ms_cli *cli, struct ms_error *err)
-{
-    struct session self = {.cli = cli, .options = cli->options};
-    enum ms_status status = find_policy(self.options->policy, &self.policy, err);
-    if (status == MS_OK)
-        status = start_worker(&self, err);
-    if (status == MS_OK)
-        status = ms_corpus_open(cli->common.corpus, MS_CORPUS_WRITE, &self.corpus, err);
-    if (status == MS_OK)
-        status = relabel_all(&self, err);
-    close_session(&self);
-    return status;
-}
-
-/* ---- explain, quota ---- */
-
-static enum ms_status explain(struct session *self, const char *hash, struct ms_error *err)
-{
-    struct ms_judged judged;
-    struct ms_scan scan;
-    struct ms_buf body;
-    int64_t sample = 0;
-    ms_buf_init(&body, MS_LIMIT_SCAN_BYTES);
-    enum ms_status status = ms_sample_find(self->corpus, hash, &sample, err);
-    if (status == MS_OK)
-        status = ms_scan_latest(self->corpus, sample, 0, &scan, &body, err);
-    if (status == MS_OK)
-        status = ms_judge_body(self->worker, self->policy, scan.body, &judged, err);
-    if (status == MS_OK) {
-        status =
-            ms_show_explanation(hash, self->policy, &judged, &scan, self->cli->common.json, err);
-        ms_judged_release(&judged);
-    } else if (status == MS_REJECT) {
-        char shown[80];
-        ms_error_prepend(err, "%s", ms_escape_text(hash, shown, sizeof shown));
-    }
-    ms_buf_release(&body);
-    return status;
-}
-
-enum ms_status ms_label_explain(struct ms_cli *cli, struct ms_error *err)
-{
-    struct session self = {.cli = cli, .options = cli->options};
-    enum ms_status status = find_policy(self.options->policy, &self.policy, err);
-    if (status == MS_OK)
-        status = start_worker(&self, err);
-    if (status == MS_OK)
-        status = ms_corpus_open(cli->common.corpus, MS_CORPUS_READ, &self.corpus, err);
-    for (size_t i = 0; i < cli->operand_count && status == MS_OK; i++)
-        status = explain(&self, cli->operands[i], err);
-    close_session(&self);
-    return status;
-}
+/* ---- quota ---- */
 
 enum ms_status ms_label_quota(struct ms_cli *cli, struct ms_error *err)
 {
-    struct session self = {.cli = cli, .options = cli->options};
+    struct ms_session self = {.cli = cli, .options = cli->options};
     enum ms_status status = read_key(&self, err);
     if (status == MS_OK)
         status = ms_corpus_open(cli->common.corpus, MS_CORPUS_CREATE, &self.corpus, err);
@@ -569,6 +430,6 @@ enum ms_status ms_label_quota(struct ms_cli *cli, struct ms_error *err)
         status = ms_asker_read_quota(&self.asker, err);
     if (status == MS_OK)
         status = ms_show_quota(&self.asker.quota, cli->common.json, err);
-    close_session(&self);
+    ms_session_close(&self);
     return status;
 }

@@ -125,6 +125,16 @@ static enum ms_status emit_file(const json_t *attributes, const struct sink *sin
     return status;
 }
 
+/* The category, or what the result says where simplified objects leave it out: in genuine answers a
+ * result stands exactly in malicious rows. */
+static enum ms_vt_category row_category(const json_t *row)
+{
+    const json_t *word = json_object_get(row, "category");
+    if (word || !json_is_object(row))
+        return category_of(json_string_value(word));
+    return json_is_string(json_object_get(row, "result")) ? MS_VT_MALICIOUS : MS_VT_UNDETECTED;
+}
+
 static enum ms_status emit_engines(json_t *results, const struct sink *sink, struct ms_error *err)
 {
     enum ms_status status = MS_OK;
@@ -138,10 +148,9 @@ static enum ms_status emit_engines(json_t *results, const struct sink *sink, str
     json_object_foreach(results, name, row)
     {
         const json_t *result = json_object_get(row, "result");
-        const char *word = json_string_value(json_object_get(row, "category"));
         size_t n = strlen(name);
         ms_buf_clear(&frame);
-        (void)ms_buf_append_byte(&frame, (uint8_t)category_of(word));
+        (void)ms_buf_append_byte(&frame, (uint8_t)row_category(row));
         (void)ms_buf_append_byte(&frame, json_is_string(result));
         n = n < MS_LIMIT_ENGINE_NAME_BYTES ? n : MS_LIMIT_ENGINE_NAME_BYTES;
         (void)ms_buf_append_varint(&frame, n);
@@ -265,6 +274,16 @@ static bool take_hash(struct ms_span *frame, size_t bytes, char *out)
     return true;
 }
 
+/* A copy that is plain ASCII: these words go into columns and onto screens. */
+static const char *take_word(struct ms_vt_report *self, struct ms_span text)
+{
+    char *copy = ms_arena_copy(&self->arena, text.data, text.len);
+    for (char *p = copy; p && *p; p++)
+        if (*p < ' ' || *p > '~')
+            *p = '?';
+    return copy;
+}
+
 static bool take_file(struct ms_vt_report *self, struct ms_span frame)
 {
     uint64_t size, first, last, flags;
@@ -283,9 +302,9 @@ static bool take_file(struct ms_vt_report *self, struct ms_span frame)
     self->last_analysis_ms = (int64_t)last;
     self->trusted = (flags & TRUSTED) != 0;
     if (flags & HAS_CATEGORY)
-        self->category = ms_arena_copy(&self->arena, category.data, category.len);
+        self->category = take_word(self, category);
     if (flags & HAS_SUGGESTED)
-        self->suggested = ms_arena_copy(&self->arena, suggested.data, suggested.len);
+        self->suggested = take_word(self, suggested);
     self->engines = ms_arena_alloc_array(&self->arena, MS_LIMIT_ENGINES, sizeof *self->engines);
     return self->engines != NULL;
 }

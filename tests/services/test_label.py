@@ -6,9 +6,12 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
+import ssl
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -405,6 +408,82 @@ class Crash(LabelCase):
                     self.assertEqual(self.rows("SELECT count(*) FROM lookup"), [(6,)])
                     self.assertEqual(self.rows("SELECT count(*) FROM scan"), [(5,)])
                     self.assertEqual(self.rows("PRAGMA integrity_check"), [("ok",)])
+
+
+class RealAnswers(LabelCase):
+    """Genuine file objects, served as they are; the counts are taken from them here, independently."""
+
+    def test_counts(self):
+        data = os.environ.get("MALSEQ_DATA")
+        if not data:
+            print("MALSEQ_DATA is not set: genuine VirusTotal answers are not tried")
+            self.skipTest("MALSEQ_DATA is not set")
+        objects = []
+        for name in ("avclass/vtv3_sample.json", "vt3/claravy_v3_scan.jsonl", "vt3/al_claravy_malware.jsonl", "edge/edge_v3.jsonl"):
+            with open(os.path.join(data, "labels", name), encoding="utf-8") as file:
+                objects += [json.loads(line) for line in file if line.strip()]
+        tried = 0
+        for number, item in enumerate(objects):
+            item = item.get("data", item)
+            attributes = item.get("attributes", {})
+            name = attributes.get("sha256") or attributes.get("md5")
+            if not name or "last_analysis_results" not in attributes or len(name) not in (32, 64):
+                continue
+            with self.subTest(name, number=number):
+                vt = self.service()
+                vt.add(dict(item, id=name, type="file"))
+                self.corpus = os.path.join(self.folder, "real%d" % number)
+                row = self.label(vt, "--hashes", self.write_list(name))[0]
+                categories = [engine.get("category", "malicious" if engine.get("result") else "undetected") for engine in attributes["last_analysis_results"].values()]
+                detecting = sum(1 for category in categories if category in ("malicious", "suspicious"))
+                self.assertEqual(row["positives"], detecting)
+                self.assertEqual(row["responding"], detecting + sum(1 for category in categories if category in ("undetected", "harmless")))
+                self.assertLessEqual(row["groups"], detecting)
+                tried += 1
+                vt.stop()
+        self.assertGreaterEqual(tried, 3)
+
+
+class Tls(LabelCase):
+    """A server that cannot prove who it is gets neither the key nor a second try."""
+
+    def test_self_signed(self):
+        if not shutil.which("openssl"):
+            print("openssl is not installed: the certificate check is not tried")
+            self.skipTest("no openssl")
+        certificate = os.path.join(self.folder, "server.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+                        "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", certificate, "-out", certificate + ".crt"],
+                       check=True, capture_output=True, timeout=60)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate + ".crt", certificate)
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        received, accepted = [], []
+
+        def serve():
+            while True:
+                try:
+                    connection = listener.accept()[0]
+                except OSError:
+                    return
+                accepted.append(1)
+                try:
+                    with context.wrap_socket(connection, server_side=True) as stream:
+                        received.append(stream.recv(4096))
+                except OSError:
+                    pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        environment = dict(os.environ, VT_API_KEY="a" * 64, MALSEQ_TEST_SPEED=str(SPEED))
+        command = [os.path.join(BIN, "label"), "--vt-url", "https://127.0.0.1:%d/api/v3" % listener.getsockname()[1], "--corpus", self.corpus,
+                   "--hashes", self.write_list(digest(1), digest(2), digest(3)), "-v"]
+        result = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+        self.assertEqual(result.returncode, 5, result.stderr)
+        self.assertIn(b"certificate", result.stderr)
+        self.assertGreater(len(accepted), 0)
+        self.assertEqual([data for data in received if data], [])
+        self.assertNotIn(b"a" * 64, result.stderr + result.stdout)
 
 
 class Key(LabelCase):

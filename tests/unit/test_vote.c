@@ -249,7 +249,8 @@ static void file_objects(void **state)
             "\"y\"}]},"
             "\"last_analysis_results\":{\"Z\":{\"category\":\"confirmed-timeout\",\"result\":null},"
             "\"A\":{\"category\":\"malicious\",\"result\":\"W\"},\"Q\":{\"category\":\"new\"},"
-            "\"N\":null,\"M\":{\"category\":7,\"result\":{}}}}}}",
+            "\"N\":null,\"M\":{\"category\":7,\"result\":{}},\"R\":{\"result\":\"W2\"},"
+            "\"S\":{\"result\":null}}}}}",
             &report),
         MS_OK);
     assert_int_equal(strlen(report.sha256), 64);
@@ -261,12 +262,15 @@ static void file_objects(void **state)
     assert_true(report.trusted);
     assert_string_equal(report.category, "y");
     assert_string_equal(report.suggested, "a.b/c");
-    assert_int_equal(report.engine_count, 5);
+    assert_int_equal(report.engine_count, 7);
     assert_string_equal(report.engines[0].name, "Z"); /* document order */
     assert_int_equal(report.engines[0].category, MS_VT_TIMEOUT);
     assert_string_equal(report.engines[1].result, "W");
     assert_int_equal(report.engines[2].category, MS_VT_OTHER);
     assert_null(report.engines[4].result);
+    assert_int_equal(report.engines[4].category, MS_VT_OTHER);
+    assert_int_equal(report.engines[5].category, MS_VT_MALICIOUS); /* simplified rows */
+    assert_int_equal(report.engines[6].category, MS_VT_UNDETECTED);
     ms_vt_report_release(&report);
     /* A line of a feed has no envelope; dates that make no sense are unknown. */
     assert_int_equal(parse("{\"attributes\":{\"first_submission_date\":-5,\"last_analysis_date\":"

@@ -1,0 +1,43 @@
+/* What the runs of label share: label/session.c asks the service, label/review.c works on stored
+ * answers. Nobody else includes it. */
+#ifndef MS_LABEL_SESSION_PRIVATE_H
+#define MS_LABEL_SESSION_PRIVATE_H
+
+#include "label/lookup.h"
+#include "label/session.h"
+#include "label/show.h"
+
+/* One run. */
+struct ms_session {
+    struct ms_cli *cli;
+    const struct ms_label_options *options;
+    const struct ms_policy *policy;
+    struct ms_corpus *corpus;
+    struct ms_worker *worker;
+    struct ms_secret *secret;
+    struct ms_vt *vt;
+    struct ms_asker asker;
+    int64_t run;
+    int64_t *wanted; /* sample ids of --hashes, sorted; NULL without the option */
+    bool *answered;  /* which of them were asked in this run */
+    size_t wanted_count, wanted_cap;
+    uint64_t asked, rejected, changed, due;
+    uint64_t verdicts[5];
+    bool counting; /* the first pass over what is due */
+};
+
+/* MS_E_USAGE when there is no policy of that name. */
+enum ms_status ms_session_find_policy(const char *name, const struct ms_policy **out,
+                                      struct ms_error *err) MS_MUST_USE;
+/* Starts the confined reader; before the key is read and connections exist. */
+enum ms_status ms_session_start_worker(struct ms_session *self, struct ms_error *err) MS_MUST_USE;
+/* Prints a sample's state with its current label, and counts the verdict. */
+enum ms_status ms_session_show(struct ms_session *self, int64_t sample, const char *hash,
+                               const struct ms_asked *asked, struct ms_error *err) MS_MUST_USE;
+/* Ends the run's row. MS_OK becomes MS_REJECT when records were rejected. */
+enum ms_status ms_session_end(struct ms_session *self, enum ms_status status,
+                              struct ms_error *err) MS_MUST_USE;
+/* Closes what is open; a session that was only zeroed too. */
+void ms_session_close(struct ms_session *self);
+
+#endif
