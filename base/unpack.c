@@ -41,7 +41,12 @@ struct level {
     uint32_t *pending; /* indexes of encrypted members not opened yet, rising */
     size_t pending_count;
     size_t pending_cap;
-    bool damaged;           /* a header was unreadable, and that was told */
+    bool damaged; /* a header was unreadable, and that was told */
+    bool cut;     /* a member whose password was accepted ends too early */
+    /* The members from open_from on were never listed: libarchive has to read through encrypted
+     * data to find them (a zip without its central directory). */
+    bool open_ended;
+    uint32_t open_from;
     bool opened;            /* a password opened a member */
     uint64_t beyond;        /* encrypted members no password would open */
     const char *beyond_why; /* static text */
@@ -301,6 +306,7 @@ static enum ms_status take_member(struct level *level, struct archive *a,
         *miss = true;
         if (!ms_unpack_is_password_error(a))
             (void)snprintf(level->accepted, sizeof level->accepted, "%s", text);
+        level->cut |= ms_unpack_is_cut(text);
         walk->produced_bytes -= memory.bytes;
     } else if (fault != MS_UNPACK_OK) {
         status = fault_text(walk, fault, text, err);
@@ -347,7 +353,10 @@ static enum ms_status plain_pass(struct level *level, struct ms_error *err)
             break;
         }
         if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN && rc != ARCHIVE_RETRY) {
-            status = bad_header(level, a, err);
+            level->open_ended = level->pending_count && ms_unpack_is_password_error(a);
+            level->open_from = index;
+            if (!level->open_ended)
+                status = bad_header(level, a, err);
             break;
         }
         if (rc == ARCHIVE_RETRY || archive_entry_filetype(entry) != AE_IFREG ||
@@ -361,6 +370,23 @@ static enum ms_status plain_pass(struct level *level, struct ms_error *err)
             status = add_pending(level, index, err);
     }
     (void)archive_read_free(a);
+    return status;
+}
+
+/* A member that the plain pass could not see. It is counted here, and not tried again. */
+static enum ms_status take_unlisted(struct level *level, struct archive *a,
+                                    struct archive_entry *entry, uint32_t index, ptrdiff_t password,
+                                    size_t *hits, struct ms_error *err)
+{
+    bool miss = true;
+    if (++level->walk->entries > level->walk->limits.entries)
+        return stop_at(level->walk, MS_UNPACK_LIMIT_ENTRIES, "more members than one blob may have",
+                       err);
+    if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) ||
+        archive_entry_symlink(entry))
+        return MS_OK;
+    enum ms_status status = take_member(level, a, entry, index, password, &miss, err);
+    *hits += !miss;
     return status;
 }
 
@@ -384,9 +410,15 @@ static enum ms_status password_pass(struct level *level, ptrdiff_t password, str
         struct archive_entry *entry;
         bool miss;
         int rc = archive_read_next_header(a, &entry);
+        bool listed_done = cursor == level->pending_count;
         if ((rc != ARCHIVE_OK && rc != ARCHIVE_WARN && rc != ARCHIVE_RETRY) ||
-            cursor == level->pending_count || (!hits && misses >= MS_LIMIT_UNPACK_PASSWORD_MISSES))
+            (listed_done && !level->open_ended) ||
+            (!hits && misses >= MS_LIMIT_UNPACK_PASSWORD_MISSES))
             break;
+        if (level->open_ended && index >= level->open_from) {
+            status = take_unlisted(level, a, entry, index, password, &hits, err);
+            continue;
+        }
         if (!is_pending(level, &cursor, index))
             continue;
         status = take_member(level, a, entry, index, password, &miss, err);
@@ -396,6 +428,8 @@ static enum ms_status password_pass(struct level *level, ptrdiff_t password, str
             level->pending[kept++] = index;
         cursor++;
     }
+    /* One password that opens anything ends the search for the rest. */
+    level->open_ended &= hits == 0;
     while (cursor < level->pending_count)
         level->pending[kept++] = level->pending[cursor++];
     level->pending_count = kept;
@@ -416,6 +450,10 @@ static enum ms_status report_closed(struct level *level, struct ms_error *err)
     }
     /* A cut archive whose password is known: the cut is why members are missing. */
     bool explained = level->damaged && (level->opened || level->accepted[0]);
+    if (status == MS_OK && level->cut && !level->damaged) {
+        status = fault_text(level->walk, MS_UNPACK_CORRUPT, "cut short", err);
+        explained = true;
+    }
     if (status == MS_OK && level->pending_count && !explained) {
         (void)snprintf(text, sizeof text, "%zu members, %zu passwords tried%s%s",
                        level->pending_count, level->walk->password_count,

@@ -128,6 +128,11 @@ bool ms_unpack_is_password_error(struct archive *archive)
     return text && strcasestr(text, "passphrase");
 }
 
+bool ms_unpack_is_cut(const char *text)
+{
+    return strcasestr(text, "truncated") || strstr(text, "failed (-5)"); /* zlib's Z_BUF_ERROR */
+}
+
 enum ms_unpack_fault ms_unpack_fault_of(struct archive *archive, const char **text)
 {
     static const struct {

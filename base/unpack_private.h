@@ -25,6 +25,8 @@ struct archive *ms_unpack_open_filter(int fd);
 /* What libarchive's message means; it has no codes for most of this. */
 enum ms_unpack_fault ms_unpack_fault_of(struct archive *archive, const char **text);
 bool ms_unpack_is_password_error(struct archive *archive);
+/* Does the message say that the data ends too early? */
+bool ms_unpack_is_cut(const char *text);
 
 /* True when the current member, which is encrypted, is beyond libarchive 3.6.2; *why says how. */
 bool ms_unpack_cannot_decrypt(struct archive *archive, const char **why);
