@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,7 +26,7 @@ static void note(const char *path, const char *name)
 
 void ms_step(const char *name)
 {
-    static long reached;
+    static atomic_long reached;
     const char *kill_at = getenv("MALSEQ_TEST_KILL");
     const char *log = getenv("MALSEQ_TEST_STEPS");
     if (log)
@@ -35,6 +36,6 @@ void ms_step(const char *name)
     size_t n = strlen(name);
     if (strncmp(kill_at, name, n) != 0 || kill_at[n] != ':')
         return;
-    if (++reached == strtol(kill_at + n + 1, NULL, 10))
+    if (atomic_fetch_add(&reached, 1) + 1 == strtol(kill_at + n + 1, NULL, 10))
         raise(SIGKILL);
 }

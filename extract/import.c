@@ -5,16 +5,15 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/step.h"
-#include "extract/ingest.h"
+#include "extract/import_readers.h"
 #include "extract/verbs.h"
 #include "store/run.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct import_options {
     uint64_t min_calls;
@@ -27,6 +26,8 @@ struct import {
     uint64_t reports, ok, known, rejected;
     enum ms_status path_status; /* worst trouble with a path; MS_OK none */
     bool head_printed;
+    char **paths; /* what is to be read, in order */
+    size_t path_count, path_cap;
 };
 
 static void print_row(struct import *self, const char *path, const struct ms_ingest_outcome *out)
@@ -93,42 +94,53 @@ static void note_path(struct import *self, enum ms_status status, const char *pa
         self->path_status = status;
 }
 
-static enum ms_status import_fd(struct import *self, const char *path, int fd, struct ms_error *err)
+static enum ms_status import_one(struct import *self, struct ms_read_report *report,
+                                 struct ms_error *err)
 {
     struct ms_ingest_outcome out;
-    struct ms_error fault = {.status = MS_OK};
-    enum ms_status status = ms_ingest_report(&self->ingest, fd, 0, &out, &fault);
-    if (status == MS_OK)
-        return tell(self, path, &out, err);
     char name[512];
-    ms_escape_text(path, name, sizeof name);
-    if (status == MS_E_IO) {
-        ms_log(MS_LOG_ERROR, "'%s': %s", name, fault.text);
+    if (report->open_errnum) {
+        note_path(self, report->open_errnum == ENOENT ? MS_E_INPUT : MS_E_IO, report->path,
+                  report->open_errnum);
+        return MS_OK;
+    }
+    if (report->status == MS_OK)
+        report->status = ms_intake_store(report->intake, 0, &out, &report->error);
+    if (report->status == MS_OK)
+        return tell(self, report->path, &out, err);
+    ms_escape_text(report->path, name, sizeof name);
+    if (report->status == MS_E_IO) {
+        ms_log(MS_LOG_ERROR, "'%s': %s", name, report->error.text);
         self->path_status = MS_E_IO;
         return MS_OK;
     }
-    ms_error_prepend(&fault, "'%s'", name);
+    ms_error_prepend(&report->error, "'%s'", name);
     if (err)
-        *err = fault;
-    return status;
-}
-
-static enum ms_status import_file(struct import *self, const char *path, struct ms_error *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) {
-        note_path(self, errno == ENOENT ? MS_E_INPUT : MS_E_IO, path, errno);
-        return MS_OK;
-    }
-    enum ms_status status = import_fd(self, path, fd, err);
-    (void)close(fd);
-    return status;
+        *err = report->error;
+    return report->status;
 }
 
 static bool ends_with(const char *text, const char *suffix)
 {
     size_t n = strlen(text), k = strlen(suffix);
     return n >= k && strcmp(text + n - k, suffix) == 0;
+}
+
+static enum ms_status add_path(struct import *self, const char *path, struct ms_error *err)
+{
+    if (self->path_count == self->path_cap) {
+        size_t cap = self->path_cap ? self->path_cap * 2 : 64;
+        char **paths = realloc(self->paths, cap * sizeof *paths);
+        if (!paths)
+            return ms_error_set(err, MS_E_NOMEM, "no memory for the list of reports");
+        self->paths = paths;
+        self->path_cap = cap;
+    }
+    char *copy = strdup(path);
+    if (!copy)
+        return ms_error_set(err, MS_E_NOMEM, "no memory for the list of reports");
+    self->paths[self->path_count++] = copy;
+    return MS_OK;
 }
 
 /* Inside folders only what is named like a report is taken. */
@@ -142,34 +154,40 @@ static enum ms_status visit(void *ctx, const char *path, const struct stat *st, 
     }
     if (!ends_with(path, ".json") && !ends_with(path, ".gz") && !ends_with(path, ".zst"))
         return MS_OK;
-    enum ms_status status = import_file(self, path, err);
-    ms_progress_update(self->reports);
-    return status;
+    return add_path(self, path, err);
 }
 
-static enum ms_status import_path(struct import *self, const char *path, struct ms_error *err)
+static enum ms_status list_paths(struct import *self, struct ms_error *err)
 {
-    struct stat st;
-    if (strcmp(path, "-") == 0)
-        return import_fd(self, "-", STDIN_FILENO, err);
-    if (stat(path, &st) != 0) {
-        note_path(self, errno == ENOENT ? MS_E_INPUT : MS_E_IO, path, errno);
-        return MS_OK;
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; status == MS_OK && i < self->cli->operand_count; i++) {
+        const char *path = self->cli->operands[i];
+        struct stat st;
+        if (strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+            status = ms_file_walk(path, visit, self, err);
+        else
+            status = add_path(self, path, err);
     }
-    if (S_ISDIR(st.st_mode))
-        return ms_file_walk(path, visit, self, err);
-    enum ms_status status = import_file(self, path, err);
-    ms_progress_update(self->reports);
     return status;
 }
 
 static enum ms_status import_all(struct import *self, struct ms_error *err)
 {
-    enum ms_status status = MS_OK;
-    ms_progress_begin("importing reports", 0, "reports");
-    for (size_t i = 0; status == MS_OK && i < self->cli->operand_count; i++)
-        status = import_path(self, self->cli->operands[i], err);
+    struct ms_import_readers *readers = NULL;
+    struct ms_read_report *report;
+    enum ms_status status = list_paths(self, err);
+    if (status == MS_OK)
+        status = ms_import_readers_start(&self->ingest, (const char *const *)self->paths,
+                                         self->path_count, self->cli->common.jobs, &readers, err);
+    if (status != MS_OK)
+        return status;
+    ms_progress_begin("importing reports", self->path_count, "reports");
+    for (size_t i = 1; status == MS_OK && (report = ms_import_readers_next(readers)); i++) {
+        status = import_one(self, report, err);
+        ms_progress_update(i);
+    }
     ms_progress_end();
+    ms_import_readers_stop(readers);
     if (status != MS_OK)
         return status;
     ms_log(MS_LOG_INFO,
@@ -222,6 +240,9 @@ static enum ms_status run_import(struct ms_cli *cli, struct ms_error *err)
         status = import_into_corpus(&self, err);
     ms_corpus_close(self.ingest.corpus);
     ms_worker_stop(self.ingest.worker);
+    for (size_t i = 0; i < self.path_count; i++)
+        free(self.paths[i]);
+    free(self.paths);
     return status;
 }
 

@@ -24,10 +24,9 @@ const struct ms_worker_kind ms_extract_kinds[] = {{"report", ms_report_job, NULL
                                                   {"classes", ms_dataset_classes_job, NULL}};
 const size_t ms_extract_kind_count = sizeof ms_extract_kinds / sizeof *ms_extract_kinds;
 
-/* One report on its way. */
-struct intake {
-    struct ms_ingest *ingest;
-    struct ms_ingest_outcome *out;
+struct ms_intake {
+    const struct ms_ingest *ingest;
+    struct ms_ingest_outcome out;
     struct ms_vault_write *vault; /* NULL when nothing is stored */
     struct ms_trace_received received;
     bool in_vault;
@@ -38,35 +37,39 @@ struct intake {
 
 static enum ms_status on_frame(void *ctx, uint32_t type, struct ms_span bytes, struct ms_error *err)
 {
-    struct intake *self = ctx;
+    struct ms_intake *self = ctx;
     if (type != MS_FRAME_PLAIN)
         return ms_trace_received_frame(&self->received, type, bytes, err);
     return self->vault ? ms_vault_append(self->vault, bytes.data, bytes.len, err) : MS_OK;
 }
 
-static void set_reason(struct intake *self, const char *text)
+static void set_reason(struct ms_intake *self, const char *text)
 {
-    (void)snprintf(self->out->reason, sizeof self->out->reason, "%s", text);
+    (void)snprintf(self->out.reason, sizeof self->out.reason, "%s", text);
 }
 
 /* Runs the worker. Whatever ends it but our own trouble is the report's fault. */
-static enum ms_status run_worker(struct intake *self, int fd, struct ms_error *err)
+static enum ms_status run_worker(struct ms_intake *self, int fd, struct ms_error *err)
 {
     struct ms_worker_limits limits = {.cpu_s = MS_LIMIT_REPORT_CPU_S,
                                       .wall_ms = MS_LIMIT_REPORT_WALL_MS,
                                       .output_bytes = 2 * MS_LIMIT_REPORT_BYTES};
     struct ms_worker_result result = {.end = MS_WORKER_DONE};
+    struct ms_error why = {.status = MS_OK};
     struct ms_span arg = self->vault ? ms_span_of("v", 1) : ms_span_of("", 0);
     enum ms_status status = ms_worker_run(self->ingest->worker, "report", fd, arg, &limits,
-                                          on_frame, self, &result, err);
-    self->out->state = ms_report_state_name(MS_REPORT_INVALID);
+                                          on_frame, self, &result, &why);
+    self->out.state = ms_report_state_name(MS_REPORT_INVALID);
     if (status == MS_REJECT) { /* a malformed answer, or a limit of ours */
         self->received.has_result = false;
-        set_reason(self, err->text);
+        set_reason(self, why.text);
         return MS_OK;
     }
-    if (status != MS_OK)
+    if (status != MS_OK) {
+        if (err)
+            *err = why;
         return status;
+    }
     if (result.end == MS_WORKER_DONE && result.status == MS_E_IO)
         return ms_error_set(err, MS_E_IO, "%s", result.error.text);
     if (result.end != MS_WORKER_DONE || result.status != MS_OK || !self->received.has_result) {
@@ -76,13 +79,13 @@ static enum ms_status run_worker(struct intake *self, int fd, struct ms_error *e
     return MS_OK;
 }
 
-static struct ms_span text_of(const struct intake *self, struct ms_span kept)
+static struct ms_span text_of(const struct ms_intake *self, struct ms_span kept)
 {
     return ms_trace_received_span(&self->received, kept);
 }
 
 /* Hexadecimal digits of n bytes and nothing else. */
-static bool read_hash(const struct intake *self, struct ms_span kept, size_t n, uint8_t *out)
+static bool read_hash(const struct ms_intake *self, struct ms_span kept, size_t n, uint8_t *out)
 {
     char hex[MS_HASH_HEX_MAX];
     struct ms_span text = text_of(self, kept);
@@ -93,7 +96,7 @@ static bool read_hash(const struct intake *self, struct ms_span kept, size_t n, 
     return ms_hex_decode(hex, n, out);
 }
 
-static void read_target(struct intake *self)
+static void read_target(struct ms_intake *self)
 {
     const struct ms_report_info *info = &self->received.info;
     struct ms_sample *sample = &self->sample;
@@ -103,17 +106,17 @@ static void read_target(struct intake *self)
     sample->has_sha1 = read_hash(self, info->target_sha1, MS_SHA1_BYTES, sample->digests.sha1);
     sample->has_md5 = read_hash(self, info->target_md5, MS_MD5_BYTES, sample->digests.md5);
     if (sample->has_sha256)
-        ms_hex_encode(sample->digests.sha256, MS_SHA256_BYTES, self->out->sample);
+        ms_hex_encode(sample->digests.sha256, MS_SHA256_BYTES, self->out.sample);
     else if (sample->has_sha1)
-        ms_hex_encode(sample->digests.sha1, MS_SHA1_BYTES, self->out->sample);
+        ms_hex_encode(sample->digests.sha1, MS_SHA1_BYTES, self->out.sample);
     else if (sample->has_md5)
-        ms_hex_encode(sample->digests.md5, MS_MD5_BYTES, self->out->sample);
+        ms_hex_encode(sample->digests.md5, MS_MD5_BYTES, self->out.sample);
 }
 
-static enum ms_status judge(struct intake *self, struct ms_error *err)
+static enum ms_status judge(struct ms_intake *self, struct ms_error *err)
 {
     struct ms_trace_received *received = &self->received;
-    struct ms_ingest_outcome *out = self->out;
+    struct ms_ingest_outcome *out = &self->out;
     struct ms_report_result *result = &received->result;
     if (!received->has_result)
         return MS_OK;
@@ -150,12 +153,12 @@ static enum ms_status judge(struct intake *self, struct ms_error *err)
 
 /* The sample a report belongs to: by its target's hash; a report without one stands for a sample of
  * its own, known by the report's digest. */
-static enum ms_status find_sample(struct intake *self, int64_t *sample, struct ms_error *err)
+static enum ms_status find_sample(struct ms_intake *self, int64_t *sample, struct ms_error *err)
 {
     struct ms_corpus *corpus = self->ingest->corpus;
     bool inserted;
     enum ms_status status;
-    if (self->out->sample[0]) {
+    if (self->out.sample[0]) {
         status = ms_sample_upsert(corpus, &self->sample, self->ingest->run, sample, &inserted, err);
     } else {
         char hex[MS_HASH_HEX_MAX];
@@ -169,7 +172,8 @@ static enum ms_status find_sample(struct intake *self, int64_t *sample, struct m
     return status;
 }
 
-static enum ms_status insert_processes(struct intake *self, int64_t analysis, struct ms_error *err)
+static enum ms_status insert_processes(struct ms_intake *self, int64_t analysis,
+                                       struct ms_error *err)
 {
     struct ms_trace_rows rows;
     enum ms_status status = ms_trace_rows_init(&rows, self->ingest->corpus, &self->received, err);
@@ -183,18 +187,18 @@ static enum ms_status insert_processes(struct intake *self, int64_t analysis, st
 }
 
 /* A text of the report as a C string with everything unprintable escaped. */
-static const char *printable(const struct intake *self, struct ms_span kept, char *out, size_t n)
+static const char *printable(const struct ms_intake *self, struct ms_span kept, char *out, size_t n)
 {
     struct ms_span text = text_of(self, kept);
     return ms_escape_bytes(text.data, text.len, out, n);
 }
 
-static enum ms_status write_analysis(struct intake *self, struct ms_analysis *row, bool fresh,
+static enum ms_status write_analysis(struct ms_intake *self, struct ms_analysis *row, bool fresh,
                                      struct ms_error *err)
 {
     char version[128], package[128];
     struct ms_corpus *corpus = self->ingest->corpus;
-    const struct ms_ingest_outcome *out = self->out;
+    const struct ms_ingest_outcome *out = &self->out;
     const struct ms_report_info *info = &self->received.info;
     if (self->received.has_info) {
         row->sandbox = out->sandbox;
@@ -214,7 +218,7 @@ static enum ms_status write_analysis(struct intake *self, struct ms_analysis *ro
     return ms_analysis_insert(corpus, row, ms_clock_wall_ms(), self->ingest->run, &row->id, err);
 }
 
-static enum ms_status store_new(struct intake *self, int64_t existing, struct ms_error *err)
+static enum ms_status store_new(struct ms_intake *self, int64_t existing, struct ms_error *err)
 {
     struct ms_analysis row = {.id = existing, .sandbox = "unknown"};
     bool whole = self->received.has_info;
@@ -225,17 +229,17 @@ static enum ms_status store_new(struct intake *self, int64_t existing, struct ms
         ms_step("extract.import.analysis");
     if (status == MS_OK && whole)
         status = insert_processes(self, row.id, err);
-    self->out->analysis = row.id;
+    self->out.analysis = row.id;
     return status;
 }
 
 /* Bytes that are there already. They may be there as those of a damaged file, for a gzip file with
  * a wrong checksum or garbage behind it gives the plain bytes of the good one: then the good one is
  * stored in its place, and the other way round the damaged file is still called damaged. */
-static enum ms_status store_again(struct intake *self, int64_t analysis, struct ms_error *err)
+static enum ms_status store_again(struct ms_intake *self, int64_t analysis, struct ms_error *err)
 {
     const char *invalid = ms_report_state_name(MS_REPORT_INVALID);
-    struct ms_ingest_outcome *out = self->out;
+    struct ms_ingest_outcome *out = &self->out;
     struct ms_analysis row;
     enum ms_status status = ms_analysis_get(self->ingest->corpus, analysis, &row, err);
     if (status != MS_OK)
@@ -256,7 +260,7 @@ static enum ms_status store_again(struct intake *self, int64_t analysis, struct 
 }
 
 /* Fills in the row of a submission. */
-static enum ms_status store_submission(struct intake *self, int64_t analysis, bool already_there,
+static enum ms_status store_submission(struct ms_intake *self, int64_t analysis, bool already_there,
                                        struct ms_error *err)
 {
     struct ms_corpus *corpus = self->ingest->corpus;
@@ -268,10 +272,10 @@ static enum ms_status store_submission(struct intake *self, int64_t analysis, bo
     status = ms_sample_get(corpus, row.sample, &sample, err);
     if (status == MS_OK && self->sample.has_sha256 && sample.has_sha256 &&
         memcmp(self->sample.digests.sha256, sample.digests.sha256, MS_SHA256_BYTES) != 0) {
-        self->out->state = ms_report_state_name(MS_REPORT_INVALID);
+        self->out.state = ms_report_state_name(MS_REPORT_INVALID);
         set_reason(self, "the report is about another file");
         self->received.process_count = 0;
-        self->out->processes = self->out->calls = self->out->calls_expanded = 0;
+        self->out.processes = self->out.calls = self->out.calls_expanded = 0;
     }
     if (already_there) {
         self->in_vault = false;
@@ -287,13 +291,13 @@ static enum ms_status store_submission(struct intake *self, int64_t analysis, bo
         ms_step("extract.import.analysis");
     if (status == MS_OK && self->received.has_info)
         status = insert_processes(self, analysis, err);
-    self->out->analysis = analysis;
+    self->out.analysis = analysis;
     ms_analysis_release(&row);
     return status;
 }
 
 /* Everything that needs the database, in one transaction. */
-static enum ms_status store_rows(struct intake *self, int64_t analysis, struct ms_error *err)
+static enum ms_status store_rows(struct ms_intake *self, int64_t analysis, struct ms_error *err)
 {
     struct ms_corpus *corpus = self->ingest->corpus;
     bool found = false;
@@ -322,7 +326,7 @@ static enum ms_status store_rows(struct intake *self, int64_t analysis, struct m
 }
 
 /* The bytes to the vault, when all of them came. */
-static enum ms_status store_bytes(struct intake *self, struct ms_error *err)
+static enum ms_status store_bytes(struct ms_intake *self, struct ms_error *err)
 {
     bool existed;
     struct ms_vault_write *vault = self->vault;
@@ -340,53 +344,80 @@ static enum ms_status store_bytes(struct intake *self, struct ms_error *err)
 }
 
 /* The sample was removed for good: its report goes too. */
-static enum ms_status refuse(struct intake *self, const struct ms_error *why, struct ms_error *err)
+static enum ms_status refuse(struct ms_intake *self, const struct ms_error *why,
+                             struct ms_error *err)
 {
-    self->out->state = "refused";
-    self->out->analysis = 0;
+    self->out.state = "refused";
+    self->out.analysis = 0;
     set_reason(self, why->text);
     if (!self->in_vault)
         return MS_OK;
     return ms_vault_remove(self->ingest->corpus, MS_VAULT_REPORT, self->report_sha256, err);
 }
 
-static enum ms_status store(struct intake *self, int64_t analysis, struct ms_error *err)
+enum ms_status ms_intake_read(const struct ms_ingest *ingest, int fd, struct ms_intake **out,
+                              struct ms_error *err)
 {
-    struct ms_error why = {.status = MS_OK};
-    enum ms_status status = store_bytes(self, err);
-    if (status != MS_OK)
-        return status;
-    status = store_rows(self, analysis, &why);
-    if (status == MS_REJECT)
-        return refuse(self, &why, err);
-    if (status != MS_OK && err)
-        *err = why;
+    struct ms_intake *self = calloc(1, sizeof *self);
+    if (!self)
+        return ms_error_set(err, MS_E_NOMEM, "no memory for a report");
+    self->ingest = ingest;
+    self->out.state = ms_report_state_name(MS_REPORT_INVALID);
+    (void)snprintf(self->out.sandbox, sizeof self->out.sandbox, "unknown");
+    ms_trace_received_init(&self->received);
+    enum ms_status status = MS_OK;
+    if (ingest->corpus)
+        status = ms_vault_begin(ingest->corpus, MS_VAULT_REPORT, &self->vault, err);
+    if (status == MS_OK) {
+        ms_step("extract.import.opened");
+        status = run_worker(self, fd, err);
+    }
+    if (status == MS_OK)
+        status = judge(self, err);
+    if (status == MS_OK) {
+        ms_step("extract.import.parsed");
+        if (self->vault)
+            status = store_bytes(self, err);
+    }
+    if (status == MS_OK)
+        *out = self;
+    else
+        ms_intake_free(self);
     return status;
 }
 
-enum ms_status ms_ingest_report(struct ms_ingest *self, int fd, int64_t analysis,
+enum ms_status ms_intake_store(struct ms_intake *self, int64_t analysis,
+                               struct ms_ingest_outcome *out, struct ms_error *err)
+{
+    struct ms_error why = {.status = MS_OK};
+    enum ms_status status = MS_OK;
+    if (self->ingest->corpus)
+        status = store_rows(self, analysis, &why);
+    if (status == MS_REJECT)
+        status = refuse(self, &why, &why);
+    if (status != MS_OK && err)
+        *err = why;
+    *out = self->out;
+    return status;
+}
+
+void ms_intake_free(struct ms_intake *self)
+{
+    if (!self)
+        return;
+    if (self->vault)
+        ms_vault_abort(self->vault);
+    ms_trace_received_release(&self->received);
+    free(self);
+}
+
+enum ms_status ms_ingest_report(const struct ms_ingest *self, int fd, int64_t analysis,
                                 struct ms_ingest_outcome *out, struct ms_error *err)
 {
-    struct intake intake = {.ingest = self, .out = out};
-    *out = (struct ms_ingest_outcome){.state = ms_report_state_name(MS_REPORT_INVALID)};
-    (void)snprintf(out->sandbox, sizeof out->sandbox, "unknown");
-    ms_trace_received_init(&intake.received);
-    enum ms_status status = MS_OK;
-    if (self->corpus)
-        status = ms_vault_begin(self->corpus, MS_VAULT_REPORT, &intake.vault, err);
-    if (status == MS_OK) {
-        ms_step("extract.import.opened");
-        status = run_worker(&intake, fd, err);
-    }
+    struct ms_intake *intake = NULL;
+    enum ms_status status = ms_intake_read(self, fd, &intake, err);
     if (status == MS_OK)
-        status = judge(&intake, err);
-    if (status == MS_OK) {
-        ms_step("extract.import.parsed");
-        if (self->corpus)
-            status = store(&intake, analysis, err);
-    }
-    if (intake.vault)
-        ms_vault_abort(intake.vault);
-    ms_trace_received_release(&intake.received);
+        status = ms_intake_store(intake, analysis, out, err);
+    ms_intake_free(intake);
     return status;
 }

@@ -39,7 +39,16 @@ struct ms_ingest_outcome {
  * "report_invalid", "too_few_calls"; "refused" when its sample was removed for good: then nothing
  * is kept). MS_E_IO when fd cannot be read; other statuses stop the run. No transaction may be
  * open. */
-enum ms_status ms_ingest_report(struct ms_ingest *self, int fd, int64_t analysis,
+enum ms_status ms_ingest_report(const struct ms_ingest *self, int fd, int64_t analysis,
                                 struct ms_ingest_outcome *out, struct ms_error *err) MS_MUST_USE;
+
+/* The same in two steps. Reading may be done in any thread, several at a time; it leaves the bytes
+ * in the vault. Storing belongs to the thread that has the corpus. */
+struct ms_intake;
+enum ms_status ms_intake_read(const struct ms_ingest *ingest, int fd, struct ms_intake **out,
+                              struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_intake_store(struct ms_intake *self, int64_t analysis,
+                               struct ms_ingest_outcome *out, struct ms_error *err) MS_MUST_USE;
+void ms_intake_free(struct ms_intake *self);
 
 #endif

@@ -1,0 +1,32 @@
+/* Several reports read at once and handed out one by one in the order given. It stores nothing in
+ * the database. */
+#ifndef MS_EXTRACT_IMPORT_READERS_H
+#define MS_EXTRACT_IMPORT_READERS_H
+
+#include "extract/ingest.h"
+
+#include <stddef.h>
+
+/* A file that was read, or could not be. */
+struct ms_read_report {
+    const char *path;
+    int open_errnum; /* the file could not be opened */
+    enum ms_status status;
+    struct ms_error error;    /* when status is not MS_OK */
+    struct ms_intake *intake; /* when it is */
+};
+
+struct ms_import_readers;
+
+/* Starts `jobs` threads on the paths ("-" is standard input), at most `jobs` reports ahead of
+ * next. With one job no thread is made and next does the work. Paths are borrowed. */
+enum ms_status ms_import_readers_start(const struct ms_ingest *ingest, const char *const *paths,
+                                       size_t count, size_t jobs, struct ms_import_readers **out,
+                                       struct ms_error *err) MS_MUST_USE;
+/* The next report, in the order of the paths; NULL after the last. What was handed out before is
+ * released. */
+struct ms_read_report *ms_import_readers_next(struct ms_import_readers *self);
+/* Waits for what is being read, and throws it away. */
+void ms_import_readers_stop(struct ms_import_readers *self);
+
+#endif
