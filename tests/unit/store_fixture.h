@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 struct fixture {
@@ -47,12 +48,23 @@ static inline void fixture_remove(int parent, const char *name)
     unlinkat(parent, name, AT_REMOVEDIR);
 }
 
+/* TMPDIR, else memory where there is enough of it (thousands of fsyncs), else /tmp. */
+static inline const char *fixture_place(void)
+{
+    struct statvfs st;
+    const char *tmp = getenv("TMPDIR");
+    if (tmp)
+        return tmp;
+    if (statvfs("/dev/shm", &st) == 0 && st.f_bavail * st.f_frsize > (512u << 20))
+        return "/dev/shm";
+    return "/tmp";
+}
+
 static inline int fixture_set_up(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     struct ms_error err;
-    const char *tmp = getenv("TMPDIR");
-    snprintf(fixture->root, sizeof fixture->root, "%.90s/malseq-XXXXXX", tmp ? tmp : "/tmp");
+    snprintf(fixture->root, sizeof fixture->root, "%.90s/malseq-XXXXXX", fixture_place());
     if (!mkdtemp(fixture->root))
         return -1;
     snprintf(fixture->dir, sizeof fixture->dir, "%s/corpus", fixture->root);
