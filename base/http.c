@@ -308,6 +308,7 @@ enum ms_status ms_http_perform(struct ms_http *self, const struct ms_http_reques
         struct ms_hop_result result = attempt(self, request, chain, response, &fault);
         bool answered = result.end == MS_HOP_ANSWERED;
         response->attempts = made;
+        response->may_pass = result.end == MS_HOP_FAILED;
         response->retry_after_ms = -1;
         if (answered)
             note_retry_after(response);

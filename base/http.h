@@ -97,6 +97,8 @@ struct ms_http_response {
     int64_t retry_after_ms; /* -1 when the server gave none; seconds and HTTP dates are understood;
                                capped at 31 days */
     bool redirected;
+    bool
+        may_pass; /* after MS_E_REMOTE: the fault may pass by itself (a bad certificate will not) */
     unsigned attempts; /* made by the last ms_http_perform, redirects not counted */
 };
 

@@ -137,7 +137,7 @@ enum ms_status ms_vt_file(struct ms_vt *self, const char *hash, struct ms_vt_ans
     *out = (struct ms_vt_answer){.outcome = MS_VT_TRANSIENT, .retry_after_ms = -1};
     (void)snprintf(url, sizeof url, "%s/files/%s", self->base, hash);
     enum ms_status status = get(self, url, MS_LIMIT_SCAN_BYTES, &fault);
-    if (status == MS_E_REMOTE || status == MS_E_LIMIT) {
+    if ((status == MS_E_REMOTE && self->response.may_pass) || status == MS_E_LIMIT) {
         (void)snprintf(out->why, sizeof out->why, "%.250s", fault.text);
         return MS_OK;
     }
@@ -195,7 +195,7 @@ enum ms_status ms_vt_quotas(struct ms_vt *self, struct ms_quota_told *told, stru
     if (status == MS_OK && n > 0 && (size_t)n < sizeof url)
         status = get(self, url, SMALL_ANSWER_BYTES, &fault);
     else
-        status = MS_E_REMOTE;
+        status = ms_error_set(&fault, MS_E_USAGE, "the key or the user id is too long for a URL");
     explicit_bzero(url, sizeof url);
     explicit_bzero(self->response.final_url, sizeof self->response.final_url);
     if (id.data)
@@ -204,7 +204,7 @@ enum ms_status ms_vt_quotas(struct ms_vt *self, struct ms_quota_told *told, stru
     if (status == MS_OK && self->response.status == 401)
         return ms_error_set(err, MS_E_REMOTE,
                             "the service refuses the key (401); check VT_API_KEY or --vt-key");
-    if (status == MS_E_REMOTE || status == MS_E_LIMIT ||
+    if ((status == MS_E_REMOTE && self->response.may_pass) || status == MS_E_LIMIT ||
         (status == MS_OK && self->response.status != 200))
         return MS_OK;
     if (status != MS_OK) {

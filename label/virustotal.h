@@ -36,7 +36,8 @@ enum ms_status ms_vt_new(const char *url, struct ms_secret *secret, const char *
                          struct ms_vt **out, struct ms_error *err) MS_MUST_USE;
 void ms_vt_free(struct ms_vt *self);
 
-/* GET /files/HASH, sent once. hash: lower-case md5, sha1 or sha256. MS_OK for every outcome. */
+/* GET /files/HASH, sent once. hash: lower-case md5, sha1 or sha256. MS_OK for every outcome;
+ * MS_E_REMOTE for a fault that will not pass by itself, a certificate that does not fit for one. */
 enum ms_status ms_vt_file(struct ms_vt *self, const char *hash, struct ms_vt_answer *out,
                           struct ms_error *err) MS_MUST_USE;
 
