@@ -52,7 +52,9 @@ enum ms_status ms_http_new(const struct ms_http_options *options, struct ms_http
     o->backoff_cap_ms = or_default(o->backoff_cap_ms, 120000);
     seed_jitter(self);
     self->user_agent = strdup(options->user_agent);
-    bool ok = self->user_agent != NULL;
+    const char *ca_file = getenv("SSL_CERT_FILE");
+    self->ca_file = ca_file && ca_file[0] ? strdup(ca_file) : NULL;
+    bool ok = self->user_agent && (self->ca_file || !ca_file || !ca_file[0]);
     for (size_t i = 0; i < sizeof self->easy / sizeof *self->easy; i++) {
         self->easy[i] = curl_easy_init();
         ok = ok && self->easy[i];
@@ -73,6 +75,7 @@ void ms_http_free(struct ms_http *self)
         curl_easy_cleanup(self->easy[i]);
     free(self->trusted);
     free(self->user_agent);
+    free(self->ca_file);
     free(self);
 }
 

@@ -6,7 +6,10 @@
  * origins the user named (trusted ones and MS_HTTP_PEER_NAMED), loopback excepted. A proxy resolves
  * names itself and so hides the peer's address: requests to origins that came from outside
  * therefore never go through one. A program behind a proxy trusts the fixed origins it downloads
- * from. */
+ * from.
+ *
+ * Certificates are checked against the system's, or those of the file SSL_CERT_FILE names
+ * (OpenSSL's own variable). The process ignores SIGPIPE: base/cli sees to it. */
 #ifndef MS_BASE_HTTP_H
 #define MS_BASE_HTTP_H
 

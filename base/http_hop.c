@@ -304,6 +304,8 @@ static bool set_transport(CURL *easy, const struct ms_http *self, struct exchang
 {
     /* Only a peer rule that looks at no address may go through a proxy. */
     bool proxy = exchange->hop->rule == MS_PEER_ANY;
+    if (self->ca_file && curl_easy_setopt(easy, CURLOPT_CAINFO, self->ca_file) != CURLE_OK)
+        return false;
     return curl_easy_setopt(easy, CURLOPT_URL, exchange->hop->url->text) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
                             exchange->hop->url->https ? "https" : "http") == CURLE_OK &&

@@ -15,6 +15,7 @@ enum ms_peer_rule { MS_PEER_PUBLIC, MS_PEER_LOOPBACK, MS_PEER_ANY };
 struct ms_http {
     struct ms_http_options options; /* defaults filled in */
     char *user_agent;
+    char *ca_file; /* SSL_CERT_FILE; NULL: the system's certificates */
     CURL *easy[3]; /* one a peer rule: a connection made under one rule is never reused under
                       another */
     char (*trusted)[MS_URL_ORIGIN_BYTES];

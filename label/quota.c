@@ -63,11 +63,11 @@ enum ms_status ms_quota_tell(struct ms_quota *self, const struct ms_quota_told *
         {"hour", told->hour_allowed, told->hour_used, now},
         {"day", told->day_allowed, told->day_used, now},
         {"month", told->month_allowed, told->month_used, now}};
-    enum ms_status status = ms_corpus_begin(self->corpus, err);
-    for (int i = 0; i < 3 && status == MS_OK; i++)
+    enum ms_status status = self->read_only ? MS_OK : ms_corpus_begin(self->corpus, err);
+    for (int i = 0; i < 3 && status == MS_OK && !self->read_only; i++)
         if (windows[i].allowed >= 0)
             status = ms_quota_put(self->corpus, self->key_print, &windows[i], err);
-    if (status == MS_OK)
+    if (status == MS_OK && !self->read_only)
         status = ms_corpus_commit(self->corpus, err);
     if (status != MS_OK) {
         ms_corpus_rollback(self->corpus);

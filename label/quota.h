@@ -45,6 +45,7 @@ struct ms_quota_advice {
 struct ms_quota {
     struct ms_corpus *corpus;
     char key_print[9];
+    bool read_only; /* the corpus is open for reading: what the service says is not stored */
     struct ms_quota_options options;
     int64_t minute, hour, day, month; /* allowed */
     int64_t hour_used, day_used, month_used;

@@ -422,10 +422,17 @@ enum ms_status ms_label_quota(struct ms_cli *cli, struct ms_error *err)
 {
     struct ms_session self = {.cli = cli, .options = cli->options};
     enum ms_status status = read_key(&self, err);
+    bool busy = false;
     if (status == MS_OK)
         status = ms_corpus_open(cli->common.corpus, MS_CORPUS_CREATE, &self.corpus, err);
+    /* While a run holds the corpus, people still want to know how far it is. */
+    if (status == MS_E_LATER) {
+        busy = true;
+        status = ms_corpus_open(cli->common.corpus, MS_CORPUS_READ, &self.corpus, err);
+    }
     if (status == MS_OK)
         status = open_service(&self, err);
+    self.asker.quota.read_only = busy;
     if (status == MS_OK)
         status = ms_asker_read_quota(&self.asker, err);
     if (status == MS_OK)

@@ -11,7 +11,8 @@ import threading
 import unittest
 
 from gen.antivirus import CLASSES
-from services.label_case import BIN, SPEED, LabelCase, digest, spec
+from services.label_case import BIN, SPEED, Clock, LabelCase, digest, spec
+from services.virustotal import VirusTotal
 
 
 class Verdicts(LabelCase):
@@ -249,16 +250,37 @@ class RealAnswers(LabelCase):
 class Tls(LabelCase):
     """A server that cannot prove who it is gets neither the key nor a second try."""
 
-    def test_self_signed(self):
+    def context(self):
+        """A TLS context of the server's side, and the path of its self-signed certificate."""
         if not shutil.which("openssl"):
-            print("openssl is not installed: the certificate check is not tried")
+            print("openssl is not installed: certificates are not tried")
             self.skipTest("no openssl")
         certificate = os.path.join(self.folder, "server.pem")
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-                        "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", certificate, "-out", certificate + ".crt"],
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test", "-addext",
+                        "subjectAltName=IP:127.0.0.1", "-keyout", certificate, "-out", certificate + ".crt"],
                        check=True, capture_output=True, timeout=60)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate + ".crt", certificate)
+        return context, certificate + ".crt"
+
+    def test_certificate_of_the_user(self):
+        context, certificate = self.context()
+        vt = VirusTotal(minute=1000, hour=100000)
+        vt.clock = Clock()
+        vt._server.socket = context.wrap_socket(vt._server.socket, server_side=True)    # pylint: disable=protected-access
+        vt.start()
+        self.addCleanup(vt.stop)
+        vt.add(spec(1))
+        vt.api = "https://127.0.0.1:%d/api/v3" % vt.port
+        path = self.write_list(digest(1))
+        self.assertEqual(self.label(vt, "--hashes", path, env={"SSL_CERT_FILE": certificate})[0]["verdict"], "malicious")
+        vt.clear_log()
+        vt.api = "https://localhost:%d/api/v3" % vt.port      # not the name in the certificate
+        self.label(vt, "--hashes", self.write_list(digest(2)), env={"SSL_CERT_FILE": certificate}, expect=5)
+        self.assertEqual(len(vt.log), 0)
+
+    def test_self_signed(self):
+        context, _ = self.context()
         listener = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listener.close)
         received, accepted = [], []

@@ -91,6 +91,8 @@ class Quota(LabelCase):
                     time.sleep(0.05)
                 self.assertEqual(vt.count("/files/"), 2)
                 self.label(vt, "--hashes", path, expect=75)
+                shown = {row["window"]: row for row in self.label(vt, "quota")}     # looking on is possible
+                self.assertEqual(shown["month"]["used"], 2)
             finally:
                 first.kill()
 
