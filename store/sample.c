@@ -111,19 +111,22 @@ static void bind_rest(sqlite3_stmt *statement, const struct ms_sample *sample)
     ms_db_bind_known(statement, 8, sample->machine);
     ms_db_bind_text(statement, 9, sample->flags);
     ms_db_bind_text(statement, 10, sample->features);
+    ms_db_bind_blob(statement, 11, sample->has_git_blob ? sample->git_blob : NULL,
+                    sizeof sample->git_blob);
 }
 
 static enum ms_status write_sample(struct ms_corpus *corpus, const struct ms_sample *sample,
                                    int64_t run, int64_t id, struct ms_error *err)
 {
     static const char insert[] = "INSERT INTO sample (sha256, sha1, md5, size, vaulted, private,"
-                                 " kind, machine, flags, features, run)"
-                                 " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+                                 " kind, machine, flags, features, git_blob, run)"
+                                 " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
     static const char update[] =
         "UPDATE sample SET sha256 = coalesce(sha256, ?1), sha1 = coalesce(sha1, ?2),"
         " md5 = coalesce(md5, ?3), size = coalesce(size, ?4), vaulted = max(vaulted, ?5),"
         " private = max(private, ?6), kind = coalesce(kind, ?7), machine = coalesce(machine, ?8),"
-        " flags = coalesce(flags, ?9), features = coalesce(features, ?10) WHERE id = ?11";
+        " flags = coalesce(flags, ?9), features = coalesce(features, ?10),"
+        " git_blob = coalesce(git_blob, ?11) WHERE id = ?12";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_prepare(corpus, id ? update : insert, &statement, err);
     if (status != MS_OK)
@@ -131,9 +134,9 @@ static enum ms_status write_sample(struct ms_corpus *corpus, const struct ms_sam
     bind_hashes(statement, sample);
     bind_rest(statement, sample);
     if (id)
-        ms_db_bind_int(statement, 11, id);
+        ms_db_bind_int(statement, 12, id);
     else
-        ms_db_bind_nonzero(statement, 11, run);
+        ms_db_bind_nonzero(statement, 12, run);
     return ms_db_run(corpus, statement, err);
 }
 
@@ -186,8 +189,8 @@ enum ms_status ms_sample_find(struct ms_corpus *corpus, const char *hex, int64_t
 enum ms_status ms_sample_get(struct ms_corpus *corpus, int64_t id, struct ms_sample *out,
                              struct ms_error *err)
 {
-    static const char sql[] = "SELECT sha256, sha1, md5, size, vaulted, private, machine"
-                              " FROM sample WHERE id = ?1";
+    static const char sql[] = "SELECT sha256, sha1, md5, size, vaulted, private, machine,"
+                              " git_blob FROM sample WHERE id = ?1";
     sqlite3_stmt *statement;
     bool row = false;
     enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
@@ -207,6 +210,10 @@ enum ms_status ms_sample_get(struct ms_corpus *corpus, int64_t id, struct ms_sam
                                   .vaulted = ms_db_int(statement, 4, 0) != 0,
                                   .private_ = ms_db_int(statement, 5, 0) != 0,
                                   .machine = ms_db_int(statement, 6, -1)};
+        struct ms_span git_blob = ms_db_blob(statement, 7);
+        out->has_git_blob = git_blob.data && git_blob.len == sizeof out->git_blob;
+        if (out->has_git_blob)
+            memcpy(out->git_blob, git_blob.data, sizeof out->git_blob);
         if (out->has_sha256)
             memcpy(out->digests.sha256, sha256.data, MS_SHA256_BYTES);
         if (out->has_sha1)

@@ -14,7 +14,9 @@ struct ms_sample {
     int64_t id;
     bool has_sha256, has_sha1, has_md5;
     struct ms_digests digests;
-    int64_t size; /* -1 unknown */
+    bool has_git_blob;
+    uint8_t git_blob[20]; /* id of the bytes themselves as a git blob */
+    int64_t size;         /* -1 unknown */
     bool vaulted;
     bool private_;
     const char *kind;     /* may be NULL */

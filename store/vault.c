@@ -112,12 +112,17 @@ static enum ms_status check_space(const struct ms_corpus *corpus, int folder, st
                         (unsigned long long)(free_bytes >> 20), dir);
 }
 
-static enum ms_status open_named(struct ms_vault_write *self, struct ms_error *err)
+static void name_temporary(struct ms_vault_write *self)
 {
     static atomic_ulong counter;
+    snprintf(self->temporary, sizeof self->temporary, "vault-%ld-%lu", (long)getpid(),
+             atomic_fetch_add(&counter, 1));
+}
+
+static enum ms_status open_named(struct ms_vault_write *self, struct ms_error *err)
+{
     for (int tries = 0; tries < 1000; tries++) {
-        snprintf(self->temporary, sizeof self->temporary, "vault-%ld-%lu", (long)getpid(),
-                 atomic_fetch_add(&counter, 1));
+        name_temporary(self);
         self->fd = openat(self->corpus->tmp_fd, self->temporary,
                           O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (self->fd >= 0)
@@ -280,6 +285,41 @@ static int give_name(struct ms_vault_write *self, int shard, const char *name, b
     return errno;
 }
 
+static enum ms_status ignore_bytes(void *ctx, const void *bytes, size_t n, struct ms_error *err)
+{
+    (void)ctx;
+    (void)bytes;
+    (void)n;
+    (void)err;
+    return MS_OK;
+}
+
+/* An object that was there already has our length, or it comes from another zstd, or a crash of the
+ * file system cut it. The last is found by reading it, and our bytes take its place. Returns an
+ * errno or 0. */
+static int mend(struct ms_vault_write *self, int shard, const char *name, const uint8_t sha256[32],
+                bool *existed)
+{
+    char path[64];
+    struct stat ours, theirs;
+    int tmp = self->corpus->tmp_fd;
+    if (fstat(self->fd, &ours) != 0 || fstatat(shard, name, &theirs, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno;
+    if (ours.st_size == theirs.st_size ||
+        ms_vault_read(self->corpus, self->kind, sha256, ignore_bytes, NULL, NULL) != MS_E_STORE)
+        return 0;
+    if (!self->temporary[0]) {
+        name_temporary(self);
+        snprintf(path, sizeof path, "/proc/self/fd/%d", self->fd);
+        if (linkat(AT_FDCWD, path, tmp, self->temporary, AT_SYMLINK_FOLLOW) != 0)
+            return errno;
+    }
+    if (renameat(tmp, self->temporary, shard, name) != 0)
+        return errno;
+    *existed = false;
+    return 0;
+}
+
 static enum ms_status link_object(struct ms_vault_write *self, const uint8_t sha256[32],
                                   bool *existed, struct ms_error *err)
 {
@@ -293,7 +333,10 @@ static enum ms_status link_object(struct ms_vault_write *self, const uint8_t sha
     enum ms_status status = open_shard(self, shard_name, &shard, err);
     if (status != MS_OK)
         return status;
-    int errnum = give_name(self, shard, name + sizeof "ab/cd/" - 1, existed);
+    const char *base = name + sizeof "ab/cd/" - 1;
+    int errnum = give_name(self, shard, base, existed);
+    if (errnum == 0 && *existed)
+        errnum = mend(self, shard, base, sha256, existed);
     if (errnum == 0) {
         ms_step("store.vault.linked");
         /* Also when it existed: another thread may have linked it and not synced yet. */

@@ -26,8 +26,8 @@ enum ms_status ms_vault_begin(struct ms_corpus *corpus, enum ms_vault_kind kind,
 enum ms_status ms_vault_append(struct ms_vault_write *self, const void *bytes, size_t n,
                                struct ms_error *err) MS_MUST_USE;
 /* Ends it: fsync, link under its SHA-256, fsync of the folder. An object that is already there is a
- * success (*existed true). Frees self, also when it fails. Writers may run in several threads;
- * nothing touches the database. */
+ * success (*existed true); one that is there but damaged is replaced (*existed false). Frees self,
+ * also when it fails. Writers may run in several threads; nothing touches the database. */
 enum ms_status ms_vault_commit(struct ms_vault_write *self, uint8_t sha256[32], uint64_t *size,
                                bool *existed, struct ms_error *err) MS_MUST_USE;
 void ms_vault_abort(struct ms_vault_write *self);

@@ -277,11 +277,15 @@ static void test_sample_upsert(void **state)
     assert_int_equal(again, id);
     sample.vaulted = sample.private_ = false;
     sample.size = 5;
+    sample.has_git_blob = true;
+    memset(sample.git_blob, 9, sizeof sample.git_blob);
     assert_ok(ms_sample_upsert(corpus, &sample, 0, &again, &inserted, &err), &err);
     assert_ok(ms_sample_get(corpus, id, &back, &err), &err);
     assert_true(back.has_sha256 && back.has_sha1 && back.has_md5);
     assert_true(back.vaulted && back.private_);
     assert_int_equal(back.size, 100);
+    assert_true(back.has_git_blob);
+    assert_memory_equal(back.git_blob, sample.git_blob, sizeof back.git_blob);
     /* By any of its hashes, in either case. */
     ms_hex_encode(back.digests.sha1, 20, hex);
     assert_ok(ms_sample_find(corpus, hex, &again, &err), &err);

@@ -228,6 +228,35 @@ static void test_named_temporary(void **state)
     assert_int_equal(fixture_count(fixture, "tmp"), 0);
 }
 
+/* An object that a crash of the file system cut is written again when its sample comes again. */
+static void test_mended(void **state)
+{
+    struct fixture *fixture = *state;
+    for (int named = 0; named < 2; named++) {
+        uint8_t sha256[32], object[4096];
+        char path[512];
+        bool existed;
+        struct ms_buf back;
+        struct stat st;
+        put(fixture->corpus, MS_VAULT_SAMPLE, "hello hello hello", 17, sha256, &existed);
+        object_path(fixture, MS_VAULT_SAMPLE, sha256, path);
+        size_t n = fixture_read(path, object, sizeof object);
+        if (named)
+            setenv("MALSEQ_TEST_NAMED_TEMPORARY", "1", 1);
+        for (size_t cut = 0; cut < n; cut += 7) {
+            fixture_write(path, object, cut);
+            put(fixture->corpus, MS_VAULT_SAMPLE, "hello hello hello", 17, sha256, &existed);
+            assert_false(existed);
+            assert_int_equal(get(fixture->corpus, MS_VAULT_SAMPLE, sha256, &back), MS_OK);
+            ms_buf_release(&back);
+        }
+        unsetenv("MALSEQ_TEST_NAMED_TEMPORARY");
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0400);
+        assert_int_equal(fixture_count(fixture, "tmp"), 0);
+    }
+}
+
 /* What a killed run left in tmp/ goes at the next opening for writing, not at one for reading. */
 static void test_leftovers(void **state)
 {
@@ -319,15 +348,11 @@ static void test_threads_and_foreach(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        fixture_test(test_round_trip),
-        fixture_test(test_neutered),
-        fixture_test(test_damage),
-        fixture_test(test_absent_and_remove),
-        fixture_test(test_read_fd),
-        fixture_test(test_abort),
-        fixture_test(test_named_temporary),
-        fixture_test(test_leftovers),
-        fixture_test(test_threads_and_foreach),
+        fixture_test(test_round_trip),      fixture_test(test_neutered),
+        fixture_test(test_damage),          fixture_test(test_absent_and_remove),
+        fixture_test(test_read_fd),         fixture_test(test_abort),
+        fixture_test(test_named_temporary), fixture_test(test_leftovers),
+        fixture_test(test_mended),          fixture_test(test_threads_and_foreach),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
