@@ -122,7 +122,8 @@ enum ms_status ms_train_run(struct ms_cli *cli, struct ms_error *err)
                                          .view = plan.view,
                                          .min_calls = plan.min_calls,
                                          .shuffle_labels = o->shuffle_labels,
-                                         .seed = cli->common.seed};
+                                         .seed = cli->common.seed,
+                                         .jobs = plan.fit.jobs};
     char name[MS_MODEL_NAME_BYTES];
     ms_model_name_make(plan.preset, o->target, o->shuffle_labels, name);
     struct ms_buf command, settings;

@@ -1,20 +1,19 @@
-/* Loads labelled traces, normalises them, finds copies, computes the dataset's digest. */
+/* Makes rows of labelled traces: who takes part, classes as numbers, names as symbols, copies. The
+ * traces are read in dataset_read.c. */
 #include "train/dataset.h"
 
 #include "base/limits.h"
 #include "base/log.h"
-#include "base/progress.h"
 #include "base/rng.h"
 #include "store/analysis.h"
 #include "store/dataset.h"
-#include "store/trace/groups.h"
 #include "train/dataset_digest.h"
+#include "train/dataset_read.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static const uint64_t PURPOSE_LABELS = 0x6c6162656c73;
-enum { KEYS = 3, RAW = 0, COLLAPSED = 1, VIEW = 2 };
 
 /* What the loading needs beside the result. */
 struct loader {
@@ -28,14 +27,9 @@ struct loader {
     uint32_t *symbol_of;    /* by api id, + 1; 0: not yet */
     const char **row_class; /* of set->rows, before labels are numbers */
     bool *row_malicious;
-    struct ms_sequence_hash *keys; /* N x KEYS */
-    struct ms_arena blobs;         /* of one sample */
-    struct ms_normal_process *processes;
-    size_t process_count, process_capacity;
-    struct ms_sequence whole, view;
-    uint64_t *times; /* by symbol; of one sample */
-    uint32_t *touched;
-    size_t times_capacity;
+    struct ms_sequence_hash *keys; /* N x MS_ROW_KEYS */
+    char **why;                    /* N: why a trace is damaged */
+    size_t why_count;
 };
 
 enum ms_status ms_target_parse(const char *text, struct ms_target *out, struct ms_error *err)
@@ -157,30 +151,6 @@ static enum ms_status on_labelled(void *ctx, const struct ms_labelled *row, stru
     return MS_OK;
 }
 
-static enum ms_status on_process(void *ctx, const struct ms_process_row *process,
-                                 struct ms_error *err)
-{
-    struct loader *l = ctx;
-    if (l->process_count == l->process_capacity) {
-        size_t capacity = l->process_capacity ? l->process_capacity * 2 : 64;
-        struct ms_normal_process *p = realloc(l->processes, capacity * sizeof *p);
-        if (!p)
-            return no_memory(err);
-        l->processes = p;
-        l->process_capacity = capacity;
-    }
-    char *blob = ms_arena_copy(&l->blobs, process->trace.data, process->trace.len);
-    if (!blob)
-        return no_memory(err);
-    l->processes[l->process_count++] = (struct ms_normal_process){
-        .first_seen_us = process->first_seen_us,
-        .ord = process->ord,
-        .tracked = process->tracked,
-        .trace = ms_span_of(blob, process->trace.len),
-    };
-    return MS_OK;
-}
-
 static enum ms_status symbol_for(struct loader *l, uint32_t api, uint32_t *symbol,
                                  struct ms_error *err)
 {
@@ -196,95 +166,6 @@ static enum ms_status symbol_for(struct loader *l, uint32_t api, uint32_t *symbo
     }
     *symbol = l->symbol_of[api] - 1;
     return MS_OK;
-}
-
-static enum ms_status times_room(struct loader *l, struct ms_error *err)
-{
-    size_t need = ms_names_count(l->set->symbols);
-    if (need <= l->times_capacity)
-        return MS_OK;
-    size_t capacity = need * 2;
-    uint64_t *times = realloc(l->times, capacity * sizeof *times);
-    if (times)
-        l->times = times;
-    uint32_t *touched = realloc(l->touched, capacity * sizeof *touched);
-    if (touched)
-        l->touched = touched;
-    if (!times || !touched)
-        return no_memory(err);
-    memset(times + l->times_capacity, 0, (capacity - l->times_capacity) * sizeof *times);
-    l->times_capacity = capacity;
-    return MS_OK;
-}
-
-/* Counts the calls of the whole trace and takes its digests, as it is and with runs collapsed. */
-static enum ms_status scan_whole(struct loader *l, struct ms_row *row, struct ms_sequence_hash *key,
-                                 struct ms_error *err)
-{
-    size_t touched = 0;
-    ms_sequence_hash_init(&key[RAW]);
-    ms_sequence_hash_init(&key[COLLAPSED]);
-    for (size_t i = 0; i < l->whole.n; i++) {
-        uint32_t symbol;
-        enum ms_status status = symbol_for(l, l->whole.calls[i], &symbol, err);
-        if (status == MS_OK)
-            status = times_room(l, err);
-        if (status != MS_OK)
-            return status;
-        ms_sequence_hash_add(&key[RAW], symbol);
-        if (i == 0 || l->whole.calls[i] != l->whole.calls[i - 1])
-            ms_sequence_hash_add(&key[COLLAPSED], symbol);
-        if (l->times[symbol]++ == 0)
-            l->touched[touched++] = symbol;
-    }
-    row->whole_length = l->whole.n;
-    row->count_n = touched;
-    row->counts = ms_arena_alloc_array(&l->set->arena, touched, sizeof *row->counts);
-    if (!row->counts)
-        return no_memory(err);
-    for (size_t i = 0; i < touched; i++) {
-        row->counts[i] = (struct ms_row_count){l->touched[i], l->times[l->touched[i]]};
-        l->times[l->touched[i]] = 0;
-    }
-    return MS_OK;
-}
-
-static enum ms_status keep_view(struct loader *l, struct ms_row *row, struct ms_sequence_hash *key,
-                                struct ms_error *err)
-{
-    ms_sequence_hash_init(&key[VIEW]);
-    row->n = l->view.n;
-    row->calls = ms_arena_alloc_array(&l->set->arena, row->n, sizeof *row->calls);
-    if (!row->calls)
-        return no_memory(err);
-    enum ms_status status = MS_OK;
-    for (size_t i = 0; i < row->n && status == MS_OK; i++) {
-        status = symbol_for(l, l->view.calls[i], &row->calls[i], err);
-        ms_sequence_hash_add(&key[VIEW], row->calls[i]);
-    }
-    return status;
-}
-
-/* MS_REJECT when the trace is damaged. */
-static enum ms_status load_row(struct loader *l, struct ms_row *row, struct ms_sequence_hash *key,
-                               struct ms_error *err)
-{
-    l->process_count = 0;
-    ms_arena_reset(&l->blobs);
-    enum ms_status status = ms_process_foreach(l->corpus, row->analysis, on_process, l, err);
-    const struct ms_normal_apis apis = {l->api_count, l->fold, l->pseudo};
-    struct ms_normal_options whole = l->request->view;
-    whole.collapse = 0;
-    whole.once = false;
-    whole.length = 0;
-    if (status == MS_OK)
-        status = ms_normalise(l->processes, l->process_count, &apis, &whole, &l->whole, err);
-    if (status == MS_OK)
-        status = scan_whole(l, row, key, err);
-    if (status == MS_OK)
-        status =
-            ms_normalise(l->processes, l->process_count, &apis, &l->request->view, &l->view, err);
-    return status == MS_OK ? keep_view(l, row, key, err) : status;
 }
 
 static int by_key(const void *a, const void *b)
@@ -304,36 +185,72 @@ static void sort_rows(struct loader *l)
         qsort(set->rows, set->count, sizeof *set->rows, by_key);
 }
 
+static void row_release(struct ms_row *row)
+{
+    free(row->calls);
+    free(row->counts);
+    row->calls = NULL;
+    row->counts = NULL;
+}
+
+/* Api ids become symbols, in the order of the rows and of first occurrence in them, so that the
+ * numbers do not depend on who read what when. */
+static enum ms_status number_calls(struct loader *l, struct ms_row *row, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < row->count_n && status == MS_OK; i++)
+        status = symbol_for(l, row->counts[i].symbol, &row->counts[i].symbol, err);
+    for (size_t i = 0; i < row->n && status == MS_OK; i++)
+        status = symbol_for(l, row->calls[i], &row->calls[i], err);
+    return status;
+}
+
+/* Keeps the rows that can be learnt from and closes the gaps. */
+static enum ms_status sift_rows(struct loader *l, struct ms_error *err)
+{
+    struct ms_dataset *set = l->set;
+    enum ms_status status = MS_OK;
+    size_t kept = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        struct ms_row *row = &set->rows[i];
+        bool few = row->whole_length < l->request->min_calls || row->n == 0;
+        if (l->why[i])
+            ms_log(MS_LOG_WARNING, "%s: trace left out: %s", row->key, l->why[i]);
+        set->dropped_damaged += l->why[i] != NULL;
+        set->dropped_short += !l->why[i] && few;
+        if (l->why[i] || few || status != MS_OK) {
+            row_release(row);
+            continue;
+        }
+        status = number_calls(l, row, err);
+        memmove(l->keys + kept * MS_ROW_KEYS, l->keys + i * MS_ROW_KEYS,
+                MS_ROW_KEYS * sizeof *l->keys);
+        if (kept != i) {
+            set->rows[kept] = *row;
+            row->calls = NULL;
+            row->counts = NULL;
+        }
+        kept++;
+    }
+    set->count = kept;
+    return status;
+}
+
 static enum ms_status load_rows(struct loader *l, struct ms_error *err)
 {
     struct ms_dataset *set = l->set;
-    size_t kept = 0;
-    l->keys = calloc(set->count ? set->count * KEYS : 1, sizeof *l->keys);
-    if (!l->keys)
+    size_t n = set->count ? set->count : 1;
+    l->keys = calloc(n * MS_ROW_KEYS, sizeof *l->keys);
+    l->why = calloc(n, sizeof *l->why);
+    if (!l->keys || !l->why)
         return no_memory(err);
-    ms_progress_begin("reading traces", set->count, "samples");
-    enum ms_status status = MS_OK;
-    for (size_t i = 0; i < set->count && status == MS_OK; i++) {
-        struct ms_row row = set->rows[i];
-        struct ms_error why = {0};
-        status = load_row(l, &row, l->keys + kept * KEYS, &why);
-        if (status == MS_REJECT) {
-            ms_log(MS_LOG_WARNING, "%s: trace left out: %s", row.key, why.text);
-            set->dropped_damaged++;
-            status = MS_OK;
-        } else if (status != MS_OK) {
-            if (err)
-                *err = why;
-        } else if (row.whole_length < l->request->min_calls || row.n == 0) {
-            set->dropped_short++;
-        } else {
-            set->rows[kept++] = row;
-        }
-        ms_progress_update(i + 1);
-    }
-    ms_progress_end();
-    set->count = kept;
-    return status;
+    l->why_count = set->count;
+    const struct ms_row_reading reading = {.corpus = l->corpus,
+                                           .view = &l->request->view,
+                                           .apis = {l->api_count, l->fold, l->pseudo},
+                                           .jobs = l->request->jobs};
+    enum ms_status status = ms_rows_read(&reading, set->rows, set->count, l->keys, l->why, err);
+    return status == MS_OK ? sift_rows(l, err) : status;
 }
 
 static int by_text(const void *a, const void *b)
@@ -443,7 +360,7 @@ static enum ms_status group_by(struct loader *l, const int *kinds, size_t kind_c
     }
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < kind_count; k++)
-            keys[i * kind_count + k] = l->keys[i * KEYS + (size_t)kinds[k]];
+            keys[i * kind_count + k] = l->keys[i * MS_ROW_KEYS + (size_t)kinds[k]];
     enum ms_status status = ms_groups_make(keys, n, kind_count, *groups, count, err);
     free(keys);
     if (status != MS_OK)
@@ -455,7 +372,8 @@ static enum ms_status group_by(struct loader *l, const int *kinds, size_t kind_c
 static enum ms_status group_rows(struct loader *l, struct ms_error *err)
 {
     struct ms_dataset *set = l->set;
-    static const int raw[1] = {RAW}, both[2] = {RAW, COLLAPSED}, view[1] = {VIEW};
+    static const int raw[1] = {MS_ROW_RAW}, both[2] = {MS_ROW_RAW, MS_ROW_COLLAPSED},
+                     view[1] = {MS_ROW_VIEW};
     uint32_t ignored;
     enum ms_status status = group_by(l, raw, 1, &set->raw_groups, &ignored, &set->raw_copies, err);
     if (status == MS_OK)
@@ -496,12 +414,9 @@ static void loader_release(struct loader *l)
     free(l->symbol_of);
     free(l->row_class);
     free(l->keys);
-    free(l->processes);
-    free(l->times);
-    free(l->touched);
-    ms_arena_release(&l->blobs);
-    ms_sequence_release(&l->whole);
-    ms_sequence_release(&l->view);
+    for (size_t i = 0; i < l->why_count; i++)
+        free(l->why[i]);
+    free(l->why);
 }
 
 enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset_request *request,
@@ -510,9 +425,6 @@ enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset
     *out = (struct ms_dataset){0};
     struct loader l = {.corpus = corpus, .request = request, .set = out};
     ms_arena_init(&out->arena, SIZE_MAX / 2);
-    ms_arena_init(&l.blobs, SIZE_MAX / 2);
-    ms_sequence_init(&l.whole);
-    ms_sequence_init(&l.view);
     ms_normal_options_text(&request->view, out->normalisation);
     enum ms_status status = ms_names_new(MS_LIMIT_VOCABULARY, &out->symbols, err);
     if (status == MS_OK)
@@ -539,6 +451,8 @@ enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset
 
 void ms_dataset_release(struct ms_dataset *self)
 {
+    for (size_t i = 0; i < self->count; i++)
+        row_release(&self->rows[i]);
     free(self->rows);
     free(self->class_names);
     free(self->labels);

@@ -33,6 +33,7 @@ struct ms_dataset_request {
     uint64_t min_calls;            /* traces with fewer calls are left out */
     bool shuffle_labels;           /* labels are dealt out anew: what is learned then is chance */
     uint64_t seed;
+    unsigned jobs;
 };
 
 /* How often a row's whole trace has a call, in order of first occurrence. */

@@ -1,0 +1,222 @@
+/* Threads that take turns at the corpus and normalise side by side. */
+#include "train/dataset_read.h"
+
+#include "base/progress.h"
+#include "store/analysis.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { JOBS_MAX = 64 };
+
+struct shared {
+    const struct ms_row_reading *reading;
+    struct ms_row *rows;
+    struct ms_sequence_hash *keys;
+    char **why;
+    size_t count;
+    pthread_mutex_t lock; /* guards the corpus and what follows */
+    size_t next, done;
+    enum ms_status status; /* the first failure */
+    struct ms_error error;
+};
+
+/* What one thread needs. */
+struct reader {
+    struct shared *shared;
+    struct ms_arena blobs; /* of one row */
+    struct ms_normal_process *processes;
+    size_t process_count, process_capacity;
+    struct ms_sequence sequence;
+    uint64_t *times;   /* by api id; zero between rows */
+    uint32_t *touched; /* api ids of a row in order of first occurrence */
+};
+
+static enum ms_status no_memory(struct ms_error *err)
+{
+    return ms_error_set(err, MS_E_NOMEM, "out of memory for the traces");
+}
+
+static enum ms_status on_process(void *ctx, const struct ms_process_row *process,
+                                 struct ms_error *err)
+{
+    struct reader *r = ctx;
+    if (r->process_count == r->process_capacity) {
+        size_t capacity = r->process_capacity ? r->process_capacity * 2 : 64;
+        struct ms_normal_process *p = realloc(r->processes, capacity * sizeof *p);
+        if (!p)
+            return no_memory(err);
+        r->processes = p;
+        r->process_capacity = capacity;
+    }
+    char *blob = ms_arena_copy(&r->blobs, process->trace.data, process->trace.len);
+    if (!blob)
+        return no_memory(err);
+    r->processes[r->process_count++] = (struct ms_normal_process){
+        .first_seen_us = process->first_seen_us,
+        .ord = process->ord,
+        .tracked = process->tracked,
+        .trace = ms_span_of(blob, process->trace.len),
+    };
+    return MS_OK;
+}
+
+/* Counts the calls of the whole trace and takes its digests, as it is and with runs collapsed. */
+static enum ms_status scan_whole(struct reader *r, struct ms_row *row, struct ms_sequence_hash *key,
+                                 struct ms_error *err)
+{
+    const uint32_t *calls = r->sequence.calls;
+    size_t touched = 0, n = r->sequence.n;
+    ms_sequence_hash_init(&key[MS_ROW_RAW]);
+    ms_sequence_hash_init(&key[MS_ROW_COLLAPSED]);
+    for (size_t i = 0; i < n; i++) {
+        ms_sequence_hash_add(&key[MS_ROW_RAW], calls[i]);
+        if (i == 0 || calls[i] != calls[i - 1])
+            ms_sequence_hash_add(&key[MS_ROW_COLLAPSED], calls[i]);
+        if (r->times[calls[i]]++ == 0)
+            r->touched[touched++] = calls[i];
+    }
+    row->whole_length = n;
+    row->counts = calloc(touched + 1, sizeof *row->counts);
+    row->count_n = row->counts ? touched : 0;
+    for (size_t i = 0; i < touched; i++) {
+        if (row->counts)
+            row->counts[i] = (struct ms_row_count){r->touched[i], r->times[r->touched[i]]};
+        r->times[r->touched[i]] = 0;
+    }
+    return row->counts ? MS_OK : no_memory(err);
+}
+
+static enum ms_status keep_view(struct reader *r, struct ms_row *row, struct ms_sequence_hash *key,
+                                struct ms_error *err)
+{
+    row->n = r->sequence.n;
+    row->calls = calloc(row->n + 1, sizeof *row->calls);
+    if (!row->calls)
+        return no_memory(err);
+    ms_sequence_hash_init(&key[MS_ROW_VIEW]);
+    for (size_t i = 0; i < row->n; i++) {
+        row->calls[i] = r->sequence.calls[i];
+        ms_sequence_hash_add(&key[MS_ROW_VIEW], row->calls[i]);
+    }
+    return MS_OK;
+}
+
+static enum ms_status normalise_row(struct reader *r, struct ms_row *row,
+                                    struct ms_sequence_hash *key, struct ms_error *err)
+{
+    const struct ms_row_reading *reading = r->shared->reading;
+    struct ms_normal_options whole = *reading->view;
+    whole.collapse = 0;
+    whole.once = false;
+    whole.length = 0;
+    enum ms_status status =
+        ms_normalise(r->processes, r->process_count, &reading->apis, &whole, &r->sequence, err);
+    if (status == MS_OK)
+        status = scan_whole(r, row, key, err);
+    if (status == MS_OK)
+        status = ms_normalise(r->processes, r->process_count, &reading->apis, reading->view,
+                              &r->sequence, err);
+    return status == MS_OK ? keep_view(r, row, key, err) : status;
+}
+
+/* Takes the next row's blobs out of the corpus; false when there is none or something failed. */
+static bool take_row(struct reader *r, size_t *index)
+{
+    struct shared *s = r->shared;
+    bool taken = false;
+    (void)pthread_mutex_lock(&s->lock);
+    if (s->status == MS_OK && s->next < s->count) {
+        *index = s->next++;
+        r->process_count = 0;
+        ms_arena_reset(&r->blobs);
+        s->status = ms_process_foreach(s->reading->corpus, s->rows[*index].analysis, on_process, r,
+                                       &s->error);
+        taken = s->status == MS_OK;
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return taken;
+}
+
+static void end_row(struct reader *r, size_t index, enum ms_status status,
+                    const struct ms_error *fault)
+{
+    struct shared *s = r->shared;
+    (void)pthread_mutex_lock(&s->lock);
+    if (status == MS_REJECT) {
+        s->why[index] = strdup(fault->text);
+        if (!s->why[index] && s->status == MS_OK)
+            s->status = no_memory(&s->error);
+    } else if (status != MS_OK && s->status == MS_OK) {
+        s->status = status;
+        s->error = *fault;
+    }
+    ms_progress_update(++s->done);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+static void *read_rows(void *ctx)
+{
+    struct reader *r = ctx;
+    size_t index;
+    while (take_row(r, &index)) {
+        struct ms_error fault = {0};
+        enum ms_status status = normalise_row(r, &r->shared->rows[index],
+                                              r->shared->keys + index * MS_ROW_KEYS, &fault);
+        end_row(r, index, status, &fault);
+    }
+    return NULL;
+}
+
+static enum ms_status reader_make(struct reader *r, struct shared *shared, struct ms_error *err)
+{
+    size_t apis = shared->reading->apis.count + 1;
+    *r = (struct reader){.shared = shared};
+    ms_arena_init(&r->blobs, SIZE_MAX / 2);
+    ms_sequence_init(&r->sequence);
+    r->times = calloc(apis, sizeof *r->times);
+    r->touched = calloc(apis, sizeof *r->touched);
+    return r->times && r->touched ? MS_OK : no_memory(err);
+}
+
+static void reader_release(struct reader *r)
+{
+    ms_arena_release(&r->blobs);
+    ms_sequence_release(&r->sequence);
+    free(r->processes);
+    free(r->times);
+    free(r->touched);
+}
+
+enum ms_status ms_rows_read(const struct ms_row_reading *reading, struct ms_row *rows, size_t count,
+                            struct ms_sequence_hash *keys, char **why, struct ms_error *err)
+{
+    struct shared shared = {
+        .reading = reading, .rows = rows, .keys = keys, .why = why, .count = count};
+    struct reader readers[JOBS_MAX];
+    pthread_t threads[JOBS_MAX];
+    unsigned jobs = reading->jobs < 1          ? 1
+                    : reading->jobs > JOBS_MAX ? JOBS_MAX
+                                               : reading->jobs,
+             made = 0, started = 0;
+    (void)pthread_mutex_init(&shared.lock, NULL);
+    while (made < jobs && shared.status == MS_OK)
+        shared.status = reader_make(&readers[made++], &shared, &shared.error);
+    ms_progress_begin("reading traces", count, "samples");
+    /* one thread less than jobs: this one reads too, and alone where no other can be had */
+    while (shared.status == MS_OK && started + 1 < jobs &&
+           pthread_create(&threads[started], NULL, read_rows, &readers[started + 1]) == 0)
+        started++;
+    if (made > 0)
+        (void)read_rows(&readers[0]);
+    for (unsigned i = 0; i < started; i++)
+        (void)pthread_join(threads[i], NULL);
+    ms_progress_end();
+    for (unsigned i = 0; i < made; i++)
+        reader_release(&readers[i]);
+    (void)pthread_mutex_destroy(&shared.lock);
+    if (shared.status != MS_OK && err)
+        *err = shared.error;
+    return shared.status;
+}
