@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -242,6 +243,26 @@ static void test_invalid(void **state)
            MS_REPORT_INVALID, "line 2, byte ");
 }
 
+/* A time like the one before is not parsed again; one that is too long to remember is no trap. */
+static void test_same_times(void **state)
+{
+    (void)state;
+    char text[2048], digits[400];
+    memset(digits, '0', sizeof digits - 1);
+    digits[sizeof digits - 1] = '\0';
+    (void)snprintf(text, sizeof text,
+                   "{\"behavior\": {\"processes\": [{\"pid\": 1, \"calls\": [{\"time\": \"\"}, "
+                   "{\"time\": 1.5}, {\"time\": 1.5}, {\"time\": 2.5}, {\"time\": 1.%s}, "
+                   "{\"time\": \"\"}, {\"time\": 1.5}, {\"api\": \"a\"}]}]}}",
+                   digits);
+    expect(text, MS_REPORT_OK,
+           "process 1 0 '' -\ncall '' '' tid 0 +0 -\ncall '' '' tid 0 +0 1500000\n"
+           "call '' '' tid 0 +0 1500000\ncall '' '' tid 0 +0 2500000\n"
+           "call '' '' tid 0 +0 1000000\ncall '' '' tid 0 +0 -\n"
+           "call '' '' tid 0 +0 1500000\ncall 'a' '' tid 0 +0 -\nend\n"
+           "info cuckoo2 '' '' '' '' 11\n");
+}
+
 /* Fields of the wrong type count as absent. */
 static void test_wrong_types(void **state)
 {
@@ -361,7 +382,8 @@ int main(void)
         cmocka_unit_test(test_cuckoo2),     cmocka_unit_test(test_cape),
         cmocka_unit_test(test_cuckoo1),     cmocka_unit_test(test_order),
         cmocka_unit_test(test_states),      cmocka_unit_test(test_invalid),
-        cmocka_unit_test(test_wrong_types), cmocka_unit_test(test_cuts),
-        cmocka_unit_test(test_sink_stops),  cmocka_unit_test(test_times)};
+        cmocka_unit_test(test_wrong_types), cmocka_unit_test(test_same_times),
+        cmocka_unit_test(test_cuts),        cmocka_unit_test(test_sink_stops),
+        cmocka_unit_test(test_times)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
