@@ -174,6 +174,42 @@ static const char *key(const struct demo *self, const char *name)
     return spec ? spec : "";
 }
 
+/* What a tool wrote into the memory file. Appends to `text`. */
+static enum ms_status read_back(int fd, struct ms_buf *text, struct ms_error *err)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return ms_file_read(path, text, err);
+}
+
+/* Runs a tool that prints a line a sample, and shows the first few. */
+static enum ms_status run_showing_some(const char *tool, const char *const *argv,
+                                       struct ms_error *err)
+{
+    enum { SHOWN = 6 };
+    struct ms_buf text;
+    unsigned lines = 0;
+    int fd = -1;
+    enum ms_status status = ms_file_memory(tool, &fd, err);
+    if (status != MS_OK)
+        return status;
+    ms_buf_init(&text, FILE_MAX_BYTES);
+    status = malseq_demo_tool(tool, argv, fd, err);
+    if (status == MS_OK)
+        status = read_back(fd, &text, err);
+    for (const char *p = ms_buf_text(&text); *p; lines++) {
+        size_t n = strcspn(p, "\n");
+        if (lines < SHOWN)
+            printf("%.*s\n", (int)n, p);
+        p += n + (p[n] == '\n');
+    }
+    if (lines > SHOWN)
+        printf("... and %u lines more\n", lines - SHOWN);
+    close(fd);
+    ms_buf_release(&text);
+    return status;
+}
+
 static enum ms_status gather(struct demo *self, struct ms_error *err)
 {
     const char *const collect[] = {"--corpus",
@@ -189,19 +225,21 @@ static enum ms_status gather(struct demo *self, struct ms_error *err)
                                  "--vt-key", "env:VT_API_KEY",
                                  "--vt-url", service(self, "virustotal_url"),
                                  NULL};
-    const char *const extract[] = {"--corpus", self->corpus,
-                                   "--cuckoo", service(self, "cuckoo_url"),
-                                   "--token",  key(self, "key_files.cuckoo"),
+    const char *const extract[] = {"--corpus",    self->corpus,
+                                   "--cuckoo",    service(self, "cuckoo_url"),
+                                   "--token",     key(self, "key_files.cuckoo"),
+                                   "--poll",      "0.1",
+                                   "--in-flight", "16",
                                    NULL};
     /* The world's own key, good for this run and this machine. */
     if (setenv("VT_API_KEY", service(self, "vt_key"), 1) != 0)
         return ms_error_set_errno(err, MS_E_NOMEM, errno, "cannot pass on the key");
     enum ms_status status = malseq_demo_tool("collect", collect, -1, err);
     if (status == MS_OK)
-        status = malseq_demo_tool("label", label, -1, err);
+        status = run_showing_some("label", label, err);
     (void)unsetenv("VT_API_KEY");
     if (status == MS_OK)
-        status = malseq_demo_tool("extract", extract, -1, err);
+        status = run_showing_some("extract", extract, err);
     return status;
 }
 
@@ -233,10 +271,8 @@ static enum ms_status judge(struct demo *self, struct ms_error *err)
         return status;
     ms_buf_init(&text, FILE_MAX_BYTES);
     status = malseq_demo_tool("detect", detect, fd, err);
-    char path[64];
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (status == MS_OK)
-        status = ms_file_read(path, &text, err);
+        status = read_back(fd, &text, err);
     if (status == MS_OK)
         printf("%-24s %-12s %8s   %s\n", "report", "verdict", "score", "the world says");
     for (const char *line = ms_buf_text(&text); status == MS_OK && *line;) {
@@ -260,7 +296,8 @@ static enum ms_status judge(struct demo *self, struct ms_error *err)
         line += n + (line[n] == '\n');
     }
     if (status == MS_OK)
-        printf("\ndetect was right on %u of %u reports it had never seen.\n", right, all);
+        printf("\ndetect was right on %u of %u reports it had never seen%s.\n", right, all,
+               self->options->shuffle_labels ? ", as chance would have it" : "");
     close(fd);
     ms_buf_release(&text);
     return status;
