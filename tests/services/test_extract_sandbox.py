@@ -14,6 +14,7 @@ from services.cuckoo import Cuckoo
 
 BIN = os.environ["MALSEQ_BIN"]
 FAST = ["--poll", "0.05", "--grace", "1", "--progress", "never"]
+SPED_UP = {"MALSEQ_TEST_SPEED": "20"}  # for waits between attempts
 KILL_STEPS = ["extract.task.queued", "extract.task.submitting", "extract.task.sent", "extract.task.accepted", "extract.task.fetched"]
 
 
@@ -164,7 +165,7 @@ class CuckooTest(SandboxCase):
     def test_server_dies_and_comes_back(self):
         server = self.serve()
         server.fault("reset", path=r"/tasks/view", nth=range(4, 500))
-        self.extract(5, server.url, timeout=120)
+        self.extract(5, server.url, environment=SPED_UP)
         self.assertEqual(sum(self.states().values()), self.samples)
         server.clear_faults()
         self.extract(0, server.url)
