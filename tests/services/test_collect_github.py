@@ -1,0 +1,305 @@
+"""collect --github-list against the loopback GitHub: states, renames, limits, faults of the wire, secrets, and what a second run costs as
+the server counts it. Time runs faster than the world's where a wait is part of the case."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import time
+import unittest
+
+from gen import archive, pe
+from services.gitobjects import SUBMODULE, SYMLINK, object_id
+from services.github import GitHub
+
+BIN = os.environ.get("MALSEQ_BIN", "build/dev/bin")
+TOKEN = "ghp_onlyfortests0123456789"
+SPEED = "200"
+
+
+class GitHubCase(unittest.TestCase):
+    def setUp(self):
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="malseq-github-"))
+        self.addCleanup(shutil.rmtree, self.root)
+        self.corpus, self.list = self.root / "corpus", self.root / "repos.txt"
+        self.hub = GitHub(token=TOKEN)
+        self.hub.start()
+        self.addCleanup(self.hub.stop)
+
+    def write_list(self, *lines):
+        self.list.write_text("".join(line + "\n" for line in lines))
+
+    def collect(self, *args, expect=0, token=TOKEN, corpus=None, env=()):
+        """JSON objects of a run, samples and the rest apart; stderr is kept in self.talk."""
+        environment = dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(int(time.time() * 1000)), MALSEQ_TEST_SPEED=SPEED, **dict(env))
+        environment.pop("GITHUB_TOKEN", None)
+        if token:
+            environment["GITHUB_TOKEN"] = token
+        command = [os.path.join(BIN, "collect"), "--github-list", str(self.list), "--github-url", self.hub.url, "--corpus",
+                   str(corpus or self.corpus), "--json", *args]
+        result = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False)
+        self.talk, out = result.stderr.decode("utf-8", "replace"), result.stdout.decode("utf-8", "replace")
+        if expect is not None:
+            self.assertEqual(result.returncode, expect, self.talk + out)
+        self.code = result.returncode
+        self.assertNotIn(TOKEN, self.talk + out)
+        lines = [json.loads(line) for line in out.splitlines()]
+        return [line for line in lines if line["type"] == "sample"], [line for line in lines if line["type"] != "sample"]
+
+    def rows(self, sql, corpus=None):
+        with sqlite3.connect("file:%s?mode=ro" % ((corpus or self.corpus) / "corpus.db"), uri=True) as db:
+            return db.execute(sql).fetchall()
+
+    def states(self):
+        return dict(self.rows("SELECT name, state FROM origin"))
+
+    def digest(self, corpus):
+        command = [os.path.join(BIN, "malseq"), "fsck", "--digest", "--corpus", str(corpus)]
+        return subprocess.run(command, capture_output=True, timeout=60, check=True).stdout.split()[-1]
+
+    def downloads(self):
+        return self.hub.count("/git/blobs/")
+
+
+def zoo():
+    return {"README.md": b"The password is `infected`.\n", "malware/A/A.zip": archive.zipped({"a.exe": pe.pe("a")}, "infected"),
+            "malware/A/A.pass": b"infected\n", "malware/B/b.exe": pe.pe("b"), "malware/link": (SYMLINK, b"../README.md"),
+            "vendor": (SUBMODULE, "1" * 40), "big.lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 9\n"}
+
+
+class Crawls(GitHubCase):
+    def test_second_run_costs_one_request_a_repository(self):
+        names = ["lab/one", "lab/two", "lab/three"]
+        for index, name in enumerate(names):
+            self.hub.add(name, dict(zoo(), **{"own.exe": pe.pe("own %d" % index)}))
+        self.write_list("# a comment", "", "Lab/One claim=malware", "https://github.com/lab/two.git private  # and why", "lab/three@main")
+        samples, rest = self.collect()
+        self.assertEqual((len(samples), rest), (3 + 2 * 1, []))   # the same blobs are opened once, wherever they lie
+        self.assertEqual(self.states(), dict.fromkeys(names, "ok"))
+        self.assertEqual(self.rows("SELECT count(*) FROM sample"), [(5,)])
+        self.assertEqual(self.rows("SELECT o.name, count(*) FROM sighting s JOIN origin o ON o.id = s.origin GROUP BY 1 ORDER BY 1"),
+                         [("lab/one", 3), ("lab/three", 3), ("lab/two", 3)])
+        self.assertEqual(self.rows("SELECT DISTINCT s.claim FROM sighting s JOIN origin o ON o.id = s.origin WHERE o.name = 'lab/one'"), [("malware",)])
+        private = {row[0] for row in self.rows("SELECT path FROM sighting WHERE private")}
+        self.assertEqual(private, {b"own.exe", b"malware/A/A.zip", b"malware/B/b.exe"})
+        self.assertEqual(self.rows("SELECT count(*) FROM sample WHERE private"), [(3,)])
+        self.assertEqual(self.rows("SELECT outcome FROM blob WHERE git_id = x'%s'" % object_id("blob", zoo()["big.lfs"])), [("lfs_pointer",)])
+        # Each blob once, though three repositories hold them.
+        self.assertEqual(self.downloads(), len({r["target"].rsplit("/", 1)[1] for r in self.hub.requests("/git/blobs/")}))
+        for request in self.hub.requests():
+            self.assertEqual(request["headers"].get("authorization"), "Bearer " + TOKEN)
+        before = self.digest(self.corpus)
+        self.hub.clear_log()
+        self.assertEqual(self.collect(), ([], []))
+        self.assertEqual(self.hub.count(), len(names))
+        self.assertEqual(self.hub.count(status=304), len(names))
+        self.assertEqual(self.digest(self.corpus), before)
+
+    def test_changes_cost_what_is_new(self):
+        files = zoo()
+        self.hub.add("lab/zoo", files)
+        self.write_list("lab/zoo")
+        self.collect()
+        self.hub.clear_log()
+        moved = {"moved/" + name if isinstance(data, bytes) else name: data for name, data in files.items() if name != "malware/B/b.exe"}
+        moved["new.exe"] = pe.pe("new")
+        self.hub.commit("lab/zoo", moved)
+        samples, _ = self.collect()
+        self.assertEqual([line["path"] for line in samples], ["new.exe"])
+        self.assertEqual(self.downloads(), 1)
+        self.assertEqual(sorted(self.rows("SELECT path, gone_ms IS NULL FROM sighting")),
+                         [(b"malware/A/A.zip", 0), (b"malware/B/b.exe", 0), (b"moved/malware/A/A.zip", 1), (b"new.exe", 1)])
+
+    def test_truncated_tree_is_walked(self):
+        files = {"%s/%d/%d.exe" % (top, index, index): pe.pe("%s%d" % (top, index)) for top in "ab" for index in range(4)}
+        self.hub.add("lab/large", files).truncate = 3
+        self.write_list("lab/large")
+        samples, _ = self.collect()
+        self.assertEqual({line["path"] for line in samples}, set(files))
+
+    def test_password_learned_and_healed(self):
+        locked = {"a.zip": archive.zipped({"a.exe": pe.pe("a")}, "odd word"), "b.zip": archive.zipped({"b.exe": pe.pe("b")}, "nobody knows")}
+        self.hub.add("lab/locked", locked)
+        self.write_list("lab/locked")
+        samples, rest = self.collect(expect=1)
+        self.assertEqual((samples, {line["outcome"] for line in rest}), ([], {"need_password"}))
+        self.hub.clear_log()
+        self.collect()
+        self.assertEqual((self.hub.count(), self.downloads()), (1, 0))
+        (self.root / "words").write_text("odd word\n")
+        samples, _ = self.collect("--password-list", str(self.root / "words"), expect=1)
+        self.assertEqual([line["path"] for line in samples], ["a.zip"])
+        self.hub.commit("lab/locked", dict(locked, **{"README.md": b"pass: see below. Password: **nobody knows**\n"}))
+        samples, _ = self.collect()
+        self.assertEqual([line["path"] for line in samples], ["b.zip"])
+
+
+class States(GitHubCase):
+    def test_each_state_is_its_own(self):
+        for name in ("gone", "empty", "dmca", "tos", "fine"):
+            self.hub.add("lab/" + name, {"x.exe": pe.pe(name)}).state = "ok" if name == "fine" else name
+        self.write_list("lab/gone", "lab/never", "lab/empty", "lab/dmca", "lab/tos", "lab/fine@nobranch", "lab/fine")
+        samples, rest = self.collect(expect=1)
+        self.assertEqual(len(samples), 1)
+        self.assertEqual({line["origin"] + "/" + line["state"] for line in rest},
+                         {"lab/gone/gone", "lab/never/gone", "lab/dmca/legal", "lab/tos/blocked", "lab/fine/error"})
+        found = {(name, ref): state for name, ref, state in self.rows("SELECT name, ref, state FROM origin")}
+        self.assertEqual(found, {("lab/gone", ""): "gone", ("lab/never", ""): "gone", ("lab/empty", ""): "empty", ("lab/dmca", ""): "legal",
+                                 ("lab/tos", ""): "blocked", ("lab/fine", "nobranch"): "error", ("lab/fine", ""): "ok"})
+        # What is taken down later keeps its samples.
+        self.hub.get("lab/fine").state = "dmca"
+        self.write_list("lab/fine")
+        self.collect(expect=1)
+        self.assertEqual(self.rows("SELECT state FROM origin WHERE name = 'lab/fine' AND ref = ''"), [("legal",)])
+        self.assertEqual(self.rows("SELECT count(*) FROM sighting"), [(1,)])
+
+    def test_renamed_and_replaced(self):
+        self.hub.add("lab/old", {"x.exe": pe.pe("x")})
+        self.write_list("lab/old")
+        self.collect()
+        self.hub.rename("lab/old", "lab/new")
+        self.hub.commit("lab/new", {"x.exe": pe.pe("x"), "y.exe": pe.pe("y")})
+        samples, _ = self.collect()
+        self.assertEqual([line["path"] for line in samples], ["y.exe"])
+        self.assertIn("moved", self.talk)
+        # Somebody else takes the name: not collected, and said.
+        self.hub.renamed.clear()
+        self.hub.add("lab/old", {"evil.exe": pe.pe("evil")}, identity=4242)
+        samples, rest = self.collect(expect=1)
+        self.assertEqual((samples, [line["state"] for line in rest]), ([], ["replaced"]))
+        self.assertEqual(self.hub.count("/git/blobs/", status=200), 2)
+
+    def test_bad_lines(self):
+        self.hub.add("lab/fine", {"x.exe": pe.pe("x")})
+        self.write_list("lab/fine claim=malware private", "justaname", "lab/fine/tree", "https://gitlab.example/a/b", "lab/x claim=evil", "../../etc", "lab/..",
+                        "lab/fine@a..b")
+        samples, _ = self.collect(expect=1)
+        self.assertEqual(len(samples), 1)
+        for number in range(2, 9):
+            self.assertIn("repos.txt:%d: " % number, self.talk)
+        self.assertEqual(self.states(), {"lab/fine": "ok"})
+
+
+class Limits(GitHubCase):
+    def test_limits_keep_what_was_had(self):
+        for kind, status in (("primary", 403), ("secondary", 403), ("secondary", 429)):
+            with self.subTest(kind=kind, status=status):
+                corpus = self.root / ("%s%d" % (kind, status))
+                for name in "abc":
+                    self.hub.add("lab/" + name, {"x.exe": pe.pe(name)})
+                limited = self.hub.get("lab/b")
+                limited.state, limited.limit_status = kind, status
+                self.write_list("lab/a", "lab/b", "lab/c")
+                self.hub.clear_log()
+                samples, _ = self.collect(expect=75, corpus=corpus)
+                self.assertEqual(len(samples), 1)
+                self.assertIn("try again at 20", self.talk)
+                self.assertEqual(self.hub.count("/lab/b"), 1, "no hammering")
+                self.assertEqual(self.hub.count("/lab/c"), 0)
+                self.assertEqual(dict(self.rows("SELECT name, state FROM origin", corpus)), {"lab/a": "ok", "lab/b": "limited"})
+                limited.state = "ok"
+                samples, _ = self.collect(corpus=corpus)
+                self.assertEqual(len(samples), 2)
+
+    def test_quota_spent_in_the_middle(self):
+        self.hub.limit = 6
+        self.hub.add("lab/a", {"%d.exe" % index: pe.pe(index) for index in range(8)})
+        self.write_list("lab/a")
+        samples, _ = self.collect(expect=75)
+        self.assertEqual(len(samples), 3)      # commit, repository, tree, then three blobs
+        self.hub.limit = 5000
+        again, _ = self.collect()
+        self.assertEqual(len(again), 5)
+        self.assertEqual(self.states(), {"lab/a": "ok"})
+        self.assertEqual(self.rows("SELECT count(*) FROM sighting"), [(8,)])
+
+    def test_without_a_token_and_with_a_wrong_one(self):
+        self.hub.add("lab/a", {"x.exe": pe.pe("x")})
+        self.write_list("lab/a")
+        self.collect(token=None)
+        self.assertEqual(self.hub.requests()[0]["headers"].get("authorization"), None)
+        self.collect(token="ghp_wrong", expect=5)
+        self.assertIn("token", self.talk)
+
+
+class Wire(GitHubCase):
+    def test_faults_of_one_blob_cost_that_blob(self):
+        for kind in ("status", "cut", "truncated", "reset", "html", "garbage", "empty"):
+            with self.subTest(kind=kind):
+                corpus = self.root / kind
+                files = {name: pe.pe(kind + name, body_bytes=4096) for name in ("a.exe", "b.exe", "c.exe")}
+                self.hub.add("lab/x", files)
+                self.write_list("lab/x")
+                more = {"status": 502} if kind == "status" else {}
+                self.hub.fault(kind, path="/git/blobs/" + object_id("blob", files["b.exe"]), **more)
+                samples, rest = self.collect(expect=1, corpus=corpus)
+                self.assertEqual({line["path"] for line in samples}, {"a.exe", "c.exe"})
+                self.assertEqual([(line["path"], line["outcome"] in ("error", "mismatch")) for line in rest], [("b.exe", True)])
+                self.assertEqual(self.rows("SELECT state FROM origin", corpus), [("partial",)])
+                self.hub.clear_faults()
+                self.hub.clear_log()
+                samples, _ = self.collect(corpus=corpus)
+                self.assertEqual([line["path"] for line in samples], ["b.exe"])
+                self.assertEqual(self.downloads(), 1)
+                self.assertEqual(self.rows("SELECT state FROM origin", corpus), [("ok",)])
+
+    def test_a_fault_that_passes_is_not_noticed(self):
+        self.hub.add("lab/x", {"a.exe": pe.pe("a", body_bytes=4096)})
+        self.write_list("lab/x")
+        for kind in ("status", "cut", "reset"):
+            self.hub.fault(kind, path="/git/blobs/", times=1, **({"status": 503} if kind == "status" else {}))
+            samples, rest = self.collect(corpus=self.root / kind)
+            self.assertEqual((len(samples), rest), (1, []))
+
+    def test_a_broken_service(self):
+        self.hub.add("lab/a", {"x.exe": pe.pe("x")})
+        self.hub.add("lab/b", {"y.exe": pe.pe("y")})
+        self.write_list("lab/a", "lab/b")
+        for path in ("/lab/a/commits", "/lab/a$", "/lab/a/git/trees"):
+            for kind in ("status", "html", "garbage", "cut", "empty"):
+                with self.subTest(path=path, kind=kind):
+                    corpus = self.root / (kind + path.replace("/", "-"))
+                    self.hub.fault(kind, path=path)
+                    samples, rest = self.collect(expect=5, corpus=corpus)
+                    self.assertEqual(len(samples), 1)
+                    self.assertEqual([(line["origin"], line["state"]) for line in rest], [("lab/a", "error")])
+                    self.hub.clear_faults()
+
+    def test_redirect_elsewhere_leaks_nothing(self):
+        other = GitHub()
+        other.start()
+        self.addCleanup(other.stop)
+        self.hub.add("lab/a", {"x.exe": pe.pe("x")})
+        self.write_list("lab/a")
+        self.hub.fault("redirect", path="/git/blobs/", location=other.url + "/steal", status=302)
+        self.collect(expect=1)
+        for request in other.requests():
+            self.assertIsNone(request["headers"].get("authorization"))
+        self.assertEqual(other.count(), 0)     # loopback, and not the origin the user named
+
+
+class Killed(GitHubCase):
+    def test_kill_then_again(self):
+        self.hub.add("lab/a", dict(zoo(), **{"c.zip": archive.zipped({"c.exe": pe.pe("c")}, "unknown")}))
+        self.hub.add("lab/b", {"own.exe": pe.pe("own"), "again.zip": zoo()["malware/A/A.zip"]})
+        self.write_list("lab/a", "lab/b claim=benign")
+        log, whole = self.root / "steps", self.root / "whole"
+        self.collect(expect=1, corpus=whole, env={"MALSEQ_TEST_STEPS": str(log)})
+        want, reached = self.digest(whole), log.read_text().split()
+        steps = [step for step in sorted(set(reached)) if step.startswith("collect.")]
+        self.assertIn("collect.github.listed", steps)
+        for step in steps:
+            times = reached.count(step)
+            for nth in sorted({1, (times + 1) // 2, times}):
+                corpus = self.root / ("%s.%d" % (step, nth))
+                self.collect(expect=-signal.SIGKILL, corpus=corpus, env={"MALSEQ_TEST_KILL": "%s:%d" % (step, nth)})
+                self.collect(expect=None, corpus=corpus)
+                self.assertIn(self.code, (0, 1))
+                self.assertEqual(self.digest(corpus), want, (step, nth))
+
+
+if __name__ == "__main__":
+    unittest.main()
