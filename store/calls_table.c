@@ -2,6 +2,7 @@
  * that sqlite3 and Python can load. Reads only. */
 #include "store/calls_table.h"
 
+#include "store/calls_names.h"
 #include "store/trace/encode.h"
 
 #include <stdbool.h>
@@ -46,24 +47,13 @@ enum plan {
 
 enum {
     BLOCK_CALLS = 1024,
-    /* Ids beyond this are looked up each time: a damaged trace must not make the cache huge. */
-    CACHED_APIS = 1 << 20,
     SEQ_BITS = 28 /* MS_LIMIT_CALLS is 2^28 */
-};
-
-struct api_name {
-    bool known; /* looked up; name stays NULL when there is no such row */
-    int space;
-    char *name, *category;
 };
 
 struct table {
     sqlite3_vtab base; /* first */
     sqlite3 *db;
-    struct api_name *apis;
-    size_t api_count;
-    struct api_name other; /* the last one beyond CACHED_APIS */
-    sqlite3_stmt *find_api;
+    struct ms_call_names names;
 };
 
 struct cursor {
@@ -112,26 +102,16 @@ static int calls_connect(sqlite3 *db, void *aux, int argc, const char *const *ar
         return SQLITE_NOMEM;
     memset(table, 0, sizeof *table);
     table->db = db;
+    ms_call_names_init(&table->names, db);
     (void)sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS);
     *out = &table->base;
     return SQLITE_OK;
 }
 
-static void release_api(struct api_name *api)
-{
-    sqlite3_free(api->name);
-    sqlite3_free(api->category);
-    memset(api, 0, sizeof *api);
-}
-
 static int calls_disconnect(sqlite3_vtab *base)
 {
     struct table *table = (struct table *)base;
-    for (size_t i = 0; i < table->api_count; i++)
-        release_api(&table->apis[i]);
-    release_api(&table->other);
-    sqlite3_finalize(table->find_api);
-    sqlite3_free(table->apis);
+    ms_call_names_release(&table->names);
     sqlite3_free(table);
     return SQLITE_OK;
 }
@@ -436,60 +416,6 @@ static int calls_eof(sqlite3_vtab_cursor *base)
     return ((struct cursor *)base)->done;
 }
 
-static char *copy_column(sqlite3_stmt *statement, int column)
-{
-    const unsigned char *text = sqlite3_column_text(statement, column);
-    return text ? sqlite3_mprintf("%s", text) : NULL;
-}
-
-static int look_up(struct table *table, uint32_t id, struct api_name *out)
-{
-    int code = SQLITE_OK;
-    if (!table->find_api)
-        code = sqlite3_prepare_v3(table->db,
-                                  "SELECT name, category, space FROM main.api WHERE id = ?1", -1,
-                                  SQLITE_PREPARE_PERSISTENT, &table->find_api, NULL);
-    if (code != SQLITE_OK)
-        return fail(table, code, sqlite3_errmsg(table->db));
-    (void)sqlite3_bind_int64(table->find_api, 1, id);
-    code = sqlite3_step(table->find_api);
-    if (code == SQLITE_ROW) {
-        out->name = copy_column(table->find_api, 0);
-        out->category = copy_column(table->find_api, 1);
-        out->space = sqlite3_column_int(table->find_api, 2);
-        out->known = true;
-    }
-    (void)sqlite3_reset(table->find_api);
-    return code == SQLITE_ROW || code == SQLITE_DONE ? SQLITE_OK
-                                                     : fail(table, code, sqlite3_errmsg(table->db));
-}
-
-/* The name behind an id, from the cache: ids are given once and never change. */
-static int api_of(struct table *table, uint32_t id, const struct api_name **out)
-{
-    struct api_name *api = &table->other;
-    if (id < CACHED_APIS) {
-        if (id >= table->api_count) {
-            size_t count = (size_t)id + 256;
-            struct api_name *apis =
-                sqlite3_realloc64(table->apis, (sqlite3_uint64)(count * sizeof *apis));
-            if (!apis)
-                return SQLITE_NOMEM;
-            memset(apis + table->api_count, 0, (count - table->api_count) * sizeof *apis);
-            table->apis = apis;
-            table->api_count = count;
-        }
-        api = &table->apis[id];
-        *out = api;
-        if (api->known)
-            return SQLITE_OK;
-    } else {
-        release_api(api);
-    }
-    *out = api;
-    return look_up(table, id, api);
-}
-
 static void text_or_null(sqlite3_context *context, const char *text, bool lasts)
 {
     if (text)
@@ -500,14 +426,17 @@ static void text_or_null(sqlite3_context *context, const char *text, bool lasts)
 
 static int api_column(struct table *table, sqlite3_context *context, uint32_t id, int column)
 {
-    const struct api_name *api;
-    int code = api_of(table, id, &api);
-    if (code != SQLITE_OK)
+    const struct ms_call_name *api;
+    bool lasts;
+    int code = ms_call_names_get(&table->names, id, &api, &lasts);
+    if (code == SQLITE_NOMEM)
         return code;
+    if (code != SQLITE_OK)
+        return fail(table, code, sqlite3_errmsg(table->db));
     if (column == COL_SPACE && api->known)
         sqlite3_result_int(context, api->space);
     else if (column != COL_SPACE)
-        text_or_null(context, column == COL_API ? api->name : api->category, id < CACHED_APIS);
+        text_or_null(context, column == COL_API ? api->name : api->category, lasts);
     return SQLITE_OK;
 }
 

@@ -30,6 +30,68 @@ static void put_object(struct ms_corpus *corpus, enum ms_vault_kind kind, const 
     assert_ok(ms_vault_commit(write, sha256, &size, &existed, &err), &err);
 }
 
+/* Where sample i was seen: an origin, a blob with a fault, a place in a tree. */
+static int64_t add_place(struct ms_corpus *corpus, unsigned i, int64_t sample, const char *name,
+                         int64_t now_ms)
+{
+    struct ms_error err;
+    struct ms_sighting sighting = {
+        .sample = sample, .path = ms_span_of("p", 1), .chain = ms_span_of("", 0)};
+    struct ms_blob blob = {.outcome = "ok", .samples = 1};
+    struct ms_origin place = {.kind = "github", .name = i % 2 ? "o/odd" : "o/even"};
+    struct ms_origin crawled = {
+        .state = "ok", .has_commit = true, .commit_bytes = 20, .checked_ms = now_ms};
+    assert_ok(ms_origin_open(corpus, &place, &crawled.id, &err), &err);
+    assert_ok(ms_origin_update(corpus, &crawled, &err), &err);
+    memset(blob.git_id, (int)i, 20);
+    memset(sighting.git_blob, (int)i, 20);
+    assert_ok(ms_blob_put(corpus, &blob, now_ms, 0, &err), &err);
+    assert_ok(ms_blob_fault_put(corpus, blob.git_id, ms_span_of("c", 1), "crash", "why", &err),
+              &err);
+    assert_ok(ms_tree_put(corpus, crawled.id, span_of_text(name), blob.git_id, 3, &err), &err);
+    assert_ok(ms_origin_password_used(corpus, crawled.id, ms_span_of("infected", 8), &err), &err);
+    sighting.origin = crawled.id;
+    assert_ok(ms_sighting_put(corpus, &sighting, now_ms, 0, &err), &err);
+    return crawled.id;
+}
+
+/* What sample i did: one process whose calls depend on i alone, whatever ids their names get. */
+static void add_analysis(struct ms_corpus *corpus, unsigned i, struct ms_analysis *analysis,
+                         const char *category, int64_t now_ms)
+{
+    struct ms_error err;
+    struct ms_trace_encoder *encoder;
+    struct ms_buf trace;
+    uint32_t apis[WORLD_APIS];
+    for (unsigned k = 0; k < WORLD_APIS; k++) {
+        char name[16];
+        snprintf(name, sizeof name, "Api%u", (i + k) % 7);
+        assert_ok(ms_api_intern(corpus, MS_API_CALL, span_of_text(name), span_of_text(category),
+                                &apis[k], &err),
+                  &err);
+    }
+    assert_ok(ms_trace_encoder_new(&encoder, &err), &err);
+    for (unsigned k = 0; k < 100 + i; k++) {
+        struct ms_trace_call call = {apis[k * k % WORLD_APIS], 7, (int64_t)k, k % 13 == 0};
+        assert_ok(ms_trace_encoder_add(encoder, &call, &err), &err);
+    }
+    struct ms_process_row process = {.pid = i,
+                                     .first_seen_us = MS_TIME_NONE,
+                                     .tracked = true,
+                                     .calls = ms_trace_encoder_calls(encoder),
+                                     .calls_expanded = ms_trace_encoder_expanded(encoder)};
+    analysis->processes = 1;
+    analysis->calls = (int64_t)process.calls;
+    analysis->calls_expanded = (int64_t)process.calls_expanded;
+    assert_ok(ms_analysis_insert(corpus, analysis, now_ms, 0, &process.analysis, &err), &err);
+    ms_buf_init(&trace, 1 << 20);
+    assert_ok(ms_trace_encoder_finish(encoder, &trace, &err), &err);
+    process.trace = ms_span_of(trace.data, trace.len);
+    assert_ok(ms_process_insert(corpus, &process, &err), &err);
+    ms_buf_release(&trace);
+    ms_trace_encoder_free(encoder);
+}
+
 /* Sample i with everything that hangs on it; the content depends on i alone. */
 static void add_sample(struct ms_corpus *corpus, unsigned i, int64_t now_ms)
 {
@@ -39,13 +101,8 @@ static void add_sample(struct ms_corpus *corpus, unsigned i, int64_t now_ms)
     struct ms_analysis analysis = {.sandbox = "cape", .state = "ok", .has_report = true};
     struct ms_scan scan = {.source = "virustotal", .asked = "x", .fetched_ms = now_ms};
     struct ms_label label = {.policy = "ember2024", .verdict = "malicious", .as_of_ms = now_ms};
-    struct ms_sighting sighting = {.path = ms_span_of("p", 1), .chain = ms_span_of("", 0)};
-    struct ms_blob blob = {.outcome = "ok", .samples = 1};
     struct ms_lookup lookup = {.state = "labelled", .asked_ms = now_ms, .due_ms = now_ms};
-    struct ms_trace_encoder *encoder;
-    struct ms_buf trace;
-    uint32_t apis[WORLD_APIS];
-    int64_t alias_sample, id, analysis_id, origin;
+    int64_t alias_sample, id;
     bool inserted, changed;
 
     snprintf(text, sizeof text, "sample %u", i);
@@ -56,54 +113,9 @@ static void add_sample(struct ms_corpus *corpus, unsigned i, int64_t now_ms)
     assert_ok(ms_sample_by_alias(corpus, "dataset:d", span_of_text(text), 0, &alias_sample,
                                  &inserted, &err),
               &err);
-    struct ms_origin place = {.kind = "github", .name = i % 2 ? "o/odd" : "o/even"};
-    assert_ok(ms_origin_open(corpus, &place, &origin, &err), &err);
-    struct ms_origin crawled = {
-        .id = origin, .state = "ok", .has_commit = true, .commit_bytes = 20, .checked_ms = now_ms};
-    assert_ok(ms_origin_update(corpus, &crawled, &err), &err);
-    memset(blob.git_id, (int)i, 20);
-    memset(sighting.git_blob, (int)i, 20);
-    assert_ok(ms_blob_put(corpus, &blob, now_ms, 0, &err), &err);
-    assert_ok(ms_blob_fault_put(corpus, blob.git_id, ms_span_of("c", 1), "crash", "why", &err),
-              &err);
-    assert_ok(ms_tree_put(corpus, origin, span_of_text(text), blob.git_id, 3, &err), &err);
-    assert_ok(ms_origin_password_used(corpus, origin, ms_span_of("infected", 8), &err), &err);
-    sighting.sample = id;
-    sighting.origin = origin;
-    assert_ok(ms_sighting_put(corpus, &sighting, now_ms, 0, &err), &err);
-
-    for (unsigned k = 0; k < WORLD_APIS; k++) {
-        char name[16];
-        snprintf(name, sizeof name, "Api%u", (i + k) % 7);
-        assert_ok(ms_api_intern(corpus, MS_API_CALL, span_of_text(name), span_of_text(text),
-                                &apis[k], &err),
-                  &err);
-    }
-    assert_ok(ms_trace_encoder_new(&encoder, &err), &err);
-    for (unsigned k = 0; k < 100 + i; k++) {
-        struct ms_trace_call call = {apis[k * k % WORLD_APIS], 7, (int64_t)k, k % 13 == 0};
-        assert_ok(ms_trace_encoder_add(encoder, &call, &err), &err);
-    }
-    analysis.sample = id;
-    analysis.origin = origin;
-    analysis.processes = 1;
-    analysis.calls = (int64_t)ms_trace_encoder_calls(encoder);
-    analysis.calls_expanded = (int64_t)ms_trace_encoder_expanded(encoder);
-    assert_ok(ms_analysis_insert(corpus, &analysis, now_ms, 0, &analysis_id, &err), &err);
-    struct ms_process_row process = {.analysis = analysis_id,
-                                     .pid = i,
-                                     .first_seen_us = MS_TIME_NONE,
-                                     .tracked = true,
-                                     .calls = ms_trace_encoder_calls(encoder),
-                                     .calls_expanded = ms_trace_encoder_expanded(encoder)};
-    ms_buf_init(&trace, 1 << 20);
-    assert_ok(ms_trace_encoder_finish(encoder, &trace, &err), &err);
-    process.trace = ms_span_of(trace.data, trace.len);
-    assert_ok(ms_process_insert(corpus, &process, &err), &err);
-    ms_buf_release(&trace);
-    ms_trace_encoder_free(encoder);
-
-    scan.sample = label.sample = lookup.sample = id;
+    analysis.sample = scan.sample = label.sample = lookup.sample = id;
+    analysis.origin = add_place(corpus, i, id, text, now_ms);
+    add_analysis(corpus, i, &analysis, text, now_ms);
     scan.body = span_of_text(text);
     assert_ok(ms_scan_insert(corpus, &scan, 0, &label.scan, &err), &err);
     assert_ok(ms_label_put(corpus, &label, now_ms, 0, &changed, &err), &err);
@@ -162,49 +174,50 @@ static void test_two_ways(void **state)
     assert_memory_equal(first, second, 32);
 }
 
+/* Changes the digest must see, and those it must not. */
+static const char *const telling[] = {
+    "UPDATE sample SET size = 11 WHERE id = 1",
+    "UPDATE sample SET flags = 'signed' WHERE id = 1",
+    "UPDATE sample SET private = 1 WHERE id = 1",
+    "UPDATE alias SET source = 'other' WHERE sample = 2",
+    "UPDATE origin SET claim = 'benign' WHERE id = 1",
+    "UPDATE sighting SET password = x'00' WHERE id = 1",
+    "UPDATE sighting SET gone_ms = 5 WHERE id = 1",
+    "UPDATE blob SET outcome = 'crash' WHERE git_id = (SELECT min(git_id) FROM blob)",
+    "UPDATE blob_fault SET detail = NULL",
+    "UPDATE tree_entry SET size = NULL",
+    "UPDATE origin_password SET password = x'41'",
+    "DELETE FROM tombstone",
+    "UPDATE analysis SET state = 'failed' WHERE id = 2",
+    "UPDATE analysis SET sample = 1 WHERE id = 2",
+    "UPDATE process SET pid = 99 WHERE id = 1",
+    "UPDATE process SET trace = (SELECT trace FROM process WHERE id = 2) WHERE id = 1",
+    "UPDATE process SET trace = x'00' WHERE id = 1",
+    "UPDATE process SET first_seen_us = 0 WHERE id = 1",
+    "UPDATE api SET name = 'Other' WHERE name = 'Api3'",
+    "UPDATE scan SET body_sha256 = x'00' WHERE id = 1",
+    "UPDATE lookup SET state = 'error' WHERE sample = 1",
+    "UPDATE label SET verdict = 'benign' WHERE id = 1",
+    "UPDATE label SET scan = NULL WHERE id = 1",
+    "UPDATE label SET current = 0 WHERE id = 1",
+    "UPDATE dataset SET samples = 7",
+    "UPDATE split SET part = 0 WHERE analysis = 1",
+    "UPDATE model SET path = 'models/x'",
+    "DELETE FROM sighting WHERE id = 1"};
+static const char *const mute[] = {
+    "UPDATE sighting SET seen_ms = 5",
+    "UPDATE blob SET first_ms = 3, last_ms = 4",
+    "UPDATE analysis SET updated_ms = 1, submitted_ms = 2, deadline_ms = 3, attempts = 4",
+    "UPDATE label SET made_ms = 3",
+    "UPDATE lookup SET due_ms = 4, tries = 9, asked_ms = 3",
+    "UPDATE scan SET fetched_ms = 4",
+    "UPDATE api SET category = 'x'",
+    "INSERT INTO api (space, name) VALUES (0, 'unused')",
+    "INSERT INTO request (key_print, endpoint, sent_ms) VALUES ('k', 'e', 1)"};
 static void test_changes(void **state)
 {
     struct fixture *fixture = *state;
     struct ms_corpus *corpus = fixture->corpus;
-    static const char *const telling[] = {
-        "UPDATE sample SET size = 11 WHERE id = 1",
-        "UPDATE sample SET flags = 'signed' WHERE id = 1",
-        "UPDATE sample SET private = 1 WHERE id = 1",
-        "UPDATE alias SET source = 'other' WHERE sample = 2",
-        "UPDATE origin SET claim = 'benign' WHERE id = 1",
-        "UPDATE sighting SET password = x'00' WHERE id = 1",
-        "UPDATE sighting SET gone_ms = 5 WHERE id = 1",
-        "UPDATE blob SET outcome = 'crash' WHERE git_id = (SELECT min(git_id) FROM blob)",
-        "UPDATE blob_fault SET detail = NULL",
-        "UPDATE tree_entry SET size = NULL",
-        "UPDATE origin_password SET password = x'41'",
-        "DELETE FROM tombstone",
-        "UPDATE analysis SET state = 'failed' WHERE id = 2",
-        "UPDATE analysis SET sample = 1 WHERE id = 2",
-        "UPDATE process SET pid = 99 WHERE id = 1",
-        "UPDATE process SET trace = (SELECT trace FROM process WHERE id = 2) WHERE id = 1",
-        "UPDATE process SET trace = x'00' WHERE id = 1",
-        "UPDATE process SET first_seen_us = 0 WHERE id = 1",
-        "UPDATE api SET name = 'Other' WHERE name = 'Api3'",
-        "UPDATE scan SET body_sha256 = x'00' WHERE id = 1",
-        "UPDATE lookup SET state = 'error' WHERE sample = 1",
-        "UPDATE label SET verdict = 'benign' WHERE id = 1",
-        "UPDATE label SET scan = NULL WHERE id = 1",
-        "UPDATE label SET current = 0 WHERE id = 1",
-        "UPDATE dataset SET samples = 7",
-        "UPDATE split SET part = 0 WHERE analysis = 1",
-        "UPDATE model SET path = 'models/x'",
-        "DELETE FROM sighting WHERE id = 1"};
-    static const char *const mute[] = {
-        "UPDATE sighting SET seen_ms = 5",
-        "UPDATE blob SET first_ms = 3, last_ms = 4",
-        "UPDATE analysis SET updated_ms = 1, submitted_ms = 2, deadline_ms = 3, attempts = 4",
-        "UPDATE label SET made_ms = 3",
-        "UPDATE lookup SET due_ms = 4, tries = 9, asked_ms = 3",
-        "UPDATE scan SET fetched_ms = 4",
-        "UPDATE api SET category = 'x'",
-        "INSERT INTO api (space, name) VALUES (0, 'unused')",
-        "INSERT INTO request (key_print, endpoint, sent_ms) VALUES ('k', 'e', 1)"};
     struct ms_error err;
     uint8_t before[32], after[32];
     build(corpus, false, 1000);
@@ -285,34 +298,53 @@ static void expect_line(const char *text, const char *first, const char *second)
         fail_msg("no '%s … %s' in:\n%s", first, second, text);
 }
 
-/* A flipped bit in an object, an object without a row, a row without an object, a stranger. */
+/* Everything that can be wrong with a vault: a flipped bit in an object, a row and an analysis
+ * without their objects, an object whose row does not say so, one without a row, a stranger. */
+struct ruin {
+    char damaged[512];
+    uint8_t orphan[32], adopted[32];
+};
+
+static void ruin_vault(struct fixture *fixture, struct ruin *ruin)
+{
+    struct ms_corpus *corpus = fixture->corpus;
+    struct ms_error err;
+    char path[512];
+    uint8_t bytes[256], hash[32];
+    assert_int_equal(ms_hash_sha256("sample 0", 8, hash), MS_OK);
+    object_path(fixture, "samples", hash, ruin->damaged);
+    size_t n = fixture_read(ruin->damaged, bytes, sizeof bytes);
+    bytes[n - 1] ^= 1;
+    fixture_write(ruin->damaged, bytes, n);
+    assert_int_equal(ms_hash_sha256("sample 1", 8, hash), MS_OK);
+    object_path(fixture, "samples", hash, path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(ms_hash_sha256("{\"report\": 2}", 13, hash), MS_OK);
+    object_path(fixture, "reports", hash, path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(ms_hash_sha256("sample 3", 8, ruin->adopted), MS_OK);
+    assert_ok(ms_db_exec(corpus, "UPDATE sample SET vaulted = 0 WHERE id = 7", &err), &err);
+    put_object(corpus, MS_VAULT_SAMPLE, "nobody's", ruin->orphan);
+    snprintf(path, sizeof path, "%s/samples/README\x1b[2J", fixture->dir);
+    fixture_write(path, (const uint8_t *)"x", 1);
+}
+
+static void expect_count(struct ms_corpus *corpus, const char *sql, int64_t expected)
+{
+    struct ms_error err;
+    int64_t n = -1;
+    assert_ok(ms_db_scalar(corpus, sql, &n, &err), &err);
+    assert_int_equal(n, expected);
+}
+
 static void test_fsck_vault(void **state)
 {
     struct fixture *fixture = *state;
-    struct ms_corpus *corpus = fixture->corpus;
     struct findings findings = {.counts = {0}};
-    struct ms_error err;
-    char damaged[512], missing[512], stranger[512], report[512];
-    uint8_t orphan[32], adopted[32], bytes[256], hash[32];
+    struct ruin ruin;
     ms_buf_init(&findings.text, 1 << 20);
-    build(corpus, false, 1000);
-    assert_int_equal(ms_hash_sha256("sample 0", 8, hash), MS_OK);
-    object_path(fixture, "samples", hash, damaged);
-    size_t n = fixture_read(damaged, bytes, sizeof bytes);
-    bytes[n - 1] ^= 1;
-    fixture_write(damaged, bytes, n);
-    assert_int_equal(ms_hash_sha256("sample 1", 8, hash), MS_OK);
-    object_path(fixture, "samples", hash, missing);
-    assert_int_equal(unlink(missing), 0);
-    assert_int_equal(ms_hash_sha256("{\"report\": 2}", 13, hash), MS_OK);
-    object_path(fixture, "reports", hash, report);
-    assert_int_equal(unlink(report), 0);
-    assert_int_equal(ms_hash_sha256("sample 3", 8, adopted), MS_OK);
-    assert_ok(ms_db_exec(corpus, "UPDATE sample SET vaulted = 0 WHERE id = 7", &err), &err);
-    put_object(corpus, MS_VAULT_SAMPLE, "nobody's", orphan);
-    snprintf(stranger, sizeof stranger, "%s/samples/README\x1b[2J", fixture->dir);
-    fixture_write(stranger, (const uint8_t *)"x", 1);
-
+    build(fixture->corpus, false, 1000);
+    ruin_vault(fixture, &ruin);
     fixture_reopen(fixture, MS_CORPUS_READ);
     const char *text = check(fixture->corpus, false, &findings);
     expect_line(text, "samples/", "is damaged");
@@ -323,29 +355,22 @@ static void test_fsck_vault(void **state)
     expect_line(text, "analysis 3: ", "not in the vault");
     assert_int_equal(findings.counts.findings, 6);
     assert_int_equal(findings.counts.repaired, 0);
-    assert_int_equal(access(damaged, F_OK), 0);
+    assert_int_equal(access(ruin.damaged, F_OK), 0);
 
     fixture_reopen(fixture, MS_CORPUS_WRITE);
-    corpus = fixture->corpus;
+    struct ms_corpus *corpus = fixture->corpus;
     check(corpus, true, &findings);
     /* The damaged object's row is mended with it. A report is not ours to mend, a stranger not ours
      * to remove. */
     assert_int_equal(findings.counts.findings, 6);
     assert_int_equal(findings.counts.repaired, 4);
-    assert_int_equal(access(damaged, F_OK), -1);
-    assert_false(ms_vault_has(corpus, MS_VAULT_SAMPLE, orphan));
-    assert_true(ms_vault_has(corpus, MS_VAULT_SAMPLE, adopted));
-    int64_t vaulted = 0;
-    assert_ok(ms_db_scalar(corpus, "SELECT count(*) FROM sample WHERE vaulted", &vaulted, &err),
-              &err);
-    assert_int_equal(vaulted, 2);
+    assert_int_equal(access(ruin.damaged, F_OK), -1);
+    assert_false(ms_vault_has(corpus, MS_VAULT_SAMPLE, ruin.orphan));
+    assert_true(ms_vault_has(corpus, MS_VAULT_SAMPLE, ruin.adopted));
+    expect_count(corpus, "SELECT count(*) FROM sample WHERE vaulted", 2);
     /* Where the two lost samples lay is read again. */
-    assert_ok(ms_db_scalar(corpus, "SELECT count(*) FROM blob", &vaulted, &err), &err);
-    assert_int_equal(vaulted, 2);
-    assert_ok(
-        ms_db_scalar(corpus, "SELECT count(*) FROM origin WHERE commit_id IS NULL", &vaulted, &err),
-        &err);
-    assert_int_equal(vaulted, 2);
+    expect_count(corpus, "SELECT count(*) FROM blob", 2);
+    expect_count(corpus, "SELECT count(*) FROM origin WHERE commit_id IS NULL", 2);
     text = check(corpus, false, &findings);
     expect_line(text, "analysis 3: ", "not in the vault");
     assert_int_equal(findings.counts.findings, 2);
