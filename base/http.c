@@ -193,6 +193,8 @@ static enum ms_status follow(struct ms_http *self, const struct ms_http_request 
         !ms_http_header(response, "location", location, sizeof location))
         return MS_OK;
     const char *from = chain->here.origin;
+    if (strlen(location) == sizeof location - 1) /* cut: it would lead somewhere else */
+        return ms_error_set(err, MS_REJECT, "%s redirected to a URL that is too long", from);
     if (ms_url_resolve(&chain->here, location, &chain->next, err) != MS_OK) {
         ms_error_prepend(err, "%s redirected", from);
         if (err)

@@ -4,6 +4,7 @@ import calendar
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -21,6 +22,38 @@ EPOCH = calendar.timegm((2026, 3, 10, 12, 0, 0)) * 1000   # noon, far from the e
 
 def digest(number, kind="sha256"):
     return hashlib.new(kind, b"sample %d" % number).hexdigest()
+
+
+TYPES = {"string": str, "object": dict, "array": list, "boolean": bool, "integer": int, "null": type(None)}
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../schemas/label.schema.json"), encoding="utf-8") as schema_file:
+    SCHEMA = json.load(schema_file)
+
+
+def check_schema(value, schema):
+    """The words of JSON Schema that schemas/label.schema.json uses; AssertionError where value does not fit."""
+    if "$ref" in schema:
+        check_schema(value, SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[1]])
+    if "enum" in schema:
+        assert value in schema["enum"], (value, schema)
+    if "const" in schema:
+        assert value == schema["const"], (value, schema)
+    names = schema.get("type", [])
+    types = tuple(TYPES[name] for name in ([names] if isinstance(names, str) else names))
+    if types:
+        assert isinstance(value, types) and (bool in types or not isinstance(value, bool)), (value, schema)
+    if "pattern" in schema and isinstance(value, str):
+        assert re.search(schema["pattern"], value), (value, schema)
+    if "minimum" in schema and isinstance(value, int):
+        assert value >= schema["minimum"], (value, schema)
+    if isinstance(value, list):
+        for item in value:
+            check_schema(item, schema.get("items", {}))
+    if isinstance(value, dict) and schema.get("type") == "object":
+        assert set(schema.get("required", [])) <= set(value), (value, schema)
+        for name, item in value.items():
+            rest = schema.get("additionalProperties", {})
+            assert name in schema.get("properties", {}) or rest is not False, (name, value)
+            check_schema(item, schema.get("properties", {}).get(name, rest))
 
 
 def spec(number, cls="Worm", groups=12, **more):
@@ -73,7 +106,12 @@ class LabelCase(unittest.TestCase):
         if vt:
             for text in (self.talk, self.out):
                 self.assertNotIn(vt.key, text)
-        return [json.loads(line) for line in self.out.splitlines()] if json_lines else self.out
+        if not json_lines:
+            return self.out
+        rows = [json.loads(line) for line in self.out.splitlines()]
+        for row in rows:
+            check_schema(row, SCHEMA["$defs"]["window" if "window" in row else "explanation" if "engines" in row else "hash"])
+        return rows
 
     def rows(self, sql):
         with sqlite3.connect("file:%s?mode=ro" % os.path.join(self.corpus, "corpus.db"), uri=True) as db:

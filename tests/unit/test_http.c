@@ -153,7 +153,13 @@ static void answer(int fd, const char *path, int times)
         send_redirect(fd, 302, "http://169.254.169.254/latest/meta-data/");
     else if (strcmp(path, "/to-file") == 0)
         send_redirect(fd, 302, "file:///etc/passwd");
-    else if (strcmp(path, "/to-self") == 0)
+    else if (strcmp(path, "/to-endless") == 0) {
+        static char endless[10000];
+        memset(endless, 'a', sizeof endless - 1);
+        send_text(fd, "HTTP/1.1 302 Moved\r\nContent-Length: 0\r\nLocation: /");
+        send_text(fd, endless);
+        send_text(fd, "\r\n\r\n");
+    } else if (strcmp(path, "/to-self") == 0)
         send_redirect(fd, 301, "ok?again=1");
     else if (strcmp(path, "/loop") == 0)
         send_redirect(fd, 302, "/loop");
@@ -427,6 +433,7 @@ static void faults(void **state)
         {"/bomb", "larger than 1048576 bytes", MS_E_LIMIT, 1},
         {"/to-metadata", "link-local address 169.254.169.254", MS_REJECT, 1},
         {"/to-file", "redirected", MS_REJECT, 1},
+        {"/to-endless", "too long", MS_REJECT, 1},
         {"/loop", "more than 5 redirects", MS_E_REMOTE, 6},
     };
     (void)state;
