@@ -255,8 +255,8 @@ enum ms_status ms_tree_foreach(struct ms_corpus *corpus, int64_t origin, ms_tree
     while ((status = ms_db_step(corpus, statement, &row, err)) == MS_OK && row) {
         struct ms_span git_id = ms_db_blob(statement, 1);
         if (git_id.len == 20)
-            status = visit(ctx, ms_db_blob(statement, 0), git_id.data, ms_db_int(statement, 2, -1),
-                           err);
+            status =
+                visit(ctx, ms_db_blob(statement, 0), git_id.data, ms_db_int(statement, 2, -1), err);
         if (status != MS_OK)
             break;
     }
