@@ -1,0 +1,28 @@
+"""Bench of detect: from a report file to a verdict, beside parsing the file alone."""
+import json
+import os
+import subprocess
+
+from extract_bench import made_dataset, made_report
+from measure import Side, Wrong, last_json, memory, python, race, tool
+
+
+def made_model(work):
+    """A class model of one epoch: what it says does not matter here, what it costs does."""
+    corpus = os.path.join(work, "detect-corpus")
+    folder = made_dataset(os.path.join(work, "detect-dataset"), 2, 160)
+    for command in (tool("extract", "dataset", "-q", "--corpus", corpus, "mal-api-2019", folder),
+                    tool("train", "-q", "--corpus", corpus, "--target", "class", "--epochs", "1", "--name", "bench")):
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode not in (0, 1):
+            raise Wrong("%s ended with %d: %s" % (command[0], result.returncode, result.stderr[-300:]))
+    return os.path.join(corpus, "models", "bench")
+
+
+def report(work):
+    path = made_report(os.path.join(work, "detect.json"), 33000)
+    size = os.path.getsize(path) / 1e6
+    whole = Side(tool("detect", "--json", "-q", "--jobs", "1", "--model", made_model(work), path), lambda out: [json.loads(out)["calls"]])
+    peer = Side(python("peer_json.py", path), lambda out: last_json(out)[1:])
+    note = "%.0f MB; peak %.1f MiB" % (size, memory(whole, os.path.join(work, "run")))
+    yield race(work, "detect.report", whole, peer, size, "MB/s", None, "python json, no verdict", note)

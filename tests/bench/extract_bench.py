@@ -1,0 +1,107 @@
+"""Benches of extract: sandbox reports and a published dataset. Files are generated; real ones join in where MALSEQ_DATA is set."""
+import glob
+import gzip
+import json
+import os
+import random
+import shutil
+import zipfile
+
+from gen import report
+from measure import DATA, Missing, Side, compiled, last_json, memory, python, race, tool
+
+CLASSES = "Adware Backdoor Downloader Dropper Spyware Trojan Virus Worms".split()
+REPORT_CALLS = 100000
+
+
+def made_report(path, calls, compact=False):
+    """A Cuckoo 2 report of eight processes; about 600 bytes a call, 250 when compact."""
+    names, rng = sorted(report.CATEGORY), random.Random("bench/report")
+    processes = []
+    for index in range(8):
+        listed = [(rng.choice(names[:120]), rng.random() > .1, rng.randrange(3)) for _ in range(calls // 8)]
+        processes.append(report.Process("p%d.exe" % index, listed))
+    text = report.cuckoo(processes, sha256="%064x" % 1)
+    if compact:
+        text = json.dumps(json.loads(text), separators=(",", ":")).encode()
+    with open(path, "wb") as file:
+        file.write(text)
+    return path
+
+
+def report_files(work):
+    folder = os.path.join(work, "reports")
+    os.makedirs(folder, exist_ok=True)
+    yield "indented", made_report(os.path.join(folder, "indented.json"), REPORT_CALLS)
+    yield "compact", made_report(os.path.join(folder, "compact.json"), 2 * REPORT_CALLS, True)
+    for packed in sorted(glob.glob(os.path.join(DATA, "reports", "cuckoo2", "*.json.gz")))[:1] if DATA else ():
+        path = os.path.join(folder, "real.json")
+        with gzip.open(packed) as file, open(path, "wb") as out:
+            shutil.copyfileobj(file, out)
+        yield "real", path
+
+
+def import_totals(out):
+    found = last_json(out)
+    return [found["processes"], found["calls"]]
+
+
+def import_side(path):
+    words = ["--dry-run", "--json", "-q", "--corpus", "corpus", "--jobs", "1", path]
+    return Side(tool("extract", "import", *words), import_totals)
+
+
+def reports(work):
+    """The whole command beside Python's json; the reader alone beside yajl's events and simdjson's On-Demand."""
+    for case, path in report_files(work):
+        size = os.path.getsize(path) / 1e6
+        whole = import_side(path)
+        reader = Side(tool("bench_report", path), own_clock=True)
+        note = "%.0f MB; peak %.1f MiB" % (size, memory(whole, os.path.join(work, "run")))
+        yield race(work, "extract.report", whole, Side(python("peer_json.py", path), last_json), size, "MB/s", case + " import", "python json", note)
+        for name, libraries in (("yajl.c", ["-lyajl"]), ("simdjson.cpp", ["-lsimdjson"])):
+            peer = Side([compiled(work, "peer_" + name, libraries), path], own_clock=True)
+            yield race(work, "extract.report", reader, peer, size, "MB/s", case + " reader", name.split(".")[0])
+
+
+def made_dataset(folder, megabytes=60, samples=1000):
+    """Mal-API-2019's files: a zip of one line of lower-case names a sample, and one class a line."""
+    os.makedirs(folder)
+    rng = random.Random("bench/dataset")
+    names = [name.lower() for name in sorted(report.CATEGORY)]
+    # Lengths as unequal as the published ones: most lines short, a few with most of the text.
+    weights = [rng.lognormvariate(0, 2) for _ in range(samples)]
+    pieces = []
+    for _ in range(400):
+        pool = rng.sample(names, 16)
+        pieces.append(" ".join(rng.choice(pool) for _ in range(250)))
+    piece_bytes = sum(len(piece) + 1 for piece in pieces) / len(pieces)
+    wanted = megabytes * 1e6 / piece_bytes / sum(weights)
+    with zipfile.ZipFile(os.path.join(folder, "mal-api-2019.zip"), "w", zipfile.ZIP_DEFLATED) as archive:
+        lines = (" ".join(rng.choice(pieces) for _ in range(1 + int(weight * wanted))) for weight in weights)
+        archive.writestr("all_analysis_data.txt", "\n".join(lines) + "\n")
+    with open(os.path.join(folder, "labels.csv"), "w") as file:
+        file.write("".join(CLASSES[index % 8] + "\n" for index in range(samples)))
+    return folder
+
+
+def dataset_totals(out):
+    found = last_json(out)
+    return [found["samples"], found["calls"]]
+
+
+def datasets(work):
+    """Text to stored traces and labels beside a reader that only splits and counts."""
+    folders = [("generated", made_dataset(os.path.join(work, "dataset")))]
+    if DATA:
+        folders.append(("real", os.path.join(DATA, "mal-api-2019-subset")))
+    for case, folder in folders:
+        archives = glob.glob(os.path.join(folder, "*.zip"))
+        if not archives:
+            raise Missing("no zip in %s" % folder)
+        with zipfile.ZipFile(archives[0]) as archive:
+            size = archive.getinfo("all_analysis_data.txt").file_size / 1e6
+        words = ["--json", "-q", "--corpus", "corpus", "--jobs", "1", "mal-api-2019", folder]
+        whole = Side(tool("extract", "dataset", *words), dataset_totals)
+        note = "%.0f MB; peak %.1f MiB" % (size, memory(whole, os.path.join(work, "run")))
+        yield race(work, "extract.dataset", whole, Side(python("peer_lines.py", archives[0]), last_json), size, "MB/s", case, "python split", note)
