@@ -1,19 +1,19 @@
-/* Walks the operands, reads each report in the worker, asks the model, prints a line. */
+/* Finds the reports, has them read, asks the model, prints a line for each. */
 #include "detect/command.h"
 
+#include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/progress.h"
-#include "detect/reader.h"
+#include "detect/readers.h"
 #include "detect/verdict.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct detect {
     const struct ms_cli *cli;
@@ -21,7 +21,9 @@ struct detect {
     struct ms_model *model;
     uint64_t min_calls;
     double threshold;
-    struct ms_read_trace trace;
+    struct ms_arena arena; /* of the paths */
+    const char **paths;    /* reports to read, in order */
+    size_t path_count, path_cap;
     struct ms_tokens tokens;
     uint64_t reports, malicious, unknown;
     enum ms_status path_status; /* trouble with a path; MS_OK none */
@@ -32,28 +34,29 @@ void ms_detect_defaults(void *options)
     *(struct ms_detect_options *)options = (struct ms_detect_options){.threshold = NAN};
 }
 
-static enum ms_status print_json(const struct detect *d, const char *path,
-                                 const struct ms_verdict *v, struct ms_error *err)
+static enum ms_status print_json(const struct ms_trace_reading *reading, const struct ms_verdict *v,
+                                 struct ms_error *err)
 {
     json_t *o = json_object();
-    (void)json_object_set_new(o, "file", ms_json_text(path));
+    (void)json_object_set_new(o, "file", ms_json_text(reading->path));
     (void)json_object_set_new(o, "verdict", json_string(ms_verdict_name(v->kind)));
     (void)json_object_set_new(o, "score", isfinite(v->score) ? json_real(v->score) : json_null());
     (void)json_object_set_new(o, "class", ms_json_text(v->class_));
     (void)json_object_set_new(o, "calls", json_integer((json_int_t)v->calls));
     (void)json_object_set_new(o, "tokens", json_integer((json_int_t)v->tokens));
-    (void)json_object_set_new(o, "state", json_string(ms_report_state_name(d->trace.state)));
+    (void)json_object_set_new(o, "state", json_string(ms_report_state_name(reading->trace.state)));
     (void)json_object_set_new(o, "reason", ms_json_text(v->reason[0] ? v->reason : NULL));
     return ms_json_line(stdout, o, err);
 }
 
-static enum ms_status print_line(const struct detect *d, const char *path,
+static enum ms_status print_line(const struct detect *d, const struct ms_trace_reading *reading,
                                  const struct ms_verdict *v, struct ms_error *err)
 {
     char name[4096], class_[256];
     if (d->cli->common.json)
-        return print_json(d, path, v, err);
-    (void)printf("%s\t%s\t", ms_escape_text(path, name, sizeof name), ms_verdict_name(v->kind));
+        return print_json(reading, v, err);
+    (void)printf("%s\t%s\t", ms_escape_text(reading->path, name, sizeof name),
+                 ms_verdict_name(v->kind));
     if (v->kind == MS_VERDICT_UNKNOWN)
         (void)printf("-\t%s\n", v->reason);
     else if (v->kind == MS_VERDICT_CLASSIFIED)
@@ -64,26 +67,24 @@ static enum ms_status print_line(const struct detect *d, const char *path,
     return MS_OK;
 }
 
-static enum ms_status judge(struct detect *d, const char *path, int fd, struct ms_error *err)
+static enum ms_status judge(struct detect *d, const struct ms_trace_reading *reading,
+                            struct ms_error *err)
 {
-    const struct ms_model_facts *facts = ms_model_facts_get(d->model);
+    const struct ms_read_trace *trace = &reading->trace;
     struct ms_verdict v = {.kind = MS_VERDICT_UNKNOWN, .score = NAN};
-    enum ms_status status = ms_read_trace_get(d->worker, fd, &facts->view, &d->trace, err);
-    if (status != MS_OK)
-        return status;
-    if (d->trace.state == MS_REPORT_OK)
-        status = ms_verdict_make(d->model, d->trace.calls, d->trace.n, d->trace.whole_length,
+    enum ms_status status = MS_OK;
+    if (trace->state == MS_REPORT_OK)
+        status = ms_verdict_make(d->model, trace->calls, trace->n, trace->whole_length,
                                  d->min_calls, d->threshold, &d->tokens, &v, err);
     else
-        (void)snprintf(v.reason, sizeof v.reason, "%s%s%.120s",
-                       ms_report_state_name(d->trace.state), d->trace.reason[0] ? ": " : "",
-                       d->trace.reason);
+        (void)snprintf(v.reason, sizeof v.reason, "%s%s%.120s", ms_report_state_name(trace->state),
+                       trace->reason[0] ? ": " : "", trace->reason);
     if (status != MS_OK)
         return status;
     d->reports++;
     d->malicious += v.kind == MS_VERDICT_MALICIOUS;
     d->unknown += v.kind == MS_VERDICT_UNKNOWN;
-    return print_line(d, path, &v, err);
+    return print_line(d, reading, &v, err);
 }
 
 static void note_path(struct detect *d, enum ms_status status, const char *path, const char *why)
@@ -94,26 +95,21 @@ static void note_path(struct detect *d, enum ms_status status, const char *path,
         d->path_status = status;
 }
 
-static enum ms_status detect_file(struct detect *d, const char *path, struct ms_error *err)
+static enum ms_status add_path(struct detect *d, const char *path, struct ms_error *err)
 {
-    bool standard = strcmp(path, "-") == 0;
-    int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) {
-        note_path(d, errno == ENOENT ? MS_E_INPUT : MS_E_IO, path, strerror(errno));
-        return MS_OK;
+    if (d->path_count == d->path_cap) {
+        size_t cap = d->path_cap ? d->path_cap * 2 : 256;
+        const char **paths = realloc(d->paths, cap * sizeof *paths);
+        if (!paths)
+            return ms_error_set(err, MS_E_NOMEM, "out of memory for the paths");
+        d->paths = paths;
+        d->path_cap = cap;
     }
-    struct ms_error fault = {0};
-    enum ms_status status = judge(d, path, fd, &fault);
-    if (!standard)
-        (void)close(fd);
-    if (status == MS_E_IO && !ferror(stdout)) {
-        note_path(d, MS_E_IO, path, fault.text);
-        status = MS_OK;
-    } else if (status != MS_OK && err) {
-        *err = fault;
-    }
-    ms_progress_update(d->reports);
-    return status;
+    const char *copy = ms_arena_copy(&d->arena, path, strlen(path));
+    if (!copy)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory for the paths");
+    d->paths[d->path_count++] = copy;
+    return MS_OK;
 }
 
 static bool is_report_name(const char *path)
@@ -137,28 +133,57 @@ static enum ms_status visit(void *ctx, const char *path, const struct stat *st, 
         note_path(d, MS_E_IO, path, strerror(errnum));
         return MS_OK;
     }
-    return is_report_name(path) ? detect_file(d, path, err) : MS_OK;
+    return is_report_name(path) ? add_path(d, path, err) : MS_OK;
 }
 
-static enum ms_status detect_path(struct detect *d, const char *path, struct ms_error *err)
+static enum ms_status find_paths(struct detect *d, struct ms_error *err)
 {
-    struct stat st;
-    if (strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        return ms_file_walk(path, visit, d, err);
-    return detect_file(d, path, err);
+    enum ms_status status = d->cli->operand_count ? MS_OK : add_path(d, "-", err);
+    for (size_t i = 0; i < d->cli->operand_count && status == MS_OK; i++) {
+        const char *path = d->cli->operands[i];
+        struct stat st;
+        if (strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+            status = ms_file_walk(path, visit, d, err);
+        else
+            status = add_path(d, path, err);
+    }
+    return status;
+}
+
+static enum ms_status judge_all(struct detect *d, struct ms_trace_readers *readers,
+                                struct ms_error *err)
+{
+    const struct ms_trace_reading *reading;
+    enum ms_status status = MS_OK;
+    uint64_t done = 0;
+    ms_progress_begin("reading reports", d->path_count, "reports");
+    while (status == MS_OK && (reading = ms_trace_readers_next(readers)) != NULL) {
+        if (reading->open_errno)
+            note_path(d, reading->open_errno == ENOENT ? MS_E_INPUT : MS_E_IO, reading->path,
+                      strerror(reading->open_errno));
+        else if (reading->status == MS_E_IO)
+            note_path(d, MS_E_IO, reading->path, reading->error.text);
+        else if (reading->status == MS_OK)
+            status = judge(d, reading, err);
+        else
+            status = ms_error_set(err, reading->status, "%s", reading->error.text);
+        ms_progress_update(++done);
+    }
+    ms_progress_end();
+    return status;
 }
 
 static enum ms_status detect_all(struct detect *d, struct ms_error *err)
 {
-    enum ms_status status = MS_OK;
-    static const char *const standard[] = {"-"};
-    size_t count = d->cli->operand_count ? d->cli->operand_count : 1;
-    const char *const *paths =
-        d->cli->operand_count ? (const char *const *)d->cli->operands : standard;
-    ms_progress_begin("reading reports", 0, "reports");
-    for (size_t i = 0; i < count && status == MS_OK; i++)
-        status = detect_path(d, paths[i], err);
-    ms_progress_end();
+    struct ms_trace_readers *readers = NULL;
+    enum ms_status status = find_paths(d, err);
+    if (status == MS_OK)
+        status = ms_trace_readers_new(d->worker, &ms_model_facts_get(d->model)->view,
+                                      (const char *const *)d->paths, d->path_count,
+                                      (unsigned)d->cli->common.jobs, &readers, err);
+    if (status == MS_OK)
+        status = judge_all(d, readers, err);
+    ms_trace_readers_free(readers);
     if (status != MS_OK)
         return status;
     ms_log(MS_LOG_INFO, "%llu reports: %llu malicious, %llu unknown",
@@ -199,11 +224,12 @@ static enum ms_status prepare(struct detect *d, struct ms_error *err)
 enum ms_status ms_detect_run(struct ms_cli *cli, struct ms_error *err)
 {
     struct detect d = {.cli = cli};
-    ms_read_trace_init(&d.trace);
+    ms_arena_init(&d.arena, SIZE_MAX / 2);
     enum ms_status status = prepare(&d, err);
     if (status == MS_OK)
         status = detect_all(&d, err);
-    ms_read_trace_release(&d.trace);
+    ms_arena_release(&d.arena);
+    free(d.paths);
     ms_tokens_release(&d.tokens);
     ms_model_free(d.model);
     ms_worker_stop(d.worker);

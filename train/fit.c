@@ -227,8 +227,7 @@ static enum ms_status fit_epoch(struct fit *f, uint32_t epoch, struct ms_fit_epo
     out->loss = loss / (double)n;
     out->accuracy = (double)right / (double)n;
     if (status == MS_E_LIMIT)
-        ms_error_prepend(err, "epoch %u, step %llu (try a smaller --lr)", epoch + 1,
-                         (unsigned long long)f->step + 1);
+        ms_error_prepend(err, "epoch %u, step %llu", epoch + 1, (unsigned long long)f->step + 1);
     return status;
 }
 

@@ -166,6 +166,18 @@ class Train(Corpora):
         self.assertEqual(code, 0)
         self.assertIn("--name", json.loads(argv))
 
+    def test_killed_anywhere_the_next_run_goes_on(self):
+        digest = None
+        for step in ("train.publish.model", "train.publish.files", "train.publish.rows", None):
+            env = dict(os.environ, MALSEQ_TEST_KILL=step + ":1") if step else None
+            args = [os.path.join(BIN, "train"), "--corpus", self.verdicts, "--json", "-q", "--name", "killed", *SMALL]
+            done = subprocess.run(args, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=100)
+            self.assertEqual(done.returncode, -9 if step else 0, done.stderr)
+            digest = json.loads(done.stdout)["model_digest"] if not step else None
+        self.assertEqual(digest, self.result["model_digest"])
+        db = sqlite3.connect(self.verdicts / "corpus.db")
+        self.assertEqual(db.execute("select count(*), lower(hex(digest)) from model where name = 'killed'").fetchone(), (1, digest))
+
     def test_text_has_the_majority_row_and_the_matrix(self):
         text = self.good(run("train", "--corpus", self.verdicts, "--epochs", "1", "--hidden", "4", "--name", "text")).stdout.decode()
         accuracy, majority = text.index("accuracy            0."), text.index("majority class      0.")
@@ -277,6 +289,12 @@ class Detect(Corpora):
         for line in lines:
             self.assertEqual((line["state"], line["calls"], line["tokens"]), ("ok", 30, 10))
             self.assertEqual(line["score"] >= .5, line["verdict"] == "malicious")
+
+    def test_jobs_keep_the_order(self):
+        outputs = {run("detect", "--model", self.model, "--jobs", jobs, *([self.reports] * 3)).stdout for jobs in (1, 2, 7)}
+        self.assertEqual(len(outputs), 1)
+        files = [line.split(b"\t")[0].decode() for line in outputs.pop().splitlines()]
+        self.assertEqual(files, sorted(self.truth) * 3)
 
     def test_text_lines_and_exit_codes(self):
         benign = [path for path, verdict in self.truth.items() if verdict == "benign"]
