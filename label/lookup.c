@@ -11,7 +11,15 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TRIES = 5, BACKOFF_BASE_MS = 1000, BACKOFF_CAP_MS = 120000, FAILURES_MAX = 3 };
+/* Requests that got no answer at all may have been charged, and each costs a time-out: fewer tries.
+ */
+enum {
+    TRIES = 5,
+    TRIES_UNANSWERED = 3,
+    BACKOFF_BASE_MS = 1000,
+    BACKOFF_CAP_MS = 120000,
+    FAILURES_MAX = 3
+};
 #define HOUR_MS ((int64_t)3600000)
 
 bool ms_is_empty_file(const char *hash)
@@ -328,7 +336,7 @@ enum ms_status ms_asker_ask(struct ms_asker *self, const struct ms_lookup *looku
             return answer.outcome == MS_VT_FOUND ? MS_OK
                                                  : take_end(self, lookup, &answer, out, err);
         }
-        if (++failed == TRIES)
+        if (++failed >= (answer.status ? TRIES : TRIES_UNANSWERED))
             return give_up(self, lookup, &answer, out, err);
         int64_t wait = ms_retry_backoff_ms(&self->rng, BACKOFF_BASE_MS, BACKOFF_CAP_MS, failed);
         pause_for(answer.retry_after_ms > wait && answer.retry_after_ms <= BACKOFF_CAP_MS

@@ -31,10 +31,11 @@ struct ms_asked {
 /* True for the digests of no bytes at all: a well-known object there, never anybody's sample. */
 bool ms_is_empty_file(const char *hash);
 
-/* Asks about one hash and stores what comes: found, not found, invalid, or, after five tries, an
- * error that falls due again in an hour, doubling to a day. MS_E_LATER when the quota is spent
- * (resume_at_ms says until when), MS_E_REMOTE when the key is refused or the service fails for
- * three hashes in a row, MS_E_STORE. Steps: label.lookup.reserved, .answered, .stored. */
+/* Asks about one hash and stores what comes: found, not found, invalid, or, after five tries
+ * (three when no answer came), an error that falls due again in an hour, doubling to a day.
+ * MS_E_LATER when the quota is spent (resume_at_ms says until when), MS_E_REMOTE when the key is
+ * refused or the service fails for three hashes in a row, MS_E_STORE. Steps: label.lookup.reserved,
+ * .answered, .stored. */
 enum ms_status ms_asker_ask(struct ms_asker *self, const struct ms_lookup *lookup, const char *hash,
                             struct ms_asked *out, struct ms_error *err) MS_MUST_USE;
 
