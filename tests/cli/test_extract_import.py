@@ -4,10 +4,12 @@ import json
 import os
 import pathlib
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -194,6 +196,59 @@ class GeneratedReports(Case):
         self.assertIn("\\xff\\xfe", json.loads(done.stdout)["file"])
 
 
+class Jobs(Case):
+    def test_same_for_any_number(self):
+        """Several readers, one order: the same lines and the same rows."""
+        paths = []
+        for number in range(24):
+            processes = [report.Process("p%d.exe" % number, ["NtClose", "Api%d" % number, "NtOpenKey"] * (1 + number * 37 % 200))]
+            content = (report.cape if number % 3 else report.cuckoo)(processes, sha256="%064x" % (number % 20), task=number)
+            paths.append(self.write("%02d.json" % number, content if number % 5 else content[:-20]))
+        paths.append(self.base / "missing.json")
+        paths.append(self.write("again.json", paths[3].read_bytes()))
+        results = []
+        for jobs in ("1", "2", "7", "64"):
+            self.corpus = self.base / ("corpus" + jobs)
+            rows = self.run_import(*paths, options=["--jobs", jobs], expect=3)
+            tables = [self.query(sql) for sql in ("SELECT id, sample, sandbox, state, reason, hex(report_sha256), calls FROM analysis ORDER BY id",
+                                                  "SELECT id, name FROM api ORDER BY id", "SELECT analysis, ord, hex(trace) FROM process ORDER BY id")]
+            results.append((rows, tables, self.stored_reports()))
+        for result in results[1:]:
+            self.assertEqual(result, results[0])
+
+    def test_killed_reader(self):
+        """The death of a confined reader costs its report alone."""
+        good = self.write("good.json", report.cuckoo([report.Process("a.exe", ["NtClose"])]))
+        with subprocess.Popen([str(BIN / "extract"), "import", "--json", "--corpus", str(self.corpus), "--jobs", "1", "-", str(good)], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as tool:
+            tool.stdin.write(b'{"behavior": {"processes": [')
+            tool.stdin.flush()
+            reader = self.wait_for_reader(tool.pid)
+            os.kill(reader, signal.SIGKILL)
+            out, err = tool.communicate(timeout=60)
+        rows = [json.loads(line) for line in out.decode().splitlines()]
+        self.assertEqual(tool.returncode, 1, err)
+        self.assertEqual([row["status"] for row in rows], ["report_invalid", "ok"])
+        self.assertIn("signal 9", rows[0]["reason"])
+        self.assertEqual(self.query("SELECT state, report_sha256 IS NULL FROM analysis ORDER BY id"), [("report_invalid", 1), ("ok", 0)])
+        self.assertEqual(len(self.stored_reports()), 1)
+
+    def wait_for_reader(self, tool):
+        """The grandchild: tool, its nursery, the reader of one report."""
+        for _ in range(600):
+            parents = {}
+            for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+                try:
+                    parents[int(stat.parent.name)] = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+                except OSError:
+                    continue
+            for pid, parent in parents.items():
+                if parents.get(parent) == tool:
+                    return pid
+            time.sleep(0.05)
+        self.fail("no reader was started")
+
+
 class BadReports(Case):
     def test_damaged(self):
         content = report.cuckoo([report.Process("a.exe", ["NtClose", "NtOpenKey"] * 300)])
@@ -206,6 +261,7 @@ class BadReports(Case):
             "utf8.json": b'{"info": {"version": "\xc3\x28"}}', "control.json": b'{"info": "a\nb"}', "bom16.json": '{"info": {}}'.encode("utf-16"),
             "types1.json": {"behavior": "yes"}, "types2.json": {"behavior": {"processes": {"pid": 1}}}, "types3.json": {"behavior": {"processes": ["x"]}},
             "types4.json": {"behavior": {"processes": [{"calls": {"0": {}}}]}}, "types5.json": {"behavior": {"processes": [{"calls": ["5f1"]}]}},
+            "processes.json": b'{"behavior": {"processes": [' + b"{}," * 65537 + b"{}]}}",
             "frame.json.zst": b"\x28\xb5\x2f\xfd\x00\x00", "lone.json": b'"\xed\xa0\x80"',
         }
         paths = [self.write(name, text) for name, text in cases.items()]
