@@ -16,6 +16,10 @@ import unittest
 import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+from gen.schema import Schema  # noqa: E402
+
+SCHEMA = Schema("extract.schema.json")
 BIN = pathlib.Path(os.environ.get("MALSEQ_BIN", ROOT / "build/release/bin"))
 SANITIZED = os.environ.get("MALSEQ_SANITIZED") == "1"
 DATA = os.environ.get("MALSEQ_DATA")
@@ -34,7 +38,10 @@ class Case(unittest.TestCase):
                               capture_output=True, text=True, timeout=200)
         self.assertEqual(done.returncode, expect, done.stderr)
         self.stderr = done.stderr
-        return json.loads(done.stdout) if done.stdout else None
+        summary = json.loads(done.stdout) if done.stdout else None
+        if summary:
+            SCHEMA.check(summary, "dataset")
+        return summary
 
     def query(self, sql):
         with sqlite3.connect(f"file:{self.corpus / 'corpus.db'}?mode=ro", uri=True) as connection:

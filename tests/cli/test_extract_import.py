@@ -14,11 +14,14 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from gen import report  # noqa: E402
+from gen.schema import Schema  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("MALSEQ_BIN", ROOT / "build/release/bin"))
 SANITIZED = os.environ.get("MALSEQ_SANITIZED") == "1"
 DATA = os.environ.get("MALSEQ_DATA")
+
+SCHEMA = Schema("extract.schema.json")
 
 # SOURCES.md of the data: entries of `calls`, and the same with `repeated` expanded.
 CAPE = {"0000a657": (26219, 29682), "0a0882b8": (17909, 21501), "2ebadd04": (0, 0), "41ce492f": (2602, 3335), "55dcd387": (116, 125),
@@ -50,7 +53,12 @@ class Case(unittest.TestCase):
         done = subprocess.run(command + [str(path) for path in paths], input=stdin, capture_output=True, timeout=120)
         self.assertEqual(done.returncode, expect, done.stderr.decode("utf-8", "replace"))
         self.stderr = done.stderr.decode("utf-8")
-        return [json.loads(line) for line in done.stdout.decode().splitlines()] if json_lines else done.stdout.decode()
+        if not json_lines:
+            return done.stdout.decode()
+        rows = [json.loads(line) for line in done.stdout.decode().splitlines()]
+        for row in rows:
+            SCHEMA.check(row, "report")
+        return rows
 
     def query(self, sql, *arguments):
         with sqlite3.connect(f"file:{self.corpus / 'corpus.db'}?mode=ro", uri=True) as connection:
@@ -329,6 +337,7 @@ class Show(Case):
 
         for what in ("c" * 64, str(row["analysis"]), self.stored_reports()[0][:64]):
             shown = json.loads(show(what, 0, "--json"))
+            SCHEMA.check(shown, "analysis")
             self.assertEqual((shown["status"], shown["calls"], [process["calls"] for process in shown["processes"]]), ("ok", 3, [0, 3]))
             self.assertIn("a\\x07.exe", show(what))
         for what in ("d" * 64, "999", "nonsense"):
