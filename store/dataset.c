@@ -46,6 +46,7 @@ static enum ms_status keep_row(sqlite3_stmt *statement, struct ms_arena *arena,
     if (!keep_text(statement, 2, arena, &kept->row.verdict) ||
         !keep_text(statement, 3, arena, &kept->row.class_) ||
         !keep_text(statement, 4, arena, &kept->row.sandbox) ||
+        !keep_text(statement, 8, arena, &kept->row.policy) ||
         !keep_bytes(statement, 5, arena, &kept->row.sha256) ||
         !keep_bytes(statement, 6, arena, &kept->row.alias))
         return ms_error_set(err, MS_E_NOMEM, "out of memory");
@@ -61,7 +62,7 @@ enum ms_status ms_labelled_foreach(struct ms_corpus *corpus, const char *policy,
         " CASE WHEN s.sha256 IS NULL THEN (SELECT CAST(source || ':' AS BLOB) || external_id"
         "  FROM alias WHERE sample = s.id ORDER BY source, external_id LIMIT 1) END,"
         " (SELECT first_submission_ms FROM scan WHERE sample = s.id"
-        "  ORDER BY fetched_ms DESC, id DESC LIMIT 1)"
+        "  ORDER BY fetched_ms DESC, id DESC LIMIT 1), l.policy"
         " FROM sample s"
         " JOIN label l ON l.id = (SELECT id FROM label WHERE sample = s.id AND current = 1"
         "  AND CASE WHEN ?1 IS NULL THEN policy = 'ember2024' OR policy GLOB 'dataset:*'"

@@ -12,6 +12,7 @@
 struct ms_labelled {
     int64_t analysis, sample;
     const char *verdict, *class_; /* class_ may be NULL */
+    const char *policy;           /* whose label it is */
     const char *sandbox;
     struct ms_span sha256; /* data NULL when unknown */
     struct ms_span alias;  /* "source:external id" when sha256 is unknown */

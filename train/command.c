@@ -132,7 +132,6 @@ enum ms_status ms_train_run(struct ms_cli *cli, struct ms_error *err)
     command_line(cli, &command);
     struct ms_outcome outcome = {.name = o->name ? o->name : name,
                                  .target = o->target,
-                                 .policy = o->policy ? o->policy : "default",
                                  .shuffled_labels = o->shuffle_labels,
                                  .jobs = plan.fit.jobs,
                                  .made_ms = ms_clock_wall_ms(),

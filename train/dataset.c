@@ -2,6 +2,7 @@
  * traces are read in dataset_read.c. */
 #include "train/dataset.h"
 
+#include "base/buf.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/rng.h"
@@ -28,7 +29,8 @@ struct loader {
     const char **row_class; /* of set->rows, before labels are numbers */
     bool *row_malicious;
     struct ms_sequence_hash *keys; /* N x MS_ROW_KEYS */
-    char **why;                    /* N: why a trace is damaged */
+    struct ms_names *policies;
+    char **why; /* N: why a trace is damaged */
     size_t why_count;
 };
 
@@ -142,13 +144,19 @@ static enum ms_status on_labelled(void *ctx, const struct ms_labelled *row, stru
             return no_memory(err);
         set->capacity = capacity;
     }
+    uint32_t policy;
     const char *copy = ms_arena_copy(&set->arena, name, strlen(name));
     struct ms_row made = {.analysis = row->analysis, .sample = row->sample, .key = key_of(l, row)};
     if (!copy || !made.key)
         return no_memory(err);
+    enum ms_status status = ms_names_intern(
+        set->sources, ms_span_of(row->sandbox, strlen(row->sandbox)), &made.source, err);
+    if (status == MS_OK)
+        status = ms_names_intern(l->policies, ms_span_of(row->policy, strlen(row->policy)), &policy,
+                                 err);
     l->row_class[set->count] = copy;
     set->rows[set->count++] = made;
-    return MS_OK;
+    return status;
 }
 
 static enum ms_status symbol_for(struct loader *l, uint32_t api, uint32_t *symbol,
@@ -383,6 +391,59 @@ static enum ms_status group_rows(struct loader *l, struct ms_error *err)
     return status;
 }
 
+static int by_span(const void *a, const void *b)
+{
+    const struct ms_span *x = a, *y = b;
+    return strcmp((const char *)x->data, (const char *)y->data);
+}
+
+/* The policies' names, sorted, so that the text does not depend on which row came first. */
+static enum ms_status name_policies(struct loader *l, struct ms_error *err)
+{
+    uint32_t n = ms_names_count(l->policies);
+    struct ms_span *names = calloc(n + 1u, sizeof *names);
+    if (!names)
+        return no_memory(err);
+    for (uint32_t i = 0; i < n; i++)
+        names[i] = ms_names_get(l->policies, i);
+    if (n > 1)
+        qsort(names, n, sizeof *names, by_span);
+    struct ms_buf text;
+    ms_buf_init(&text, 1 << 20);
+    for (uint32_t i = 0; i < n; i++)
+        (void)ms_buf_printf(&text, "%s%s", i ? ", " : "", (const char *)names[i].data);
+    (void)ms_escape_text(ms_buf_text(&text), l->set->policies, sizeof l->set->policies);
+    ms_buf_release(&text);
+    free(names);
+    return MS_OK;
+}
+
+/* How far the source alone tells the classes apart. */
+static enum ms_status judge_sources(struct ms_dataset *set, struct ms_error *err)
+{
+    uint32_t *group = calloc(set->count, sizeof *group), *all = calloc(set->count, sizeof *all);
+    uint32_t *number = calloc(ms_names_count(set->sources) + 1u, sizeof *number), used = 0;
+    struct ms_copies copies = {0};
+    enum ms_status status = group && all && number ? MS_OK : no_memory(err);
+    for (size_t i = 0; status == MS_OK && i < set->count; i++) {
+        uint32_t *n = &number[set->rows[i].source];
+        *n = *n ? *n : ++used;
+        group[i] = *n - 1;
+    }
+    const struct ms_split_rows by_source = {set->count, set->classes, set->labels, group};
+    const struct ms_split_rows together = {set->count, set->classes, set->labels, all};
+    if (status == MS_OK)
+        status = ms_copies_count(&by_source, &copies, err);
+    set->source_accuracy = copies.ceiling;
+    if (status == MS_OK)
+        status = ms_copies_count(&together, &copies, err);
+    set->majority = copies.ceiling;
+    free(group);
+    free(all);
+    free(number);
+    return status;
+}
+
 static int by_number(const void *a, const void *b)
 {
     const uint64_t *x = a, *y = b;
@@ -417,6 +478,7 @@ static void loader_release(struct loader *l)
     for (size_t i = 0; i < l->why_count; i++)
         free(l->why[i]);
     free(l->why);
+    ms_names_free(l->policies);
 }
 
 enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset_request *request,
@@ -427,6 +489,10 @@ enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset
     ms_arena_init(&out->arena, SIZE_MAX / 2);
     ms_normal_options_text(&request->view, out->normalisation);
     enum ms_status status = ms_names_new(MS_LIMIT_VOCABULARY, &out->symbols, err);
+    if (status == MS_OK)
+        status = ms_names_new(MS_LIMIT_VOCABULARY, &out->sources, err);
+    if (status == MS_OK)
+        status = ms_names_new(MS_LIMIT_VOCABULARY, &l.policies, err);
     if (status == MS_OK)
         status = load_apis(&l, err);
     if (status == MS_OK)
@@ -441,6 +507,10 @@ enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset
         status = check_classes(out, request, err);
     if (status == MS_OK)
         status = group_rows(&l, err);
+    if (status == MS_OK)
+        status = judge_sources(out, err);
+    if (status == MS_OK)
+        status = name_policies(&l, err);
     if (status == MS_OK)
         status = quantiles(out, err);
     if (status == MS_OK)
@@ -460,6 +530,7 @@ void ms_dataset_release(struct ms_dataset *self)
     free(self->groups);
     free(self->view_groups);
     ms_names_free(self->symbols);
+    ms_names_free(self->sources);
     ms_arena_release(&self->arena);
     *self = (struct ms_dataset){0};
 }

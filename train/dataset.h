@@ -44,6 +44,7 @@ struct ms_row_count {
 
 struct ms_row {
     int64_t analysis, sample;
+    uint32_t source; /* number of its sandbox or dataset in `sources` */
     const char *key; /* sha256 in hexadecimal, else source and external id; escaped */
     uint32_t label;
     uint32_t *calls; /* symbols: numbers in `symbols` */
@@ -65,6 +66,12 @@ struct ms_dataset {
     uint32_t *labels, *raw_groups, *groups, *view_groups;
     uint32_t group_count;
     struct ms_copies raw_copies, copies, view_copies;
+    struct ms_names *sources; /* sandboxes and datasets that the traces come from */
+    /* Share of the rows that a rule gets right which knows the source alone: far above the majority
+     * class, a net may learn the sandbox instead of the programs. */
+    double source_accuracy;
+    double majority;    /* share of the most frequent class */
+    char policies[256]; /* whose labels: names in order, with ", " between; escaped */
     uint64_t dropped_short, dropped_other, dropped_damaged;
     uint64_t length_quantiles[5]; /* of whole_length: min, quartiles, max */
     char normalisation[MS_NORMAL_TEXT_BYTES];

@@ -47,7 +47,7 @@ enum ms_status ms_dataset_digest(struct ms_dataset *self, const struct ms_datase
         qsort(rows, self->count, sizeof *rows, by_bytes);
         struct ms_digests digests;
         add_text(hasher, self->normalisation);
-        add_text(hasher, request->policy ? request->policy : "");
+        add_text(hasher, self->policies);
         add_text(hasher, request->target_text);
         ms_hasher_update(hasher, rows, self->count * sizeof *rows);
         status = ms_hasher_finish(hasher, &digests, err);

@@ -14,7 +14,6 @@
 struct ms_outcome {
     const char *name;    /* of the model */
     const char *target;  /* as typed */
-    const char *policy;  /* never NULL: "default" when none was named */
     const char *command; /* the command line */
     const char *settings;
     bool shuffled_labels;
@@ -38,6 +37,10 @@ void ms_outcome_show(const struct ms_outcome *self, FILE *out);
  * out's maximum. */
 enum ms_status ms_outcome_page(const struct ms_outcome *self, struct ms_buf *out,
                                struct ms_error *err) MS_MUST_USE;
+
+/* Whether a rule that knows only the sandbox or dataset of a trace does much better than the
+ * majority class. */
+bool ms_outcome_source_suspect(const struct ms_outcome *self);
 
 /* What must be said beside an accuracy: a sentence that compares it with always saying the most
  * frequent class; out holds 512 bytes. The class name in it is escaped for a terminal. */

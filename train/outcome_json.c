@@ -82,6 +82,14 @@ static void dataset_json(const struct ms_outcome *self, json_t *o)
     set(copies, "collapsed", copies_json(&d->copies));
     set(copies, "seen_by_net", copies_json(&d->view_copies));
     set(o, "copies", copies);
+    json_t *sources = json_array();
+    for (uint32_t i = 0; i < ms_names_count(d->sources); i++) {
+        struct ms_span source = ms_names_get(d->sources, i);
+        (void)json_array_append_new(sources, ms_json_bytes(source.data, source.len));
+    }
+    set(o, "sources", sources);
+    set(o, "source_accuracy", real(d->source_accuracy));
+    set(o, "source_suspect", json_boolean(ms_outcome_source_suspect(self)));
     set(o, "normalisation", json_string(d->normalisation));
     set(o, "dataset", digest(d->digest));
 }
@@ -200,7 +208,7 @@ json_t *ms_outcome_json(const struct ms_outcome *self)
     set(o, "preset", json_string(self->plan->preset));
     set(o, "kind", json_string("lstm"));
     set(o, "target", ms_json_text(self->target));
-    set(o, "policy", ms_json_text(self->policy));
+    set(o, "policy", ms_json_text(self->set->policies));
     set(o, "shuffled_labels", json_boolean(self->shuffled_labels));
     dataset_json(self, o);
     if (self->experiment)
@@ -212,6 +220,11 @@ json_t *ms_outcome_json(const struct ms_outcome *self)
     set(o, "command", ms_json_text(self->command));
     set(o, "made", json_string(when));
     return o;
+}
+
+bool ms_outcome_source_suspect(const struct ms_outcome *self)
+{
+    return self->set->source_accuracy > self->set->majority + .05;
 }
 
 void ms_outcome_verdict(const struct ms_outcome *self, char out[512])

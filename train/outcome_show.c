@@ -67,13 +67,24 @@ static void show_copies(const char *what, const struct ms_copies *c, FILE *out)
                   (unsigned long long)c->largest, (unsigned long long)c->contradicting, c->ceiling);
 }
 
+static void show_sources(const struct ms_dataset *d, FILE *out)
+{
+    char name[NAME_BYTES];
+    (void)fputs("\n  sources:", out);
+    for (uint32_t i = 0; i < ms_names_count(d->sources); i++) {
+        struct ms_span source = ms_names_get(d->sources, i);
+        (void)fprintf(out, "%s %s", i ? "," : "",
+                      ms_escape_bytes(source.data, source.len, name, sizeof name));
+    }
+    (void)fprintf(out, "; knowing only the source gives accuracy %.3f\n", d->source_accuracy);
+}
+
 static void show_dataset(const struct ms_outcome *o, FILE *out)
 {
     const struct ms_dataset *d = o->set;
-    char target[128], policy[64];
+    char target[128];
     (void)fprintf(out, "Dataset: %zu traces, target %s, labels by %s%s\n", d->count,
-                  ms_escape_text(o->target, target, sizeof target),
-                  ms_escape_text(o->policy, policy, sizeof policy),
+                  ms_escape_text(o->target, target, sizeof target), d->policies,
                   o->shuffled_labels ? ", LABELS SHUFFLED: chance is what should come out" : "");
     show_classes(o, out);
     (void)fprintf(out, "  left out: %llu labelled otherwise, %llu too short, %llu damaged\n",
@@ -89,6 +100,12 @@ static void show_dataset(const struct ms_outcome *o, FILE *out)
     show_copies("whole traces", &d->raw_copies, out);
     show_copies("with runs collapsed", &d->copies, out);
     show_copies("as the net sees them", &d->view_copies, out);
+    show_sources(d, out);
+    if (ms_outcome_source_suspect(o))
+        (void)fputs(
+            "  The source tells much of the class: a net may learn the sandbox instead of the "
+            "programs.\n",
+            out);
 }
 
 static void show_split(const struct ms_outcome *o, FILE *out)

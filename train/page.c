@@ -345,7 +345,13 @@ static void put_data(const struct ms_outcome *o, struct ms_buf *out)
         (unsigned long long)q[0], (unsigned long long)q[1], (unsigned long long)q[2],
         (unsigned long long)q[3], (unsigned long long)q[4], (unsigned long long)d->dropped_other,
         (unsigned long long)d->dropped_short, (unsigned long long)d->dropped_damaged);
-    put(out, "</section>\n");
+    put(out, "<p class=\"note\">Sources: ");
+    for (uint32_t i = 0; i < ms_names_count(d->sources); i++) {
+        put(out, i ? ", " : "");
+        ms_html_text((const char *)ms_names_get(d->sources, i).data, out);
+    }
+    (void)ms_buf_printf(out, "; knowing only the source gives accuracy %.3f.</p></section>\n",
+                        d->source_accuracy);
 }
 
 static void fact(const char *name, const char *value, bool code, struct ms_buf *out)
@@ -366,7 +372,7 @@ static void put_provenance(const struct ms_outcome *o, struct ms_buf *out)
     fact("command", o->command, true, out);
     fact("settings", o->settings, true, out);
     fact("normalisation", o->set->normalisation, true, out);
-    fact("labels", o->policy, false, out);
+    fact("labels", o->set->policies, false, out);
     ms_hex_encode(o->set->digest, MS_SHA256_BYTES, hex);
     fact("dataset", hex, true, out);
     ms_hex_encode(e->split_digest, MS_SHA256_BYTES, hex);
@@ -388,7 +394,9 @@ static void put_provenance(const struct ms_outcome *o, struct ms_buf *out)
 static void put_verdict(const struct ms_outcome *o, struct ms_buf *out)
 {
     const struct ms_experiment *e = o->experiment;
-    bool bad = e->metrics.accuracy_low <= e->metrics.majority || o->shuffled_labels || e->leaked;
+    bool source = ms_outcome_source_suspect(o);
+    bool bad =
+        e->metrics.accuracy_low <= e->metrics.majority || o->shuffled_labels || e->leaked || source;
     char verdict[512];
     ms_outcome_verdict(o, verdict);
     put(out, bad ? "<section class=\"warn\">" : "<section>");
@@ -404,6 +412,11 @@ static void put_verdict(const struct ms_outcome *o, struct ms_buf *out)
                             e->leaked);
     else
         put(out, " No trace was judged by a net that saw a copy of it.");
+    if (source)
+        (void)ms_buf_printf(out,
+                            " <b>Knowing only which sandbox or dataset a trace comes from gives an "
+                            "accuracy of %.3f</b>: the net may have learnt the source.",
+                            o->set->source_accuracy);
     put(out, "</section>\n");
 }
 

@@ -85,7 +85,7 @@ static enum ms_status put_rows(struct ms_corpus *corpus, const struct ms_outcome
 {
     char split[MS_SPLIT_NAME_BYTES], path[MS_MODEL_NAME_BYTES + 32];
     struct ms_dataset_row row = {.target = o->target,
-                                 .policy = o->policy,
+                                 .policy = o->set->policies,
                                  .normalisation = o->set->normalisation,
                                  .samples = (int64_t)o->set->count,
                                  .vocabulary = ms_vocabulary_size(o->experiment->vocabulary)};

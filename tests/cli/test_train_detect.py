@@ -192,6 +192,23 @@ class Train(Corpora):
         self.assertNotIn("accuracy", r)
         self.assertEqual(before, sorted(p.name for p in (self.verdicts / "models").iterdir()))
 
+    def test_a_source_that_tells_the_class_is_told(self):
+        self.assertFalse(self.result["source_suspect"])
+        self.assertEqual(self.result["policy"], "dataset:malbehavd-v1")
+        corpus = self.root / "confounded"
+        self.good(run("extract", "dataset", "malbehavd-v1", self.root / "set.csv", "--corpus", corpus))
+        self.good(run("extract", "dataset", "mal-api-2019", self.root / "set", "--corpus", corpus))
+        db = sqlite3.connect(corpus / "corpus.db")
+        db.execute("update label set verdict = 'uncertain' where policy = 'dataset:malbehavd-v1' and verdict = 'malicious'")
+        db.commit()
+        db.close()
+        r = self.train(corpus, "--epochs", "1")
+        self.assertEqual((r["samples"], r["dropped"]["labelled_otherwise"], r["source_accuracy"]), (260, 100, 1.0))
+        self.assertTrue(r["source_suspect"])
+        self.assertEqual(r["policy"], "dataset:mal-api-2019, dataset:malbehavd-v1")
+        self.assertIn("may have learnt the source", (corpus / "models" / "default-malware" / "report.html").read_text())
+        self.assertIn("learn the sandbox", self.good(run("train", "--corpus", corpus, "--dry-run")).stdout.decode())
+
     def test_min_calls_leaves_out(self):
         r = json.loads(self.good(run("train", "--corpus", self.classes, "--dry-run", "--json", "--target", "class", "--min-calls", "15")).stdout)
         self.assertGreater(r["dropped"]["short"], 0)
