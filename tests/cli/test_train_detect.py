@@ -63,6 +63,39 @@ def write_mal_api(folder, rows, seed=1):
     (folder / "labels.csv").write_text("\n".join(classes) + "\n")
 
 
+SCHEMAS = pathlib.Path(__file__).resolve().parents[2] / "schemas"
+TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)}
+
+
+def check_schema(value, schema, where="$"):
+    """The few words of JSON Schema that ours use; any other word is an error, so that none is passed over."""
+    known = {"$schema", "title", "description", "type", "enum", "const", "required", "properties", "additionalProperties", "items", "minItems",
+             "maxItems", "minimum", "pattern"}
+    if set(schema) - known:
+        raise AssertionError("%s: unknown words %s" % (where, set(schema) - known))
+    types = schema.get("type", [])
+    types = [types] if isinstance(types, str) else types
+    if types and not any(isinstance(value, TYPES[t]) and not (isinstance(value, bool) and t != "boolean") for t in types):
+        raise AssertionError("%s: %r is not %s" % (where, value, types))
+    if value not in schema.get("enum", [value]) or value != schema.get("const", value):
+        raise AssertionError("%s: %r is not allowed" % (where, value))
+    if isinstance(value, dict):
+        missing, more = set(schema.get("required", [])) - set(value), set(value) - set(schema.get("properties", {}))
+        if missing or more:
+            raise AssertionError("%s: missing %s, too much %s" % (where, missing, more))
+        for key, item in value.items():
+            check_schema(item, schema["properties"][key], where + "." + key)
+    elif isinstance(value, list):
+        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
+            raise AssertionError("%s: %d items" % (where, len(value)))
+        for item in value:
+            check_schema(item, schema["items"], where + "[]")
+    elif isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
+        raise AssertionError("%s: %r does not match" % (where, value))
+    elif isinstance(value, (int, float)) and value < schema.get("minimum", value):
+        raise AssertionError("%s: %r is too small" % (where, value))
+
+
 class Corpora(unittest.TestCase):
     """Two corpora made once; a model trained on the first."""
 
@@ -153,6 +186,18 @@ class Train(Corpora):
     def header(path):
         data = path.read_bytes()
         return json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]])
+
+    def test_json_is_as_described(self):
+        schema = json.loads((SCHEMAS / "train.schema.json").read_text())
+        folds = self.train(self.classes, "--target", "class", "--folds", "2", "--epochs", "1", "--name", "described")
+        dry = json.loads(self.good(run("train", "--corpus", self.verdicts, "--dry-run", "--json")).stdout)
+        metrics = json.loads((self.model / "metrics.json").read_text())
+        for value in (self.result, folds, dry, metrics):
+            check_schema(value, schema)
+        judged = set(schema["properties"]) - set(schema["required"])
+        self.assertLessEqual(judged - set(metrics), {"folder"})
+        with self.assertRaises(AssertionError):
+            check_schema(dict(metrics, accuracy="high"), schema)
 
     def test_provenance_is_recorded(self):
         db = sqlite3.connect(self.verdicts / "corpus.db")
@@ -303,7 +348,9 @@ class Detect(Corpora):
         done, lines = self.lines(self.reports)
         self.assertEqual(done.returncode, 1)
         self.assertEqual({line["file"]: line["verdict"] for line in lines}, self.truth)
+        schema = json.loads((SCHEMAS / "detect.schema.json").read_text())
         for line in lines:
+            check_schema(line, schema)
             self.assertEqual((line["state"], line["calls"], line["tokens"]), ("ok", 30, 10))
             self.assertEqual(line["score"] >= .5, line["verdict"] == "malicious")
 
