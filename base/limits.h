@@ -101,6 +101,9 @@
  * each: guard the label worker and the database (real: below 1 MB, 12 levels, 100 engines). */
 #define MS_LIMIT_SCAN_BYTES ((size_t)16 << 20)
 #define MS_LIMIT_SCAN_DEPTH 64
+/* Scan answers read by one job, and their bytes together: guard the memory of both sides. */
+#define MS_LIMIT_SCAN_BATCH 64
+#define MS_LIMIT_SCAN_BATCH_BYTES ((size_t)32 << 20)
 #define MS_LIMIT_ENGINES 512
 #define MS_LIMIT_ENGINE_NAME_BYTES 64
 #define MS_LIMIT_ENGINE_TEXT_BYTES 512

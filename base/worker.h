@@ -74,9 +74,9 @@ struct ms_worker_options {
 /* Forks the small nursery process that forks a confined child a job. Call it from the main thread
  * and early: before threads, secrets and large memory, since the children inherit what is there
  * (argv and the environment are wiped in the nursery; a struct ms_secret reads as zeros there, so
- * call ms_secret_read, which also wipes the literal it was given, before this). Fails with MS_E_IO when confinement cannot
- * be set up (and no_confine is false): the nursery probes it at start. The nursery and its children
- * die with this process. */
+ * call ms_secret_read, which also wipes the literal it was given, before this). Fails with MS_E_IO
+ * when confinement cannot be set up (and no_confine is false): the nursery probes it at start. The
+ * nursery and its children die with this process. */
 enum ms_status ms_worker_start(const struct ms_worker_options *options, struct ms_worker **out,
                                struct ms_error *err) MS_MUST_USE;
 void ms_worker_stop(struct ms_worker *self);

@@ -5,19 +5,25 @@
 
 #include <string.h>
 
-enum ms_status ms_judge_body(struct ms_worker *worker, const struct ms_policy *policy,
-                             struct ms_span body, struct ms_judged *out, struct ms_error *err)
+enum ms_status ms_judge_report(const struct ms_policy *policy, struct ms_vt_report *report,
+                               struct ms_judged *out, struct ms_error *err)
 {
-    enum ms_status status = ms_vtjson_read(worker, body, &out->report, err);
-    if (status != MS_OK)
-        return status;
-    status = ms_tally_count(&out->tally, &out->report, err);
+    out->report = *report;
+    enum ms_status status = ms_tally_count(&out->tally, &out->report, err);
     if (status != MS_OK) {
         ms_judged_release(out);
         return status;
     }
     out->verdict = ms_policy_judge(policy, &out->report, &out->tally);
     return MS_OK;
+}
+
+enum ms_status ms_judge_body(struct ms_worker *worker, const struct ms_policy *policy,
+                             struct ms_span body, struct ms_judged *out, struct ms_error *err)
+{
+    struct ms_vt_report report;
+    enum ms_status status = ms_vtjson_read(worker, body, &report, err);
+    return status == MS_OK ? ms_judge_report(policy, &report, out, err) : status;
 }
 
 void ms_judged_release(struct ms_judged *self)

@@ -13,6 +13,11 @@ struct ms_judged {
     enum ms_verdict verdict;
 };
 
+/* Judges a report that was read, and takes it over: on success and failure alike it is no longer
+ * the caller's. MS_E_NOMEM only. */
+enum ms_status ms_judge_report(const struct ms_policy *policy, struct ms_vt_report *report,
+                               struct ms_judged *out, struct ms_error *err) MS_MUST_USE;
+
 /* Reads and judges a body. MS_REJECT when it is no file object. */
 enum ms_status ms_judge_body(struct ms_worker *worker, const struct ms_policy *policy,
                              struct ms_span body, struct ms_judged *out,

@@ -6,71 +6,157 @@
 #include "store/run.h"
 #include "store/sample.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- relabel ---- */
 
-static enum ms_status relabel_scan(struct ms_session *self, const struct ms_lookup *lookup,
-                                   const char *hash, struct ms_asked *asked, struct ms_error *err)
-{
-    struct ms_scan scan;
-    struct ms_judged judged;
+/* One look-up waiting for its batch. */
+struct waiting {
+    int64_t sample, asked_ms, due_ms;
+    const char *state; /* static text */
+    char hash[MS_HASH_HEX_MAX];
+    struct ms_scan scan; /* of a labelled one */
     struct ms_buf body;
-    ms_buf_init(&body, MS_LIMIT_SCAN_BYTES);
-    enum ms_status status = ms_scan_latest(self->corpus, lookup->sample, 0, &scan, &body, err);
-    if (status == MS_OK)
-        status = ms_judge_body(self->worker, self->policy, scan.body, &judged, err);
-    if (status == MS_OK) {
-        status = ms_judged_put(&judged, self->corpus, self->policy, lookup->sample, scan.id,
-                               scan.fetched_ms, self->run, &asked->changed, err);
-        ms_judged_release(&judged);
-    } else if (status == MS_REJECT) {
+};
+
+/* Look-ups in the order they are to be shown; their stored answers are read by one job. */
+struct relabel {
+    struct ms_session *session;
+    struct waiting items[MS_LIMIT_SCAN_BATCH];
+    size_t count;
+    uint64_t bytes;
+};
+
+static enum ms_status put_reading(struct ms_session *self, const struct waiting *item,
+                                  struct ms_vt_reading *reading, bool *changed,
+                                  struct ms_error *err)
+{
+    struct ms_judged judged;
+    if (reading->status != MS_OK) {
         self->rejected++;
-        ms_log(MS_LOG_WARNING, "%s: stored answer: %s", hash, err ? err->text : "unusable");
-        if (err)
-            *err = (struct ms_error){0};
-        status = MS_OK;
+        ms_log(MS_LOG_WARNING, "%s: the stored answer is unusable: %s", item->hash, reading->why);
+        return MS_OK;
     }
-    ms_buf_release(&body);
+    enum ms_status status = ms_judge_report(self->policy, &reading->report, &judged, err);
+    reading->status = MS_REJECT; /* the report is no longer ours */
+    if (status != MS_OK)
+        return status;
+    status = ms_judged_put(&judged, self->corpus, self->policy, item->sample, item->scan.id,
+                           item->scan.fetched_ms, self->run, changed, err);
+    ms_judged_release(&judged);
+    return status;
+}
+
+static enum ms_status put_item(struct ms_session *self, const struct waiting *item,
+                               struct ms_vt_reading *reading, struct ms_error *err)
+{
+    struct ms_asked asked = {.state = item->state, .due_ms = item->due_ms};
+    enum ms_status status = reading
+                                ? put_reading(self, item, reading, &asked.changed, err)
+                                : ms_not_found_put(self->corpus, self->policy, item->sample,
+                                                   item->asked_ms, self->run, &asked.changed, err);
+    if (status != MS_OK)
+        return status;
+    self->asked++;
+    self->changed += asked.changed;
+    ms_progress_update(self->asked);
+    return ms_session_show(self, item->sample, item->hash, &asked, err);
+}
+
+/* Reads, judges and writes what waits. */
+static enum ms_status flush_batch(struct relabel *self, struct ms_error *err)
+{
+    struct ms_span bodies[MS_LIMIT_SCAN_BATCH] = {{0}};
+    struct ms_vt_reading *readings = calloc(MS_LIMIT_SCAN_BATCH, sizeof *readings);
+    size_t scans = 0, next = 0;
+    if (!readings)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < self->count; i++)
+        if (self->items[i].scan.id)
+            bodies[scans++] = ms_span_of(self->items[i].body.data, self->items[i].body.len);
+    enum ms_status status =
+        ms_vtjson_read_many(self->session->worker, bodies, scans, readings, err);
+    bool read = status == MS_OK;
+    for (size_t i = 0; i < self->count; i++) {
+        struct waiting *item = &self->items[i];
+        if (status == MS_OK)
+            status = put_item(self->session, item, item->scan.id ? &readings[next++] : NULL, err);
+        ms_buf_release(&item->body);
+    }
+    for (size_t i = 0; i < scans && read; i++)
+        if (readings[i].status == MS_OK)
+            ms_vt_report_release(&readings[i].report);
+    free(readings);
+    self->count = 0;
+    self->bytes = 0;
     return status;
 }
 
 static enum ms_status visit_relabel(void *ctx, const struct ms_lookup *lookup, const char *hash,
                                     struct ms_error *err)
 {
-    struct ms_session *self = ctx;
-    struct ms_asked asked = {.state = lookup->state, .due_ms = lookup->due_ms};
+    struct relabel *self = ctx;
+    bool labelled = strcmp(lookup->state, "labelled") == 0;
+    struct ms_error why = {0};
     enum ms_status status = MS_OK;
-    if (strcmp(lookup->state, "labelled") == 0)
-        status = relabel_scan(self, lookup, hash, &asked, err);
-    else if (strcmp(lookup->state, "not_found") == 0)
-        status = ms_not_found_put(self->corpus, self->policy, lookup->sample, lookup->asked_ms,
-                                  self->run, &asked.changed, err);
-    else
+    if (!labelled && strcmp(lookup->state, "not_found") != 0)
         return MS_OK;
-    if (status != MS_OK)
+    struct waiting *item = &self->items[self->count];
+    *item = (struct waiting){.sample = lookup->sample,
+                             .asked_ms = lookup->asked_ms,
+                             .due_ms = lookup->due_ms,
+                             .state = labelled ? "labelled" : "not_found"};
+    (void)snprintf(item->hash, sizeof item->hash, "%s", hash);
+    ms_buf_init(&item->body, MS_LIMIT_SCAN_BYTES);
+    if (labelled)
+        status = ms_scan_latest(self->session->corpus, lookup->sample, 0, &item->scan, &item->body,
+                                &why);
+    if (status == MS_REJECT) { /* labelled by something else than an answer kept here */
+        ms_buf_release(&item->body);
+        return MS_OK;
+    }
+    if (status != MS_OK) {
+        ms_buf_release(&item->body);
+        if (err)
+            *err = why;
         return status;
-    self->asked++;
-    self->changed += asked.changed;
-    ms_progress_update(self->asked);
-    return ms_session_show(self, lookup->sample, hash, &asked, err);
+    }
+    self->count++;
+    self->bytes += item->body.len;
+    return self->count == MS_LIMIT_SCAN_BATCH || self->bytes > MS_LIMIT_SCAN_BATCH_BYTES
+               ? flush_batch(self, err)
+               : MS_OK;
 }
 
 static enum ms_status relabel_all(struct ms_session *self, struct ms_error *err)
 {
-    enum ms_status status = ms_run_begin(self->corpus, "label", self->cli->argc, self->cli->argv,
-                                         self->cli->common.seed, &self->run, err);
+    bool dry = self->cli->common.dry_run;
+    struct relabel *relabel = calloc(1, sizeof *relabel);
+    if (!relabel)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    relabel->session = self;
+    enum ms_status status = MS_OK;
+    if (!dry)
+        status = ms_run_begin(self->corpus, "label", self->cli->argc, self->cli->argv,
+                              self->cli->common.seed, &self->run, err);
     if (status == MS_OK)
         status = ms_corpus_begin(self->corpus, err);
     if (status == MS_OK)
-        status = ms_lookup_foreach(self->corpus, visit_relabel, self, err);
-    if (status == MS_OK && !self->cli->common.dry_run)
+        status = ms_lookup_foreach(self->corpus, visit_relabel, relabel, err);
+    if (status == MS_OK)
+        status = flush_batch(relabel, err);
+    for (size_t i = 0; i < relabel->count; i++)
+        ms_buf_release(&relabel->items[i].body);
+    free(relabel);
+    if (status == MS_OK && !dry)
         status = ms_corpus_commit(self->corpus, err);
     ms_corpus_rollback(self->corpus);
     ms_progress_end();
     ms_log(MS_LOG_INFO, "judged %llu stored answers again: %llu labels %s",
            (unsigned long long)self->asked, (unsigned long long)self->changed,
-           self->cli->common.dry_run ? "would change" : "changed");
+           dry ? "would change" : "changed");
     return ms_session_end(self, status, err);
 }
 

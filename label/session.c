@@ -399,14 +399,15 @@ enum ms_status ms_label_run(struct ms_cli *cli, struct ms_error *err)
     struct ms_session self = {.cli = cli, .options = cli->options};
     bool dry = cli->common.dry_run;
     int64_t until;
-    /* The worker first: what it forks from must hold neither the key nor a connection. */
     enum ms_status status = ms_session_find_policy(self.options->policy, &self.policy, err);
     if (status == MS_OK)
         status = parse_until(self.options->until, &until, err);
-    if (status == MS_OK && !dry)
-        status = ms_session_start_worker(&self, err);
+    /* The key first: reading it wipes it from argv, and its page reads as zeros in what is forked;
+     * connections only after. */
     if (status == MS_OK && !dry)
         status = read_key(&self, err);
+    if (status == MS_OK && !dry)
+        status = ms_session_start_worker(&self, err);
     if (status == MS_OK)
         status = ms_corpus_open(cli->common.corpus, dry ? MS_CORPUS_WRITE : MS_CORPUS_CREATE,
                                 &self.corpus, err);

@@ -29,7 +29,7 @@ struct ms_session {
 /* MS_E_USAGE when there is no policy of that name. */
 enum ms_status ms_session_find_policy(const char *name, const struct ms_policy **out,
                                       struct ms_error *err) MS_MUST_USE;
-/* Starts the confined reader; before the key is read and connections exist. */
+/* Starts the confined reader; after the key is read, before connections exist. */
 enum ms_status ms_session_start_worker(struct ms_session *self, struct ms_error *err) MS_MUST_USE;
 /* Prints a sample's state with its current label, and counts the verdict. */
 enum ms_status ms_session_show(struct ms_session *self, int64_t sample, const char *hash,

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FRAME_FILE = 1, FRAME_ENGINE = 2 };
+enum { FRAME_FILE = 1, FRAME_ENGINE = 2, FRAME_END = 3 };
 enum { TRUSTED = 1, HAS_CATEGORY = 2, HAS_SUGGESTED = 4 };
 
 static const char *const category_words[] = {"undetected",       "harmless", "suspicious",
@@ -212,31 +212,50 @@ static enum ms_status read_object(struct ms_span body, const struct sink *sink,
     return status;
 }
 
+static enum ms_status read_input(int input_fd, struct ms_buf *out, struct ms_error *err)
+{
+    for (;;) {
+        if (ms_buf_reserve(out, 65536) != MS_OK)
+            return ms_error_set(err, MS_REJECT, "the file objects are too large");
+        ssize_t n = read(input_fd, out->data + out->len, 65536);
+        if (n < 0)
+            return ms_error_set(err, MS_E_IO, "cannot read the file objects");
+        if (n == 0)
+            return MS_OK;
+        out->len += (size_t)n;
+    }
+}
+
+/* Bodies, each behind its length; each ends in a frame that says how it went. */
 static enum ms_status read_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
                                struct ms_error *err)
 {
     struct sink sink = {.out = out};
-    struct ms_buf body;
+    struct ms_buf input, end;
     (void)arg;
-    ms_buf_init(&body, MS_LIMIT_SCAN_BYTES);
-    enum ms_status status = MS_OK;
-    for (;;) {
-        if (ms_buf_reserve(&body, 65536) != MS_OK && ms_buf_reserve(&body, 1) != MS_OK) {
-            status = ms_error_set(err, MS_REJECT, "the file object is too large");
+    ms_buf_init(&input, MS_LIMIT_SCAN_BATCH_BYTES + MS_LIMIT_SCAN_BYTES);
+    ms_buf_init(&end, 1024);
+    enum ms_status status = read_input(input_fd, &input, err);
+    struct ms_span rest = ms_span_of(input.data, input.len), body;
+    uint64_t n;
+    while (status == MS_OK && rest.len > 0) {
+        struct ms_error why = {0};
+        if (!ms_span_take_varint(&rest, &n) || !ms_span_take(&rest, n, &body)) {
+            status = ms_error_set(err, MS_E_BUG, "the batch of file objects is cut");
             break;
         }
-        size_t room = body.cap - body.len - 1;
-        room = room < body.max - body.len ? room : body.max - body.len;
-        ssize_t n = read(input_fd, body.data + body.len, room);
-        if (n < 0)
-            status = ms_error_set(err, MS_E_IO, "cannot read the file object");
-        if (n <= 0)
+        enum ms_status one = read_object(body, &sink, &why);
+        if (one != MS_OK && one != MS_REJECT) {
+            status = ms_error_set(err, one, "%s", why.text);
             break;
-        body.len += (size_t)n;
+        }
+        ms_buf_clear(&end);
+        (void)ms_buf_append_byte(&end, one == MS_OK);
+        (void)ms_buf_append(&end, why.text, strnlen(why.text, 159));
+        status = emit(&sink, FRAME_END, &end, err);
     }
-    if (status == MS_OK)
-        status = read_object(ms_span_of(body.data, body.len), &sink, err);
-    ms_buf_release(&body);
+    ms_buf_release(&end);
+    ms_buf_release(&input);
     return status;
 }
 
@@ -362,32 +381,124 @@ enum ms_status ms_vtjson_parse(struct ms_span body, struct ms_vt_report *out, st
     return status;
 }
 
+/* The parent's side of a job over several bodies. */
+struct batch {
+    struct ms_vt_reading *readings;
+    size_t count, done; /* those that have their end frame */
+};
+
+static void reject(struct ms_vt_reading *reading, const char *why, size_t n)
+{
+    ms_vt_report_release(&reading->report);
+    reading->status = MS_REJECT;
+    n = n < sizeof reading->why ? n : sizeof reading->why - 1;
+    memcpy(reading->why, why, n);
+    reading->why[n] = '\0';
+}
+
+static enum ms_status take_batch_frame(void *ctx, uint32_t type, struct ms_span bytes,
+                                       struct ms_error *err)
+{
+    struct batch *batch = ctx;
+    uint8_t good = 0;
+    if (batch->done == batch->count)
+        return ms_error_set(err, MS_REJECT, "the reader of file objects says too much");
+    struct ms_vt_reading *reading = &batch->readings[batch->done];
+    if (type != FRAME_END)
+        return take_frame(&reading->report, type, bytes, err);
+    if (!ms_span_take_u8(&bytes, &good) || (good && !reading->report.engines))
+        return ms_error_set(err, MS_REJECT, "the reader of file objects sent a bad frame");
+    reading->status = MS_OK;
+    if (!good)
+        reject(reading, (const char *)bytes.data, bytes.len);
+    batch->done++;
+    return MS_OK;
+}
+
+static enum ms_status make_input(const struct ms_span *bodies, size_t count, int *fd,
+                                 struct ms_error *err)
+{
+    struct ms_buf length;
+    ms_buf_init(&length, 16);
+    enum ms_status status = ms_file_memory("scans", fd, err);
+    for (size_t i = 0; i < count && status == MS_OK; i++) {
+        ms_buf_clear(&length);
+        (void)ms_buf_append_varint(&length, bodies[i].len);
+        status = ms_file_write_all(*fd, length.data, length.len, err);
+        if (status == MS_OK)
+            status = ms_file_write_all(*fd, bodies[i].data, bodies[i].len, err);
+    }
+    ms_buf_release(&length);
+    if (status == MS_OK && lseek(*fd, 0, SEEK_SET) != 0)
+        status = ms_error_set(err, MS_E_IO, "cannot rewind a file in memory");
+    return status;
+}
+
+/* One job: as far as it comes. */
+static enum ms_status run_batch(struct ms_worker *worker, const struct ms_span *bodies,
+                                struct batch *batch, struct ms_error *err)
+{
+    struct ms_worker_result result = {0};
+    struct ms_error fault = {0};
+    const struct ms_worker_limits limits = {.cpu_s = 10 + (uint32_t)batch->count,
+                                            .wall_ms = 20000 + 1000 * (uint32_t)batch->count,
+                                            .address_bytes = (uint64_t)1 << 30,
+                                            .output_bytes = (uint64_t)256 << 20};
+    int fd = -1;
+    for (size_t i = 0; i < batch->count; i++)
+        init_report(&batch->readings[i].report);
+    enum ms_status status = make_input(bodies, batch->count, &fd, err);
+    if (status == MS_OK)
+        status = ms_worker_run(worker, ms_vtjson_kind.name, fd, (struct ms_span){0}, &limits,
+                               take_batch_frame, batch, &result, &fault);
+    if (fd >= 0)
+        close(fd);
+    if (status != MS_OK && status != MS_REJECT) {
+        if (err && fault.text[0])
+            *err = fault;
+        return status;
+    }
+    /* What it was reading when it ended is the culprit. */
+    if (batch->done < batch->count) {
+        const char *why = status == MS_REJECT ? fault.text : result.error.text;
+        why = why[0] ? why : "the reader of file objects said nothing";
+        reject(&batch->readings[batch->done++], why, strlen(why));
+    }
+    for (size_t i = batch->done; i < batch->count; i++)
+        ms_vt_report_release(&batch->readings[i].report);
+    return MS_OK;
+}
+
+enum ms_status ms_vtjson_read_many(struct ms_worker *worker, const struct ms_span *bodies,
+                                   size_t count, struct ms_vt_reading *out, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    size_t done = 0;
+    while (done < count && status == MS_OK) {
+        uint64_t bytes = 0;
+        struct batch batch = {.readings = out + done};
+        while (done + batch.count < count && batch.count < MS_LIMIT_SCAN_BATCH &&
+               (batch.count == 0 ||
+                bytes + bodies[done + batch.count].len <= MS_LIMIT_SCAN_BATCH_BYTES))
+            bytes += bodies[done + batch.count++].len;
+        status = run_batch(worker, bodies + done, &batch, err);
+        if (status == MS_OK)
+            done += batch.done;
+    }
+    for (size_t i = 0; i < done && status != MS_OK; i++)
+        if (out[i].status == MS_OK)
+            ms_vt_report_release(&out[i].report);
+    return status;
+}
+
 enum ms_status ms_vtjson_read(struct ms_worker *worker, struct ms_span body,
                               struct ms_vt_report *out, struct ms_error *err)
 {
-    struct ms_worker_result result = {0};
-    const struct ms_worker_limits limits = {.cpu_s = 10,
-                                            .wall_ms = 20000,
-                                            .address_bytes = (uint64_t)512 << 20,
-                                            .output_bytes = (uint64_t)8 << 20};
-    int fd = -1;
-    init_report(out);
-    enum ms_status status = ms_file_memory("scan", &fd, err);
+    struct ms_vt_reading reading;
+    enum ms_status status = ms_vtjson_read_many(worker, &body, 1, &reading, err);
+    if (status == MS_OK && reading.status != MS_OK)
+        status = ms_error_set(err, MS_REJECT, "%s", reading.why);
     if (status == MS_OK)
-        status = ms_file_write_all(fd, body.data, body.len, err);
-    if (status == MS_OK && lseek(fd, 0, SEEK_SET) != 0)
-        status = ms_error_set(err, MS_E_IO, "cannot rewind a file in memory");
-    if (status == MS_OK)
-        status = ms_worker_run(worker, ms_vtjson_kind.name, fd, (struct ms_span){0}, &limits,
-                               take_frame, out, &result, err);
-    if (fd >= 0)
-        close(fd);
-    if (status == MS_OK && (result.end != MS_WORKER_DONE || result.status != MS_OK)) {
-        status = ms_error_set(err, MS_REJECT, "%s", result.error.text);
-    }
-    if (status == MS_OK && !out->engines)
-        status = ms_error_set(err, MS_REJECT, "the reader of file objects said nothing");
-    if (status != MS_OK)
-        ms_vt_report_release(out);
+        *out = reading.report;
     return status;
 }

@@ -43,8 +43,8 @@ struct ms_vt_report {
     bool trusted;          /* trusted_verdict says goodware, or the file is in NSRL */
 };
 
-/* The job for struct ms_worker_kind: reads the object behind the descriptor (with or without its
- * "data" envelope), emits frames. */
+/* The job for struct ms_worker_kind: reads the objects behind the descriptor (each with or without
+ * its "data" envelope), emits frames. */
 extern const struct ms_worker_kind ms_vtjson_kind;
 
 /* Runs the job on a body. MS_REJECT when it is no file object (not JSON, too deep, no attributes, a
@@ -52,6 +52,19 @@ extern const struct ms_worker_kind ms_vtjson_kind;
 enum ms_status ms_vtjson_read(struct ms_worker *worker, struct ms_span body,
                               struct ms_vt_report *out, struct ms_error *err) MS_MUST_USE;
 void ms_vt_report_release(struct ms_vt_report *self);
+
+/* One of several bodies read by one job. */
+struct ms_vt_reading {
+    enum ms_status status; /* MS_OK: report is set and the caller's to release; else MS_REJECT */
+    struct ms_vt_report report;
+    char why[160]; /* of MS_REJECT */
+};
+
+/* The same for many bodies: a job is started anew only behind a body that killed it, which costs
+ * that body alone. Starting a confined process takes longer than reading a file object. */
+enum ms_status ms_vtjson_read_many(struct ms_worker *worker, const struct ms_span *bodies,
+                                   size_t count, struct ms_vt_reading *out,
+                                   struct ms_error *err) MS_MUST_USE;
 
 /* The job itself on bytes in memory, for tests and fuzzing; frames go straight into `out`. */
 enum ms_status ms_vtjson_parse(struct ms_span body, struct ms_vt_report *out,

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct row {
     const char *engine, *label; /* label NULL: undetected */
@@ -352,17 +353,79 @@ static void confined_reader(void **state)
     assert_int_equal(ms_vtjson_read(worker, ms_span_of(good, sizeof good - 1), &report, &err),
                      MS_OK);
     ms_vt_report_release(&report);
+    /* Many by one job: bad ones cost themselves alone, in whatever place. */
+    enum { MANY = 150 };
+    struct ms_span bodies[MANY];
+    struct ms_vt_reading readings[MANY];
+    char deep[100];
+    memset(deep, '[', sizeof deep);
+    for (size_t i = 0; i < MANY; i++)
+        bodies[i] = i % 7 == 0   ? ms_span_of("<html>", 6)
+                    : i % 7 == 3 ? ms_span_of(deep, sizeof deep)
+                    : i % 7 == 5 ? ms_span_of("", 0)
+                                 : ms_span_of(good, sizeof good - 1);
+    assert_int_equal(ms_vtjson_read_many(worker, bodies, MANY, readings, &err), MS_OK);
+    for (size_t i = 0; i < MANY; i++) {
+        bool bad = i % 7 == 0 || i % 7 == 3 || i % 7 == 5;
+        assert_int_equal(readings[i].status, bad ? MS_REJECT : MS_OK);
+        if (bad) {
+            assert_non_null(strstr(readings[i].why, i % 7 == 3 ? "deeper" : "not JSON"));
+            continue;
+        }
+        assert_string_equal(readings[i].report.engines[0].result, "Worm");
+        ms_vt_report_release(&readings[i].report);
+    }
+    assert_int_equal(ms_vtjson_read_many(worker, bodies, 0, readings, &err), MS_OK);
+    ms_worker_stop(worker);
+}
+
+/* Stands in for a reader that dies on one body: the job counts what it is asked and kills itself.
+ */
+static enum ms_status dying_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                                struct ms_error *err)
+{
+    char input[64];
+    ssize_t n = read(input_fd, input, sizeof input);
+    (void)arg;
+    (void)err;
+    for (ssize_t at = 0; at < n; at += 1 + input[at]) {
+        static const uint8_t rejected[] = "\0no";
+        if (input[at + 1] == 'X')
+            abort();
+        if (ms_worker_emit(out, 3, rejected, 3) != MS_OK)
+            return MS_E_IO;
+    }
+    return MS_OK;
+}
+
+static void a_death_costs_one_body(void **state)
+{
+    const struct ms_worker_kind kind = {"vtjson", dying_job, NULL};
+    const struct ms_worker_options options = {&kind, 1, false};
+    struct ms_worker *worker = NULL;
+    struct ms_vt_reading readings[6];
+    const char *const texts[6] = {"a", "b", "X", "c", "X", "X"};
+    struct ms_span bodies[6];
+    (void)state;
+    for (size_t i = 0; i < 6; i++)
+        bodies[i] = ms_span_of(texts[i], 1);
+    assert_int_equal(ms_worker_start(&options, &worker, NULL), MS_OK);
+    assert_int_equal(ms_vtjson_read_many(worker, bodies, 6, readings, NULL), MS_OK);
+    for (size_t i = 0; i < 6; i++) {
+        assert_int_equal(readings[i].status, MS_REJECT);
+        assert_non_null(strstr(readings[i].why, texts[i][0] == 'X' ? "signal" : "no"));
+    }
     ms_worker_stop(worker);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(confined_reader),       cmocka_unit_test(classes_of_labels),
-        cmocka_unit_test(tokens_of_labels),      cmocka_unit_test(engine_groups),
-        cmocka_unit_test(votes_are_per_group),   cmocka_unit_test(one_group_is_no_class),
-        cmocka_unit_test(order_does_not_matter), cmocka_unit_test(file_objects),
-        cmocka_unit_test(hostile_objects),
+        cmocka_unit_test(confined_reader),       cmocka_unit_test(a_death_costs_one_body),
+        cmocka_unit_test(classes_of_labels),     cmocka_unit_test(tokens_of_labels),
+        cmocka_unit_test(engine_groups),         cmocka_unit_test(votes_are_per_group),
+        cmocka_unit_test(one_group_is_no_class), cmocka_unit_test(order_does_not_matter),
+        cmocka_unit_test(file_objects),          cmocka_unit_test(hostile_objects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
