@@ -73,15 +73,18 @@ static inline uint64_t ms_scanner_count_lines(const uint8_t *p, const uint8_t *e
 {
     uint64_t n = 0;
 #if defined(__SSE2__)
+    /* Sixteen counters of a byte each, added up before one can pass 255: without SSE4.2 there is no
+     * instruction that counts bits, and counting them in the masks cost a tenth of the reading. */
     const __m128i line = _mm_set1_epi8('\n'), zero = _mm_setzero_si128();
     while (end - p >= 16) {
-        /* A matching lane adds 1: 255 rounds fit a byte. */
-        __m128i lanes = zero;
-        for (int round = 0; round < 255 && end - p >= 16; round++, p += 16)
-            lanes = _mm_sub_epi8(
-                lanes, _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)p), line));
-        __m128i sums = _mm_sad_epu8(lanes, zero);
-        n += (uint64_t)_mm_extract_epi16(sums, 0) + (uint64_t)_mm_extract_epi16(sums, 4);
+        size_t blocks = (size_t)(end - p) / 16;
+        __m128i sum = zero;
+        for (blocks = blocks < 255 ? blocks : 255; blocks; blocks--, p += 16) {
+            __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+            sum = _mm_sub_epi8(sum, _mm_cmpeq_epi8(v, line));
+        }
+        sum = _mm_sad_epu8(sum, zero);
+        n += (unsigned)_mm_cvtsi128_si32(sum) + (unsigned)_mm_cvtsi128_si32(_mm_srli_si128(sum, 8));
     }
 #endif
     for (; p < end; p++)

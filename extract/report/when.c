@@ -3,7 +3,7 @@
 
 #include "store/trace/trace.h"
 
-enum { SECOND_US = 1000000, MAX_EXPONENT = 32 };
+enum { SECOND_US = 1000000, MAX_EXPONENT = 32, PLAIN_DIGITS = 12 };
 
 static bool is_digit(uint8_t c)
 {
@@ -68,6 +68,29 @@ static int64_t parse_seconds(struct ms_span text)
             return MS_TIME_NONE;
     }
     return negative ? -value : value;
+}
+
+/* The same for what nearly every call has, digits or digits with a fraction, and so few of them
+ * that nothing can overflow; false where a closer look is needed. Times are a tenth of the reading.
+ */
+static bool parse_plain(struct ms_span text, int64_t *out_us)
+{
+    size_t i = 0, n = 0;
+    int64_t whole = 0, fraction = 0;
+    for (; i < text.len && i <= PLAIN_DIGITS && is_digit(text.data[i]); i++)
+        whole = whole * 10 + (text.data[i] - '0');
+    if (i == 0 || i > PLAIN_DIGITS)
+        return false;
+    if (i < text.len && text.data[i++] != '.')
+        return false;
+    for (; i < text.len && n < 6 && is_digit(text.data[i]); i++, n++)
+        fraction = fraction * 10 + (text.data[i] - '0');
+    for (; n < 6; n++)
+        fraction *= 10;
+    while (i < text.len && is_digit(text.data[i]))
+        i++;
+    *out_us = whole * SECOND_US + fraction;
+    return i == text.len;
 }
 
 /* n digits at *at, moved behind them. */
@@ -155,6 +178,9 @@ static bool is_compact(struct ms_span text)
 
 int64_t ms_when_parse(struct ms_span text)
 {
+    int64_t plain_us;
+    if (parse_plain(text, &plain_us))
+        return plain_us;
     if (text.len >= 19 && (text.data[4] == '-' || text.data[4] == '/'))
         return parse_calendar(text, false);
     return is_compact(text) ? parse_calendar(text, true) : parse_seconds(text);

@@ -344,6 +344,12 @@ static void test_times(void **state)
     expect_time("-1.5", -1500000);
     expect_time("0", 0);
     expect_time("0.0000001", 0);
+    expect_time("999999999999.9999999", 999999999999999999);
+    expect_time("1000000000000", 1000000000000000000);
+    expect_time("1000000000000.5", 1000000000000500000);
+    expect_time("1700000000.015625", 1700000000015625);
+    expect_time("7.", 7000000);
+    expect_time(".5", 500000);
     expect_time("9223372036854.775807", INT64_MAX);
     expect_time("9223372036854.775808", MS_TIME_NONE);
     expect_time("1970-01-01 00:00:00", 0);
@@ -360,6 +366,8 @@ static void test_times(void **state)
                                       "x",
                                       "1x",
                                       "1.2.3",
+                                      "1.1234567x",
+                                      "1000000000000..5",
                                       "1e",
                                       "1e99",
                                       "0x10",

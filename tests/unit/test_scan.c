@@ -296,6 +296,12 @@ static void test_place(void **state)
     expect_place("[1,\n2,\n\n3", "line 4, byte 9: ");
     expect_place("[\n\"\\q\"]", "line 2, byte 4: ");
     expect_place("[true]\n\n]", "line 3, byte 8: ");
+    /* More line feeds than the counters of a vector hold, and odd bytes around them. */
+    static char long_text[20010];
+    memset(long_text, '\n', 20000);
+    memcpy(long_text + 7, " \r\t", 3);
+    memcpy(long_text + 20000, " x", 3);
+    expect_place(long_text, "line 19998, byte 20001: ");
 }
 
 static void test_depth(void **state)
