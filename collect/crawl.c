@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/progress.h"
 #include "base/step.h"
+#include "collect/pool.h"
 #include "store/sample.h"
 
 #include <stdio.h>
@@ -15,67 +16,12 @@
 #include <unistd.h>
 
 enum {
-    ENTRIES_ARENA_BYTES = 512 << 20,
     HINT_ARENA_BYTES = 64 << 20,
     HINT_BYTES = 64 << 10, /* a README or password file that is read */
     HINTS_MAX = 4096,
     HINTS_A_BLOB = 12,
     PASSES = 2
 };
-
-/* ---- entries --------------------------------------------------------------------------------- */
-
-void ms_entries_init(struct ms_entries *self)
-{
-    *self = (struct ms_entries){.items = NULL};
-    ms_arena_init(&self->arena, ENTRIES_ARENA_BYTES);
-}
-
-void ms_entries_release(struct ms_entries *self)
-{
-    free(self->items);
-    ms_arena_release(&self->arena);
-    *self = (struct ms_entries){.items = NULL};
-}
-
-enum ms_status ms_entries_add(struct ms_entries *self, struct ms_span path,
-                              const uint8_t git_id[MS_SHA1_BYTES], int64_t size,
-                              struct ms_error *err)
-{
-    if (self->count == MS_LIMIT_TREE_ENTRIES)
-        return ms_error_set(err, MS_E_LIMIT, "more than %llu files",
-                            (unsigned long long)MS_LIMIT_TREE_ENTRIES);
-    if (self->count == self->cap) {
-        size_t cap = self->cap ? self->cap * 2 : 256;
-        struct ms_entry *grown = realloc(self->items, cap * sizeof *grown);
-        if (!grown)
-            return ms_error_set(err, MS_E_NOMEM, "out of memory");
-        self->items = grown;
-        self->cap = cap;
-    }
-    char *copy = ms_arena_copy(&self->arena, path.data, path.len);
-    if (!copy)
-        return ms_error_set(err, MS_E_NOMEM, "out of memory");
-    struct ms_entry *entry = &self->items[self->count++];
-    *entry = (struct ms_entry){.path = ms_span_of(copy, path.len), .size = size};
-    memcpy(entry->git_id, git_id, sizeof entry->git_id);
-    return MS_OK;
-}
-
-static int by_path(const void *a, const void *b)
-{
-    const struct ms_entry *left = a;
-    const struct ms_entry *right = b;
-    size_t n = left->path.len < right->path.len ? left->path.len : right->path.len;
-    int order = n ? memcmp(left->path.data, right->path.data, n) : 0;
-    return order ? order : (left->path.len > right->path.len) - (left->path.len < right->path.len);
-}
-
-void ms_entries_sort(struct ms_entries *self)
-{
-    if (self->count)
-        qsort(self->items, self->count, sizeof *self->items, by_path);
-}
 
 static enum ms_status add_from_tree(void *ctx, struct ms_span path, const uint8_t git_id[20],
                                     int64_t size, struct ms_error *err)
@@ -118,6 +64,7 @@ struct walk {
     size_t worked_count;
     struct closed *closed;
     size_t closed_count, closed_cap;
+    struct ms_pool *pool;
 };
 
 static void split_path(struct ms_span path, struct ms_span *folder, struct ms_span *name)
@@ -225,16 +172,18 @@ static enum ms_status add_worked(void *ctx, struct ms_span password, struct ms_e
     return ms_passwords_add(ctx, MS_PASSWORD_WORKED, password, err);
 }
 
-/* The set without hints; anew after each blob that a password opened. */
+/* The set without hints; anew when a password was learned. Blobs on their way still borrow from
+ * the one before, so its memory stays. */
 static enum ms_status refresh_passwords(struct walk *self, struct ms_error *err)
 {
-    ms_arena_reset(&self->passwords_arena);
+    ms_intake_lock(&self->session->intake);
     enum ms_status status = ms_passwords_init_from(&self->passwords, &self->session->passwords,
                                                    &self->passwords_arena, err);
     if (status == MS_OK && self->session->corpus && self->crawl->origin)
         status = ms_origin_foreach_password(self->session->corpus, self->crawl->origin, add_worked,
                                             &self->passwords, err);
     self->worked_count = self->passwords.parts[MS_PASSWORD_WORKED].count;
+    ms_intake_unlock(&self->session->intake);
     return status;
 }
 
@@ -297,8 +246,10 @@ static enum ms_status note(struct walk *self, const struct ms_intake_blob *blob,
 {
     struct ms_collect *session = self->session;
     enum ms_status status = MS_OK;
+    ms_intake_lock(&session->intake);
     if (!session->intake.dry)
         status = ms_intake_note(&session->intake, blob, outcome, reason, err);
+    ms_intake_unlock(&session->intake);
     bool failure = strcmp(outcome, "lfs_pointer") != 0;
     session->counts.failed += failure;
     if (status == MS_OK && failure)
@@ -345,35 +296,41 @@ static enum ms_status tell_closed(struct walk *self, struct ms_error *err)
     return status;
 }
 
-static enum ms_status open_blob(struct walk *self, const struct ms_entry *entry,
-                                struct ms_intake_blob *blob, struct ms_error *err)
+/* The rows of a blob that a thread has opened. */
+static enum ms_status finish_oldest(struct walk *self, struct ms_error *err)
 {
     struct ms_collect *session = self->session;
-    struct ms_arena arena;
-    struct ms_passwords passwords;
-    struct ms_intake_result result = {.outcome = NULL};
-    ms_arena_init(&arena, HINT_ARENA_BYTES);
-    enum ms_status status = passwords_for(self, entry, blob->fd, &arena, &passwords, err);
-    blob->passwords = &passwords;
-    if (status == MS_OK)
-        status = ms_intake_open(&session->intake, blob, &result, err);
+    struct ms_pool_task *task = ms_pool_oldest(self->pool);
+    enum ms_status status = task->status;
+    bool learned = false;
+    if (status != MS_OK && err)
+        *err = task->err;
+    ms_intake_lock(&session->intake);
     if (status == MS_OK && !session->intake.dry)
-        status = ms_intake_store(&session->intake, blob, &result, err);
+        status = ms_intake_store(&session->intake, &task->blob, &task->result, err);
+    ms_intake_unlock(&session->intake);
     if (status == MS_OK) {
         bool closed;
         session->counts.opened++;
-        reopen_closed(self, entry);
-        status = ms_collect_tell_blob(session, blob, &result, &closed, err);
+        reopen_closed(self, task->tag);
+        status = ms_collect_tell_blob(session, &task->blob, &task->result, &closed, err);
         if (status == MS_OK && closed)
-            status = add_closed(self, entry, result.reason, err);
+            status = add_closed(self, task->tag, task->result.reason, err);
     }
-    bool used_password = false;
-    for (size_t i = 0; i < result.program_count; i++)
-        used_password |= result.programs[i].password.data != NULL;
-    ms_intake_result_release(&result);
-    ms_arena_release(&arena);
-    if (status == MS_OK && used_password)
-        status = refresh_passwords(self, err);
+    for (size_t i = 0; i < task->result.program_count; i++) {
+        struct ms_span password = task->result.programs[i].password;
+        learned |=
+            password.data && !ms_passwords_has(&self->passwords, MS_PASSWORD_WORKED, password);
+    }
+    ms_pool_drop(self->pool);
+    return status == MS_OK && learned ? refresh_passwords(self, err) : status;
+}
+
+static enum ms_status finish_all(struct walk *self, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    while (status == MS_OK && ms_pool_oldest(self->pool))
+        status = finish_oldest(self, err);
     return status;
 }
 
@@ -381,34 +338,51 @@ static enum ms_status take_in(struct walk *self, const struct ms_entry *entry,
                               const uint8_t password_set[32], struct ms_error *err)
 {
     const struct ms_crawl *crawl = self->crawl;
-    struct ms_intake_blob blob = {.fd = -1,
-                                  .origin = crawl->origin,
-                                  .origin_name = crawl->name,
-                                  .path = entry->path,
-                                  .commit_id = crawl->commit_id,
-                                  .claim = crawl->claim,
-                                  .private_ = crawl->private_};
-    memcpy(blob.git_id, entry->git_id, sizeof blob.git_id);
-    memcpy(blob.password_set, password_set, sizeof blob.password_set);
-    blob.size = entry->size > 0 ? (uint64_t)entry->size : 0;
-    if (blob.size > crawl->max_blob_bytes)
-        return note(self, &blob, "too_big", "larger than a file may be", err);
+    struct ms_pool_task *task = ms_pool_place(self->pool);
+    enum ms_status status = MS_OK;
+    if (!task) {
+        status = finish_oldest(self, err);
+        task = ms_pool_place(self->pool);
+    }
+    if (status != MS_OK)
+        return status;
+    struct ms_intake_blob *blob = &task->blob;
+    *blob = (struct ms_intake_blob){.fd = -1,
+                                    .origin = crawl->origin,
+                                    .origin_name = crawl->name,
+                                    .path = entry->path,
+                                    .commit_id = crawl->commit_id,
+                                    .claim = crawl->claim,
+                                    .private_ = crawl->private_,
+                                    .passwords = &task->passwords};
+    task->tag = entry;
+    memcpy(blob->git_id, entry->git_id, sizeof blob->git_id);
+    memcpy(blob->password_set, password_set, sizeof blob->password_set);
+    blob->size = entry->size > 0 ? (uint64_t)entry->size : 0;
+    if (blob->size > crawl->max_blob_bytes)
+        return note(self, blob, "too_big", "larger than a file may be", err);
     const char *outcome = "error";
     struct ms_error why = {MS_OK, 0, ""};
-    enum ms_status status = fetch(self, entry, &blob.fd, &blob.size, &outcome, &why);
+    status = fetch(self, entry, &blob->fd, &blob->size, &outcome, &why);
     ms_step("collect.crawl.fetched");
+    bool lfs = status == MS_OK && ms_intake_is_lfs_pointer(blob->fd, blob->size);
+    if (status == MS_OK && !lfs)
+        status = passwords_for(self, entry, blob->fd, &task->arena, &task->passwords, err);
+    else if (status != MS_OK && status != MS_REJECT)
+        *err = why;
+    if (status == MS_OK && !lfs) {
+        ms_pool_submit(self->pool);
+        return MS_OK;
+    }
     if (status == MS_REJECT) {
         self->crawl->incomplete = true;
-        status = note(self, &blob, outcome, why.text, err);
-    } else if (status != MS_OK) {
-        *err = why;
-    } else if (ms_intake_is_lfs_pointer(blob.fd, blob.size)) {
-        status = note(self, &blob, "lfs_pointer", "the file itself is in Git LFS", err);
-    } else {
-        status = open_blob(self, entry, &blob, err);
+        status = note(self, blob, outcome, why.text, err);
+    } else if (lfs) {
+        status = note(self, blob, "lfs_pointer", "the file itself is in Git LFS", err);
     }
-    if (blob.fd >= 0)
-        (void)close(blob.fd);
+    ms_arena_release(&task->arena);
+    if (blob->fd >= 0)
+        (void)close(blob->fd);
     return status;
 }
 
@@ -418,8 +392,15 @@ static enum ms_status visit(struct walk *self, const struct ms_entry *entry, uns
     enum ms_intake_state state;
     uint8_t tried[32];
     uint8_t password_set[32];
-    enum ms_status status =
-        ms_intake_look_up(&self->session->intake, entry->git_id, &state, tried, err);
+    enum ms_status status = MS_OK;
+    /* The same bytes under another path: known once they are through. */
+    if (ms_pool_has(self->pool, entry->git_id))
+        status = finish_all(self, err);
+    if (status != MS_OK)
+        return status;
+    ms_intake_lock(&self->session->intake);
+    status = ms_intake_look_up(&self->session->intake, entry->git_id, &state, tried, err);
+    ms_intake_unlock(&self->session->intake);
     if (status != MS_OK || state == MS_INTAKE_KNOWN || (pass && state != MS_INTAKE_CLOSED))
         return status;
     status = digest_for(self, entry, password_set, err);
@@ -427,6 +408,22 @@ static enum ms_status visit(struct walk *self, const struct ms_entry *entry, uns
         (state == MS_INTAKE_CLOSED && memcmp(tried, password_set, sizeof tried) == 0))
         return status;
     return take_in(self, entry, password_set, err);
+}
+
+static enum ms_status visit_all(struct walk *self, unsigned pass, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < self->entries->count && status == MS_OK; i++) {
+        status = visit(self, &self->entries->items[i], pass, err);
+        ms_progress_update(i + 1);
+    }
+    /* A rate limit ends the downloads, not what they brought. */
+    struct ms_error why = {MS_OK, 0, ""};
+    enum ms_status rest = status == MS_OK || status == MS_E_LATER ? finish_all(self, &why) : MS_OK;
+    if (rest == MS_OK)
+        return status;
+    *err = why;
+    return rest;
 }
 
 enum ms_status ms_crawl_files(struct ms_collect *session, struct ms_crawl *crawl,
@@ -438,6 +435,9 @@ enum ms_status ms_crawl_files(struct ms_collect *session, struct ms_crawl *crawl
     enum ms_status status = find_hints(&walk, err);
     if (status == MS_OK)
         status = refresh_passwords(&walk, err);
+    if (status == MS_OK)
+        status =
+            ms_pool_new(&session->intake, (unsigned)session->cli->common.jobs, &walk.pool, err);
     session->counts.files += entries->count;
     ms_progress_begin("collecting", entries->count, "files");
     /* Again when a password was learned on the way: an archive before it may open now. */
@@ -445,12 +445,10 @@ enum ms_status ms_crawl_files(struct ms_collect *session, struct ms_crawl *crawl
     for (unsigned pass = 0; pass < PASSES && status == MS_OK; pass++) {
         if (pass && (session->intake.dry || walk.worked_count == worked))
             break;
-        for (size_t i = 0; i < entries->count && status == MS_OK; i++) {
-            status = visit(&walk, &entries->items[i], pass, err);
-            ms_progress_update(i + 1);
-        }
+        status = visit_all(&walk, pass, err);
     }
     ms_progress_end();
+    ms_pool_free(walk.pool);
     if (status == MS_OK)
         status = tell_closed(&walk, err);
     free(walk.closed);

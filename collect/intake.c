@@ -38,6 +38,18 @@ struct reading {
     bool nonsense; /* the worker broke the protocol */
 };
 
+void ms_intake_lock(const struct ms_intake *self)
+{
+    if (self->lock)
+        (void)pthread_mutex_lock(self->lock);
+}
+
+void ms_intake_unlock(const struct ms_intake *self)
+{
+    if (self->lock)
+        (void)pthread_mutex_unlock(self->lock);
+}
+
 void ms_intake_result_release(struct ms_intake_result *self)
 {
     free(self->programs);
@@ -130,9 +142,11 @@ static enum ms_status end_program(struct reading *self, struct ms_error *err)
     if (!program || self->got_bytes != program->size)
         return nonsense(self, err);
     enum ms_status status = ms_hasher_finish(self->hasher, &program->digests, err);
+    ms_intake_lock(self->intake);
     if (status == MS_OK && self->intake->corpus)
         status = ms_sample_is_forgotten(self->intake->corpus, program->digests.sha256,
                                         &program->forgotten, err);
+    ms_intake_unlock(self->intake);
     if (status == MS_OK && self->write && program->forgotten) {
         ms_vault_abort(self->write);
         self->write = NULL;
@@ -254,7 +268,9 @@ static void judge(struct reading *self, const struct ms_worker_result *end)
     if (end->end == MS_WORKER_DONE && (end->status == MS_E_NOMEM || end->status == MS_E_LIMIT))
         result->outcome = "limit";
     result->reason =
-        escaped(result, ms_span_of(end->error.text, strnlen(end->error.text, DETAIL_BYTES)));
+        end->end == MS_WORKER_DONE && end->status == MS_OK
+            ? "the worker's answer is not complete"
+            : escaped(result, ms_span_of(end->error.text, strnlen(end->error.text, DETAIL_BYTES)));
 }
 
 enum ms_status ms_intake_open(const struct ms_intake *self, const struct ms_intake_blob *blob,
@@ -353,7 +369,9 @@ static struct ms_blob blob_row(const struct ms_intake_blob *blob, const char *ou
                           .unpacker_version = MS_UNPACKER_VERSION,
                           .samples = samples};
     memcpy(row.git_id, blob->git_id, sizeof row.git_id);
-    memcpy(row.password_set, blob->password_set, sizeof row.password_set);
+    /* Of use to closed ones only; for others it would depend on what was learned just before. */
+    if (strcmp(outcome, "need_password") == 0)
+        memcpy(row.password_set, blob->password_set, sizeof row.password_set);
     (void)snprintf(row.outcome, sizeof row.outcome, "%s", outcome);
     return row;
 }

@@ -10,6 +10,7 @@
 #include "collect/password.h"
 #include "store/corpus.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -63,12 +64,17 @@ struct ms_intake {
     struct ms_worker *worker;
     int64_t run;
     bool dry;
+    pthread_mutex_t *lock; /* held by whoever uses the database; NULL where no threads are */
 };
+
+void ms_intake_lock(const struct ms_intake *self);
+void ms_intake_unlock(const struct ms_intake *self);
 
 void ms_intake_result_release(struct ms_intake_result *self);
 
 /* Opens the blob and fills the vault; touches no row. MS_OK whatever became of the blob: see
- * result->outcome. Other statuses are reasons to stop. Release the result in any case. */
+ * result->outcome. Other statuses are reasons to stop. Release the result in any case.
+ * Thread-safe, without the lock held; the others want it held. */
 enum ms_status ms_intake_open(const struct ms_intake *self, const struct ms_intake_blob *blob,
                               struct ms_intake_result *result, struct ms_error *err) MS_MUST_USE;
 

@@ -49,6 +49,12 @@ static bool has(const struct ms_password_part *part, struct ms_span password)
     return false;
 }
 
+bool ms_passwords_has(const struct ms_passwords *self, enum ms_password_source source,
+                      struct ms_span password)
+{
+    return has(&self->parts[source], password);
+}
+
 enum ms_status ms_passwords_add(struct ms_passwords *self, enum ms_password_source source,
                                 struct ms_span password, struct ms_error *err)
 {

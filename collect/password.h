@@ -37,6 +37,8 @@ enum ms_status ms_passwords_init(struct ms_passwords *self, struct ms_arena *are
 /* Empty ones, those with a NUL, longer than 127 bytes, and doubles are passed over. */
 enum ms_status ms_passwords_add(struct ms_passwords *self, enum ms_password_source source,
                                 struct ms_span password, struct ms_error *err) MS_MUST_USE;
+bool ms_passwords_has(const struct ms_passwords *self, enum ms_password_source source,
+                      struct ms_span password);
 /* One a line, exactly as it stands there (CR and LF removed); lines that change when blanks at
  * their ends are trimmed count twice, untrimmed first. */
 enum ms_status ms_passwords_add_lines(struct ms_passwords *self, enum ms_password_source source,

@@ -84,6 +84,7 @@ static enum ms_status open_corpus(struct ms_collect *self, struct ms_error *err)
     self->intake.corpus = self->corpus;
     self->intake.worker = self->worker;
     self->intake.dry = dry;
+    self->intake.lock = &self->lock;
     return status;
 }
 
@@ -149,7 +150,8 @@ static enum ms_status end_run(struct ms_collect *self, enum ms_status status, st
 
 enum ms_status ms_collect_run(struct ms_cli *cli, struct ms_error *err)
 {
-    struct ms_collect self = {.cli = cli, .options = cli->options};
+    struct ms_collect self = {
+        .cli = cli, .options = cli->options, .lock = PTHREAD_MUTEX_INITIALIZER};
     if (!self.options->github_list && !self.options->dirs.count)
         return ms_error_set(err, MS_E_USAGE,
                             "nothing to collect from: give --github-list FILE or --dir PATH");

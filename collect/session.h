@@ -35,6 +35,7 @@ struct ms_collect {
     struct ms_worker *worker;
     struct ms_secret *token;
     struct ms_intake intake;
+    pthread_mutex_t lock; /* intake's */
     struct ms_arena arena;
     struct ms_passwords passwords; /* --password-list and the built-in ones */
     struct ms_collect_counts counts;
