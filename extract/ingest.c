@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const struct ms_worker_kind ms_extract_kinds[] = {{"report", ms_report_job, NULL},
                                                   {"rows", ms_dataset_rows_job, ms_dataset_prepare},
@@ -30,6 +31,8 @@ struct ms_intake {
     struct ms_vault_write *vault; /* NULL when nothing is stored */
     struct ms_trace_received received;
     bool in_vault;
+    bool has_file_sha256; /* of the file as it lies there, when its plain bytes never came whole */
+    uint8_t file_sha256[MS_SHA256_BYTES];
     uint8_t report_sha256[MS_SHA256_BYTES];
     uint64_t report_bytes;
     struct ms_sample sample; /* what the report says of its target */
@@ -77,6 +80,35 @@ static enum ms_status run_worker(struct ms_intake *self, int fd, struct ms_error
         set_reason(self, result.error.text[0] ? result.error.text : "the reading process failed");
     }
     return MS_OK;
+}
+
+/* A file whose reader died is known again by its own digest. Nothing is parsed here. */
+static enum ms_status hash_file(struct ms_intake *self, int fd, struct ms_error *err)
+{
+    enum { BLOCK_BYTES = 256 << 10 };
+    struct ms_digests digests;
+    struct ms_hasher *hasher = NULL;
+    ssize_t n = 1;
+    if (self->received.has_result || lseek(fd, 0, SEEK_SET) != 0)
+        return MS_OK;
+    uint8_t *block = malloc(BLOCK_BYTES);
+    if (!block)
+        return ms_error_set(err, MS_E_NOMEM, "no memory for a report");
+    enum ms_status status = ms_hasher_new(MS_HASH_SHA256, &hasher, err);
+    while (status == MS_OK && n > 0) {
+        n = read(fd, block, BLOCK_BYTES);
+        if (n > 0)
+            ms_hasher_update(hasher, block, (size_t)n);
+    }
+    if (status == MS_OK)
+        status = ms_hasher_finish(hasher, &digests, err);
+    if (status == MS_OK && n == 0) {
+        memcpy(self->file_sha256, digests.sha256, sizeof self->file_sha256);
+        self->has_file_sha256 = true;
+    }
+    ms_hasher_free(hasher);
+    free(block);
+    return status;
 }
 
 static struct ms_span text_of(const struct ms_intake *self, struct ms_span kept)
@@ -208,6 +240,10 @@ static enum ms_status write_analysis(struct ms_intake *self, struct ms_analysis 
     row->state = out->state;
     row->reason = out->reason[0] ? out->reason : NULL;
     row->has_report = self->in_vault;
+    if (fresh && self->has_file_sha256) {
+        row->has_settings_digest = true;
+        memcpy(row->settings_digest, self->file_sha256, sizeof row->settings_digest);
+    }
     memcpy(row->report_sha256, self->report_sha256, sizeof row->report_sha256);
     row->report_bytes = (int64_t)self->report_bytes;
     row->processes = (int64_t)out->processes;
@@ -308,6 +344,8 @@ static enum ms_status store_rows(struct ms_intake *self, int64_t analysis, struc
     ms_step("extract.import.begun");
     if (self->in_vault)
         status = ms_analysis_find_report(corpus, self->report_sha256, &found, &other, err);
+    else if (status == MS_OK && self->has_file_sha256)
+        status = ms_analysis_find_settings(corpus, 0, self->file_sha256, &found, &other, err);
     if (status == MS_OK && found && !analysis)
         status = store_again(self, other, err);
     else if (status == MS_OK && analysis)
@@ -372,6 +410,8 @@ enum ms_status ms_intake_read(const struct ms_ingest *ingest, int fd, struct ms_
         ms_step("extract.import.opened");
         status = run_worker(self, fd, err);
     }
+    if (status == MS_OK && ingest->corpus)
+        status = hash_file(self, fd, err);
     if (status == MS_OK)
         status = judge(self, err);
     if (status == MS_OK) {

@@ -56,7 +56,7 @@ enum ms_status ms_analysis_get(struct ms_corpus *corpus, int64_t id, struct ms_a
 void ms_analysis_release(struct ms_analysis *self);
 enum ms_status ms_analysis_find_report(struct ms_corpus *corpus, const uint8_t report_sha256[32],
                                        bool *found, int64_t *id, struct ms_error *err) MS_MUST_USE;
-/* The analysis of a sample under these settings. */
+/* The analysis of a sample (0: of none) under these settings. */
 enum ms_status ms_analysis_find_settings(struct ms_corpus *corpus, int64_t sample,
                                          const uint8_t settings_digest[32], bool *found,
                                          int64_t *id, struct ms_error *err) MS_MUST_USE;

@@ -6,12 +6,12 @@ enum ms_status ms_analysis_find_settings(struct ms_corpus *corpus, int64_t sampl
                                          const uint8_t settings_digest[32], bool *found,
                                          int64_t *id, struct ms_error *err)
 {
-    static const char sql[] = "SELECT id FROM analysis WHERE sample = ?1 AND settings_digest = ?2";
+    static const char sql[] = "SELECT id FROM analysis WHERE sample IS ?1 AND settings_digest = ?2";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
     if (status != MS_OK)
         return status;
-    ms_db_bind_int(statement, 1, sample);
+    ms_db_bind_nonzero(statement, 1, sample);
     ms_db_bind_blob(statement, 2, settings_digest, 32);
     status = ms_db_step(corpus, statement, found, err);
     *id = status == MS_OK && *found ? ms_db_int(statement, 0, 0) : 0;

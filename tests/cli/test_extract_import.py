@@ -241,9 +241,25 @@ class Jobs(Case):
         self.assertEqual(self.query("SELECT state, report_sha256 IS NULL FROM analysis ORDER BY id"), [("report_invalid", 1), ("ok", 0)])
         self.assertEqual(len(self.stored_reports()), 1)
 
+    def test_killed_twice(self):
+        """A file that kills its reader every night has one row."""
+        path = self.base / "large.json"
+        path.touch()
+        os.truncate(path, 256 << 20)
+        for _ in range(2):
+            with subprocess.Popen([str(BIN / "extract"), "import", "--json", "--corpus", str(self.corpus), str(path)], stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE) as tool:
+                os.kill(self.wait_for_reader(tool.pid), signal.SIGKILL)
+                out, err = tool.communicate(timeout=100)
+            self.assertEqual(tool.returncode, 1, err)
+            self.assertIn("signal 9", json.loads(out)["reason"])
+        self.assertTrue(json.loads(out)["known"])
+        self.assertEqual(self.query("SELECT id, state, report_sha256 FROM analysis"), [(1, "report_invalid", None)])
+        self.assertEqual(self.stored_reports(), [])
+
     def wait_for_reader(self, tool):
         """The grandchild: tool, its nursery, the reader of one report."""
-        for _ in range(600):
+        for _ in range(6000):
             parents = {}
             for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
                 try:
@@ -253,7 +269,7 @@ class Jobs(Case):
             for pid, parent in parents.items():
                 if parents.get(parent) == tool:
                     return pid
-            time.sleep(0.05)
+            time.sleep(0.005)
         self.fail("no reader was started")
 
 
