@@ -344,7 +344,7 @@ static enum ms_status store_rows(struct ms_intake *self, int64_t analysis, struc
     ms_step("extract.import.begun");
     if (self->in_vault)
         status = ms_analysis_find_report(corpus, self->report_sha256, &found, &other, err);
-    else if (status == MS_OK && self->has_file_sha256)
+    else if (status == MS_OK && self->has_file_sha256 && !analysis)
         status = ms_analysis_find_settings(corpus, 0, self->file_sha256, &found, &other, err);
     if (status == MS_OK && found && !analysis)
         status = store_again(self, other, err);
