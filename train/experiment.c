@@ -230,6 +230,23 @@ static enum ms_status count_leaks(struct runner *r, struct ms_error *err)
     return status;
 }
 
+/* No part may be empty: nothing could be trained, or nothing judged. */
+static enum ms_status check_parts(const struct runner *r, struct ms_error *err)
+{
+    bool used[MS_SPLIT_PARTS_MAX] = {false};
+    for (size_t i = 0; i < r->set->count; i++)
+        used[r->out->part_of[i]] = true;
+    for (uint32_t p = 0; p < r->out->parts; p++)
+        if (!used[p])
+            return ms_error_set(err, MS_E_INPUT,
+                                "%zu traces (%u distinct) are too few for this split: one part has "
+                                "none; try %s",
+                                r->set->count, r->set->group_count,
+                                r->plan->folds ? "fewer --folds"
+                                               : "a larger --test-share, or --folds 2");
+    return MS_OK;
+}
+
 static enum ms_status make_split(struct runner *r, struct ms_error *err)
 {
     const struct ms_plan *plan = r->plan;
@@ -242,6 +259,8 @@ static enum ms_status make_split(struct runner *r, struct ms_error *err)
     enum ms_status status =
         plan->folds ? ms_split_folds(&rows, plan->folds, plan->fit.seed, o->part_of, err)
                     : ms_split_holdout(&rows, plan->test_share, plan->fit.seed, o->part_of, err);
+    if (status == MS_OK)
+        status = check_parts(r, err);
     if (status == MS_OK)
         status = count_leaks(r, err);
     struct ms_hasher *hasher = NULL;

@@ -254,6 +254,21 @@ class Train(Corpora):
         self.assertIn("may have learnt the source", (corpus / "models" / "default-malware" / "report.html").read_text())
         self.assertIn("learn the sandbox", self.good(run("train", "--corpus", corpus, "--dry-run")).stdout.decode())
 
+    def test_hardly_any_traces(self):
+        write_malbehavd(self.root / "few.csv", 10)
+        corpus = self.root / "few"
+        self.good(run("extract", "dataset", "malbehavd-v1", self.root / "few.csv", "--corpus", corpus))
+        r = self.train(corpus, "--folds", "2", "--epochs", "1")
+        self.assertEqual((r["samples"], r["judged"]), (10, 10))
+        db = sqlite3.connect(corpus / "corpus.db")
+        db.execute("delete from label where sample not in (select sample from label where verdict = 'benign' limit 1) and sample not in"
+                   " (select sample from label where verdict = 'malicious' limit 1)")
+        db.commit()
+        db.close()
+        done = run("train", "--corpus", corpus, "--epochs", "1")
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("too few for this split", done.stderr.decode())
+
     def test_min_calls_leaves_out(self):
         r = json.loads(self.good(run("train", "--corpus", self.classes, "--dry-run", "--json", "--target", "class", "--min-calls", "15")).stdout)
         self.assertGreater(r["dropped"]["short"], 0)
