@@ -17,12 +17,12 @@
         .help = "base URL of the service (default: https://www.virustotal.com/api/v3); https, or " \
                 "http on loopback"                                                                 \
     }
-#define USER_OPTION                                                                               \
-    {                                                                                             \
-        .name = "vt-user", .kind = MS_OPT_TEXT, .arg = "ID", .offset = FIELD(vt_user),            \
-        .help =                                                                                   \
-            "the account's id for reading the quota (default: $VT_USER, else the key stands for " \
-            "it)"                                                                                 \
+#define USER_OPTION                                                                                \
+    {                                                                                              \
+        .name = "vt-user", .kind = MS_OPT_TEXT, .arg = "ID", .offset = FIELD(vt_user),             \
+        .help =                                                                                    \
+            "the account's id, for reading its quota (default: $VT_USER; without it: 4 a minute, " \
+            "500 a day, 15500 a month)"                                                            \
     }
 #define POLICY_OPTION                                                                            \
     {                                                                                            \

@@ -78,6 +78,10 @@ static enum ms_status open_service(struct ms_session *self, struct ms_error *err
         status = parse_until(o->until, &limits.until_ms, err);
     if (status != MS_OK)
         return status;
+    if (!user || !user[0])
+        ms_log(MS_LOG_INFO,
+               "taking it that the key has a public key's quota; name the account with "
+               "--vt-user or in VT_USER to use its own");
     ms_secret_fingerprint(self->secret, print);
     self->asker = (struct ms_asker){
         .corpus = self->corpus, .worker = self->worker, .policy = self->policy, .vt = self->vt};

@@ -16,7 +16,7 @@ struct ms_vt {
     struct ms_http *http;
     struct ms_secret *secret;
     char *base; /* without the slash at the end */
-    char *user; /* NULL: the key */
+    char *user; /* the account's id; NULL: unknown */
     struct ms_http_response response;
 };
 
@@ -188,18 +188,15 @@ enum ms_status ms_vt_quotas(struct ms_vt *self, struct ms_quota_told *told, stru
     struct ms_buf id;
     json_t *root = NULL;
     *told = (struct ms_quota_told){-1, -1, -1, -1, -1, -1};
-    ms_buf_init(&id, 3 * MS_LIMIT_SECRET_BYTES + 1);
-    enum ms_status status =
-        ms_http_encode(&id, self->user ? self->user : ms_secret_value(self->secret), false);
+    if (!self->user)
+        return MS_OK;
+    ms_buf_init(&id, sizeof url);
+    enum ms_status status = ms_http_encode(&id, self->user, false);
     int n = snprintf(url, sizeof url, "%s/users/%s/overall_quotas", self->base, ms_buf_text(&id));
     if (status == MS_OK && n > 0 && (size_t)n < sizeof url)
         status = get(self, url, SMALL_ANSWER_BYTES, &fault);
     else
-        status = ms_error_set(&fault, MS_E_USAGE, "the key or the user id is too long for a URL");
-    explicit_bzero(url, sizeof url);
-    explicit_bzero(self->response.final_url, sizeof self->response.final_url);
-    if (id.data)
-        explicit_bzero(id.data, id.cap);
+        status = ms_error_set(&fault, MS_E_USAGE, "the account's id is too long for a URL");
     ms_buf_release(&id);
     if (status == MS_OK && self->response.status == 401)
         return ms_error_set(err, MS_E_REMOTE,

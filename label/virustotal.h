@@ -30,8 +30,8 @@ struct ms_vt_answer {
 };
 
 /* url: base with /api/v3; https, or http on loopback (else MS_E_USAGE). secret is bound to it here
- * and borrowed. user: the account's id; NULL: the key stands for it in the path of the quota
- * request, which the service documents (that URL is never logged, and wiped after use). */
+ * and borrowed. user: the account's id; NULL: unknown, and the quota cannot be asked: the service
+ * would take the key in its place, but a key in a URL ends in the logs of proxies. */
 enum ms_status ms_vt_new(const char *url, struct ms_secret *secret, const char *user,
                          struct ms_vt **out, struct ms_error *err) MS_MUST_USE;
 void ms_vt_free(struct ms_vt *self);
@@ -42,8 +42,8 @@ enum ms_status ms_vt_file(struct ms_vt *self, const char *hash, struct ms_vt_ans
                           struct ms_error *err) MS_MUST_USE;
 
 /* GET /users/ID/overall_quotas, which costs nothing. Where the account has a group as well, the
- * window with less left rules. *told is all -1 when the service will not say (403, 404, not JSON,
- * no answer). MS_E_REMOTE for a wrong key. */
+ * window with less left rules. *told is all -1 when the account's id is unknown or the service will
+ * not say (403, 404, not JSON, no answer). MS_E_REMOTE for a wrong key. */
 enum ms_status ms_vt_quotas(struct ms_vt *self, struct ms_quota_told *told,
                             struct ms_error *err) MS_MUST_USE;
 

@@ -221,9 +221,10 @@ static enum ms_status gather(struct demo *self, struct ms_error *err)
                                    "--github-token",
                                    key(self, "key_files.github"),
                                    NULL};
-    const char *const label[] = {"--corpus", self->corpus,
-                                 "--vt-key", "env:VT_API_KEY",
-                                 "--vt-url", service(self, "virustotal_url"),
+    const char *const label[] = {"--corpus",  self->corpus,
+                                 "--vt-key",  "env:VT_API_KEY",
+                                 "--vt-url",  service(self, "virustotal_url"),
+                                 "--vt-user", service(self, "vt_user"),
                                  NULL};
     const char *const extract[] = {"--corpus",    self->corpus,
                                    "--cuckoo",    service(self, "cuckoo_url"),

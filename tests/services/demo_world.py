@@ -6,7 +6,7 @@
 Writes into DIR, which is made where it is missing:
     services.json   last and atomically, mode 0600, when everything answers:
         github_url, virustotal_url (with /api/v3), cuckoo_url (and cape_url with /apiv2 where asked for), repos (path of repos.txt),
-        fresh (folder of reports for detect), fresh_truth {file: class or "benign"}, github_token, vt_key, cuckoo_token (of this run only),
+        fresh (folder of reports for detect), fresh_truth {file: class or "benign"}, github_token, vt_key, vt_user, cuckoo_token (of this run only),
         key_files {github, vt, cuckoo} (the same secrets, each in a 0600 file, for `@FILE`), counts (what a full run must find), seed,
         shuffled, pid, control {service: URL} (see services/httpd.py)
     repos.txt, fresh/fresh-NN.json, keys/*
@@ -70,7 +70,7 @@ def write_fresh(world, folder):
 def describe(world, services, out):
     """The content of services.json; writes the files it names."""
     answer = {"github_url": services["github"].url, "virustotal_url": services["virustotal"].api, "github_token": services["github"].token,
-              "vt_key": services["virustotal"].key, "repos": os.path.join(out, "repos.txt"), "fresh": os.path.join(out, "fresh"),
+              "vt_key": services["virustotal"].key, "vt_user": services["virustotal"].user, "repos": os.path.join(out, "repos.txt"), "fresh": os.path.join(out, "fresh"),
               "counts": world.counts(), "seed": world.seed, "shuffled": world.shuffled, "pid": os.getpid(),
               "control": {name: "%s/__control/%s" % (service.url, service.control_token) for name, service in services.items()}}
     if "cuckoo" in services:

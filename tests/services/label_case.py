@@ -96,6 +96,7 @@ class LabelCase(unittest.TestCase):
         environment.pop("VT_API_KEY", None)
         if vt:
             environment["VT_API_KEY"] = key or vt.key
+            environment.setdefault("VT_USER", vt.user)
         command = [os.path.join(BIN, "label"), *args, "--corpus", self.corpus] + (["--json"] if json_lines else [])
         if vt and tool_args:
             command += [*tool_args, "--vt-url", vt.api]

@@ -333,14 +333,18 @@ class Key(LabelCase):
                     self.assertNotIn(vt.key.encode(), content.read(), name)
                 found += 1
         self.assertGreater(found, 0)
-        for entry in vt.requests("/files/"):
+        for entry in vt.log:
             self.assertNotIn(vt.key, entry["target"])
         self.assertEqual({row[0] for row in self.rows("SELECT DISTINCT key_print FROM request")}, {hashlib.sha256(vt.key.encode()).hexdigest()[:8]})
 
-    def test_the_user_id_keeps_the_key_out_of_every_url(self):
+    def test_the_key_is_in_no_url(self):
         vt = self.service()
         self.label(vt, "--vt-user", vt.user, "--hashes", self.write_list(digest(1)))
         self.assertEqual(vt.count("users/%s/overall_quotas" % vt.user), 1)
+        self.label(vt, "--hashes", self.write_list(digest(2)), env={"VT_USER": ""})
+        self.assertEqual(vt.count("overall_quotas"), 1)
+        self.assertIn("--vt-user", self.talk)
+        self.assertEqual(vt.count("/files/"), 2)
         for entry in vt.log:
             self.assertNotIn(vt.key, entry["target"])
 
