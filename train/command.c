@@ -31,7 +31,8 @@ static void make_plan(const struct ms_train_options *o, const struct ms_common *
     fit->seed = common->seed;
     fit->jobs = (unsigned)common->jobs;
     fit->title = "training";
-    fit->talk = !common->quiet;
+    /* a table of epochs ends the text anyway, and a terminal has the progress line */
+    fit->talk = common->verbose || (common->json && !common->quiet);
     for (uint32_t i = 0; o->hidden && i < fit->config.lstm_count; i++)
         fit->config.lstm[i].hidden = (uint32_t)o->hidden;
     if (o->max_calls) {
