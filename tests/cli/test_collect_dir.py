@@ -13,8 +13,10 @@ import tempfile
 import unittest
 
 from gen import archive, pe
+from gen.schema import Schema
 
 BIN = os.environ.get("MALSEQ_BIN", "build/dev/bin")
+SCHEMA = Schema("collect.schema.json")
 STEPS = ["collect.crawl.fetched", "collect.intake.open", "collect.intake.vaulted", "collect.intake.rows", "collect.intake.committed",
          "collect.crawl.tree", "collect.crawl.finished"]
 LIMIT_BYTES = (512 << 20) + 1      # one more than a member may have
@@ -52,6 +54,8 @@ class CollectCase(unittest.TestCase):
         """JSON objects of a run over self.input, samples and the rest apart."""
         out = self.tool("--dir", self.input, "--json", *args, expect=expect, corpus=corpus, env=env).stdout
         lines = [json.loads(line) for line in out.splitlines()]
+        for line in lines:
+            SCHEMA.check(line, line["type"])
         return [line for line in lines if line["type"] == "sample"], [line for line in lines if line["type"] != "sample"]
 
     def rows(self, sql, corpus=None):

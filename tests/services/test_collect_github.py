@@ -12,10 +12,12 @@ import time
 import unittest
 
 from gen import archive, pe
+from gen.schema import Schema
 from services.gitobjects import SUBMODULE, SYMLINK, object_id
 from services.github import GitHub
 
 BIN = os.environ.get("MALSEQ_BIN", "build/dev/bin")
+SCHEMA = Schema("collect.schema.json")
 TOKEN = "ghp_onlyfortests0123456789"
 SPEED = "200"
 
@@ -47,6 +49,8 @@ class GitHubCase(unittest.TestCase):
         self.code = result.returncode
         self.assertNotIn(TOKEN, self.talk + out)
         lines = [json.loads(line) for line in out.splitlines()]
+        for line in lines:
+            SCHEMA.check(line, line["type"])
         return [line for line in lines if line["type"] == "sample"], [line for line in lines if line["type"] != "sample"]
 
     def rows(self, sql, corpus=None):
