@@ -75,13 +75,6 @@ out:
     return status;
 }
 
-static enum ms_status unexpected(const struct ms_sandbox *self, const struct ms_answer *answer,
-                                 const char *route, struct ms_error *err)
-{
-    return ms_error_set(err, MS_E_REMOTE, "%s answers %d%s to %s", self->url, answer->http.status,
-                        answer->json ? "" : " without JSON", route);
-}
-
 static enum ms_status look(struct ms_sandbox *self, const char *task_id, enum ms_task_status *out,
                            int64_t *wait_ms, struct ms_error *err)
 {
@@ -101,7 +94,7 @@ static enum ms_status look(struct ms_sandbox *self, const char *task_id, enum ms
         *out =
             strcmp(word, "Task does not exist") == 0 ? MS_TASK_UNKNOWN : ms_task_status_parse(word);
     else
-        status = unexpected(self, &answer, "/tasks/status", err);
+        status = ms_answer_unexpected(&answer, self, "/tasks/status", err);
 out:
     ms_answer_release(&answer);
     return status;
@@ -125,7 +118,7 @@ static enum ms_status find(struct ms_sandbox *self, const char *sha256, const ch
         goto out;
     }
     if (answer.http.status != 200 || !json_is_object(answer.json)) {
-        status = unexpected(self, &answer, "/tasks/search", err);
+        status = ms_answer_unexpected(&answer, self, "/tasks/search", err);
         goto out;
     }
     json_array_foreach(json_object_get(answer.json, "data"), i, task)
@@ -145,44 +138,17 @@ out:
 
 /* A failure comes with status 200 and a small JSON object where the report should be. Without this
  * look it would be taken for a report without behaviour. */
-static bool read_refusal(int fd, uint64_t bytes, struct ms_answer *answer)
+static enum ms_fetch_end judge_report(struct ms_answer *answer, int fd)
 {
     char text[1024];
-    if (bytes == 0 || bytes >= sizeof text)
-        return false;
+    if (answer->http.body_bytes == 0 || answer->http.body_bytes >= sizeof text)
+        return MS_FETCH_OK;
     ssize_t n = pread(fd, text, sizeof text, 0);
-    if (n <= 0 || ms_json_parse(text, (size_t)n, &answer->json, NULL) != MS_OK)
-        return false;
-    return is_failure(answer->json);
-}
-
-static enum ms_status fetch(struct ms_sandbox *self, const char *task_id, int fd,
-                            uint64_t max_bytes, enum ms_fetch_end *out, int64_t *wait_ms,
-                            struct ms_error *err)
-{
-    char path[PATH_BYTES];
-    struct ms_answer answer;
-    ms_answer_init(&answer);
-    (void)snprintf(path, sizeof path, "/tasks/get/report/%s/json/", task_id);
-    enum ms_status status = ms_sandbox_download(self, path, fd, max_bytes, &answer, err);
-    if (status != MS_OK)
-        goto out;
-    if (answer.http.status == 429) {
-        *out = MS_FETCH_LATER;
-        *wait_ms = ms_answer_wait_ms(&answer);
-    } else if (answer.http.status == 404) {
-        *out = MS_FETCH_MISSING;
-    } else if (answer.http.status != 200) {
-        status = unexpected(self, &answer, "/tasks/get/report", err);
-    } else if (read_refusal(fd, answer.http.body_bytes, &answer)) {
-        *out = strstr(failure_words(answer.json), "still being analyzed") ? MS_FETCH_NOT_READY
-                                                                          : MS_FETCH_MISSING;
-    } else {
-        *out = MS_FETCH_OK;
-    }
-out:
-    ms_answer_release(&answer);
-    return status;
+    if (n <= 0 || ms_json_parse(text, (size_t)n, &answer->json, NULL) != MS_OK ||
+        !is_failure(answer->json))
+        return MS_FETCH_OK;
+    return strstr(failure_words(answer->json), "still being analyzed") ? MS_FETCH_NOT_READY
+                                                                       : MS_FETCH_MISSING;
 }
 
 const struct ms_sandbox_ops ms_sandbox_cape = {
@@ -191,5 +157,7 @@ const struct ms_sandbox_ops ms_sandbox_cape = {
     .submit = submit,
     .look = look,
     .find = find,
-    .fetch = fetch,
+    .report_before = "/tasks/get/report/",
+    .report_after = "/json/",
+    .judge_report = judge_report,
 };

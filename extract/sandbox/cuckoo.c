@@ -59,13 +59,6 @@ static enum ms_status get_task(struct ms_sandbox *self, const char *task_id,
     return ms_sandbox_get(self, path, answer, err);
 }
 
-static enum ms_status unexpected(const struct ms_sandbox *self, const struct ms_answer *answer,
-                                 const char *route, struct ms_error *err)
-{
-    return ms_error_set(err, MS_E_REMOTE, "%s answers %d%s to %s", self->url, answer->http.status,
-                        answer->json ? "" : " without JSON", route);
-}
-
 static enum ms_status look(struct ms_sandbox *self, const char *task_id, enum ms_task_status *out,
                            int64_t *wait_ms, struct ms_error *err)
 {
@@ -82,7 +75,7 @@ static enum ms_status look(struct ms_sandbox *self, const char *task_id, enum ms
     else if (answer.http.status == 429)
         *wait_ms = ms_answer_wait_ms(&answer);
     else
-        status = unexpected(self, &answer, "/tasks/view", err);
+        status = ms_answer_unexpected(&answer, self, "/tasks/view", err);
 out:
     ms_answer_release(&answer);
     return status;
@@ -102,7 +95,7 @@ static enum ms_status find(struct ms_sandbox *self, const char *sha256, const ch
     if (status != MS_OK || answer.http.status == 404)
         goto out;
     if (answer.http.status != 200 || !json_is_array(tasks)) {
-        status = unexpected(self, &answer, "/files/view", err);
+        status = ms_answer_unexpected(&answer, self, "/files/view", err);
         goto out;
     }
     for (size_t i = json_array_size(tasks); i-- > 0 && status == MS_OK && !*task_id;) {
@@ -122,37 +115,12 @@ out:
     return status;
 }
 
-static enum ms_status fetch(struct ms_sandbox *self, const char *task_id, int fd,
-                            uint64_t max_bytes, enum ms_fetch_end *out, int64_t *wait_ms,
-                            struct ms_error *err)
-{
-    char path[PATH_BYTES];
-    struct ms_answer answer;
-    ms_answer_init(&answer);
-    (void)snprintf(path, sizeof path, "/tasks/report/%s/json", task_id);
-    enum ms_status status = ms_sandbox_download(self, path, fd, max_bytes, &answer, err);
-    if (status != MS_OK)
-        goto out;
-    if (answer.http.status == 200) {
-        *out = MS_FETCH_OK;
-    } else if (answer.http.status == 404) {
-        *out = MS_FETCH_MISSING;
-    } else if (answer.http.status == 429) {
-        *out = MS_FETCH_LATER;
-        *wait_ms = ms_answer_wait_ms(&answer);
-    } else {
-        status = unexpected(self, &answer, "/tasks/report", err);
-    }
-out:
-    ms_answer_release(&answer);
-    return status;
-}
-
 const struct ms_sandbox_ops ms_sandbox_cuckoo = {
     .kind = MS_SANDBOX_CUCKOO,
     .auth_header = "Authorization: Bearer ",
     .submit = submit,
     .look = look,
     .find = find,
-    .fetch = fetch,
+    .report_before = "/tasks/report/",
+    .report_after = "/json",
 };

@@ -14,6 +14,8 @@ struct ms_sandbox {
     bool token_refused;
 };
 
+struct ms_answer;
+
 struct ms_sandbox_ops {
     enum ms_sandbox_kind kind;
     const char *auth_header; /* what stands before the token */
@@ -23,8 +25,9 @@ struct ms_sandbox_ops {
                            struct ms_error *);
     enum ms_status (*find)(struct ms_sandbox *, const char *, const char *, char *,
                            struct ms_error *);
-    enum ms_status (*fetch)(struct ms_sandbox *, const char *, int, uint64_t, enum ms_fetch_end *,
-                            int64_t *, struct ms_error *);
+    const char *report_before, *report_after; /* the report's path, around the task id */
+    /* What a 200 in place of a report means; NULL: always the report. */
+    enum ms_fetch_end (*judge_report)(struct ms_answer *, int fd);
 };
 
 extern const struct ms_sandbox_ops ms_sandbox_cuckoo;
@@ -51,10 +54,9 @@ enum ms_status ms_sandbox_post(struct ms_sandbox *self, const char *path,
                                const struct ms_submission *submission, bool route_field,
                                struct ms_answer *out, bool *reached,
                                struct ms_error *err) MS_MUST_USE;
-/* GET url/path into fd; out->json stays NULL for a 2xx. */
-enum ms_status ms_sandbox_download(struct ms_sandbox *self, const char *path, int fd,
-                                   uint64_t max_bytes, struct ms_answer *out,
-                                   struct ms_error *err) MS_MUST_USE;
+/* The error for an answer that is none of the documented ones. */
+enum ms_status ms_answer_unexpected(const struct ms_answer *self, const struct ms_sandbox *from,
+                                    const char *route, struct ms_error *err);
 
 /* The state word of a task as Cuckoo and its forks write it. */
 enum ms_task_status ms_task_status_parse(const char *word);

@@ -167,8 +167,16 @@ enum ms_status ms_sandbox_post(struct ms_sandbox *self, const char *path,
     return status == MS_OK ? read_answer(self, out, err) : status;
 }
 
-enum ms_status ms_sandbox_download(struct ms_sandbox *self, const char *path, int fd,
-                                   uint64_t max_bytes, struct ms_answer *out, struct ms_error *err)
+enum ms_status ms_answer_unexpected(const struct ms_answer *self, const struct ms_sandbox *from,
+                                    const char *route, struct ms_error *err)
+{
+    return ms_error_set(err, MS_E_REMOTE, "%s answers %d%s to %s", from->url, self->http.status,
+                        self->json ? "" : " without JSON", route);
+}
+
+/* GET url/path into fd; out->json stays NULL for a 2xx. */
+static enum ms_status download(struct ms_sandbox *self, const char *path, int fd,
+                               uint64_t max_bytes, struct ms_answer *out, struct ms_error *err)
 {
     char url[2048];
     struct ms_http_request request;
@@ -351,11 +359,30 @@ enum ms_status ms_sandbox_find(struct ms_sandbox *self, const char *sha256, cons
     return self->ops->find(self, sha256, job_key, task_id, err);
 }
 
+static void report_path(const struct ms_sandbox *self, const char *task_id, char out[128])
+{
+    (void)snprintf(out, 128, "%s%s%s", self->ops->report_before, task_id, self->ops->report_after);
+}
+
 enum ms_status ms_sandbox_fetch(struct ms_sandbox *self, const char *task_id, int fd,
                                 uint64_t max_bytes, enum ms_fetch_end *out, int64_t *wait_ms,
                                 struct ms_error *err)
 {
+    char path[128];
+    struct ms_answer answer;
+    ms_answer_init(&answer);
     *out = MS_FETCH_MISSING;
     *wait_ms = 0;
-    return self->ops->fetch(self, task_id, fd, max_bytes, out, wait_ms, err);
+    report_path(self, task_id, path);
+    enum ms_status status = download(self, path, fd, max_bytes, &answer, err);
+    if (status == MS_OK && answer.http.status == 429) {
+        *out = MS_FETCH_LATER;
+        *wait_ms = ms_answer_wait_ms(&answer);
+    } else if (status == MS_OK && answer.http.status == 200) {
+        *out = self->ops->judge_report ? self->ops->judge_report(&answer, fd) : MS_FETCH_OK;
+    } else if (status == MS_OK && answer.http.status != 404) {
+        status = ms_answer_unexpected(&answer, self, path, err);
+    }
+    ms_answer_release(&answer);
+    return status;
 }
