@@ -210,9 +210,7 @@ static enum ms_status dry_run(struct detonation *self, struct ms_error *err)
 static enum ms_status detonate(struct detonation *self, struct ms_error *err)
 {
     const struct ms_common *common = &self->cli->common;
-    enum ms_status status = read_token(self, err);
-    if (status == MS_OK)
-        status = open_servers(self, err);
+    enum ms_status status = open_servers(self, err);
     if (status == MS_OK)
         status = ms_corpus_open(common->corpus, MS_CORPUS_WRITE, &self->ingest.corpus, err);
     if (status == MS_OK)
@@ -239,7 +237,9 @@ static enum ms_status run_detonate(struct ms_cli *cli, struct ms_error *err)
     struct ms_worker_options worker = {.kinds = ms_extract_kinds,
                                        .kind_count = ms_extract_kind_count,
                                        .no_confine = cli->common.no_confine};
-    status = ms_worker_start(&worker, &self.ingest.worker, err);
+    status = read_token(&self, err); /* before the worker is forked, which must not inherit it */
+    if (status == MS_OK)
+        status = ms_worker_start(&worker, &self.ingest.worker, err);
     if (status == MS_OK)
         status = detonate(&self, err);
     for (size_t i = 0; i < self.server_count; i++)
