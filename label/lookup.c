@@ -128,13 +128,13 @@ static int64_t tries_in_state(const struct ms_lookup *before, const char *state)
 
 /* Writes the lookup row of a hash. Inside a transaction. */
 static enum ms_status put_state(struct ms_asker *self, const struct ms_lookup *before,
-                                struct ms_asked *out, struct ms_error *err)
+                                int64_t now_ms, struct ms_asked *out, struct ms_error *err)
 {
     const struct ms_lookup after = {.sample = before->sample,
                                     .state = out->state,
                                     .reason = out->reason[0] ? out->reason : NULL,
                                     .tries = tries_in_state(before, out->state),
-                                    .asked_ms = ms_clock_wall_ms(),
+                                    .asked_ms = now_ms,
                                     .due_ms = out->due_ms};
     return ms_lookup_put(self->corpus, &after, err);
 }
@@ -143,12 +143,15 @@ static enum ms_status put_state(struct ms_asker *self, const struct ms_lookup *b
 static enum ms_status store_state(struct ms_asker *self, const struct ms_lookup *before,
                                   struct ms_asked *out, struct ms_error *err)
 {
+    /* One time for label and look-up: relabel dates the label by the look-up, and must find it
+     * unchanged. */
+    int64_t now_ms = ms_clock_wall_ms();
     enum ms_status status = ms_corpus_begin(self->corpus, err);
     if (status == MS_OK && strcmp(out->state, "not_found") == 0)
-        status = ms_not_found_put(self->corpus, self->policy, before->sample, ms_clock_wall_ms(),
-                                  self->run, &out->changed, err);
+        status = ms_not_found_put(self->corpus, self->policy, before->sample, now_ms, self->run,
+                                  &out->changed, err);
     if (status == MS_OK)
-        status = put_state(self, before, out, err);
+        status = put_state(self, before, now_ms, out, err);
     if (status == MS_OK)
         status = ms_corpus_commit(self->corpus, err);
     if (status != MS_OK)
@@ -217,7 +220,7 @@ static enum ms_status store_found(struct ms_asker *self, const struct ms_lookup 
         status = ms_judged_put(judged, self->corpus, self->policy, before->sample, scan.id,
                                scan.fetched_ms, self->run, &out->changed, err);
     if (status == MS_OK)
-        status = put_state(self, before, out, err);
+        status = put_state(self, before, ms_clock_wall_ms(), out, err);
     if (status == MS_OK)
         status = ms_corpus_commit(self->corpus, err);
     if (status != MS_OK)
