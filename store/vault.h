@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 enum ms_vault_kind {
-    MS_VAULT_SAMPLE, /* samples/ab/cd/<sha256>: header "MZX1", flags, size; then zstd of the bytes,
+    MS_VAULT_SAMPLE, /* samples/ab/cd/<sha256>: header "MSQ1", flags, size; then zstd of the bytes,
                         every byte XORed with a keystream: not runnable, not matched by scanners;
                         0400 */
     MS_VAULT_REPORT  /* reports/ab/cd/<sha256>.zst: plain zstd; 0400 */

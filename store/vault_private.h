@@ -7,10 +7,10 @@
 
 #include "base/hash.h"
 
-/* Header of a sample object: "MZX1", 4 bytes flags (0), 8 bytes size of the plain bytes, all
+/* Header of a sample object: "MSQ1", 4 bytes flags (0), 8 bytes size of the plain bytes, all
  * little-endian, in clear; the XORed zstd frame follows. */
 enum { MS_VAULT_HEAD_BYTES = 16 };
-#define MS_VAULT_MAGIC "MZX1"
+#define MS_VAULT_MAGIC "MSQ1"
 
 /* "ab/cd/<64 hex>.zst" */
 enum { MS_VAULT_NAME_BYTES = 80 };

@@ -75,7 +75,7 @@ static enum ms_status read_head(struct reader *self, struct ms_error *err)
     uint64_t size = 0;
     uint32_t flags = 0;
     if (got != (ssize_t)sizeof head || memcmp(head, MS_VAULT_MAGIC, 4) != 0)
-        return damaged(self, "is damaged: no MZX1 header", err);
+        return damaged(self, "is damaged: no MSQ1 header", err);
     struct ms_span span = ms_span_of(head, sizeof head);
     if (!ms_span_u32le(span, 4, &flags) || !ms_span_u64le(span, 8, &size) || flags != 0)
         return damaged(self, "has flags that this version does not know", err);

@@ -102,7 +102,8 @@ static void test_neutered(void **state)
     assert_int_equal(st.st_nlink, 1);
     size_t n = fixture_read(path, object, sizeof object);
     assert_true(n > 16 && n < sizeof object);
-    assert_memory_equal(object, "MZX1", 4);
+    assert_memory_equal(object, "MSQ1",
+                        4); /* "MZ" would make it a program to scanners and loaders */
     for (size_t i = 0; i + 4 <= n; i++) {
         assert_memory_not_equal(object + i, zstd_magic, 4);
         assert_memory_not_equal(object + i, "This", 4);
