@@ -22,6 +22,16 @@ static size_t known(const struct ms_vocabulary *vocabulary, const struct ms_toke
     return n;
 }
 
+/* Weights may all be finite and still overflow; a score that is no number would pass for "benign".
+ */
+static bool all_finite(const double *scores, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (!isfinite(scores[i]))
+            return false;
+    return true;
+}
+
 static void decide(const struct ms_model_facts *facts, const double *scores, double threshold,
                    struct ms_verdict *out)
 {
@@ -67,8 +77,10 @@ enum ms_status ms_verdict_make(struct ms_model *model, const struct ms_span *cal
     if (!scores)
         return ms_error_set(err, MS_E_NOMEM, "out of memory for scores");
     status = ms_model_scores(net, facts->classes, tokens, 1, scores, err);
-    if (status == MS_OK)
+    if (status == MS_OK && all_finite(scores, facts->classes))
         decide(facts, scores, threshold, out);
+    else if (status == MS_OK)
+        (void)snprintf(out->reason, sizeof out->reason, "the model's score is not a finite number");
     free(scores);
     return status;
 }

@@ -416,6 +416,22 @@ class Detect(Corpora):
         done, lines = self.lines("--min-calls", "2", folder / "7-few.json")
         self.assertNotEqual(lines[0]["verdict"], "unknown")
 
+    def test_endless_repeats_cost_no_verdict(self):
+        data = json.loads(report.cape([report.Process("a.exe", BAD + COMMON)]))
+        data["behavior"]["processes"][0]["calls"][-1]["repeated"] = 1 << 32
+        done, lines = self.lines("-", stdin=json.dumps(data).encode())
+        self.assertEqual((done.returncode, lines[0]["verdict"], lines[0]["state"]), (1, "malicious", "ok"), lines)
+        self.assertGreater(lines[0]["calls"], 1 << 32)
+
+    def test_overflowing_weights_are_no_verdict(self):
+        good = (self.classes / "models" / "kinds" / "model.safetensors").read_bytes()
+        body = 8 + struct.unpack("<Q", good[:8])[0]
+        path = self.root / "overflow.safetensors"
+        path.write_bytes(good[:body] + struct.pack("<f", 3e38) * ((len(good) - body) // 4))
+        done, lines = self.lines(next(iter(self.truth)), model=path)
+        self.assertEqual((done.returncode, lines[0]["verdict"], lines[0]["score"]), (0, "unknown", None), lines)
+        self.assertIn("finite", lines[0]["reason"])
+
     def test_missing_path(self):
         path = next(path for path, verdict in self.truth.items() if verdict == "benign")
         done, lines = self.lines(self.root / "gone.json", path)
