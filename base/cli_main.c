@@ -47,6 +47,8 @@ static void protect_process(void)
     const struct rlimit none = {0, 0};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     (void)sigaction(SIGPIPE, &ignore, NULL);
+    (void)sigaction(SIGXFSZ, &ignore,
+                    NULL); /* a file that may not grow is an error like a full disk */
     (void)setrlimit(RLIMIT_CORE, &none);
     if (!SANITIZED)
         (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

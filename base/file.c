@@ -146,6 +146,7 @@ enum ms_status ms_file_make_dirs(const char *path, struct ms_error *err)
     struct shown name;
     struct stat st;
     enum ms_status status = MS_OK;
+    int cause; /* stat has reasons of its own */
     char *copy = strdup(path);
     if (!copy)
         return ms_error_set(err, MS_E_NOMEM, "out of memory");
@@ -155,8 +156,9 @@ enum ms_status ms_file_make_dirs(const char *path, struct ms_error *err)
         char was = *p;
         *p = '\0';
         /* A folder of the way that exists but may not be written to is no reason to fail. */
-        if (mkdir(copy, 0700) != 0 && errno != EEXIST && (stat(copy, &st) != 0))
-            status = ms_error_set_errno(err, MS_E_IO, errno, "cannot make folder '%s'",
+        cause = mkdir(copy, 0700) != 0 ? errno : 0;
+        if (cause && cause != EEXIST && stat(copy, &st) != 0)
+            status = ms_error_set_errno(err, MS_E_IO, cause, "cannot make folder '%s'",
                                         show(copy, &name));
         *p = was;
         if (was == '\0')

@@ -350,6 +350,18 @@ class BadReports(Case):
 
 
 class Show(Case):
+    def test_files_that_may_not_grow(self):
+        """A limit on file sizes is an error like a full disk, not a death by SIGXFSZ; what came before it is kept."""
+        for i in range(60):
+            self.write("many/r%02d.json" % i, report.cuckoo([report.Process("a.exe", ["Call%d_%d" % (i, k) for k in range(60)])]))
+        command = [str(BIN / "extract"), "import", "--corpus", str(self.corpus), str(self.base / "many")]
+        limited = subprocess.run(["sh", "-c", 'ulimit -f 350; exec "$@"', "sh"] + command, capture_output=True, timeout=50)
+        self.assertEqual(limited.returncode, 4, limited.stderr)
+        self.assertIn(b"corpus.db", limited.stderr)
+        again = subprocess.run(command, capture_output=True, timeout=50)
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertIn(b"60 reports: 60 with calls", again.stderr)
+
     def test_show(self):
         content = report.cuckoo([report.Process("a\x07.exe", ["NtClose"] * 3)], sha256="c" * 64)
         row = self.run_import(self.write("r.json", content))[0]
