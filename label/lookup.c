@@ -55,12 +55,14 @@ static enum ms_status spent(const struct ms_quota_advice *advice, struct ms_erro
     return status;
 }
 
-static void pause_for(int64_t ms, const char *why)
+/* Keeping to the quota is everyday talk; waiting for a service in trouble is told to everybody. */
+static void pause_for(enum ms_log_level level, int64_t ms, const char *why)
 {
     char until[32];
     ms_clock_format(ms_clock_wall_ms() + ms, until);
     ms_progress_note("waiting until %s: %s", until + 11, why);
-    ms_log(MS_LOG_DEBUG, "%s; waiting %.1f s", why, (double)ms / 1000.0);
+    ms_log(level, "%s%s; waiting %.1f s", level == MS_LOG_DEBUG ? "" : "a look-up failed: ", why,
+           (double)ms / 1000.0);
     ms_clock_sleep_ms(ms);
     ms_progress_note("%s", "");
 }
@@ -82,7 +84,7 @@ static enum ms_status wait_for_slot(struct ms_asker *self, struct ms_error *err)
         case MS_QUOTA_SPENT:
             return spent(&advice, err);
         case MS_QUOTA_WAIT:
-            pause_for(advice.wait_ms, advice.why);
+            pause_for(MS_LOG_DEBUG, advice.wait_ms, advice.why);
         }
     }
 }
@@ -117,7 +119,7 @@ static enum ms_status refused(struct ms_asker *self, const struct ms_vt_answer *
         return status;
     if (advice.word == MS_QUOTA_SPENT)
         return spent(&advice, err);
-    pause_for(advice.wait_ms, advice.why);
+    pause_for(MS_LOG_INFO, advice.wait_ms, advice.why);
     return MS_OK;
 }
 
@@ -342,7 +344,8 @@ enum ms_status ms_asker_ask(struct ms_asker *self, const struct ms_lookup *looku
         if (++failed >= (answer.status ? TRIES : TRIES_UNANSWERED))
             return give_up(self, lookup, &answer, out, err);
         int64_t wait = ms_retry_backoff_ms(&self->rng, BACKOFF_BASE_MS, BACKOFF_CAP_MS, failed);
-        pause_for(answer.retry_after_ms > wait && answer.retry_after_ms <= BACKOFF_CAP_MS
+        pause_for(MS_LOG_INFO,
+                  answer.retry_after_ms > wait && answer.retry_after_ms <= BACKOFF_CAP_MS
                       ? answer.retry_after_ms
                       : wait,
                   answer.why);

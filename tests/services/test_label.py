@@ -1,4 +1,5 @@
 """label against the loopback VirusTotal: verdicts, every documented answer, faults of the wire, certificates, secrecy of the key."""
+import re
 import hashlib
 import json
 import os
@@ -190,6 +191,7 @@ class Answers(LabelCase):
         vt.fault("status", status=503, path="/files/", nth=range(2, 1000))
         self.label(vt, "--hashes", self.write_list(*(digest(n) for n in range(10))), expect=5)
         self.assertIn("3 hashes in a row", self.talk)
+        self.assertEqual(len(re.findall(r"a look-up failed: answered 503.*; waiting ", self.talk)), 4 * 3)   # nobody sits before a silent terminal
         self.assertEqual(sorted(self.states().values()), ["error"] * 3 + ["labelled"] + ["pending"] * 6)
 
     def test_nobody_there(self):
