@@ -1,6 +1,7 @@
 /* What all sandbox clients share: opening and probing, requests, answers, state words. */
 #include "extract/sandbox/sandbox.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "extract/sandbox/kind.h"
 
@@ -196,6 +197,22 @@ static enum ms_status download(struct ms_sandbox *self, const char *path, int fd
 
 /* ---- opening ---- */
 
+/* A server that is there but has no time, or is ill, is not one of another kind. */
+static enum ms_status not_now(const struct ms_sandbox *self, const struct ms_answer *answer,
+                              struct ms_error *err)
+{
+    if (answer->http.status == 429) {
+        (void)ms_error_set(err, MS_E_LATER, "%s is throttling us (429)", self->url);
+        if (err)
+            err->resume_at_ms = ms_clock_wall_ms() + ms_answer_wait_ms(answer);
+        return MS_E_LATER;
+    }
+    return answer->http.status >= 500
+               ? ms_error_set(err, MS_E_REMOTE, "%s answers %d; run extract again later", self->url,
+                              answer->http.status)
+               : MS_OK;
+}
+
 static enum ms_status probe_cuckoo(struct ms_sandbox *self, bool *is_it, struct ms_error *err)
 {
     struct ms_answer answer;
@@ -206,6 +223,8 @@ static enum ms_status probe_cuckoo(struct ms_sandbox *self, bool *is_it, struct 
     *is_it = status == MS_OK && version != NULL;
     if (*is_it)
         (void)ms_escape_text(version, self->version, sizeof self->version);
+    if (status == MS_OK && answer.http.status == 429)
+        status = not_now(self, &answer, err);
     ms_answer_release(&answer);
     return status;
 }
@@ -222,6 +241,8 @@ static enum ms_status probe_cape(struct ms_sandbox *self, bool *is_it, struct ms
     if (*is_it)
         (void)ms_escape_text(ms_json_string_at(answer.json, "data.version", ""), self->version,
                              sizeof self->version);
+    if (status == MS_OK && !*is_it)
+        status = not_now(self, &answer, err);
     ms_answer_release(&answer);
     return status;
 }

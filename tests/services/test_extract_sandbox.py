@@ -221,6 +221,20 @@ class CapeTest(SandboxCase):
         self.assertEqual(self.states(), {"ok": self.samples})
         self.assert_each_submitted_once(server)
 
+    def test_throttled_from_the_start(self):
+        server = self.serve(Cape, cape_report)
+        server.fault("status", status=429, path=r"/cuckoo/status", headers={"Retry-After": "90"}, body=b'{"detail": "throttled"}',
+                     content_type="application/json")
+        for url in (server.api, server.url):
+            done = self.extract(75, url)
+            self.assertRegex(done.stderr, rb"(?s)throttling us.*try again at \d{4}-")
+        self.assertEqual(server.table.tasks, {})
+
+    def test_a_sick_server_is_not_called_another_kind(self):
+        server = self.serve(Cape, cape_report)
+        server.fault("status", status=503, path=r"/cuckoo/status", body=b"<html>busy</html>")
+        self.assertIn(b"answers 503", self.extract(5, server.api).stderr)
+
     def test_refusals_with_status_200(self):
         server = self.serve(Cape, cape_report)
         server.fault("body", path=r"/tasks/create/file", nth=1,
