@@ -32,6 +32,9 @@ function(malseq_library name)
     target_link_libraries(${name} PUBLIC ms_flags ${ARG_DEPENDS})
 endfunction()
 
+# What users run, and nothing of the tests: ./run demo builds this.
+add_custom_target(programs)
+
 # malseq_program(NAME source… DEPENDS library…): a tool, run by the umbrella and, where wanted, under its bare name.
 function(malseq_program name)
     cmake_parse_arguments(ARG "" "" "DEPENDS" ${ARGN})
@@ -50,6 +53,7 @@ function(malseq_program name)
     endif()
     add_executable(${name}_program ${ARG_UNPARSED_ARGUMENTS})
     set_target_properties(${name}_program PROPERTIES OUTPUT_NAME ${name})
+    add_dependencies(programs ${name}_program)
     target_link_libraries(${name}_program PRIVATE ms_flags ${ARG_DEPENDS})
     if(name STREQUAL "malseq")
         install(TARGETS ${name}_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
