@@ -391,6 +391,19 @@ static enum ms_status retry_one(void *ctx, int64_t id, struct ms_error *err)
     return status;
 }
 
+static enum ms_status show_queued(const struct ms_cli *cli, uint64_t count, struct ms_error *err)
+{
+    if (cli->common.json) {
+        json_t *line = json_object();
+        (void)json_object_set_new(line, "queued", json_integer((json_int_t)count));
+        (void)json_object_set_new(line, "dry_run", json_boolean(cli->common.dry_run));
+        return ms_json_line(stdout, line, err);
+    }
+    (void)printf("%" PRIu64 " %s\n", count,
+                 cli->common.dry_run ? "would be queued again" : "queued again");
+    return MS_OK;
+}
+
 static enum ms_status run_retry(struct ms_cli *cli, struct ms_error *err)
 {
     const struct retry_options *options = cli->options;
@@ -412,8 +425,7 @@ static enum ms_status run_retry(struct ms_cli *cli, struct ms_error *err)
     if (status == MS_OK)
         status = ms_run_end(self.corpus, run, 0, NULL, NULL, err);
     if (status == MS_OK)
-        printf("%" PRIu64 " %s\n", self.count,
-               cli->common.dry_run ? "would be queued again" : "queued again");
+        status = show_queued(cli, self.count, err);
     if (self.corpus)
         ms_corpus_rollback(self.corpus);
     ms_corpus_close(self.corpus);

@@ -362,6 +362,13 @@ class Show(Case):
         self.assertEqual(again.returncode, 0, again.stderr)
         self.assertIn(b"60 reports: 60 with calls", again.stderr)
 
+    def test_retry(self):
+        self.run_import(self.write("a.json", report.cuckoo([report.Process("a.exe", ["A"] * 9)])))
+        done = subprocess.run([str(BIN / "extract"), "retry", "--state", "failed", "--corpus", str(self.corpus), "--json"],
+                              capture_output=True, timeout=50)
+        SCHEMA.check(json.loads(done.stdout), "retry")
+        self.assertEqual(json.loads(done.stdout)["queued"], 0)
+
     def test_show(self):
         content = report.cuckoo([report.Process("a\x07.exe", ["NtClose"] * 3)], sha256="c" * 64)
         row = self.run_import(self.write("r.json", content))[0]
