@@ -7,14 +7,20 @@
 #include "store/run.h"
 #include "train/publish.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 void ms_train_defaults(void *options)
 {
     struct ms_train_options *o = options;
-    *o = (struct ms_train_options){
-        .preset = "default", .target = "malware", .kind = "lstm", .split = "grouped"};
+    *o =
+        (struct ms_train_options){.preset = "default",
+                                  .target = "malware",
+                                  .kind = "lstm",
+                                  .split = "grouped",
+                                  .rate = NAN,
+                                  .test_share = NAN}; /* not given; a 0 that was given is refused */
 }
 
 static void make_plan(const struct ms_train_options *o, const struct ms_common *common,
@@ -27,7 +33,7 @@ static void make_plan(const struct ms_train_options *o, const struct ms_common *
     struct ms_fit_options *fit = &plan->fit;
     fit->epochs = o->epochs ? (uint32_t)o->epochs : fit->epochs;
     fit->batch = o->batch ? (uint32_t)o->batch : fit->batch;
-    fit->rate = o->rate != 0 ? o->rate : fit->rate;
+    fit->rate = !isnan(o->rate) ? o->rate : fit->rate;
     fit->seed = common->seed;
     fit->jobs = (unsigned)common->jobs;
     fit->title = "training";
@@ -42,7 +48,7 @@ static void make_plan(const struct ms_train_options *o, const struct ms_common *
     plan->min_calls = o->min_calls ? o->min_calls : plan->min_calls;
     plan->grouped = strcmp(o->split, "grouped") == 0;
     plan->folds = (uint32_t)o->folds;
-    plan->test_share = o->test_share != 0 ? o->test_share : plan->test_share;
+    plan->test_share = !isnan(o->test_share) ? o->test_share : plan->test_share;
 }
 
 static enum ms_status check(const struct ms_train_options *o, const struct ms_plan *plan,
@@ -53,7 +59,7 @@ static enum ms_status check(const struct ms_train_options *o, const struct ms_pl
     if (!(plan->test_share > 0 && plan->test_share < 1))
         return ms_error_set(err, MS_E_USAGE, "--test-share %g: must be over 0 and under 1",
                             o->test_share);
-    if (o->folds && o->test_share != 0)
+    if (o->folds && !isnan(o->test_share))
         return ms_error_set(err, MS_E_USAGE, "--folds and --test-share exclude each other");
     return MS_OK;
 }
