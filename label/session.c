@@ -248,7 +248,9 @@ static enum ms_status visit_due(void *ctx, const struct ms_lookup *lookup, const
         return ms_show_hash(&row, self->cli->common.json, err);
     }
     enum ms_status status = ms_asker_ask(&self->asker, lookup, hash, &asked, err);
-    if (status != MS_OK || self->asker.done)
+    /* The hash whose failure ends the run has its state all the same. */
+    bool last = status == MS_E_REMOTE && strcmp(asked.state, "error") == 0;
+    if ((status != MS_OK && !last) || self->asker.done)
         return status;
     self->asked++;
     if (find_wanted(self, lookup->sample) < self->wanted_count)
@@ -257,7 +259,9 @@ static enum ms_status visit_due(void *ctx, const struct ms_lookup *lookup, const
     if (strcmp(asked.state, "error") == 0 || strcmp(asked.state, "invalid") == 0)
         self->rejected++;
     ms_progress_update(self->asked);
-    return ms_session_show(self, lookup->sample, hash, &asked, err);
+    struct ms_error fault = {0};
+    enum ms_status shown = ms_session_show(self, lookup->sample, hash, &asked, last ? &fault : err);
+    return last ? status : shown;
 }
 
 /* The listed hashes that were not asked now: known already, not due, private, or out of quota. */

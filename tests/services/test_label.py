@@ -189,7 +189,8 @@ class Answers(LabelCase):
         vt = self.service()
         vt.add(spec(0))
         vt.fault("status", status=503, path="/files/", nth=range(2, 1000))
-        self.label(vt, "--hashes", self.write_list(*(digest(n) for n in range(10))), expect=5)
+        rows = self.label(vt, "--hashes", self.write_list(*(digest(n) for n in range(10))), expect=5)
+        self.assertEqual([row["state"] for row in rows], ["labelled"] + ["error"] * 3)
         self.assertIn("3 hashes in a row", self.talk)
         self.assertEqual(len(re.findall(r"a look-up failed: answered 503.*; waiting ", self.talk)), 4 * 3)   # nobody sits before a silent terminal
         self.assertEqual(sorted(self.states().values()), ["error"] * 3 + ["labelled"] + ["pending"] * 6)
