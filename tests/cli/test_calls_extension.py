@@ -1,4 +1,5 @@
 """The loadable extension malseq_calls, on a corpus made here from the schema and the description of the trace format alone."""
+# ctest: full also-release
 import os
 import pathlib
 import shutil

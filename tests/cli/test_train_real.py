@@ -1,4 +1,5 @@
 """train on the published datasets (needs MALSEQ_DATA): what must hold of any honest run, no particular accuracy."""
+# ctest: full release
 import json
 import os
 import pathlib
