@@ -70,14 +70,21 @@ static enum ms_status scan_whole(struct reader *r, struct ms_row *row, struct ms
     size_t touched = 0, n = r->sequence.n;
     ms_sequence_hash_init(&key[MS_ROW_RAW]);
     ms_sequence_hash_init(&key[MS_ROW_COLLAPSED]);
-    for (size_t i = 0; i < n; i++) {
+    row->whole_length = 0;
+    for (size_t i = 0, next; i < n; i = next) {
+        uint64_t length = 0;
+        /* A run goes on across the border of two processes, as it would in the plain sequence. */
+        for (next = i; next < n && calls[next] == calls[i]; next++)
+            length += r->sequence.run_lengths[next];
+        ms_sequence_hash_add(&key[MS_ROW_COLLAPSED], calls[i]);
         ms_sequence_hash_add(&key[MS_ROW_RAW], calls[i]);
-        if (i == 0 || calls[i] != calls[i - 1])
-            ms_sequence_hash_add(&key[MS_ROW_COLLAPSED], calls[i]);
-        if (r->times[calls[i]]++ == 0)
+        ms_sequence_hash_add(&key[MS_ROW_RAW], (uint32_t)length);
+        ms_sequence_hash_add(&key[MS_ROW_RAW], (uint32_t)(length >> 32));
+        if (r->times[calls[i]] == 0)
             r->touched[touched++] = calls[i];
+        r->times[calls[i]] += length;
+        row->whole_length += length;
     }
-    row->whole_length = n;
     row->counts = calloc(touched + 1, sizeof *row->counts);
     row->count_n = row->counts ? touched : 0;
     for (size_t i = 0; i < touched; i++) {
@@ -108,7 +115,9 @@ static enum ms_status normalise_row(struct reader *r, struct ms_row *row,
 {
     const struct ms_row_reading *reading = r->shared->reading;
     struct ms_normal_options whole = *reading->view;
-    whole.collapse = 0;
+    /* As runs and their lengths: a program that calls one API without end, or a report that claims
+     * so, costs a number and not the memory of its calls. */
+    whole.collapse = 1;
     whole.once = false;
     whole.length = 0;
     enum ms_status status =
