@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ATTEMPTS = 4, REQUEST_MS = 120000, UPLOAD_MS = 600000, DOWNLOAD_MS = 3600000 };
+enum { ATTEMPTS = 2, REQUEST_MS = 120000, UPLOAD_MS = 600000, DOWNLOAD_MS = 3600000 };
 
 const char *ms_sandbox_kind_name(enum ms_sandbox_kind kind)
 {

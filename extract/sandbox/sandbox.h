@@ -72,7 +72,8 @@ struct ms_sandbox_options {
     enum ms_sandbox_kind kind;
     struct ms_secret *token; /* may be NULL; borrowed; gets bound to url */
     uint64_t seed;           /* of the retry jitter */
-    unsigned max_attempts;   /* of one idempotent request; 0: 4 */
+    unsigned max_attempts;   /* of one idempotent request; 0: 2, since the life cycle tries again by
+                                itself */
 };
 
 /* Opens a handle and asks the server who it is (Cuckoo: /cuckoo/status; CAPE: /cuckoo/status/,
