@@ -4,6 +4,8 @@
 #include <curl/curl.h>
 #include <string.h>
 
+/* The end of the year 9999: libcurl's date parser takes years beyond what milliseconds can hold. */
+static const int64_t last_second = 253402300799;
 static const int64_t longest_ms = (int64_t)31 * 86400 * 1000;
 
 int64_t ms_retry_backoff_ms(struct ms_rng *rng, uint32_t base_ms, uint32_t cap_ms, unsigned failed)
@@ -19,7 +21,7 @@ int64_t ms_retry_backoff_ms(struct ms_rng *rng, uint32_t base_ms, uint32_t cap_m
 int64_t ms_http_date_ms(const char *value)
 {
     time_t seconds = curl_getdate(value, NULL);
-    return seconds < 0 ? -1 : (int64_t)seconds * 1000;
+    return seconds < 0 || seconds > last_second ? -1 : (int64_t)seconds * 1000;
 }
 
 int64_t ms_retry_after_ms(const char *value, int64_t now_ms)

@@ -220,6 +220,8 @@ static void retry_after(void **state)
     assert_int_equal(ms_retry_after_ms("Sun, 06 Nov 1994 08:49:57 GMT", now), 20000);
     assert_int_equal(ms_retry_after_ms("Sun, 06 Nov 1994 08:00:00 GMT", now), 0);
     assert_int_equal(ms_retry_after_ms("Sun, 06 Nov 2094 08:00:00 GMT", now), 31LL * 86400000);
+    /* A year that libcurl's parser takes and no clock has. */
+    assert_int_equal(ms_retry_after_ms("Sun888888886 Nov 4T", now), -1);
     static const char *const bad[] = {"", "-1", "1.5", "10 s", "soon", "Tomorrow", "0x10"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(ms_retry_after_ms(bad[i], now), -1);
