@@ -25,7 +25,7 @@ void ms_secret_free(struct ms_secret *self); /* zeroes it first */
 enum ms_status ms_secret_bind(struct ms_secret *self, const char *url,
                               struct ms_error *err) MS_MUST_USE;
 
-/* The value; only for base/http. Borrowed. */
+/* The value; for base/http, and for a look at its form. Borrowed; never to be printed. */
 const char *ms_secret_value(const struct ms_secret *self);
 /* "scheme://host:port" it is bound to, or "". */
 const char *ms_secret_origin(const struct ms_secret *self);

@@ -61,8 +61,13 @@ enum ms_status ms_session_start_worker(struct ms_session *self, struct ms_error 
 static enum ms_status read_key(struct ms_session *self, struct ms_error *err)
 {
     const struct ms_cli_secret *key = &self->options->vt_key;
-    return ms_secret_read(key->given ? key->spec : NULL, key->wipe, "VT_API_KEY", "VirusTotal key",
-                          &self->secret, err);
+    enum ms_status status = ms_secret_read(key->given ? key->spec : NULL, key->wipe, "VT_API_KEY",
+                                           "VirusTotal key", &self->secret, err);
+    if (status == MS_OK && strpbrk(ms_secret_value(self->secret), ",;:|"))
+        return ms_error_set(err, MS_E_USAGE,
+                            "one key a run: VirusTotal does not allow several accounts to be used "
+                            "to get round its limits");
+    return status;
 }
 
 static enum ms_status open_service(struct ms_session *self, struct ms_error *err)

@@ -340,6 +340,14 @@ class Key(LabelCase):
             self.assertNotIn(vt.key, entry["target"])
         self.assertEqual({row[0] for row in self.rows("SELECT DISTINCT key_print FROM request")}, {hashlib.sha256(vt.key.encode()).hexdigest()[:8]})
 
+    def test_a_list_of_keys_is_refused(self):
+        vt = self.service()
+        path = self.write_list(digest(1))
+        for keys in ("%s,%s" % (vt.key, vt.key[::-1]), "%s;%s" % (vt.key, vt.key)):
+            self.label(vt, "--hashes", path, key=keys, expect=2)
+            self.assertIn("one key a run", self.talk)
+        self.assertEqual(vt.log, [])
+
     def test_the_key_is_in_no_url(self):
         vt = self.service()
         self.label(vt, "--vt-user", vt.user, "--hashes", self.write_list(digest(1)))
