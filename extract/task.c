@@ -400,6 +400,20 @@ static enum ms_status submit_next(struct ms_task_loop *loop, struct ms_error *er
     return MS_OK;
 }
 
+/* Nothing is due any more: all is done, or what is left is at servers that were given up. */
+static enum ms_status tell_left(const struct ms_task_loop *loop, struct ms_error *err)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < loop->task_count; i++)
+        left += !loop->tasks[i].done;
+    if (left == 0)
+        return MS_OK;
+    return ms_error_set(err, MS_E_REMOTE,
+                        "%zu task%s in flight at servers that were set aside; the next run takes "
+                        "%s up",
+                        left, left == 1 ? " stays" : "s stay", left == 1 ? "it" : "them");
+}
+
 static enum ms_status run_loop(struct ms_task_loop *loop, struct ms_error *err)
 {
     for (;;) {
@@ -414,7 +428,7 @@ static enum ms_status run_loop(struct ms_task_loop *loop, struct ms_error *err)
             return status;
         int64_t wait_ms = ms_task_loop_wait_ms(loop);
         if (wait_ms < 0)
-            return MS_OK;
+            return tell_left(loop, err);
         ms_clock_sleep_ms(wait_ms);
     }
 }

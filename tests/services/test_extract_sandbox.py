@@ -190,6 +190,17 @@ class CuckooTest(SandboxCase):
                 self.assert_each_submitted_once(server)
                 self.assertEqual(self.rows("select count(*) as n from calls")[0]["n"], expected)
 
+    def test_one_of_two_servers_dies_with_tasks_in_flight(self):
+        well, ill = self.serve(), self.serve()
+        ill.table.behave("*", "stuck_running")
+        ill.fault("reset", path=r"/tasks/view", nth=range(2, 500))
+        done = self.extract(5, well.url, "--cuckoo", ill.url, "--in-flight", "2", environment=SPED_UP)
+        self.assertRegex(done.stderr.decode(), r"\d tasks? stays? in flight")
+        states = self.states()
+        left = sum(states.values()) - states["ok"]
+        self.assertGreater(left, 0)
+        self.assertEqual(sum(states.values()), self.samples)
+
     def test_two_servers_share_the_work(self):
         servers = [self.serve(), self.serve()]
         self.extract(0, servers[0].url, "--cuckoo", servers[1].url, "--in-flight", "2")
