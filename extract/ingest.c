@@ -145,31 +145,42 @@ static void read_target(struct ms_intake *self)
         ms_hex_encode(sample->digests.md5, MS_MD5_BYTES, self->out.sample);
 }
 
-static enum ms_status judge(struct ms_intake *self, struct ms_error *err)
+/* The reader's own counts beside those of what it encoded. A reader that was taken over may send
+ * anything that has the form of frames; what contradicts itself costs this report alone. */
+static bool contradicts_itself(const struct ms_trace_received *received)
 {
-    struct ms_trace_received *received = &self->received;
-    struct ms_ingest_outcome *out = &self->out;
-    struct ms_report_result *result = &received->result;
-    if (!received->has_result)
-        return MS_OK;
+    const struct ms_report_result *result = &received->result;
     uint64_t calls = 0, expanded = 0;
     for (size_t i = 0; i < received->process_count; i++) {
         calls += received->processes[i].calls;
         expanded += received->processes[i].calls_expanded;
     }
+    return calls != result->calls || expanded != result->calls_expanded ||
+           received->process_count != result->processes || !received->has_info;
+}
+
+static void judge(struct ms_intake *self)
+{
+    struct ms_trace_received *received = &self->received;
+    struct ms_ingest_outcome *out = &self->out;
+    struct ms_report_result *result = &received->result;
+    if (!received->has_result)
+        return;
     bool whole = result->state != MS_REPORT_INVALID;
-    /* Both halves counted on their own: once from the report, once from what was encoded. */
-    if (whole && (calls != result->calls || expanded != result->calls_expanded ||
-                  received->process_count != result->processes || !received->has_info))
-        return ms_error_set(err, MS_E_BUG, "a report's counts do not agree");
+    if (whole && contradicts_itself(received)) {
+        received->has_result = received->has_info = false;
+        received->process_count = 0;
+        set_reason(self, "the reading process contradicts itself");
+        return;
+    }
     out->bytes = result->bytes;
     out->state = ms_report_state_name(result->state);
     set_reason(self, received->reason);
     if (!whole)
-        return MS_OK;
+        return;
     out->processes = result->processes;
-    out->calls = calls;
-    out->calls_expanded = expanded;
+    out->calls = result->calls;
+    out->calls_expanded = result->calls_expanded;
     if (result->state == MS_REPORT_OK && result->real_calls < self->ingest->min_calls) {
         out->state = "too_few_calls";
         (void)snprintf(out->reason, sizeof out->reason, "%llu calls, wanted are %llu",
@@ -180,7 +191,6 @@ static enum ms_status judge(struct ms_intake *self, struct ms_error *err)
     (void)snprintf(out->sandbox, sizeof out->sandbox, "%.*s", (int)sandbox.len,
                    (const char *)sandbox.data);
     read_target(self);
-    return MS_OK;
 }
 
 /* The sample a report belongs to: by its target's hash; a report without one stands for a sample of
@@ -410,10 +420,10 @@ enum ms_status ms_intake_read(const struct ms_ingest *ingest, int fd, struct ms_
         ms_step("extract.import.opened");
         status = run_worker(self, fd, err);
     }
+    if (status == MS_OK)
+        judge(self);
     if (status == MS_OK && ingest->corpus)
         status = hash_file(self, fd, err);
-    if (status == MS_OK)
-        status = judge(self, err);
     if (status == MS_OK) {
         ms_step("extract.import.parsed");
         if (self->vault)

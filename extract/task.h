@@ -63,8 +63,8 @@ enum ms_status ms_task_settings(const struct ms_task_options *options, char text
                                 uint8_t digest[32], struct ms_error *err) MS_MUST_USE;
 
 /* Queues every sample of the vault that is not private and was not submitted with these settings,
- * and sees all of them to their ends. MS_E_REMOTE when no server can be used any more: what is in
- * flight stays in the corpus and is taken up by the next run. */
+ * and sees all of them to their ends. MS_E_REMOTE when no server can be used any more, or one
+ * with tasks in flight cannot: they stay in the corpus and are taken up by the next run. */
 enum ms_status ms_tasks_run(struct ms_corpus *corpus, const struct ms_task_options *options,
                             struct ms_task_counts *counts, struct ms_error *err) MS_MUST_USE;
 
