@@ -3,7 +3,7 @@
 #ifndef MS_EXTRACT_REPORT_BEHAVIOR_H
 #define MS_EXTRACT_REPORT_BEHAVIOR_H
 
-#include "extract/report/scan.h"
+#include "base/scan.h"
 #include "store/trace/trace.h"
 
 #include <stdbool.h>

@@ -3,7 +3,7 @@
 #ifndef MS_EXTRACT_REPORT_READ_H
 #define MS_EXTRACT_REPORT_READ_H
 
-#include "extract/report/scan.h"
+#include "base/scan.h"
 #include "store/trace/trace.h"
 
 #include <stdint.h>

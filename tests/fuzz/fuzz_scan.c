@@ -1,6 +1,6 @@
 /* Fuzz target: the JSON scanner. Reading whole and in odd pieces, by skipping and by walking, must
  * come to the same verdict at the same place. */
-#include "extract/report/scan.h"
+#include "base/scan.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 #include "base/buf.h"
 #include "base/limits.h"
 #include "base/rng.h"
-#include "extract/report/scan.h"
+#include "base/scan.h"
 
 #include <jansson.h>
 #include <setjmp.h>

@@ -1,10 +1,10 @@
 /* The streaming JSON reader: blocks in, checked tokens out. It builds no tree and keeps no value
  * that was not asked for. */
-#include "extract/report/scan.h"
+#include "base/scan.h"
 
 #include "base/buf.h"
 #include "base/limits.h"
-#include "extract/report/scan_bytes.h"
+#include "base/scan_bytes.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

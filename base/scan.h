@@ -1,7 +1,7 @@
 /* A streaming pull reader of one JSON document in constant memory. It checks all of RFC 8259's
  * grammar and UTF-8, also in what the caller skips, and builds nothing. */
-#ifndef MS_EXTRACT_REPORT_SCAN_H
-#define MS_EXTRACT_REPORT_SCAN_H
+#ifndef MS_BASE_SCAN_H
+#define MS_BASE_SCAN_H
 
 #include "base/error.h"
 #include "base/span.h"

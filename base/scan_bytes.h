@@ -1,7 +1,7 @@
 /* The scanner's inner loops over bytes: end of white space, end of a plain run in a string, line
  * feeds. Nothing here knows JSON's grammar; a wider implementation replaces these three alone. */
-#ifndef MS_EXTRACT_REPORT_SCAN_BYTES_H
-#define MS_EXTRACT_REPORT_SCAN_BYTES_H
+#ifndef MS_BASE_SCAN_BYTES_H
+#define MS_BASE_SCAN_BYTES_H
 
 #include <stddef.h>
 #include <stdint.h>
