@@ -6,20 +6,11 @@
 #include "base/arena.h"
 #include "base/span.h"
 #include "base/worker.h"
+#include "label/record.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-enum ms_vt_category {
-    MS_VT_UNDETECTED,
-    MS_VT_HARMLESS,
-    MS_VT_SUSPICIOUS,
-    MS_VT_MALICIOUS,
-    MS_VT_TIMEOUT, /* timeout, confirmed-timeout */
-    MS_VT_FAILURE,
-    MS_VT_UNSUPPORTED,
-    MS_VT_OTHER /* a word we do not know: no answer either way */
-};
 const char *ms_vt_category_name(enum ms_vt_category category);
 
 struct ms_vt_engine {

@@ -1,0 +1,30 @@
+-- Version 2: what labels rest on, reports of other formats, and the planning of look-ups.
+
+-- A policy as it was when labels were made under it: NAME may mean something else tomorrow, its digest may not.
+CREATE TABLE policy (
+    digest   BLOB PRIMARY KEY CHECK (length(digest) = 32),  -- SHA-256 of text
+    name     TEXT NOT NULL,
+    text     TEXT NOT NULL,                                  -- the policy, in the canonical form of label/policy
+    first_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE label ADD COLUMN policy_digest BLOB REFERENCES policy (digest);
+ALTER TABLE label ADD COLUMN taxonomy BLOB;            -- digest of the word tables used, AVClass's data files included
+ALTER TABLE label ADD COLUMN vt_class TEXT;            -- the class vt_category stands for; NULL = none of ours
+ALTER TABLE label ADD COLUMN family_votes INTEGER;
+ALTER TABLE label ADD COLUMN family_verified INTEGER CHECK (family_verified IN (0, 1));  -- 1: in AVClass's taxonomy; NULL: no family, or no taxonomy at hand
+ALTER TABLE label ADD COLUMN contested TEXT;           -- what the newest scan says, until a second one agrees; NULL = it says the same
+
+-- Of what form a stored body is; `source` says who gave it: virustotal (a look-up), import.
+ALTER TABLE scan ADD COLUMN format TEXT NOT NULL DEFAULT 'vt3' CHECK (format IN ('vt3', 'vt2', 'opswat', 'simple'));
+CREATE INDEX scan_body ON scan (body_sha256);
+
+-- How many answers in a row brought nothing new, and when a new analysis was last asked for.
+ALTER TABLE lookup ADD COLUMN unchanged INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lookup ADD COLUMN rescan_ms INTEGER;
+
+-- Each change of verdict: what was held before, what after, and on which knowledge.
+CREATE VIEW label_flip AS
+SELECT sample, policy, before, verdict AS after, class, as_of_ms, made_ms, scan, run FROM (
+    SELECT *, lag(verdict) OVER (PARTITION BY sample, policy ORDER BY id) AS before FROM label)
+WHERE before IS NOT NULL AND before <> verdict;
