@@ -90,19 +90,19 @@ static enum ms_status wait_for_slot(struct ms_asker *self, struct ms_error *err)
 }
 
 /* Reserve, send, settle. */
-static enum ms_status exchange(struct ms_asker *self, const char *hash, struct ms_vt_answer *answer,
-                               struct ms_error *err)
+static enum ms_status exchange(struct ms_asker *self, const struct ms_call *call,
+                               struct ms_vt_answer *answer, struct ms_error *err)
 {
     int64_t id = 0;
-    enum ms_status status = ms_quota_reserve(&self->quota, "files", hash, &id, err);
+    enum ms_status status = ms_quota_reserve(&self->quota, call->endpoint, call->subject, &id, err);
     if (status != MS_OK)
         return status;
-    ms_step("label.lookup.reserved");
+    ms_step(call->step_reserved);
     self->requests++;
-    status = ms_vt_file(self->vt, hash, answer, err);
+    status = call->send(call->ctx, answer, err);
     if (status != MS_OK)
         return status;
-    ms_step("label.lookup.answered");
+    ms_step(call->step_answered);
     return ms_quota_settle(&self->quota, id, answer->status, answer->code[0] ? answer->code : NULL,
                            err);
 }
@@ -121,6 +121,61 @@ static enum ms_status refused(struct ms_asker *self, const struct ms_vt_answer *
         return spent(&advice, err);
     pause_for(MS_LOG_INFO, advice.wait_ms, advice.why);
     return MS_OK;
+}
+
+enum ms_status ms_asker_call(struct ms_asker *self, const struct ms_call *call,
+                             struct ms_vt_answer *answer, struct ms_error *err)
+{
+    const unsigned unanswered = call->tries_unanswered ? call->tries_unanswered : TRIES_UNANSWERED;
+    enum ms_status status = MS_OK;
+    for (unsigned failed = 0; status == MS_OK;) {
+        status = wait_for_slot(self, err);
+        if (status != MS_OK || self->done)
+            return status;
+        status = exchange(self, call, answer, err);
+        if (status == MS_OK && answer->outcome == MS_VT_FOUND && call->take)
+            status = call->take(call->ctx, answer, err);
+        if (status != MS_OK)
+            return status;
+        if (answer->outcome == MS_VT_REFUSED) {
+            status = refused(self, answer, err);
+            continue;
+        }
+        if (answer->outcome != MS_VT_TRANSIENT) {
+            self->failures = 0;
+            return MS_OK;
+        }
+        if (++failed >= (answer->status ? TRIES : unanswered))
+            return MS_OK;
+        int64_t wait = ms_retry_backoff_ms(&self->rng, BACKOFF_BASE_MS, BACKOFF_CAP_MS, failed);
+        pause_for(MS_LOG_INFO,
+                  answer->retry_after_ms > wait && answer->retry_after_ms <= BACKOFF_CAP_MS
+                      ? answer->retry_after_ms
+                      : wait,
+                  answer->why);
+    }
+    return status;
+}
+
+enum ms_status ms_asker_failed(struct ms_asker *self, const struct ms_vt_answer *answer,
+                               struct ms_error *err)
+{
+    if (++self->failures < FAILURES_MAX)
+        return MS_OK;
+    return ms_error_set(err, MS_E_REMOTE,
+                        "no usable answer for %u hashes in a row (last: %s); what came before is "
+                        "kept, run label again later",
+                        self->failures, answer->why);
+}
+
+enum ms_status ms_asker_barred(const struct ms_vt_answer *answer, const char *what,
+                               struct ms_error *err)
+{
+    return answer->outcome == MS_VT_BAD_KEY
+               ? ms_error_set(err, MS_E_REMOTE,
+                              "the service refuses the key (%s); check VT_API_KEY or --vt-key",
+                              answer->why)
+               : ms_error_set(err, MS_E_REMOTE, "the key may not %s (%s)", what, answer->why);
 }
 
 static int64_t tries_in_state(const struct ms_lookup *before, const char *state)
@@ -274,13 +329,7 @@ static enum ms_status give_up(struct ms_asker *self, const struct ms_lookup *bef
     (void)snprintf(out->reason, sizeof out->reason, "%s", answer->why);
     out->due_ms = ms_clock_wall_ms() + (pause < 24 * HOUR_MS ? pause : 24 * HOUR_MS);
     enum ms_status status = store_state(self, before, out, err);
-    if (status == MS_OK && ++self->failures >= FAILURES_MAX)
-        return ms_error_set(
-            err, MS_E_REMOTE,
-            "no usable answer for %u hashes in a row (last: %s); what came before is "
-            "kept, run label again later",
-            self->failures, answer->why);
-    return status;
+    return status == MS_OK ? ms_asker_failed(self, answer, err) : status;
 }
 
 /* Everything that is neither a report nor worth another try. */
@@ -302,53 +351,54 @@ static enum ms_status take_end(struct ms_asker *self, const struct ms_lookup *be
         out->state = "pending";
         out->due_ms = now + HOUR_MS;
         break;
-    case MS_VT_BAD_KEY:
-        return ms_error_set(err, MS_E_REMOTE,
-                            "the service refuses the key (%s); check VT_API_KEY or --vt-key",
-                            answer->why);
     default:
-        return ms_error_set(err, MS_E_REMOTE, "the key may not look files up (%s)", answer->why);
+        return ms_asker_barred(answer, "look files up", err);
     }
     return store_state(self, before, out, err);
+}
+
+/* One look-up on its way through ms_asker_call. */
+struct looking {
+    struct ms_asker *asker;
+    const struct ms_lookup *before;
+    const char *hash;
+    struct ms_asked *out;
+};
+
+static enum ms_status send_lookup(void *ctx, struct ms_vt_answer *answer, struct ms_error *err)
+{
+    struct looking *self = ctx;
+    return ms_vt_file(self->asker->vt, self->hash, answer, err);
+}
+
+static enum ms_status take_lookup(void *ctx, struct ms_vt_answer *answer, struct ms_error *err)
+{
+    struct looking *self = ctx;
+    return take_report(self->asker, self->before, self->hash, answer, self->out, err);
 }
 
 enum ms_status ms_asker_ask(struct ms_asker *self, const struct ms_lookup *lookup, const char *hash,
                             struct ms_asked *out, struct ms_error *err)
 {
+    struct looking looking = {self, lookup, hash, out};
+    const struct ms_call call = {.endpoint = "files",
+                                 .subject = hash,
+                                 .step_reserved = "label.lookup.reserved",
+                                 .step_answered = "label.lookup.answered",
+                                 .send = send_lookup,
+                                 .take = take_lookup,
+                                 .ctx = &looking};
     struct ms_vt_answer answer;
-    enum ms_status status = MS_OK;
     *out = (struct ms_asked){.state = "pending"};
     if (ms_is_empty_file(hash)) {
         out->state = "invalid";
         (void)snprintf(out->reason, sizeof out->reason, "the empty file");
         return store_state(self, lookup, out, err);
     }
-    for (unsigned failed = 0; status == MS_OK;) {
-        status = wait_for_slot(self, err);
-        if (status != MS_OK || self->done)
-            return status;
-        status = exchange(self, hash, &answer, err);
-        if (status == MS_OK && answer.outcome == MS_VT_FOUND)
-            status = take_report(self, lookup, hash, &answer, out, err);
-        if (status != MS_OK)
-            return status;
-        if (answer.outcome == MS_VT_REFUSED) {
-            status = refused(self, &answer, err);
-            continue;
-        }
-        if (answer.outcome != MS_VT_TRANSIENT) {
-            self->failures = 0;
-            return answer.outcome == MS_VT_FOUND ? MS_OK
-                                                 : take_end(self, lookup, &answer, out, err);
-        }
-        if (++failed >= (answer.status ? TRIES : TRIES_UNANSWERED))
-            return give_up(self, lookup, &answer, out, err);
-        int64_t wait = ms_retry_backoff_ms(&self->rng, BACKOFF_BASE_MS, BACKOFF_CAP_MS, failed);
-        pause_for(MS_LOG_INFO,
-                  answer.retry_after_ms > wait && answer.retry_after_ms <= BACKOFF_CAP_MS
-                      ? answer.retry_after_ms
-                      : wait,
-                  answer.why);
-    }
-    return status;
+    enum ms_status status = ms_asker_call(self, &call, &answer, err);
+    if (status != MS_OK || self->done || answer.outcome == MS_VT_FOUND)
+        return status;
+    if (answer.outcome == MS_VT_TRANSIENT)
+        return give_up(self, lookup, &answer, out, err);
+    return take_end(self, lookup, &answer, out, err);
 }

@@ -20,6 +20,17 @@ struct ms_asker {
     const char *done;  /* set when the run's own bound is reached: why; nothing was asked */
 };
 
+/* One request, whatever it is: how it is booked, sent and looked at. */
+struct ms_call {
+    const char *endpoint, *subject; /* as the ledger shall name it; subject may be NULL */
+    const char *step_reserved, *step_answered; /* for base/step */
+    unsigned tries_unanswered; /* sendings without any answer, after which it is given up; 0: 3 */
+    enum ms_status (*send)(void *ctx, struct ms_vt_answer *answer, struct ms_error *err);
+    /* Takes a FOUND answer; may turn it into a TRANSIENT one. NULL: any will do. */
+    enum ms_status (*take)(void *ctx, struct ms_vt_answer *answer, struct ms_error *err);
+    void *ctx;
+};
+
 /* The state of one hash after it was dealt with. */
 struct ms_asked {
     const char *state; /* as in the lookup table */
@@ -38,6 +49,21 @@ bool ms_is_empty_file(const char *hash);
  * .answered, .stored. */
 enum ms_status ms_asker_ask(struct ms_asker *self, const struct ms_lookup *lookup, const char *hash,
                             struct ms_asked *out, struct ms_error *err) MS_MUST_USE;
+
+/* The way of every request that costs quota: waits for a slot, reserves, sends, settles; after a
+ * 429 finds out which window it was and waits or ends; after a transient fault backs off and sends
+ * again, five times at most (fewer when no answer came). MS_OK with any outcome but REFUSED;
+ * TRANSIENT: given up. When self->done is set nothing was sent and *answer is not set. MS_E_LATER
+ * as for ms_asker_ask. */
+enum ms_status ms_asker_call(struct ms_asker *self, const struct ms_call *call,
+                             struct ms_vt_answer *answer, struct ms_error *err) MS_MUST_USE;
+/* Counts a subject that was given up: MS_E_REMOTE when it is the third in a row, else MS_OK. */
+enum ms_status ms_asker_failed(struct ms_asker *self, const struct ms_vt_answer *answer,
+                               struct ms_error *err) MS_MUST_USE;
+/* MS_E_REMOTE with the text for a key that is wrong, or that may not do `what` ("look files up").
+ */
+enum ms_status ms_asker_barred(const struct ms_vt_answer *answer, const char *what,
+                               struct ms_error *err) MS_MUST_USE;
 
 /* Reads the account's quota from the service, if it will say, and tells the ledger. */
 enum ms_status ms_asker_read_quota(struct ms_asker *self, struct ms_error *err) MS_MUST_USE;
