@@ -10,15 +10,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SMALL_ANSWER_BYTES = 65536 };
+static struct ms_vt_transport replaced; /* perform NULL: base/http */
 
 struct ms_vt {
     struct ms_http *http;
+    struct ms_vt_transport transport;
     struct ms_secret *secret;
     char *base; /* without the slash at the end */
     char *user; /* the account's id; NULL: unknown */
     struct ms_http_response response;
 };
+
+void ms_vt_transport_set(const struct ms_vt_transport *transport)
+{
+    replaced = transport ? *transport : (struct ms_vt_transport){0};
+}
+
+static enum ms_status perform_http(void *ctx, const struct ms_http_request *request,
+                                   struct ms_http_response *response, struct ms_error *err)
+{
+    return ms_http_perform(ctx, request, response, err);
+}
 
 enum ms_status ms_vt_new(const char *url, struct ms_secret *secret, const char *user,
                          struct ms_vt **out, struct ms_error *err)
@@ -48,6 +60,8 @@ enum ms_status ms_vt_new(const char *url, struct ms_secret *secret, const char *
         ms_vt_free(self);
         return status;
     }
+    self->transport =
+        replaced.perform ? replaced : (struct ms_vt_transport){self->http, perform_http};
     size_t n = strlen(self->base);
     while (n > 0 && self->base[n - 1] == '/')
         self->base[--n] = '\0';
@@ -66,21 +80,30 @@ void ms_vt_free(struct ms_vt *self)
     free(self);
 }
 
-static enum ms_status get(struct ms_vt *self, const char *url, uint64_t max_bytes,
-                          struct ms_error *err)
+/* path: as in struct ms_vt_call. */
+static enum ms_status perform(struct ms_vt *self, const struct ms_vt_call *call,
+                              struct ms_error *err)
 {
     static const char *const headers[] = {"Accept: application/json", "x-tool: malseq"};
-    const struct ms_http_request request = {.method = "GET",
+    char url[MS_LIMIT_URL_BYTES];
+    const struct ms_http_request request = {.method = call->method,
                                             .url = url,
                                             .peer = MS_HTTP_PEER_PUBLIC,
                                             .headers = headers,
                                             .header_count = 2,
                                             .secret = self->secret,
                                             .secret_header = "x-apikey: ",
-                                            .idempotent = true,
+                                            .parts = call->parts,
+                                            .part_count = call->part_count,
+                                            .idempotent = strcmp(call->method, "GET") == 0,
                                             .ask_gzip = true,
-                                            .max_body_bytes = max_bytes};
-    return ms_http_perform(self->http, &request, &self->response, err);
+                                            .max_body_bytes = call->max_bytes ? call->max_bytes
+                                                                              : MS_VT_SMALL_BYTES,
+                                            .total_timeout_ms = call->timeout_ms};
+    int n = snprintf(url, sizeof url, "%s%s", self->base, call->path);
+    if (n < 0 || (size_t)n >= sizeof url)
+        return ms_error_set(err, MS_E_USAGE, "the service's URL is too long");
+    return self->transport.perform(self->transport.ctx, &request, &self->response, err);
 }
 
 /* The service's own error code and message; false when the body is no error object. */
@@ -88,7 +111,7 @@ static bool read_error(const struct ms_vt *self, struct ms_vt_answer *out)
 {
     json_t *root = NULL;
     const struct ms_buf *body = &self->response.body;
-    if (body->len == 0 || body->len > SMALL_ANSWER_BYTES ||
+    if (body->len == 0 || body->len > MS_VT_SMALL_BYTES ||
         ms_json_parse(body->data, body->len, &root, NULL) != MS_OK)
         return false;
     const char *code = ms_json_string_at(root, "error.code", "");
@@ -129,14 +152,12 @@ static enum ms_vt_outcome outcome_of(int status, const char *code)
     return MS_VT_TRANSIENT;
 }
 
-enum ms_status ms_vt_file(struct ms_vt *self, const char *hash, struct ms_vt_answer *out,
-                          struct ms_error *err)
+enum ms_status ms_vt_send(struct ms_vt *self, const struct ms_vt_call *call,
+                          struct ms_vt_answer *out, struct ms_error *err)
 {
-    char url[MS_LIMIT_URL_BYTES];
     struct ms_error fault = {0};
     *out = (struct ms_vt_answer){.outcome = MS_VT_TRANSIENT, .retry_after_ms = -1};
-    (void)snprintf(url, sizeof url, "%s/files/%s", self->base, hash);
-    enum ms_status status = get(self, url, MS_LIMIT_SCAN_BYTES, &fault);
+    enum ms_status status = perform(self, call, &fault);
     if ((status == MS_E_REMOTE && self->response.may_pass) || status == MS_E_LIMIT) {
         (void)snprintf(out->why, sizeof out->why, "%.250s", fault.text);
         return MS_OK;
@@ -161,6 +182,16 @@ enum ms_status ms_vt_file(struct ms_vt *self, const char *hash, struct ms_vt_ans
     return MS_OK;
 }
 
+enum ms_status ms_vt_file(struct ms_vt *self, const char *hash, struct ms_vt_answer *out,
+                          struct ms_error *err)
+{
+    char path[160];
+    const struct ms_vt_call call = {
+        .method = "GET", .path = path, .max_bytes = MS_LIMIT_SCAN_BYTES};
+    (void)snprintf(path, sizeof path, "/files/%s", hash);
+    return ms_vt_send(self, &call, out, err);
+}
+
 /* One window: {"user": {allowed, used}, "group": {…}}; the one with less left. */
 static void read_window(const json_t *root, const char *name, int64_t *allowed, int64_t *used)
 {
@@ -183,18 +214,19 @@ static void read_window(const json_t *root, const char *name, int64_t *allowed, 
 
 enum ms_status ms_vt_quotas(struct ms_vt *self, struct ms_quota_told *told, struct ms_error *err)
 {
-    char url[MS_LIMIT_URL_BYTES];
+    char path[1024];
     struct ms_error fault = {0};
     struct ms_buf id;
     json_t *root = NULL;
     *told = (struct ms_quota_told){-1, -1, -1, -1, -1, -1};
     if (!self->user)
         return MS_OK;
-    ms_buf_init(&id, sizeof url);
+    const struct ms_vt_call call = {.method = "GET", .path = path};
+    ms_buf_init(&id, sizeof path);
     enum ms_status status = ms_http_encode(&id, self->user, false);
-    int n = snprintf(url, sizeof url, "%s/users/%s/overall_quotas", self->base, ms_buf_text(&id));
-    if (status == MS_OK && n > 0 && (size_t)n < sizeof url)
-        status = get(self, url, SMALL_ANSWER_BYTES, &fault);
+    int n = snprintf(path, sizeof path, "/users/%s/overall_quotas", ms_buf_text(&id));
+    if (status == MS_OK && n > 0 && (size_t)n < sizeof path)
+        status = perform(self, &call, &fault);
     else
         status = ms_error_set(&fault, MS_E_USAGE, "the account's id is too long for a URL");
     ms_buf_release(&id);

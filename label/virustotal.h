@@ -1,5 +1,9 @@
 /* VirusTotal API v3: one look-up or one question about the quota a call, and what the answer means.
- * Counts nothing and repeats nothing: label/quota and label/lookup do. */
+ * Counts nothing and repeats nothing: label/quota and label/lookup do.
+ *
+ * Layers: ms_vt_file, ms_vt_quotas and whatever else asks the service build a request and hand it
+ * to ms_vt_send (headers, key, table of error codes), which hands it to the transport. Only the
+ * transport is ever replaced. */
 #ifndef MS_LABEL_VIRUSTOTAL_H
 #define MS_LABEL_VIRUSTOTAL_H
 
@@ -7,6 +11,19 @@
 #include "label/quota.h"
 
 struct ms_vt;
+
+/* How a request gets its answer: as ms_http_perform, whose contract it keeps (response is ready
+ * after ms_http_response_init and may hold an earlier answer). */
+struct ms_vt_transport {
+    void *ctx;
+    enum ms_status (*perform)(void *ctx, const struct ms_http_request *request,
+                              struct ms_http_response *response, struct ms_error *err);
+};
+
+/* Replaces the transport of every ms_vt made from now on (NULL: back to base/http), so that a
+ * simulated service can answer in this process and nothing leaves it. As ms_clock_set: before
+ * threads start. The transport sees request->secret, and must not keep it. */
+void ms_vt_transport_set(const struct ms_vt_transport *transport);
 
 /* What became of a look-up (the table of error codes at docs.virustotal.com/reference/errors). */
 enum ms_vt_outcome {
@@ -35,6 +52,24 @@ struct ms_vt_answer {
 enum ms_status ms_vt_new(const char *url, struct ms_secret *secret, const char *user,
                          struct ms_vt **out, struct ms_error *err) MS_MUST_USE;
 void ms_vt_free(struct ms_vt *self);
+
+/* One request, sent once, and what became of it. `path` begins with a slash and follows the base
+ * URL; its parts from outside are percent-encoded by the caller. */
+struct ms_vt_call {
+    const char *method; /* "GET", "POST" */
+    const char *path;
+    const struct ms_http_part *parts; /* multipart/form-data; may be NULL */
+    size_t part_count;
+    uint64_t max_bytes;  /* of the answer's body; 0: MS_VT_SMALL_BYTES */
+    uint32_t timeout_ms; /* 0: 60 s */
+};
+enum { MS_VT_SMALL_BYTES = 65536 }; /* errors, quotas, descriptors of analyses */
+
+/* out->outcome is FOUND for every 200 with a body, which out->body borrows until the next call.
+ * Statuses and returns as ms_vt_file's. Anything but a GET goes out once even when the connection
+ * breaks. */
+enum ms_status ms_vt_send(struct ms_vt *self, const struct ms_vt_call *call,
+                          struct ms_vt_answer *out, struct ms_error *err) MS_MUST_USE;
 
 /* GET /files/HASH, sent once. hash: lower-case md5, sha1 or sha256. MS_OK for every outcome;
  * MS_E_REMOTE for a fault that will not pass by itself, a certificate that does not fit for one. */
