@@ -126,7 +126,8 @@ static enum ms_status refused(struct ms_asker *self, const struct ms_vt_answer *
 enum ms_status ms_asker_call(struct ms_asker *self, const struct ms_call *call,
                              struct ms_vt_answer *answer, struct ms_error *err)
 {
-    const unsigned unanswered = call->tries_unanswered ? call->tries_unanswered : TRIES_UNANSWERED;
+    unsigned tries = call->tries ? call->tries : TRIES;
+    unsigned unanswered = call->tries ? call->tries : TRIES_UNANSWERED;
     enum ms_status status = MS_OK;
     for (unsigned failed = 0; status == MS_OK;) {
         status = wait_for_slot(self, err);
@@ -145,7 +146,7 @@ enum ms_status ms_asker_call(struct ms_asker *self, const struct ms_call *call,
             self->failures = 0;
             return MS_OK;
         }
-        if (++failed >= (answer->status ? TRIES : unanswered))
+        if (++failed >= (answer->status ? tries : unanswered))
             return MS_OK;
         int64_t wait = ms_retry_backoff_ms(&self->rng, BACKOFF_BASE_MS, BACKOFF_CAP_MS, failed);
         pause_for(MS_LOG_INFO,

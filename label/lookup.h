@@ -24,7 +24,7 @@ struct ms_asker {
 struct ms_call {
     const char *endpoint, *subject; /* as the ledger shall name it; subject may be NULL */
     const char *step_reserved, *step_answered; /* for base/step */
-    unsigned tries_unanswered; /* sendings without any answer, after which it is given up; 0: 3 */
+    unsigned tries; /* sendings until a transient fault is final; 0: 5, or 3 without an answer */
     enum ms_status (*send)(void *ctx, struct ms_vt_answer *answer, struct ms_error *err);
     /* Takes a FOUND answer; may turn it into a TRANSIENT one. NULL: any will do. */
     enum ms_status (*take)(void *ctx, struct ms_vt_answer *answer, struct ms_error *err);
@@ -52,7 +52,7 @@ enum ms_status ms_asker_ask(struct ms_asker *self, const struct ms_lookup *looku
 
 /* The way of every request that costs quota: waits for a slot, reserves, sends, settles; after a
  * 429 finds out which window it was and waits or ends; after a transient fault backs off and sends
- * again, five times at most (fewer when no answer came). MS_OK with any outcome but REFUSED;
+ * again, call->tries times at most. MS_OK with any outcome but REFUSED;
  * TRANSIENT: given up. When self->done is set nothing was sent and *answer is not set. MS_E_LATER
  * as for ms_asker_ask. */
 enum ms_status ms_asker_call(struct ms_asker *self, const struct ms_call *call,

@@ -34,8 +34,7 @@ enum ms_status ms_session_find_policy(const char *name, const struct ms_policy *
                               ms_escape_text(name, shown, sizeof shown));
 }
 
-/* Today's (or, when that has passed, tomorrow's) HH:MM in UTC; 0 for NULL. */
-static enum ms_status parse_until(const char *text, int64_t *out, struct ms_error *err)
+enum ms_status ms_session_parse_until(const char *text, int64_t *out, struct ms_error *err)
 {
     unsigned hour, minute;
     char rest;
@@ -58,7 +57,7 @@ enum ms_status ms_session_start_worker(struct ms_session *self, struct ms_error 
     return ms_worker_start(&options, &self->worker, err);
 }
 
-static enum ms_status read_key(struct ms_session *self, struct ms_error *err)
+enum ms_status ms_session_read_key(struct ms_session *self, struct ms_error *err)
 {
     const struct ms_cli_secret *key = &self->options->vt_key;
     enum ms_status status = ms_secret_read(key->given ? key->spec : NULL, key->wipe, "VT_API_KEY",
@@ -70,7 +69,7 @@ static enum ms_status read_key(struct ms_session *self, struct ms_error *err)
     return status;
 }
 
-static enum ms_status open_service(struct ms_session *self, struct ms_error *err)
+enum ms_status ms_session_open_service(struct ms_session *self, struct ms_error *err)
 {
     const struct ms_label_options *o = self->options;
     const char *user = o->vt_user ? o->vt_user : getenv("VT_USER");
@@ -80,7 +79,7 @@ static enum ms_status open_service(struct ms_session *self, struct ms_error *err
     enum ms_status status =
         ms_vt_new(o->vt_url, self->secret, user && user[0] ? user : NULL, &self->vt, err);
     if (status == MS_OK)
-        status = parse_until(o->until, &limits.until_ms, err);
+        status = ms_session_parse_until(o->until, &limits.until_ms, err);
     if (status != MS_OK)
         return status;
     if (!user || !user[0])
@@ -200,7 +199,7 @@ static size_t find_wanted(const struct ms_session *self, int64_t sample)
     return at ? (size_t)(at - self->wanted) : self->wanted_count;
 }
 
-static bool is_wanted(const struct ms_session *self, int64_t sample)
+bool ms_session_is_wanted(const struct ms_session *self, int64_t sample)
 {
     return !self->options->hashes || find_wanted(self, sample) < self->wanted_count;
 }
@@ -239,7 +238,7 @@ static enum ms_status visit_due(void *ctx, const struct ms_lookup *lookup, const
 {
     struct ms_session *self = ctx;
     struct ms_asked asked;
-    if (!is_wanted(self, lookup->sample) || self->asker.done)
+    if (!ms_session_is_wanted(self, lookup->sample) || self->asker.done)
         return MS_OK;
     if (self->counting) {
         self->due++;
@@ -381,7 +380,7 @@ enum ms_status ms_session_end(struct ms_session *self, enum ms_status status, st
 
 static enum ms_status ask_all(struct ms_session *self, struct ms_error *err)
 {
-    enum ms_status status = open_service(self, err);
+    enum ms_status status = ms_session_open_service(self, err);
     if (status == MS_OK)
         status = ms_run_begin(self->corpus, "label", self->cli->argc, self->cli->argv,
                               self->cli->common.seed, &self->run, err);
@@ -414,11 +413,11 @@ enum ms_status ms_label_run(struct ms_cli *cli, struct ms_error *err)
     int64_t until;
     enum ms_status status = ms_session_find_policy(self.options->policy, &self.policy, err);
     if (status == MS_OK)
-        status = parse_until(self.options->until, &until, err);
+        status = ms_session_parse_until(self.options->until, &until, err);
     /* The key first: reading it wipes it from argv, and its page reads as zeros in what is forked;
      * connections only after. */
     if (status == MS_OK && !dry)
-        status = read_key(&self, err);
+        status = ms_session_read_key(&self, err);
     if (status == MS_OK && !dry)
         status = ms_session_start_worker(&self, err);
     if (status == MS_OK)
@@ -435,7 +434,7 @@ enum ms_status ms_label_run(struct ms_cli *cli, struct ms_error *err)
 enum ms_status ms_label_quota(struct ms_cli *cli, struct ms_error *err)
 {
     struct ms_session self = {.cli = cli, .options = cli->options};
-    enum ms_status status = read_key(&self, err);
+    enum ms_status status = ms_session_read_key(&self, err);
     bool busy = false;
     if (status == MS_OK)
         status = ms_corpus_open(cli->common.corpus, MS_CORPUS_CREATE, &self.corpus, err);
@@ -445,7 +444,7 @@ enum ms_status ms_label_quota(struct ms_cli *cli, struct ms_error *err)
         status = ms_corpus_open(cli->common.corpus, MS_CORPUS_READ, &self.corpus, err);
     }
     if (status == MS_OK)
-        status = open_service(&self, err);
+        status = ms_session_open_service(&self, err);
     self.asker.quota.read_only = busy;
     if (status == MS_OK)
         status = ms_asker_read_quota(&self.asker, err);

@@ -29,6 +29,15 @@ struct ms_session {
 /* MS_E_USAGE when there is no policy of that name. */
 enum ms_status ms_session_find_policy(const char *name, const struct ms_policy **out,
                                       struct ms_error *err) MS_MUST_USE;
+/* Today's (or, when that has passed, tomorrow's) HH:MM in UTC, ms; 0 for NULL. MS_E_USAGE. */
+enum ms_status ms_session_parse_until(const char *text, int64_t *out,
+                                      struct ms_error *err) MS_MUST_USE;
+/* Reads --vt-key and wipes it: before anything is forked. MS_E_USAGE without one. */
+enum ms_status ms_session_read_key(struct ms_session *self, struct ms_error *err) MS_MUST_USE;
+/* The service and the key's ledger; the corpus is open. Sends nothing. */
+enum ms_status ms_session_open_service(struct ms_session *self, struct ms_error *err) MS_MUST_USE;
+/* True when --hashes names the sample, and for all samples without --hashes. */
+bool ms_session_is_wanted(const struct ms_session *self, int64_t sample);
 /* Starts the confined reader; after the key is read, before connections exist. */
 enum ms_status ms_session_start_worker(struct ms_session *self, struct ms_error *err) MS_MUST_USE;
 /* Prints a sample's state with its current label, and counts the verdict. */
