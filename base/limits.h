@@ -108,6 +108,11 @@
 #define MS_LIMIT_ENGINE_NAME_BYTES 64
 #define MS_LIMIT_ENGINE_TEXT_BYTES 512
 
+/* A file that is uploaded: VirusTotal takes 650 MB, and 32 MB without asking for a URL of its own
+ * (both read as decimal, the smaller reading); guards the memory file it is sent from. */
+#define MS_LIMIT_UPLOAD_BYTES ((uint64_t)650000000)
+#define MS_LIMIT_UPLOAD_DIRECT_BYTES ((uint64_t)32000000)
+
 /* A password list, repository list or hash list. */
 #define MS_LIMIT_LIST_BYTES ((size_t)256 << 20)
 /* A secret read from a file. */
