@@ -31,3 +31,7 @@ CREATE VIEW label_flip AS
 SELECT sample, policy, before, verdict AS after, class, as_of_ms, made_ms, scan, run FROM (
     SELECT *, lag(verdict) OVER (PARTITION BY sample, policy ORDER BY id) AS before FROM label)
 WHERE before IS NOT NULL AND before <> verdict;
+
+-- Counting a month's requests before each one must not read their rows.
+DROP INDEX request_sent;
+CREATE INDEX request_sent ON request (key_print, sent_ms) WHERE counted = 1;
