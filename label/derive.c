@@ -9,7 +9,7 @@ enum ms_status ms_judge_report(const struct ms_policy *policy, struct ms_vt_repo
                                struct ms_judged *out, struct ms_error *err)
 {
     out->report = *report;
-    enum ms_status status = ms_tally_count(&out->tally, &out->report, err);
+    enum ms_status status = ms_tally_count(&out->tally, &out->report, NULL, err);
     if (status != MS_OK) {
         ms_judged_release(out);
         return status;

@@ -109,7 +109,7 @@ static void print_rows(const struct ms_judged *judged)
         (void)printf("%-22s %-18s %-9s%-2s %-36s %s\n",
                      ms_escape_text(engine->name, name, sizeof name),
                      ms_escape_text(ballot->group, group, sizeof group),
-                     ballot->copy ? "(copy)" : ms_class_name(ballot->tokens.class_),
+                     ballot->copy_of >= 0 ? "(copy)" : ms_class_name(ballot->tokens.class_),
                      ballot->speaks_for_group ? "<-" : "",
                      ms_escape_text(engine->result ? engine->result : "-", label, sizeof label),
                      ms_buf_text(&tokens));
@@ -134,9 +134,7 @@ static void print_summary(const struct ms_policy *policy, const struct ms_judged
     (void)printf("engines: %u of %u that answered detect; groups: %u of %u\n", tally->positives,
                  tally->responding, tally->groups, tally->responding_groups);
     (void)printf("votes:   %s, <- marks the row that speaks for its group\n", votes);
-    (void)printf("class:   %s (margin %u)%s%s\n", ms_class_name(tally->class_), tally->margin,
-                 tally->winner != tally->class_ ? "; most groups say " : "",
-                 tally->winner != tally->class_ ? ms_class_name(tally->winner) : "");
+    (void)printf("class:   %s (margin %u)\n", ms_class_name(tally->class_), tally->margin);
     (void)printf("family:  %s (%u groups)\n", or_dash(tally->family), tally->family_votes);
     (void)printf("VirusTotal's own: %s%s\n",
                  ms_escape_text(or_dash(report->suggested), shown, sizeof shown),
@@ -159,8 +157,8 @@ static json_t *json_rows(const struct ms_judged *judged)
             json_pack("{s:o,s:o,s:s,s:o,s:s,s:b,s:b,s:o}", "engine", ms_json_text(engine->name),
                       "group", ms_json_text(ballot->group), "category",
                       ms_vt_category_name(engine->category), "label", ms_json_text(engine->result),
-                      "class", ms_class_name(ballot->tokens.class_), "copy", ballot->copy, "speaks",
-                      ballot->speaks_for_group, "tokens", tokens));
+                      "class", ms_class_name(ballot->tokens.class_), "copy", ballot->copy_of >= 0,
+                      "speaks", ballot->speaks_for_group, "tokens", tokens));
     }
     return rows;
 }

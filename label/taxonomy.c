@@ -1,8 +1,7 @@
-/* The tables: class words, generic words, engine groups. */
+/* The tables: class words, generic words, VirusTotal's categories. */
 #include "label/taxonomy.h"
 
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -63,40 +62,13 @@ static const char generic_words[] =
     "vbcrypt vbinject vbkrypt vbs vmprotect win windows wine with xpack xpacker yakbeex "
     "zada zard zero zusy ";
 
-/* Engines that share a detection engine, a licence or a name. Each line is one group of equals. */
-static const char *const engine_table[] = {
-    "BitDefender Ad-Aware ALYac Arcabit Emsisoft FireEye Trellix GData",
-    "BitDefender MicroWorld-eScan eScan ViRobot",
-    "BitDefender VIPRE BitDefenderTheta BitDefenderFalx",
-    "VIPRE AVware",
-    "Avira AntiVir Avira(nocloud) F-Secure", /* F-Secure: BitDefender until 2018, Avira since */
-    "Avast AVG Avast-Mobile",
-    "K7AntiVirus K7GW",
-    "Kaspersky ZoneAlarm",
-    "McAfee McAfee-GW-Edition Skyhigh McAfeeD McAfee+Artemis",
-    "Cyren Commtouch F-Prot Varist",
-    "ESET-NOD32 NOD32 NOD32v2",
-    "Sophos Invincea",
-    "Symantec SymantecMobileInsight",
-    "TrendMicro TrendMicro-HouseCall",
-    "nProtect TACHYON",
-    "Agnitum VirusBuster Yandex",
-    "CA-eTrust eTrust-Vet TotalDefense",
-    "Baidu Baidu-International",
-    "Comodo Xcitium",
-    "Endgame Elastic",
-    "Qihoo-360 360",
-};
+/* All words in one hash table, made once. */
+enum { WORD_SLOTS = 2048, GENERIC = MS_CLASS_COUNT + 1 };
 
-enum { NAME_BYTES = 40, GROUP_NAMES = 96 };
-
-/* Union-find over the names of the table. */
 static struct {
-    char key[NAME_BYTES];  /* letters and digits, lower case */
-    char name[NAME_BYTES]; /* as written */
-    size_t parent;
-} names[GROUP_NAMES];
-static size_t name_count;
+    const char *text;     /* into the tables above; NULL: free */
+    uint8_t len, meaning; /* a class, or GENERIC */
+} words[WORD_SLOTS];
 
 const char *ms_class_name(enum ms_class class_)
 {
@@ -116,24 +88,51 @@ bool ms_class_is_weak(enum ms_class class_)
     return class_ == MS_CLASS_TROJAN || class_ == MS_CLASS_PUA;
 }
 
-/* True when `word` is one of the blank-separated `words`. */
-static bool listed(const char *words, const char *word)
+uint32_t ms_word_hash(const char *text, size_t n)
 {
-    size_t n = strlen(word);
-    if (n == 0)
-        return false;
-    for (const char *p = words; (p = strstr(p, word)) != NULL; p += n)
-        if ((p == words || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\0'))
-            return true;
-    return false;
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < n; i++)
+        hash = ms_word_hash_byte(hash, text[i]);
+    return hash;
 }
 
-enum ms_class ms_class_of_token(const char *token)
+static size_t slot_of(const char *text, size_t n, uint32_t hash)
+{
+    size_t slot = (hash ^ hash >> 15) % WORD_SLOTS;
+    while (words[slot].text && (words[slot].len != n || memcmp(words[slot].text, text, n) != 0))
+        slot = (slot + 1) % WORD_SLOTS;
+    return slot;
+}
+
+/* The first meaning of a word holds. */
+static void add_words(const char *list, int meaning)
+{
+    for (const char *p = list + strspn(list, " "); *p;) {
+        size_t n = strcspn(p, " "), slot = slot_of(p, n, ms_word_hash(p, n));
+        if (!words[slot].text) {
+            words[slot].text = p;
+            words[slot].len = (uint8_t)n;
+            words[slot].meaning = (uint8_t)meaning;
+        }
+        p += n;
+        p += strspn(p, " ");
+    }
+}
+
+static void build_words(void)
 {
     for (size_t i = 0; i < sizeof class_table / sizeof *class_table; i++)
-        if (listed(class_table[i].words, token))
-            return class_table[i].class_;
-    return MS_CLASS_NONE;
+        add_words(class_table[i].words, (int)class_table[i].class_);
+    add_words(generic_words, GENERIC);
+}
+
+enum ms_class ms_word_find(const char *token, size_t n, uint32_t hash, bool *generic)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, build_words);
+    size_t slot = slot_of(token, n, hash);
+    *generic = words[slot].text && words[slot].meaning == GENERIC;
+    return words[slot].text && !*generic ? (enum ms_class)words[slot].meaning : MS_CLASS_NONE;
 }
 
 enum ms_class ms_class_of_short(const char *token)
@@ -145,83 +144,33 @@ enum ms_class ms_class_of_short(const char *token)
     return strcmp(token, "tr") == 0 ? MS_CLASS_TROJAN : MS_CLASS_NONE;
 }
 
-bool ms_token_is_generic(const char *token)
+enum ms_class ms_class_of_vt_category(const char *category)
 {
-    return listed(generic_words, token);
+    static const struct {
+        const char *word;
+        enum ms_class class_;
+    } map[] = {{"adware", MS_CLASS_ADWARE},
+               {"downloader", MS_CLASS_DOWNLOADER},
+               {"dropper", MS_CLASS_DROPPER},
+               {"hacktool", MS_CLASS_TOOL},
+               {"miner", MS_CLASS_MINER},
+               {"pua", MS_CLASS_PUA},
+               {"ransomware", MS_CLASS_RANSOMWARE},
+               {"spyware", MS_CLASS_SPYWARE},
+               {"trojan", MS_CLASS_TROJAN},
+               {"virus", MS_CLASS_VIRUS},
+               {"worm", MS_CLASS_WORM}};
+    for (size_t i = 0; category && i < sizeof map / sizeof *map; i++)
+        if (strcmp(category, map[i].word) == 0)
+            return map[i].class_;
+    return MS_CLASS_NONE;
 }
 
-static void make_key(const char *name, size_t n, char key[NAME_BYTES])
+void ms_taxonomy_describe(struct ms_buf *out)
 {
-    size_t used = 0;
-    for (size_t i = 0; i < n && used + 1 < NAME_BYTES; i++) {
-        char c = name[i];
-        if (c >= 'A' && c <= 'Z')
-            c = (char)(c - 'A' + 'a');
-        if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))
-            key[used++] = c;
-    }
-    key[used] = '\0';
-}
-
-static size_t find_name(const char *key)
-{
-    size_t i = 0;
-    while (i < name_count && strcmp(names[i].key, key) != 0)
-        i++;
-    return i;
-}
-
-static size_t root_of(size_t i)
-{
-    while (names[i].parent != i)
-        i = names[i].parent;
-    return i;
-}
-
-static size_t add_name(const char *name, size_t n)
-{
-    char key[NAME_BYTES];
-    make_key(name, n, key);
-    size_t at = find_name(key);
-    if (at < name_count || at >= GROUP_NAMES || n >= NAME_BYTES)
-        return at < name_count ? at : 0;
-    memcpy(names[at].key, key, sizeof key);
-    memcpy(names[at].name, name, n);
-    names[at].name[n] = '\0';
-    names[at].parent = at;
-    name_count++;
-    return at;
-}
-
-static void build_groups(void)
-{
-    for (size_t line = 0; line < sizeof engine_table / sizeof *engine_table; line++) {
-        const char *p = engine_table[line];
-        size_t first = 0;
-        for (bool leader = true; *p; leader = false) {
-            size_t n = strcspn(p, " ");
-            size_t at = root_of(add_name(p, n));
-            if (leader)
-                first = at;
-            /* The older name leads, so that the result does not depend on who is asked first. */
-            else if (at > first)
-                names[at].parent = first;
-            else if (at < first) {
-                names[first].parent = at;
-                first = at;
-            }
-            p += n;
-            p += *p == ' ';
-        }
-    }
-}
-
-const char *ms_engine_group(const char *engine)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    char key[NAME_BYTES];
-    (void)pthread_once(&once, build_groups);
-    make_key(engine, strlen(engine), key);
-    size_t at = find_name(key);
-    return key[0] && at < name_count ? names[root_of(at)].name : engine;
+    (void)ms_buf_printf(out, "taxonomy %d\n", MS_TAXONOMY_VERSION);
+    for (size_t i = 0; i < sizeof class_table / sizeof *class_table; i++)
+        (void)ms_buf_printf(out, "%s: %s\n", ms_class_name(class_table[i].class_),
+                            class_table[i].words);
+    (void)ms_buf_printf(out, "generic:%s\n", generic_words);
 }

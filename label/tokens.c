@@ -17,37 +17,44 @@ static const char *const dotted[] = {"Norman",         "Avast",
                                      "Antiy-AVL",      "Kingsoft",
                                      "VirIT",          "AhnLab-V3"};
 
-static bool is_alnum(char c)
+/* Letters in lower case and digits as they are; 0 for all that separates tokens. */
+static const char folded[256] = {
+    ['0'] = '0', ['1'] = '1', ['2'] = '2', ['3'] = '3', ['4'] = '4', ['5'] = '5', ['6'] = '6',
+    ['7'] = '7', ['8'] = '8', ['9'] = '9', ['A'] = 'a', ['B'] = 'b', ['C'] = 'c', ['D'] = 'd',
+    ['E'] = 'e', ['F'] = 'f', ['G'] = 'g', ['H'] = 'h', ['I'] = 'i', ['J'] = 'j', ['K'] = 'k',
+    ['L'] = 'l', ['M'] = 'm', ['N'] = 'n', ['O'] = 'o', ['P'] = 'p', ['Q'] = 'q', ['R'] = 'r',
+    ['S'] = 's', ['T'] = 't', ['U'] = 'u', ['V'] = 'v', ['W'] = 'w', ['X'] = 'x', ['Y'] = 'y',
+    ['Z'] = 'z', ['a'] = 'a', ['b'] = 'b', ['c'] = 'c', ['d'] = 'd', ['e'] = 'e', ['f'] = 'f',
+    ['g'] = 'g', ['h'] = 'h', ['i'] = 'i', ['j'] = 'j', ['k'] = 'k', ['l'] = 'l', ['m'] = 'm',
+    ['n'] = 'n', ['o'] = 'o', ['p'] = 'p', ['q'] = 'q', ['r'] = 'r', ['s'] = 's', ['t'] = 't',
+    ['u'] = 'u', ['v'] = 'v', ['w'] = 'w', ['x'] = 'x', ['y'] = 'y', ['z'] = 'z'};
+
+static size_t drop_front(char *text, size_t n, size_t front)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    memmove(text, text + front, n - front + 1);
+    return n - front;
 }
 
-static bool drop_prefix(char *text, const char *prefix)
-{
-    size_t n = strlen(prefix);
-    if (strncmp(text, prefix, n) != 0)
-        return false;
-    memmove(text, text + n, strlen(text + n) + 1);
-    return true;
-}
-
-void ms_label_normalise(const char *label, char *out)
+size_t ms_label_normalise(const char *label, char *out)
 {
     size_t n = 0;
-    for (const char *p = label; *p && n + 1 < MS_LABEL_TEXT_BYTES; p++)
-        if (*p >= ' ' && *p <= '~')
-            out[n++] = *p;
+    for (const char *p = label; *p && n + 1 < MS_LABEL_TEXT_BYTES; p++) {
+        out[n] = *p;
+        n += *p >= ' ' && *p <= '~';
+    }
     while (n > 0 && out[n - 1] == ' ')
         n--;
     out[n] = '\0';
-    size_t blanks = strspn(out, " ");
-    memmove(out, out + blanks, n - blanks + 1);
-    n -= blanks;
+    if (out[0] == ' ')
+        n = drop_front(out, n, strspn(out, " "));
     /* Emsisoft marks what comes from its second engine; F-Secure prefixes Avira's names. */
-    if (n >= 4 && strcmp(out + n - 4, " (B)") == 0)
-        out[n - 4] = '\0';
-    if (!drop_prefix(out, "Malware."))
-        (void)drop_prefix(out, "Heuristic.");
+    if (n >= 4 && memcmp(out + n - 4, " (B)", 5) == 0)
+        out[n -= 4] = '\0';
+    if (strncmp(out, "Malware.", 8) == 0)
+        n = drop_front(out, n, 8);
+    else if (strncmp(out, "Heuristic.", 10) == 0)
+        n = drop_front(out, n, 10);
+    return n;
 }
 
 /* Kaspersky and those who follow it say "not-a-virus:" of grayware. Read word by word that is a
@@ -55,10 +62,11 @@ void ms_label_normalise(const char *label, char *out)
 static void mark_grayware(char *text)
 {
     for (char *p = text; *p; p++) {
-        if (strncasecmp(p, "not-a-virus", 11) != 0 && strncasecmp(p, "not_a_virus", 11) != 0)
+        if ((*p != '-' && *p != '_') || p - text < 3 || strncasecmp(p - 3, "not", 3) != 0 ||
+            (strncasecmp(p, "-a-virus", 8) != 0 && strncasecmp(p, "_a_virus", 8) != 0))
             continue;
-        memcpy(p, "notavirus::", 11);
-        p += 10;
+        memcpy(p - 3, "notavirus::", 11);
+        p += 7;
     }
 }
 
@@ -66,7 +74,7 @@ static void cut_variant(const char *engine, char *text)
 {
     bool listed = false;
     for (size_t i = 0; i < sizeof dotted / sizeof *dotted && !listed; i++)
-        listed = strcmp(engine, dotted[i]) == 0;
+        listed = engine[0] == dotted[i][0] && strcmp(engine, dotted[i]) == 0;
     char *cut = NULL;
     if (listed) {
         cut = strrchr(text, '.');
@@ -85,10 +93,10 @@ static void cut_variant(const char *engine, char *text)
         *cut = '\0';
 }
 
-static bool is_hash_part(const char *token, const char *const hashes[3])
+static bool is_hash_part(const char *token, size_t n, const char *const hashes[3])
 {
     for (int i = 0; i < 3; i++)
-        if (hashes && hashes[i] && strncmp(hashes[i], token, strlen(token)) == 0)
+        if (hashes && hashes[i] && hashes[i][0] == token[0] && strncmp(hashes[i], token, n) == 0)
             return true;
     return false;
 }
@@ -102,23 +110,36 @@ static enum ms_class short_class(const struct ms_tokens *self, const char *token
                                                              : MS_CLASS_NONE;
 }
 
-static void add_token(struct ms_tokens *self, const char *start, size_t n, char before,
-                      const char *const hashes[3])
+/* Takes the token that begins at `from`, and returns what stands behind it. */
+static const char *add_token(struct ms_tokens *self, const char *from, char before,
+                             const char *const hashes[3])
 {
-    struct ms_token token = {.class_ = MS_CLASS_NONE};
-    if (n >= sizeof token.text)
-        n = sizeof token.text - 1;
-    for (size_t i = 0; i < n; i++)
-        token.text[i] = (char)(start[i] >= 'A' && start[i] <= 'Z' ? start[i] + 32 : start[i]);
-    while (n > 0 && token.text[n - 1] >= '0' && token.text[n - 1] <= '9')
-        token.text[--n] = '\0';
-    if (n == 0 || self->count == MS_TOKENS_MAX || is_hash_part(token.text, hashes))
-        return;
-    token.class_ = n == 2 ? short_class(self, token.text, before) : ms_class_of_token(token.text);
-    token.family = n > 3 && token.class_ == MS_CLASS_NONE &&
-                   !(token.text[0] >= '0' && token.text[0] <= '9') &&
-                   !ms_token_is_generic(token.text);
-    self->items[self->count++] = token;
+    struct ms_token *token = &self->items[self->count];
+    size_t n = 0, letters = 0; /* up to the last letter: trailing digits go */
+    uint32_t hash = ms_word_hash("", 0);
+    bool generic = false;
+    char c;
+    token->hash = hash;
+    for (; (c = folded[(uint8_t)*from]) != 0; from++) {
+        if (n + 1 == sizeof token->text)
+            continue;
+        token->text[n++] = c;
+        hash = ms_word_hash_byte(hash, c);
+        if (c >= 'a') {
+            letters = n;
+            token->hash = hash;
+        }
+    }
+    token->text[letters] = '\0';
+    if (letters == 0 || is_hash_part(token->text, letters, hashes))
+        return from;
+    token->class_ = ms_word_find(token->text, letters, token->hash, &generic);
+    if (letters == 2)
+        token->class_ = short_class(self, token->text, before);
+    token->family =
+        letters > 3 && token->class_ == MS_CLASS_NONE && !generic && token->text[0] >= 'a';
+    self->count++;
+    return from;
 }
 
 static enum ms_class class_of(const struct ms_tokens *self)
@@ -138,21 +159,20 @@ void ms_tokens_read(struct ms_tokens *self, const char *engine, const char *labe
                     const char *const hashes[3])
 {
     char text[MS_LABEL_TEXT_BYTES];
-    *self = (struct ms_tokens){.class_ = MS_CLASS_NONE};
-    ms_label_normalise(label, text);
+    size_t len = strnlen(label, sizeof text - 1);
+    self->count = 0;
+    memcpy(text, label, len);
+    text[len] = '\0';
     /* Trend Micro writes PE_NAME for infectors of PE files; in other labels "pe" is only the
      * format. */
     bool trend_virus = strncmp(engine, "TrendMicro", 10) == 0 && strncmp(text, "PE_", 3) == 0;
     mark_grayware(text);
     cut_variant(engine, text);
-    for (const char *p = text; *p;) {
-        while (*p && !is_alnum(*p))
+    for (const char *p = text; *p && self->count < MS_TOKENS_MAX;) {
+        if (folded[(uint8_t)*p])
+            p = add_token(self, p, p > text ? p[-1] : '\0', hashes);
+        else
             p++;
-        const char *start = p;
-        while (is_alnum(*p))
-            p++;
-        if (p > start)
-            add_token(self, start, (size_t)(p - start), start > text ? start[-1] : '\0', hashes);
     }
     self->class_ = class_of(self);
     if (trend_virus && (self->class_ == MS_CLASS_NONE || ms_class_is_weak(self->class_)))

@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     unsigned sum = 0;
     if (ms_vtjson_parse(ms_span_of(data, size), &report, NULL) != MS_OK)
         return 0;
-    check(ms_tally_count(&tally, &report, NULL) == MS_OK);
+    check(ms_tally_count(&tally, &report, NULL, NULL) == MS_OK);
     check(tally.ballot_count == report.engine_count);
     check(tally.groups <= tally.positives && tally.positives <= tally.responding);
     check(tally.responding <= report.engine_count && tally.groups <= tally.responding_groups);

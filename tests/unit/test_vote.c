@@ -1,5 +1,5 @@
-/* label/taxonomy, tokens, vote and vtjson: from engines' labels to votes, class and family; hostile
- * file objects. */
+/* label/taxonomy, groups, tokens, vote and vtjson: from engines' labels to votes, class and family;
+ * hostile file objects. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -44,7 +44,7 @@ static void tally(const struct row *rows, size_t count, struct ms_tally *out)
 {
     struct ms_vt_report report;
     make_report(rows, count, &report);
-    assert_int_equal(ms_tally_count(out, &report, NULL), MS_OK);
+    assert_int_equal(ms_tally_count(out, &report, NULL, NULL), MS_OK);
     /* Groups may be named by the report's own texts. */
     for (size_t i = 0; i < out->ballot_count; i++)
         assert_non_null(out->ballots[i].group);
@@ -57,7 +57,9 @@ static enum ms_class class_of(const char *engine, const char *label)
 {
     static const char *const hashes[3] = {"0123456789abcdef0123456789abcdef", NULL, NULL};
     struct ms_tokens tokens;
-    ms_tokens_read(&tokens, engine, label, hashes);
+    char text[MS_LABEL_TEXT_BYTES];
+    (void)ms_label_normalise(label, text);
+    ms_tokens_read(&tokens, engine, text, hashes);
     return tokens.class_;
 }
 
@@ -115,14 +117,15 @@ static void tokens_of_labels(void **state)
     struct ms_tokens tokens;
     char text[MS_LABEL_TEXT_BYTES];
     (void)state;
-    ms_tokens_read(&tokens, "X", "Malware.Trojan/Win32.Zelphira12.ABCDEF99ab.gen (B)", hashes);
+    (void)ms_label_normalise("Malware.Trojan/Win32.Zelphira12.ABCDEF99ab.gen (B)", text);
+    ms_tokens_read(&tokens, "X", text, hashes);
     assert_int_equal(tokens.count, 4); /* the prefix of the md5 is gone */
     assert_string_equal(tokens.items[0].text, "trojan");
     assert_string_equal(tokens.items[1].text, "win");
     assert_false(tokens.items[1].family);
     assert_string_equal(tokens.items[2].text, "zelphira");
     assert_true(tokens.items[2].family);
-    ms_label_normalise("  Malware.TR/Foo (B)", text);
+    assert_int_equal(ms_label_normalise("  Malware.TR/Foo (B)", text), 6);
     assert_string_equal(text, "TR/Foo");
     char endless[2000];
     memset(endless, 'a', sizeof endless - 1);
@@ -133,16 +136,148 @@ static void tokens_of_labels(void **state)
     assert_int_equal(tokens.count, MS_TOKENS_MAX);
 }
 
+static const char *group_of(const char *engine)
+{
+    return ms_engine_group_at(ms_groups_builtin(), engine, 0);
+}
+
 static void engine_groups(void **state)
 {
     (void)state;
-    assert_string_equal(ms_engine_group("GData"), ms_engine_group("BitDefender"));
-    assert_string_equal(ms_engine_group("AVware"), ms_engine_group("MicroWorld-eScan"));
-    assert_string_equal(ms_engine_group("avg"), ms_engine_group("Avast"));
-    assert_string_equal(ms_engine_group("F-Secure"), ms_engine_group("Avira"));
-    assert_string_not_equal(ms_engine_group("Avira"), ms_engine_group("BitDefender"));
-    assert_string_equal(ms_engine_group("Brand New AV"), "Brand New AV");
-    assert_string_equal(ms_engine_group(""), "");
+    assert_string_equal(group_of("GData"), group_of("BitDefender"));
+    assert_string_equal(group_of("AVware"), group_of("MicroWorld-eScan"));
+    assert_string_equal(group_of("avg"), group_of("Avast"));
+    assert_string_equal(group_of("F-Secure"), group_of("Avira"));
+    assert_string_not_equal(group_of("Avira"), group_of("BitDefender"));
+    assert_string_equal(group_of("Brand New AV"), "Brand New AV");
+    assert_string_equal(group_of(""), "");
+}
+
+static const char *group_on(const char *engine, const char *day)
+{
+    return ms_engine_group_at(ms_groups_builtin(), engine, ms_day_parse(day));
+}
+
+/* Who licenses from whom changes. */
+static void groups_have_dates(void **state)
+{
+    static const struct {
+        const char *engine, *day, *group;
+    } cases[] = {{"F-Secure", "2018-10-31", "BitDefender"},
+                 {"F-Secure", "2018-11-01", "Avira"},
+                 {"AVG", "2016-12-31", "AVG"},
+                 {"AVG", "2017-01-01", "Avast"},
+                 {"Emsisoft", "2012-10-31", "Emsisoft"},
+                 {"Ikarus", "2012-10-31", "Emsisoft"},
+                 {"a-squared", "2009-01-01", "Emsisoft"},
+                 {"Emsisoft", "2013-01-01", "BitDefender"},
+                 {"Ikarus", "2013-01-01", "Ikarus"},
+                 {"Qihoo-360", "2015-01-01", "BitDefender"},
+                 {"Qihoo-360", "2020-01-01", "Qihoo-360"},
+                 {"VIPRE", "2013-01-01", "VIPRE"},
+                 {"AVware", "2013-01-01", "VIPRE"},
+                 {"VIPRE", "2024-01-01", "BitDefender"},
+                 {"Varist", "2013-01-01", "Cyren"},
+                 {"GData", "1970-01-02", "BitDefender"},
+                 {"BitDefender", "9999-12-31", "BitDefender"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_string_equal(group_on(cases[i].engine, cases[i].day), cases[i].group);
+    assert_int_equal(ms_day_parse("1970-01-01"), 0);
+    assert_int_equal(ms_day_parse("2018-11-01"), 1541030400000);
+    assert_int_equal(ms_day_parse("2024-02-29"), 1709164800000);
+    assert_int_equal(ms_day_parse("2100-12-31"), 4133894400000);
+    static const char *const no_days[] = {"",           "2018-11",     "2023-02-29", "1900-02-01",
+                                          "2018-13-01", "2018-00-01",  "2018-01-00", "2018-01-32",
+                                          "2018/01/01", "2018-01-1x",  "x018-01-01", "2018-01-011",
+                                          "2100-02-29", "-018-01-011", "1969-12-31"};
+    for (size_t i = 0; i < sizeof no_days / sizeof *no_days; i++)
+        assert_int_equal(ms_day_parse(no_days[i]), -1);
+}
+
+/* The rows in any order give the same groups; the name the table has first leads. */
+static void own_groups(void **state)
+{
+    static const struct ms_group_row rows[] = {{"C D", NULL, NULL},
+                                               {"A (new)|B one|", NULL, NULL},
+                                               {"D A(New)", "2020-01-01", "2021-01-01"}};
+    static const struct ms_group_row bad[] = {{"A B", "2020-01-01", "2020-01-01"},
+                                              {"A B", "2020-02-01", "2020-01-01"},
+                                              {"A B", "someday", NULL},
+                                              {"A B", NULL, "2020-1-1"},
+                                              {"|||", NULL, NULL}};
+    struct ms_groups *groups = NULL;
+    struct ms_error err = {0};
+    (void)state;
+    assert_int_equal(ms_groups_new(rows, 3, &groups, &err), MS_OK);
+    assert_string_equal(ms_engine_group_at(groups, "B One", ms_day_parse("2019-12-31")), "A (new)");
+    assert_string_equal(ms_engine_group_at(groups, "B One", ms_day_parse("2020-01-01")), "C");
+    assert_string_equal(ms_engine_group_at(groups, "B One", ms_day_parse("2021-01-01")), "A (new)");
+    assert_string_equal(ms_engine_group_at(groups, "Avast", 0), "Avast");
+    ms_groups_free(groups);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(ms_groups_new(&bad[i], 1, &groups, &err), MS_E_INPUT);
+    assert_int_equal(ms_groups_new(&bad[4], 1, &groups, &err), MS_OK); /* nobody in it */
+    ms_groups_free(groups);
+    char many[5 * (MS_LIMIT_GROUP_ENGINES + 1) + 1], *p = many;
+    for (unsigned i = 0; i <= MS_LIMIT_GROUP_ENGINES; i++)
+        p += snprintf(p, 6, "%04u ", i);
+    const struct ms_group_row crowd = {many, NULL, NULL};
+    assert_int_equal(ms_groups_new(&crowd, 1, &groups, &err), MS_E_INPUT);
+    assert_non_null(strstr(err.text, "more than"));
+    ms_groups_free(NULL);
+}
+
+/* F-Secure's copy of BitDefender's vote before 2018-11 is Avira's afterwards. */
+static void votes_follow_the_date(void **state)
+{
+    static const struct row rows[] = {{"BitDefender", "Trojan.Zelphira.1"},
+                                      {"F-Secure", "Worm.Zelphira.9"},
+                                      {"Avira", "Worm/Foo.A"}};
+    struct ms_vt_report report;
+    struct ms_tally t;
+    (void)state;
+    make_report(rows, 3, &report);
+    report.last_analysis_ms = ms_day_parse("2018-10-31");
+    assert_int_equal(ms_tally_count(&t, &report, NULL, NULL), MS_OK);
+    assert_int_equal(t.groups, 2);
+    assert_int_equal(t.votes[MS_CLASS_WORM], 2);
+    assert_int_equal(t.votes[MS_CLASS_TROJAN], 0);
+    assert_int_equal(t.class_, MS_CLASS_WORM);
+    ms_tally_release(&t);
+    report.last_analysis_ms = ms_day_parse("2018-11-01");
+    assert_int_equal(ms_tally_count(&t, &report, NULL, NULL), MS_OK);
+    assert_int_equal(t.groups, 2);
+    assert_int_equal(t.votes[MS_CLASS_WORM], 1);
+    assert_int_equal(t.votes[MS_CLASS_TROJAN], 1);
+    assert_int_equal(t.class_, MS_CLASS_NONE);
+    ms_tally_release(&t);
+    ms_vt_report_release(&report);
+}
+
+/* Only the engines of a list count, under whatever spelling; one engine named twice is one. */
+static void an_engine_list(void **state)
+{
+    static const struct row rows[] = {{"Avast", "Worm.A"},          {"Kaspersky", "Worm.B"},
+                                      {"DrWeb", "Trojan.C"},        {"Brand New", "Worm.D"},
+                                      {"brand-new", "Worm.Zelphi"}, {"Panda", NULL}};
+    static const char engines[][MS_ENGINE_KEY_BYTES] = {"avast", "brandnew", "panda"};
+    const struct ms_electorate who = {ms_groups_builtin(), engines, 3};
+    struct ms_vt_report report;
+    struct ms_tally t;
+    (void)state;
+    make_report(rows, 6, &report);
+    assert_int_equal(ms_tally_count(&t, &report, &who, NULL), MS_OK);
+    assert_int_equal(t.positives, 3);
+    assert_int_equal(t.responding, 4);
+    assert_int_equal(t.groups, 2);
+    assert_int_equal(t.responding_groups, 3);
+    assert_int_equal(t.votes[MS_CLASS_WORM], 2);
+    assert_int_equal(t.votes[MS_CLASS_TROJAN], 0);
+    assert_false(t.ballots[1].counts);
+    assert_false(t.ballots[2].detects);
+    ms_tally_release(&t);
+    ms_vt_report_release(&report);
 }
 
 static void votes_are_per_group(void **state)
@@ -167,8 +302,8 @@ static void votes_are_per_group(void **state)
     assert_int_equal(t.votes[MS_CLASS_WORM], 2);
     assert_int_equal(t.votes[MS_CLASS_TROJAN], 1);
     assert_int_equal(t.margin, 2);
-    assert_true(t.ballots[1].copy);
-    assert_false(t.ballots[2].copy);
+    assert_int_equal(t.ballots[1].copy_of, 0);
+    assert_int_equal(t.ballots[2].copy_of, -1);
     assert_string_equal(t.family, "zelphira");
     assert_int_equal(t.family_votes, 3);
     ms_tally_votes_json(&t, votes);
@@ -201,8 +336,7 @@ static void one_group_is_no_class(void **state)
     ms_tally_release(&t);
     /* What is ransomware is not forced into the eight, not even into the many Trojans. */
     TALLY(ransom, &t);
-    assert_int_equal(t.class_, MS_CLASS_NONE);
-    assert_int_equal(t.winner, MS_CLASS_RANSOMWARE);
+    assert_int_equal(t.class_, MS_CLASS_RANSOMWARE);
     ms_tally_release(&t);
 }
 
@@ -421,11 +555,20 @@ static void a_death_costs_one_body(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(confined_reader),       cmocka_unit_test(a_death_costs_one_body),
-        cmocka_unit_test(classes_of_labels),     cmocka_unit_test(tokens_of_labels),
-        cmocka_unit_test(engine_groups),         cmocka_unit_test(votes_are_per_group),
-        cmocka_unit_test(one_group_is_no_class), cmocka_unit_test(order_does_not_matter),
-        cmocka_unit_test(file_objects),          cmocka_unit_test(hostile_objects),
+        cmocka_unit_test(confined_reader),
+        cmocka_unit_test(a_death_costs_one_body),
+        cmocka_unit_test(classes_of_labels),
+        cmocka_unit_test(tokens_of_labels),
+        cmocka_unit_test(engine_groups),
+        cmocka_unit_test(groups_have_dates),
+        cmocka_unit_test(own_groups),
+        cmocka_unit_test(votes_follow_the_date),
+        cmocka_unit_test(an_engine_list),
+        cmocka_unit_test(votes_are_per_group),
+        cmocka_unit_test(one_group_is_no_class),
+        cmocka_unit_test(order_does_not_matter),
+        cmocka_unit_test(file_objects),
+        cmocka_unit_test(hostile_objects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
