@@ -111,7 +111,7 @@ class LabelCase(unittest.TestCase):
             return self.out
         rows = [json.loads(line) for line in self.out.splitlines()]
         for row in rows:
-            check_schema(row, SCHEMA["$defs"]["window" if "window" in row else "explanation" if "engines" in row else "hash"])
+            check_schema(row, SCHEMA["$defs"]["submission" if "action" in row else "window" if "window" in row else "explanation" if "engines" in row else "hash"])
         return rows
 
     def rows(self, sql):

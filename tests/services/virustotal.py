@@ -9,7 +9,11 @@ and the month (UTC); overall_quotas and api_usage are free. Over quota: 429 Quot
 Retry-After, as the real one. A refused request is not charged. vt.spent(day=N, month=N) sets what other tools used. vt.charged is the
 number charged by this service; vt.clock may be replaced by a function that returns Unix seconds (quota windows).
 Bodies are gzip when the client sends Accept-Encoding: gzip and has the word "gzip" in its User-Agent; error answers never are.
-POST /files/HASH/analyse charges one and renews last_analysis_date after vt.rescan_seconds; POST /files (upload) is counted in vt.uploads.
+POST /files/HASH/analyse charges one and renews last_analysis_date after vt.rescan_seconds.
+POST /files takes up to vt.direct_bytes, else 413; GET /files/upload_url charges one and gives a URL (or vt.upload_url, whatever that is)
+that takes one upload of up to 650 MB. Both need the key. An upload of what the service has never seen is not charged (but refused when a
+window is full); one of a known file is. Uploads are counted in vt.uploads and kept in vt.received: {"name", "field", "bytes", "sha256",
+"path"}; the file is known after vt.upload_seconds, as vt.verdict(content) says: a Spec, or None when it stays unknown.
 """
 import base64
 import calendar
@@ -30,6 +34,7 @@ ERRORS = {"BadRequestError": 400, "InvalidArgumentError": 400, "NotAvailableYet"
 MESSAGES = {"QuotaExceededError": "Quota exceeded", "WrongCredentialsError": "Wrong API key", "TransientError": "Transient error. Please retry.",
             "AuthenticationRequiredError": "X-Apikey header is missing", "ForbiddenError": "You are not authorized to perform the requested operation",
             "DeadlineExceededError": "The operation took too long to complete", "TooManyRequestsError": "Too many requests"}
+MAX_UPLOAD_BYTES = 650 << 20
 THREAT_CATEGORIES = ["adware", "banker", "downloader", "dropper", "fakeav", "hacktool", "miner", "phising", "pua", "ransomware", "spyware",
                      "trojan", "virus", "worm"]
 
@@ -43,6 +48,8 @@ class VirusTotal(Service):
         self.minute, self.hour, self.day, self.month, self.group = minute, hour or minute * 60, day, month, group
         self.clock = time.time
         self.times, self.charged, self.uploads, self.rescan_seconds = [], 0, 0, 0
+        self.direct_bytes, self.upload_seconds, self.upload_url, self.verdict = 32 << 20, 0, None, self.undetected
+        self.received, self.coming, self.tickets = [], {}, set()
         self.before = {"day": 0, "month": 0}
         self.files, self.aliases, self.failures, self.analyses = {}, {}, {}, {}
         self.api = self.url + "/api/v3"
@@ -74,13 +81,13 @@ class VirusTotal(Service):
         return (since[0], since[1], sum(1 for moment in self.times if moment >= day_start) + self.before["day"],
                 sum(1 for moment in self.times if moment >= month_start) + self.before["month"])
 
-    def charge(self):
-        """True, and one request booked, unless a window is full."""
+    def charge(self, cost=1):
+        """True, and `cost` requests booked, unless a window is full."""
         used = self.used()
         if used[0] >= self.minute or used[2] >= self.day or used[3] >= self.month:
             return False
-        self.times.append(self.clock())
-        self.charged += 1
+        self.times += [self.clock()] * cost
+        self.charged += cost
         return True
 
     def quotas(self):
@@ -111,6 +118,8 @@ class VirusTotal(Service):
             return self.problem("AuthenticationRequiredError")
         if key != self.key:
             return self.problem("WrongCredentialsError")
+        if request.parts[:2] == ["_ah", "upload"] and request.method == "POST":
+            return self.upload(request, MAX_UPLOAD_BYTES, request.parts[2] if len(request.parts) == 3 else "")
         if request.parts[:2] != ["api", "v3"] or len(request.parts) < 3:
             return self.problem("NotFoundError", "Resource not found.")
         parts = request.parts[2:]
@@ -118,10 +127,14 @@ class VirusTotal(Service):
             return self.users(parts, request)
         if parts == ["popular_threat_categories"]:
             return self.json({"data": THREAT_CATEGORIES}, request=request)
+        if parts == ["files"] and request.method == "POST":
+            return self.upload(request, self.direct_bytes)
         if not self.charge():
             return self.problem("QuotaExceededError")
-        if parts == ["files"] and request.method == "POST":
-            return self.upload(request)
+        if parts == ["files", "upload_url"] and request.method == "GET":
+            ticket = secrets.token_urlsafe(24)
+            self.tickets.add(ticket)
+            return self.json({"data": self.upload_url or "%s/_ah/upload/%s" % (self.url, ticket)}, request=request)
         if parts[0] == "files" and len(parts) == 2 and request.method == "GET":
             return self.file(parts[1], request)
         if parts[0] == "files" and len(parts) == 3 and parts[2] == "analyse" and request.method == "POST":
@@ -152,6 +165,7 @@ class VirusTotal(Service):
         refused = self.failure(name)
         if refused:
             return refused
+        self.arrive()
         if not re.fullmatch("[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64}", name):
             return self.problem("BadRequestError", "Invalid hash")
         identity = self.aliases.get(name.lower())
@@ -188,13 +202,41 @@ class VirusTotal(Service):
         return self.json({"data": {"type": "analysis", "id": name, "attributes": {
             "date": int(self.clock()), "status": "completed" if done else "queued", "stats": {}, "results": {}}}}, request=request)
 
-    def upload(self, request):
+    def undetected(self, content):
+        """What the engines say of an uploaded file, unless vt.verdict is replaced."""
+        digests = [hashlib.new(kind, content).hexdigest() for kind in ("sha256", "sha1", "md5")]
+        now = int(self.clock())
+        return Spec(*digests, size=len(content), first_seen=now, analysed=now)
+
+    def upload(self, request, max_bytes, ticket=None):
+        if len(request.body) > max_bytes + 4096:
+            return Response(413, b"<html><title>413 Request Entity Too Large</title></html>", "text/html; charset=UTF-8")
+        if ticket is not None and ticket not in self.tickets:
+            return self.problem("NotFoundError", "Resource not found.")
         try:
             parts = parse_multipart(request.header("content-type"), request.body)
         except ValueError:
             return self.problem("BadRequestError", "No file")
-        content = next((data for name, _, data in parts if name == "file"), None)
+        field, name, content = next(((field, name, data) for field, name, data in parts if field == "file"), (None, None, None))
         if content is None:
             return self.problem("BadRequestError", "No file")
+        sha256 = hashlib.sha256(content).hexdigest()
+        refused = self.failure("upload:" + sha256)
+        if refused:
+            return refused
+        if not self.charge(1 if sha256 in self.aliases or sha256 in self.coming else 0):
+            return self.problem("QuotaExceededError")
+        self.tickets.discard(ticket)
         self.uploads += 1
-        return self.descriptor(hashlib.sha256(content).hexdigest(), request)
+        self.received.append({"field": field, "name": name, "bytes": len(content), "sha256": sha256, "path": request.path,
+                              "parts": len(parts)})
+        if sha256 not in self.aliases:
+            self.coming[sha256] = (self.clock() + self.upload_seconds, self.verdict(content))
+        return self.descriptor(sha256, request)
+
+    def arrive(self):
+        """Files uploaded long enough ago become known."""
+        for sha256, (due, spec) in list(self.coming.items()):
+            if spec is not None and self.clock() >= due:
+                del self.coming[sha256]
+                self.add(spec)
