@@ -105,6 +105,8 @@
 #define MS_LIMIT_SCAN_BATCH 64
 #define MS_LIMIT_SCAN_BATCH_BYTES ((size_t)32 << 20)
 #define MS_LIMIT_ENGINES 512
+/* Engines of a report that is read without being stored: guards the reader's tables. */
+#define MS_LIMIT_RECORD_ENGINES ((size_t)1 << 17)
 #define MS_LIMIT_ENGINE_NAME_BYTES 64
 #define MS_LIMIT_ENGINE_TEXT_BYTES 512
 /* Engines named in a policy's groups, and the days on which memberships change: guard the tables

@@ -1,103 +1,6 @@
 /* The streaming JSON reader: blocks in, checked tokens out. It builds no tree and keeps no value
  * that was not asked for. */
-#include "base/scan.h"
-
-#include "base/buf.h"
-#include "base/limits.h"
-#include "base/scan_bytes.h"
-
-#include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { DEFAULT_BLOCK_BYTES = 256 << 10, NO_BYTE = -1 };
-
-struct ms_scanner {
-    ms_scanner_source source;
-    void *source_ctx;
-    uint8_t *block;
-    size_t block_bytes;
-    const uint8_t *pos, *end; /* what is left of the block */
-    uint64_t base;            /* offset of the block in the document */
-    uint64_t lines;           /* line feeds before the block */
-    bool at_end;
-    bool value_due; /* a value comes next */
-    bool first;     /* nothing of the innermost container was read yet */
-    bool keeping;   /* a string or number is being collected from `from` on */
-    bool text_cut;
-    const uint8_t *from;
-    struct ms_buf text;
-    size_t depth;
-    uint8_t open[MS_LIMIT_JSON_DEPTH]; /* '{' or '[' */
-    enum ms_status failed;
-    struct ms_error error; /* when failed */
-};
-
-uint64_t ms_scanner_line(const struct ms_scanner *self)
-{
-    return self->lines + ms_scanner_count_lines(self->block, self->pos) + 1;
-}
-
-uint64_t ms_scanner_byte(const struct ms_scanner *self)
-{
-    return self->base + (uint64_t)(self->pos - self->block);
-}
-
-enum ms_status ms_scanner_new(ms_scanner_source source, void *source_ctx, size_t block_bytes,
-                              struct ms_scanner **out, struct ms_error *err)
-{
-    struct ms_scanner *self = calloc(1, sizeof *self);
-    size_t bytes = block_bytes ? block_bytes : DEFAULT_BLOCK_BYTES;
-    uint8_t *block = self ? calloc(1, bytes + MS_SCAN_PAD_BYTES) : NULL;
-    if (!block) {
-        free(self);
-        return ms_error_set(err, MS_E_NOMEM, "no memory to read a report");
-    }
-    self->source = source;
-    self->source_ctx = source_ctx;
-    self->block = block;
-    self->block_bytes = bytes;
-    self->pos = self->end = block;
-    self->value_due = true;
-    ms_buf_init(&self->text, MS_LIMIT_JSON_STRING_BYTES);
-    *out = self;
-    return MS_OK;
-}
-
-void ms_scanner_free(struct ms_scanner *self)
-{
-    if (!self)
-        return;
-    ms_buf_release(&self->text);
-    free(self->block);
-    free(self);
-}
-
-/* --- faults --- */
-
-static enum ms_status stick(struct ms_scanner *self, enum ms_status status)
-{
-    self->failed = status;
-    self->error.status = status;
-    return status;
-}
-
-static enum ms_status fault(struct ms_scanner *self, const char *why)
-{
-    if (self->failed)
-        return self->failed;
-    ms_error_set(&self->error, MS_REJECT, "line %" PRIu64 ", byte %" PRIu64 ": %s",
-                 ms_scanner_line(self), ms_scanner_byte(self), why);
-    return stick(self, MS_REJECT);
-}
-
-static enum ms_status misuse(struct ms_scanner *self, const char *why)
-{
-    if (self->failed)
-        return self->failed;
-    ms_error_set(&self->error, MS_E_BUG, "report scanner: %s", why);
-    return stick(self, MS_E_BUG);
-}
+#include "base/scan_private.h"
 
 static enum ms_status tell(const struct ms_scanner *self, enum ms_status status,
                            struct ms_error *err)
@@ -109,211 +12,10 @@ static enum ms_status tell(const struct ms_scanner *self, enum ms_status status,
 
 enum ms_status ms_scanner_fault(struct ms_scanner *self, const char *why, struct ms_error *err)
 {
-    return tell(self, fault(self, why), err);
-}
-
-/* --- bytes --- */
-
-/* Collects bytes of the text being kept, up to the cap. */
-static void keep(struct ms_scanner *self, const void *bytes, size_t n)
-{
-    size_t room = self->text.max - self->text.len;
-    if (n > room) {
-        n = room;
-        self->text_cut = true;
-    }
-    if (n && ms_buf_append(&self->text, bytes, n) != MS_OK && !self->failed) {
-        ms_error_set(&self->error, MS_E_NOMEM, "no memory to read a report");
-        stick(self, MS_E_NOMEM);
-    }
-}
-
-/* Replaces the used-up block by the next; false at the end or when the source failed. */
-static bool refill(struct ms_scanner *self)
-{
-    if (self->at_end || self->failed)
-        return false;
-    if (self->keeping)
-        keep(self, self->from, (size_t)(self->end - self->from));
-    self->lines += ms_scanner_count_lines(self->block, self->end);
-    self->base += (uint64_t)(self->end - self->block);
-    self->pos = self->end = self->from = self->block;
-    size_t n = 0;
-    enum ms_status status =
-        self->source(self->source_ctx, self->block, self->block_bytes, &n, &self->error);
-    if (status != MS_OK) {
-        stick(self, status);
-        return false;
-    }
-    self->at_end = n == 0;
-    self->end = self->block + n;
-    memset(self->block + n, 0, MS_SCAN_PAD_BYTES);
-    return n != 0;
-}
-
-/* The byte at the cursor, or NO_BYTE. */
-static inline int peek_byte(struct ms_scanner *self)
-{
-    if (self->pos == self->end && !refill(self))
-        return NO_BYTE;
-    return *self->pos;
-}
-
-/* Skips white space and gives the byte behind it, not consumed. */
-static inline int peek_token(struct ms_scanner *self)
-{
-    for (;;) {
-        if (self->pos<self->end && * self->pos> ' ')
-            return *self->pos;
-        const uint8_t *p = ms_scanner_past_space(self->pos, self->end);
-        self->pos = p;
-        if (p < self->end)
-            return *p;
-        if (!refill(self))
-            return NO_BYTE;
-    }
+    return tell(self, ms_scanner_bad(self, why), err);
 }
 
 /* --- strings --- */
-
-static int hex_value(int c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* The four digits behind `\u`. */
-static enum ms_status take_hex4(struct ms_scanner *self, uint32_t *out)
-{
-    uint32_t unit = 0;
-    for (int i = 0; i < 4; i++) {
-        int c = peek_byte(self);
-        int digit = hex_value(c);
-        if (digit < 0)
-            return fault(self, c == NO_BYTE ? "ends within a string"
-                                            : "a \\u escape without four hexadecimal digits");
-        unit = unit << 4 | (uint32_t)digit;
-        self->pos++;
-    }
-    *out = unit;
-    return MS_OK;
-}
-
-static void keep_code_point(struct ms_scanner *self, uint32_t c)
-{
-    uint8_t out[4];
-    size_t n = 0;
-    if (c < 0x80) {
-        out[n++] = (uint8_t)c;
-    } else if (c < 0x800) {
-        out[n++] = (uint8_t)(0xC0 | c >> 6);
-        out[n++] = (uint8_t)(0x80 | (c & 0x3F));
-    } else if (c < 0x10000) {
-        out[n++] = (uint8_t)(0xE0 | c >> 12);
-        out[n++] = (uint8_t)(0x80 | (c >> 6 & 0x3F));
-        out[n++] = (uint8_t)(0x80 | (c & 0x3F));
-    } else {
-        out[n++] = (uint8_t)(0xF0 | c >> 18);
-        out[n++] = (uint8_t)(0x80 | (c >> 12 & 0x3F));
-        out[n++] = (uint8_t)(0x80 | (c >> 6 & 0x3F));
-        out[n++] = (uint8_t)(0x80 | (c & 0x3F));
-    }
-    keep(self, out, n);
-}
-
-/* A `\uXXXX` behind its `u`, `*high` holding a high surrogate that waits for its partner (0: none).
- * The waiting one is settled first when this is not its partner. */
-static enum ms_status take_unit(struct ms_scanner *self, bool kept, uint32_t *high)
-{
-    uint32_t unit = 0;
-    enum ms_status status = take_hex4(self, &unit);
-    if (status != MS_OK || !kept)
-        return status;
-    bool low = unit >= 0xDC00 && unit < 0xE000;
-    if (*high && low) {
-        keep_code_point(self, 0x10000 + ((*high - 0xD800) << 10) + (unit - 0xDC00));
-        *high = 0;
-        return MS_OK;
-    }
-    if (*high)
-        keep_code_point(self, 0xFFFD);
-    *high = unit >= 0xD800 && unit < 0xDC00 ? unit : 0;
-    if (!*high)
-        keep_code_point(self, low ? 0xFFFD : unit);
-    return MS_OK;
-}
-
-static const char *const escape_from = "\"\\/bfnrt", *const escape_to = "\"\\/\b\f\n\r\t";
-
-/* One or more escapes in a row, the cursor on the first backslash. */
-static enum ms_status take_escapes(struct ms_scanner *self)
-{
-    bool kept = self->keeping;
-    if (kept)
-        keep(self, self->from, (size_t)(self->pos - self->from));
-    self->keeping = false;
-    uint32_t high = 0;
-    int c = '\\';
-    while (c == '\\') {
-        self->pos++;
-        c = peek_byte(self);
-        const char *at = c > 0 ? strchr(escape_from, c) : NULL;
-        if (c == NO_BYTE)
-            return fault(self, "ends within a string");
-        if (c != 'u' && !at)
-            return fault(self, "an unknown escape in a string");
-        self->pos++;
-        if (c == 'u') {
-            enum ms_status status = take_unit(self, kept, &high);
-            if (status != MS_OK)
-                return status;
-        } else if (kept) {
-            if (high)
-                keep_code_point(self, 0xFFFD);
-            high = 0;
-            keep(self, &escape_to[at - escape_from], 1);
-        }
-        c = peek_byte(self);
-    }
-    if (kept && high)
-        keep_code_point(self, 0xFFFD);
-    self->keeping = kept;
-    self->from = self->pos;
-    return self->failed;
-}
-
-/* One character above U+007F, the cursor on its first byte (RFC 3629: shortest form, no
- * surrogates, at most U+10FFFF). */
-static enum ms_status take_wide(struct ms_scanner *self)
-{
-    uint8_t lead = *self->pos;
-    int more = lead >= 0xF0 ? 3 : lead >= 0xE0 ? 2 : 1;
-    if (lead < 0xC2 || lead > 0xF4)
-        return fault(self, "a string is not UTF-8");
-    /* The second byte's range says all that is special. */
-    int low = 0x80, high = 0xBF;
-    if (lead == 0xE0)
-        low = 0xA0;
-    else if (lead == 0xED)
-        high = 0x9F;
-    else if (lead == 0xF0)
-        low = 0x90;
-    else if (lead == 0xF4)
-        high = 0x8F;
-    self->pos++;
-    for (; more; more--) {
-        int c = peek_byte(self);
-        if (c < low || c > high)
-            return fault(self, c == NO_BYTE ? "ends within a string" : "a string is not UTF-8");
-        self->pos++;
-        low = 0x80;
-        high = 0xBF;
-    }
-    return MS_OK;
-}
 
 /* The rest of a string behind its opening quote; collects it when self->keeping. */
 static enum ms_status take_string(struct ms_scanner *self)
@@ -322,19 +24,19 @@ static enum ms_status take_string(struct ms_scanner *self)
         const uint8_t *p = ms_scanner_past_plain(self->pos, self->end);
         self->pos = p;
         if (p == self->end) {
-            if (!refill(self))
-                return fault(self, "ends within a string");
+            if (!ms_scanner_refill(self))
+                return ms_scanner_bad(self, "ends within a string");
             continue;
         }
         enum ms_status status = MS_OK;
         if (*p == '"')
             return MS_OK;
         if (*p == '\\')
-            status = take_escapes(self);
+            status = ms_scanner_take_escapes(self);
         else if (*p < 0x20)
-            return fault(self, "a raw control character in a string");
+            return ms_scanner_bad(self, "a raw control character in a string");
         else
-            status = take_wide(self);
+            status = ms_scanner_take_wide(self);
         if (status != MS_OK)
             return status;
     }
@@ -345,20 +47,20 @@ static void keep_begin(struct ms_scanner *self)
 {
     ms_buf_clear(&self->text);
     self->text_cut = false;
-    self->from = self->pos;
+    self->from = ms_scanner_place(self, self->pos);
     self->keeping = true;
 }
 
-/* Ends collecting at the cursor: a view into the block when all lies there. */
+/* Ends collecting at the cursor: a view into the block or document when all lies there. */
 static void keep_end(struct ms_scanner *self, struct ms_scanner_text *out)
 {
     self->keeping = false;
-    size_t n = (size_t)(self->pos - self->from);
+    size_t n = (size_t)(ms_scanner_place(self, self->pos) - self->from);
     if (self->text.len == 0 && !self->text_cut && n <= self->text.max) {
         *out = (struct ms_scanner_text){ms_span_of(self->from, n), false};
         return;
     }
-    keep(self, self->from, n);
+    ms_scanner_keep(self, self->from, n);
     size_t len = self->text.len;
     if (self->text_cut) {
         while (len && (self->text.data[len - 1] & 0xC0) == 0x80)
@@ -388,35 +90,48 @@ static enum ms_status take_text(struct ms_scanner *self, struct ms_scanner_text 
 
 static enum ms_status take_digits(struct ms_scanner *self)
 {
-    int c = peek_byte(self);
+    int c = ms_scanner_peek_byte(self);
     if (c < '0' || c > '9')
-        return fault(self, "a number without a digit where one must be");
+        return ms_scanner_bad(self, "a number without a digit where one must be");
     do {
         self->pos++;
-        c = peek_byte(self);
+        c = ms_scanner_peek_byte(self);
     } while (c >= '0' && c <= '9');
+    return MS_OK;
+}
+
+static enum ms_status take_word(struct ms_scanner *self, const char *word)
+{
+    for (; *word; word++) {
+        if (ms_scanner_peek_byte(self) != *word)
+            return ms_scanner_bad(self, "neither a value nor true, false or null");
+        self->pos++;
+    }
     return MS_OK;
 }
 
 static enum ms_status take_number(struct ms_scanner *self)
 {
-    if (peek_byte(self) == '-')
+    if (ms_scanner_peek_byte(self) == '-') {
         self->pos++;
+        if (self->non_finite && ms_scanner_peek_byte(self) == 'I')
+            return take_word(self, "Infinity");
+    }
     enum ms_status status = MS_OK;
-    if (peek_byte(self) == '0')
+    if (ms_scanner_peek_byte(self) == '0')
         self->pos++;
     else
         status = take_digits(self);
-    if (status == MS_OK && peek_byte(self) == '.') {
+    if (status == MS_OK && ms_scanner_peek_byte(self) == '.') {
         self->pos++;
         status = take_digits(self);
     }
     if (status != MS_OK)
         return status;
-    int c = peek_byte(self);
+    int c = ms_scanner_peek_byte(self);
     if (c == 'e' || c == 'E') {
         self->pos++;
-        c = peek_byte(self);
+        c = ms_scanner_peek_byte(self);
         if (c == '+' || c == '-')
             self->pos++;
         status = take_digits(self);
@@ -424,14 +139,10 @@ static enum ms_status take_number(struct ms_scanner *self)
     return status != MS_OK ? status : self->failed;
 }
 
-static enum ms_status take_word(struct ms_scanner *self, const char *word)
+/* What Python's json module reads and writes for numbers that are none; JSON knows them not. */
+static bool is_non_finite(const struct ms_scanner *self, int c)
 {
-    for (; *word; word++) {
-        if (peek_byte(self) != *word)
-            return fault(self, "neither a value nor true, false or null");
-        self->pos++;
-    }
-    return MS_OK;
+    return self->non_finite && (c == 'N' || c == 'I');
 }
 
 /* --- structure --- */
@@ -442,18 +153,18 @@ static enum ms_status value_begin(struct ms_scanner *self, int *out)
     if (self->failed)
         return self->failed;
     if (!self->value_due)
-        return misuse(self, "no value is due here");
-    *out = peek_token(self);
+        return ms_scanner_misused(self, "no value is due here");
+    *out = ms_scanner_peek_token(self);
     if (*out == NO_BYTE)
-        return fault(self,
-                     self->base == 0 && self->end == self->block ? "empty" : "ends before a value");
+        return ms_scanner_bad(
+            self, self->base == 0 && self->end == self->block ? "empty" : "ends before a value");
     return MS_OK;
 }
 
 static enum ms_status push(struct ms_scanner *self, int bracket)
 {
     if (self->depth == MS_LIMIT_JSON_DEPTH)
-        return fault(self, "nested too deeply");
+        return ms_scanner_bad(self, "nested too deeply");
     self->open[self->depth++] = (uint8_t)bracket;
     self->pos++;
     return MS_OK;
@@ -479,24 +190,28 @@ static enum ms_status take_scalar(struct ms_scanner *self, int c)
     default:
         if (c == '-' || (c >= '0' && c <= '9'))
             return take_number(self);
-        return fault(self, "not a JSON value");
+        if (is_non_finite(self, c))
+            return take_word(self, c == 'N' ? "NaN" : "Infinity");
+        return ms_scanner_bad(self, "not a JSON value");
     }
 }
 
 /* In an object, before a key: the cursor onto its quote. */
 static enum ms_status expect_key(struct ms_scanner *self)
 {
-    int c = peek_token(self);
+    int c = ms_scanner_peek_token(self);
     if (c == '"')
         return MS_OK;
-    return fault(self, c == NO_BYTE ? "ends within an object" : "no key where one must be");
+    return ms_scanner_bad(self,
+                          c == NO_BYTE ? "ends within an object" : "no key where one must be");
 }
 
 static enum ms_status expect_colon(struct ms_scanner *self)
 {
-    int c = peek_token(self);
+    int c = ms_scanner_peek_token(self);
     if (c != ':')
-        return fault(self, c == NO_BYTE ? "ends within an object" : "no colon behind a key");
+        return ms_scanner_bad(self,
+                              c == NO_BYTE ? "ends within an object" : "no colon behind a key");
     self->pos++;
     return MS_OK;
 }
@@ -506,7 +221,7 @@ static enum ms_status expect_colon(struct ms_scanner *self)
 static enum ms_status next_item(struct ms_scanner *self, bool *more)
 {
     bool object = self->open[self->depth - 1] == '{';
-    int c = peek_token(self);
+    int c = ms_scanner_peek_token(self);
     if (c == (object ? '}' : ']')) {
         self->pos++;
         self->depth--;
@@ -515,11 +230,11 @@ static enum ms_status next_item(struct ms_scanner *self, bool *more)
         return MS_OK;
     }
     if (c == NO_BYTE)
-        return fault(self, object ? "ends within an object" : "ends within an array");
+        return ms_scanner_bad(self, object ? "ends within an object" : "ends within an array");
     if (!self->first) {
         if (c != ',')
-            return fault(self, object ? "neither a comma nor the end of an object"
-                                      : "neither a comma nor the end of an array");
+            return ms_scanner_bad(self, object ? "neither a comma nor the end of an object"
+                                               : "neither a comma nor the end of an array");
         self->pos++;
     }
     self->first = false;
@@ -535,12 +250,13 @@ static enum ms_status skip_value(struct ms_scanner *self)
     bool due = true;
     while (due || self->depth > floor) {
         if (due) {
-            int c = peek_token(self);
+            int c = ms_scanner_peek_token(self);
             if (c == '{' || c == '[') {
                 status = push(self, c);
                 self->first = true;
             } else {
-                status = c == NO_BYTE ? fault(self, "ends before a value") : take_scalar(self, c);
+                status = c == NO_BYTE ? ms_scanner_bad(self, "ends before a value")
+                                      : take_scalar(self, c);
                 self->first = false;
             }
             if (status != MS_OK)
@@ -568,12 +284,12 @@ static enum ms_status skip_value(struct ms_scanner *self)
 
 static enum ms_status skip_mark(struct ms_scanner *self)
 {
-    if (self->base || self->pos != self->block || peek_byte(self) != 0xEF)
+    if (ms_scanner_byte(self) || ms_scanner_peek_byte(self) != 0xEF)
         return MS_OK;
     static const uint8_t mark[3] = {0xEF, 0xBB, 0xBF};
     for (size_t i = 0; i < sizeof mark; i++) {
-        if (peek_byte(self) != mark[i])
-            return fault(self, "not a JSON value");
+        if (ms_scanner_peek_byte(self) != mark[i])
+            return ms_scanner_bad(self, "not a JSON value");
         self->pos++;
     }
     return MS_OK;
@@ -586,13 +302,9 @@ static enum ms_status due_byte(struct ms_scanner *self, int *out)
     return value_begin(self, out);
 }
 
-enum ms_status ms_scanner_peek(struct ms_scanner *self, enum ms_scanner_kind *out,
-                               struct ms_error *err)
+/* The kind of the value that begins with a byte. */
+static enum ms_status kind_of(struct ms_scanner *self, int c, enum ms_scanner_kind *out)
 {
-    int c = 0;
-    enum ms_status status = due_byte(self, &c);
-    if (status != MS_OK)
-        return tell(self, status, err);
     switch (c) {
     case '{':
         *out = MS_SCAN_OBJECT;
@@ -613,10 +325,20 @@ enum ms_status ms_scanner_peek(struct ms_scanner *self, enum ms_scanner_kind *ou
         *out = MS_SCAN_NULL;
         break;
     default:
-        if (c != '-' && (c < '0' || c > '9'))
-            status = fault(self, "not a JSON value");
+        if (c != '-' && (c < '0' || c > '9') && !is_non_finite(self, c))
+            return ms_scanner_bad(self, "not a JSON value");
         *out = MS_SCAN_NUMBER;
     }
+    return MS_OK;
+}
+
+enum ms_status ms_scanner_peek(struct ms_scanner *self, enum ms_scanner_kind *out,
+                               struct ms_error *err)
+{
+    int c = 0;
+    enum ms_status status = due_byte(self, &c);
+    if (status == MS_OK)
+        status = kind_of(self, c, out);
     return tell(self, status, err);
 }
 
@@ -625,7 +347,7 @@ enum ms_status ms_scanner_enter(struct ms_scanner *self, struct ms_error *err)
     int c = 0;
     enum ms_status status = due_byte(self, &c);
     if (status == MS_OK && c != '{' && c != '[')
-        status = misuse(self, "entered what is no container");
+        status = ms_scanner_misused(self, "entered what is no container");
     if (status == MS_OK)
         status = push(self, c);
     if (status == MS_OK) {
@@ -646,7 +368,7 @@ static enum ms_status advance(struct ms_scanner *self, int bracket, bool *more)
             return status;
     }
     if (self->depth == 0 || self->open[self->depth - 1] != bracket)
-        return misuse(self, "asked for the wrong container's next item");
+        return ms_scanner_misused(self, "asked for the wrong container's next item");
     return next_item(self, more);
 }
 
@@ -658,9 +380,9 @@ enum ms_status ms_scanner_member(struct ms_scanner *self, bool *more, struct ms_
         return tell(self, status, err);
     status = take_text(self, key);
     /* The colon may lie in the next block: the key must survive the refill. */
-    if (status == MS_OK && (self->pos == self->end || *self->pos != ':') &&
+    if (status == MS_OK && (self->pos == self->end || *self->pos != ':') && self->source &&
         key->bytes.data != self->text.data) {
-        keep(self, key->bytes.data, key->bytes.len);
+        ms_scanner_keep(self, key->bytes.data, key->bytes.len);
         key->bytes = ms_span_of(self->text.data, key->bytes.len);
     }
     if (status == MS_OK)
@@ -676,23 +398,46 @@ enum ms_status ms_scanner_element(struct ms_scanner *self, bool *more, struct ms
     return tell(self, status, err);
 }
 
+/* Takes a string, number or literal that begins with c as text. */
+static enum ms_status take_as_text(struct ms_scanner *self, int c, struct ms_scanner_text *out)
+{
+    self->value_due = false;
+    if (c == '"')
+        return take_text(self, out);
+    keep_begin(self);
+    enum ms_status status = take_scalar(self, c);
+    if (status == MS_OK)
+        keep_end(self, out);
+    self->keeping = false;
+    return status;
+}
+
 enum ms_status ms_scanner_text(struct ms_scanner *self, struct ms_scanner_text *out,
                                struct ms_error *err)
 {
     int c = 0;
     enum ms_status status = due_byte(self, &c);
-    if (status != MS_OK)
-        return tell(self, status, err);
-    if (c == '{' || c == '[')
-        return tell(self, misuse(self, "a container has no text"), err);
-    self->value_due = false;
-    if (c == '"')
-        return tell(self, take_text(self, out), err);
-    keep_begin(self);
-    status = take_scalar(self, c);
+    if (status == MS_OK && (c == '{' || c == '['))
+        status = ms_scanner_misused(self, "a container has no text");
     if (status == MS_OK)
-        keep_end(self, out);
-    self->keeping = false;
+        status = take_as_text(self, c, out);
+    return tell(self, status, err);
+}
+
+enum ms_status ms_scanner_take(struct ms_scanner *self, enum ms_scanner_kind *kind,
+                               struct ms_scanner_text *out, struct ms_error *err)
+{
+    int c = 0;
+    enum ms_status status = due_byte(self, &c);
+    if (status == MS_OK)
+        status = kind_of(self, c, kind);
+    if (status == MS_OK && (c == '{' || c == '[')) {
+        *out = (struct ms_scanner_text){0};
+        self->value_due = false;
+        status = skip_value(self);
+    } else if (status == MS_OK) {
+        status = take_as_text(self, c, out);
+    }
     return tell(self, status, err);
 }
 
@@ -711,10 +456,10 @@ enum ms_status ms_scanner_finish(struct ms_scanner *self, struct ms_error *err)
 {
     enum ms_status status = self->failed;
     if (status == MS_OK && self->depth)
-        status = misuse(self, "finished inside a container");
+        status = ms_scanner_misused(self, "finished inside a container");
     if (status == MS_OK && self->value_due)
         status = ms_scanner_skip(self, err);
-    if (status == MS_OK && peek_token(self) != NO_BYTE)
-        status = fault(self, "something behind the document's end");
+    if (status == MS_OK && ms_scanner_peek_token(self) != NO_BYTE)
+        status = ms_scanner_bad(self, "something behind the document's end");
     return tell(self, status != MS_OK ? status : self->failed, err);
 }

@@ -33,16 +33,29 @@ struct ms_scanner_text {
     bool cut;
 };
 
-/* Accepted beyond RFC 8259: a byte order mark in front; escapes of surrogates without their
- * partner (each becomes U+FFFD). Numbers have no range. Duplicate members are handed out like any
- * other. A fault is MS_REJECT with "line L, byte B: why" (lines from 1, bytes from 0) and sticks:
- * every later call returns it again. Nesting beyond MS_LIMIT_JSON_DEPTH is such a fault. */
+/* Accepted beyond RFC 8259 (see also ms_scanner_allow_non_finite): a byte order mark in front;
+ * escapes of surrogates without their partner (each becomes U+FFFD). Numbers have no range.
+ * Duplicate members are handed out like any other. A fault is MS_REJECT with "line L, byte B: why"
+ * (lines from 1, bytes from 0) and sticks: every later call returns it again. Nesting beyond
+ * MS_LIMIT_JSON_DEPTH is such a fault. */
 struct ms_scanner;
 
 /* block_bytes 0: 256 KiB. */
 enum ms_status ms_scanner_new(ms_scanner_source source, void *source_ctx, size_t block_bytes,
                               struct ms_scanner **out, struct ms_error *err) MS_MUST_USE;
 void ms_scanner_free(struct ms_scanner *self);
+
+/* A scanner of documents in memory, one after the other without a new allocation; it begins with an
+ * empty one. It reads them where they lie: a text without escapes is a part of the document and
+ * stays as long as that does; only one with escapes ends with the next call. */
+enum ms_status ms_scanner_new_memory(struct ms_scanner **out, struct ms_error *err) MS_MUST_USE;
+/* Begins with the next document, whatever became of the last; it is borrowed until the next
+ * restart. For scanners of ms_scanner_new_memory alone. */
+void ms_scanner_restart(struct ms_scanner *self, struct ms_span document);
+
+/* Takes NaN, Infinity and -Infinity for numbers, as Python's json module reads and writes them; off
+ * in a new scanner. Survives restart. */
+void ms_scanner_allow_non_finite(struct ms_scanner *self, bool allow);
 
 /* The kind of the value that comes next: the document's, a member's or an element's. Consumes
  * nothing of it. MS_E_BUG where no value is due (see member and element). */
@@ -64,6 +77,11 @@ enum ms_status ms_scanner_element(struct ms_scanner *self, bool *more,
 /* Takes the string, number or literal that comes next as text. */
 enum ms_status ms_scanner_text(struct ms_scanner *self, struct ms_scanner_text *out,
                                struct ms_error *err) MS_MUST_USE;
+
+/* Takes the value that comes next, whatever it is: its kind, and a string, number or literal as
+ * text; a container is skipped and gives an empty text. */
+enum ms_status ms_scanner_take(struct ms_scanner *self, enum ms_scanner_kind *kind,
+                               struct ms_scanner_text *out, struct ms_error *err) MS_MUST_USE;
 
 /* Takes the value that comes next, whatever it holds, and keeps nothing. */
 enum ms_status ms_scanner_skip(struct ms_scanner *self, struct ms_error *err) MS_MUST_USE;
