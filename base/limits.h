@@ -109,6 +109,16 @@
 #define MS_LIMIT_RECORD_ENGINES ((size_t)1 << 17)
 #define MS_LIMIT_ENGINE_NAME_BYTES 64
 #define MS_LIMIT_ENGINE_TEXT_BYTES 512
+/* One of AVClass's data files, and the tags that all words of all three give together: guard the
+ * memory of the compiled rules (real: 57 kB; 9,000). */
+#define MS_LIMIT_AVCLASS_BYTES ((size_t)16 << 20)
+#define MS_LIMIT_AVCLASS_TAGS ((size_t)16 << 20)
+
+/* A file that is uploaded: VirusTotal takes 650 MB, and 32 MB without asking for a URL of its own
+ * (both read as decimal, the smaller reading); guards the memory file it is sent from. */
+#define MS_LIMIT_UPLOAD_BYTES ((uint64_t)650000000)
+#define MS_LIMIT_UPLOAD_DIRECT_BYTES ((uint64_t)32000000)
+
 /* Engines named in a policy's groups, and the days on which memberships change: guard the tables
  * made of them, which are days times engines. */
 #define MS_LIMIT_GROUP_ENGINES 1024

@@ -1,10 +1,38 @@
 /* One-shot zstd frames over buffers. */
 #include "base/zstd.h"
 
+#include <stdlib.h>
 #include <zstd.h>
 
-enum ms_status ms_zstd_compress(const void *bytes, size_t n, int level, struct ms_buf *out,
-                                struct ms_error *err)
+struct ms_zstd_packer {
+    ZSTD_CCtx *context;
+    int level;
+};
+
+enum ms_status ms_zstd_packer_new(int level, struct ms_zstd_packer **out, struct ms_error *err)
+{
+    struct ms_zstd_packer *self = calloc(1, sizeof *self);
+    if (self)
+        self->context = ZSTD_createCCtx();
+    if (!self || !self->context) {
+        free(self);
+        return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    }
+    self->level = level;
+    *out = self;
+    return MS_OK;
+}
+
+void ms_zstd_packer_free(struct ms_zstd_packer *self)
+{
+    if (!self)
+        return;
+    (void)ZSTD_freeCCtx(self->context);
+    free(self);
+}
+
+enum ms_status ms_zstd_pack(struct ms_zstd_packer *self, const void *bytes, size_t n,
+                            struct ms_buf *out, struct ms_error *err)
 {
     size_t bound = ZSTD_compressBound(n);
     if (ZSTD_isError(bound))
@@ -12,12 +40,25 @@ enum ms_status ms_zstd_compress(const void *bytes, size_t n, int level, struct m
     enum ms_status status = ms_buf_reserve(out, bound);
     if (status != MS_OK)
         return ms_error_set(err, status, "no room to compress %zu bytes", n);
-    size_t written = ZSTD_compress(out->data + out->len, bound, bytes, n, level);
+    size_t written =
+        ZSTD_compressCCtx(self->context, out->data + out->len, bound, bytes, n, self->level);
     if (ZSTD_isError(written))
         return ms_error_set(err, MS_E_NOMEM, "cannot compress: %s", ZSTD_getErrorName(written));
     out->len += written;
     out->data[out->len] = 0;
     return MS_OK;
+}
+
+enum ms_status ms_zstd_compress(const void *bytes, size_t n, int level, struct ms_buf *out,
+                                struct ms_error *err)
+{
+    struct ms_zstd_packer *packer;
+    enum ms_status status = ms_zstd_packer_new(level, &packer, err);
+    if (status != MS_OK)
+        return status;
+    status = ms_zstd_pack(packer, bytes, n, out, err);
+    ms_zstd_packer_free(packer);
+    return status;
 }
 
 enum ms_status ms_zstd_decompress(const void *frame, size_t n, struct ms_buf *out,

@@ -9,6 +9,15 @@
 enum ms_status ms_zstd_compress(const void *bytes, size_t n, int level, struct ms_buf *out,
                                 struct ms_error *err) MS_MUST_USE;
 
+/* The same with what zstd needs for it kept between calls, for many small bodies one after another.
+ * Not thread-safe: one a thread. */
+struct ms_zstd_packer;
+enum ms_status ms_zstd_packer_new(int level, struct ms_zstd_packer **out,
+                                  struct ms_error *err) MS_MUST_USE;
+void ms_zstd_packer_free(struct ms_zstd_packer *self);
+enum ms_status ms_zstd_pack(struct ms_zstd_packer *self, const void *bytes, size_t n,
+                            struct ms_buf *out, struct ms_error *err) MS_MUST_USE;
+
 /* Appends the plain bytes of one frame to `out`, whose max is the cap. MS_REJECT when the frame is
  * damaged, cut, or says no size; MS_E_LIMIT when it would not fit. */
 enum ms_status ms_zstd_decompress(const void *frame, size_t n, struct ms_buf *out,

@@ -333,10 +333,9 @@ static enum ms_status give_up(struct ms_asker *self, const struct ms_lookup *bef
     return status == MS_OK ? ms_asker_failed(self, answer, err) : status;
 }
 
-/* Everything that is neither a report nor worth another try. */
-static enum ms_status take_end(struct ms_asker *self, const struct ms_lookup *before,
-                               const struct ms_vt_answer *answer, struct ms_asked *out,
-                               struct ms_error *err)
+enum ms_status ms_asker_end(struct ms_asker *self, const struct ms_lookup *before,
+                            const struct ms_vt_answer *answer, struct ms_asked *out,
+                            struct ms_error *err)
 {
     int64_t now = ms_clock_wall_ms();
     switch (answer->outcome) {
@@ -401,5 +400,5 @@ enum ms_status ms_asker_ask(struct ms_asker *self, const struct ms_lookup *looku
         return status;
     if (answer.outcome == MS_VT_TRANSIENT)
         return give_up(self, lookup, &answer, out, err);
-    return take_end(self, lookup, &answer, out, err);
+    return ms_asker_end(self, lookup, &answer, out, err);
 }

@@ -57,6 +57,11 @@ enum ms_status ms_asker_ask(struct ms_asker *self, const struct ms_lookup *looku
  * as for ms_asker_ask. */
 enum ms_status ms_asker_call(struct ms_asker *self, const struct ms_call *call,
                              struct ms_vt_answer *answer, struct ms_error *err) MS_MUST_USE;
+/* Stores what an answer means that is neither a report nor worth another try: not_found, invalid or
+ * pending; MS_E_REMOTE for a key that is refused. */
+enum ms_status ms_asker_end(struct ms_asker *self, const struct ms_lookup *before,
+                            const struct ms_vt_answer *answer, struct ms_asked *out,
+                            struct ms_error *err) MS_MUST_USE;
 /* Counts a subject that was given up: MS_E_REMOTE when it is the third in a row, else MS_OK. */
 enum ms_status ms_asker_failed(struct ms_asker *self, const struct ms_vt_answer *answer,
                                struct ms_error *err) MS_MUST_USE;

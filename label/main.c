@@ -1,5 +1,6 @@
 /* label: what VirusTotal says of each sample, judged under a named policy. The option table; the
  * work is in label/session. */
+#include "label/rescan.h"
 #include "label/session.h"
 
 #define FIELD(name) offsetof(struct ms_label_options, name)
@@ -31,6 +32,12 @@
                 "ratio30"                                                                        \
     }
 
+#define UNTIL_OPTION                                                                  \
+    {                                                                                 \
+        .name = "until", .kind = MS_OPT_TEXT, .arg = "HH:MM", .offset = FIELD(until), \
+        .help = "send no request after this time of day (UTC)"                        \
+    }
+
 static const struct ms_option run_options[] = {
     KEY_OPTION,
     URL_OPTION,
@@ -47,11 +54,28 @@ static const struct ms_option run_options[] = {
      .offset = FIELD(budget),
      .min = 1,
      .help = "send at most N requests in this run"},
-    {.name = "until",
+    UNTIL_OPTION,
+    POLICY_OPTION,
+};
+
+static const struct ms_option rescan_options[] = {
+    KEY_OPTION,
+    URL_OPTION,
+    USER_OPTION,
+    {.name = "hashes",
      .kind = MS_OPT_TEXT,
-     .arg = "HH:MM",
-     .offset = FIELD(until),
-     .help = "send no request after this time of day (UTC)"},
+     .arg = "FILE",
+     .offset = FIELD(hashes),
+     .help = "ask for these samples of the corpus and no others, whatever their label, even when "
+             "they were asked for within 30 days"},
+    {.name = "budget",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = FIELD(budget),
+     .min = 1,
+     .help = "send at most N requests in this run (default: 20); each new analysis costs one now, "
+             "and one for the look-up later"},
+    UNTIL_OPTION,
     POLICY_OPTION,
 };
 
@@ -95,6 +119,14 @@ static const struct ms_verb verbs[] = {
      .options_bytes = sizeof(struct ms_label_options),
      .defaults = ms_label_defaults,
      .run = ms_label_quota},
+    {.name = "rescan",
+     .synopsis = "[--vt-key SECRET] [--budget N] [--hashes FILE]",
+     .summary = "ask for new analyses of samples scanned too early, and queue their look-ups",
+     .options = rescan_options,
+     .option_count = COUNT(rescan_options),
+     .options_bytes = sizeof(struct ms_label_options),
+     .defaults = ms_rescan_defaults,
+     .run = ms_label_rescan},
 };
 
 static const struct ms_tool tool = {

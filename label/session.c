@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "label/list.h"
+#include "label/submission.h"
 #include "store/run.h"
 #include "store/sample.h"
 
@@ -187,6 +188,8 @@ static enum ms_status enqueue(struct ms_session *self, struct ms_error *err)
         if (status == MS_OK)
             status = sort_wanted(self, err);
     }
+    if (status == MS_OK)
+        status = ms_submission_mend(self->corpus, err);
     return status == MS_OK ? ms_lookup_enqueue_all(self->corpus, err) : status;
 }
 

@@ -80,12 +80,18 @@ void ms_vt_free(struct ms_vt *self)
     free(self);
 }
 
+const char *ms_vt_base(const struct ms_vt *self)
+{
+    return self->base;
+}
+
 /* path: as in struct ms_vt_call. */
 static enum ms_status perform(struct ms_vt *self, const struct ms_vt_call *call,
                               struct ms_error *err)
 {
     static const char *const headers[] = {"Accept: application/json", "x-tool: malseq"};
     char url[MS_LIMIT_URL_BYTES];
+    bool post = strcmp(call->method, "POST") == 0;
     const struct ms_http_request request = {.method = call->method,
                                             .url = url,
                                             .peer = MS_HTTP_PEER_PUBLIC,
@@ -95,12 +101,15 @@ static enum ms_status perform(struct ms_vt *self, const struct ms_vt_call *call,
                                             .secret_header = "x-apikey: ",
                                             .parts = call->parts,
                                             .part_count = call->part_count,
+                                            /* Length 0 has to be said: front ends answer 411. */
+                                            .body = post && call->part_count == 0 ? "" : NULL,
                                             .idempotent = strcmp(call->method, "GET") == 0,
                                             .ask_gzip = true,
                                             .max_body_bytes = call->max_bytes ? call->max_bytes
                                                                               : MS_VT_SMALL_BYTES,
                                             .total_timeout_ms = call->timeout_ms};
-    int n = snprintf(url, sizeof url, "%s%s", self->base, call->path);
+    int n = call->url ? snprintf(url, sizeof url, "%s", call->url)
+                      : snprintf(url, sizeof url, "%s%s", self->base, call->path);
     if (n < 0 || (size_t)n >= sizeof url)
         return ms_error_set(err, MS_E_USAGE, "the service's URL is too long");
     return self->transport.perform(self->transport.ctx, &request, &self->response, err);

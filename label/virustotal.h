@@ -52,12 +52,16 @@ struct ms_vt_answer {
 enum ms_status ms_vt_new(const char *url, struct ms_secret *secret, const char *user,
                          struct ms_vt **out, struct ms_error *err) MS_MUST_USE;
 void ms_vt_free(struct ms_vt *self);
+/* The base URL, without a slash at the end. Borrowed. */
+const char *ms_vt_base(const struct ms_vt *self);
 
 /* One request, sent once, and what became of it. `path` begins with a slash and follows the base
  * URL; its parts from outside are percent-encoded by the caller. */
 struct ms_vt_call {
     const char *method; /* "GET", "POST" */
     const char *path;
+    const char *url; /* instead: a whole URL from the service, looked at by the caller; the key goes
+                        along only when it is of the base URL's own origin. NULL: path */
     const struct ms_http_part *parts; /* multipart/form-data; may be NULL */
     size_t part_count;
     uint64_t max_bytes;  /* of the answer's body; 0: MS_VT_SMALL_BYTES */

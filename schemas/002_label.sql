@@ -23,8 +23,15 @@ CREATE INDEX scan_body ON scan (body_sha256);
 ALTER TABLE lookup ADD COLUMN unchanged INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE lookup ADD COLUMN rescan_ms INTEGER;
 
+-- What was asked about one hash: an upload that a crash cut short must not be repeated blindly.
+CREATE INDEX request_subject ON request (subject, endpoint);
+
 -- Each change of verdict: what was held before, what after, and on which knowledge.
 CREATE VIEW label_flip AS
 SELECT sample, policy, before, verdict AS after, class, as_of_ms, made_ms, scan, run FROM (
     SELECT *, lag(verdict) OVER (PARTITION BY sample, policy ORDER BY id) AS before FROM label)
 WHERE before IS NOT NULL AND before <> verdict;
+
+-- Counting a month's requests before each one must not read their rows.
+DROP INDEX request_sent;
+CREATE INDEX request_sent ON request (key_print, sent_ms) WHERE counted = 1;

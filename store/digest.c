@@ -60,7 +60,7 @@ static const struct table {
                                "reason, package, report_sha256,"
                                " report_bytes, processes, calls, calls_expanded FROM analysis"},
     {"scan", "SELECT " SAMPLE_KEY("sample") ", source, asked, last_analysis_ms,"
-                                            " first_submission_ms, body_sha256 FROM scan"},
+                                            " first_submission_ms, body_sha256, format FROM scan"},
     {"lookup", "SELECT " SAMPLE_KEY("sample") ", state, reason FROM lookup"},
     {"label",
      "SELECT " SAMPLE_KEY("sample") ", policy, verdict, class, family, votes, margin, positives,"

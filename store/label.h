@@ -12,16 +12,31 @@
 
 struct ms_scan {
     int64_t id, sample;
-    const char *source;
-    const char *asked;
-    int64_t fetched_ms, last_analysis_ms, first_submission_ms; /* 0 unknown */
-    struct ms_span body;                                       /* plain JSON; stored as zstd */
+    const char *source; /* virustotal, import */
+    const char *asked;  /* the hash */
+    const char *format; /* of the body: vt3 (NULL too), vt2, opswat, simple */
+    int64_t fetched_ms; /* an import's is the date of its analysis, or that of the import when it
+                           has none: what it says was known then */
+    int64_t last_analysis_ms, first_submission_ms; /* 0 unknown */
+    struct ms_span body;                           /* plain JSON; stored as zstd */
 };
 enum ms_status ms_scan_insert(struct ms_corpus *corpus, const struct ms_scan *scan, int64_t run,
                               int64_t *id, struct ms_error *err) MS_MUST_USE;
+/* The same for a body that was digested and compressed before, in whatever thread: scan->body is
+ * not looked at. */
+struct ms_scan_packed {
+    uint8_t sha256[32];   /* of the plain body */
+    struct ms_span frame; /* of zstd, the plain size in its header */
+};
+enum ms_status ms_scan_insert_packed(struct ms_corpus *corpus, const struct ms_scan *scan,
+                                     const struct ms_scan_packed *packed, int64_t run, int64_t *id,
+                                     struct ms_error *err) MS_MUST_USE;
+/* The first scan with this body, of this sample (0: of any); *id 0 when there is none. */
+enum ms_status ms_scan_find_body(struct ms_corpus *corpus, int64_t sample, const uint8_t sha256[32],
+                                 int64_t *id, struct ms_error *err) MS_MUST_USE;
 /* The newest scan of a sample fetched at or before as_of_ms (0: any); its plain body is appended to
- * `body`, and out->body is that part of it; source and asked are NULL. MS_REJECT when there is
- * none, MS_E_STORE when the stored body is damaged. */
+ * `body`, and out->body is that part of it; format is static text; source and asked are NULL.
+ * MS_REJECT when there is none, MS_E_STORE when the stored body is damaged. */
 enum ms_status ms_scan_latest(struct ms_corpus *corpus, int64_t sample, int64_t as_of_ms,
                               struct ms_scan *out, struct ms_buf *body,
                               struct ms_error *err) MS_MUST_USE;

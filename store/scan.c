@@ -6,42 +6,84 @@
 #include "base/zstd.h"
 #include "store/internal.h"
 
+#include <string.h>
+
 /* An answer of VirusTotal has 30 to 300 KB of repeating keys. */
 enum { SCAN_ZSTD_LEVEL = 9 };
+
+enum ms_status ms_scan_insert_packed(struct ms_corpus *corpus, const struct ms_scan *scan,
+                                     const struct ms_scan_packed *packed, int64_t run, int64_t *id,
+                                     struct ms_error *err)
+{
+    static const char sql[] =
+        "INSERT INTO scan (sample, source, asked, fetched_ms, last_analysis_ms,"
+        " first_submission_ms, body_sha256, body, run, format)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    sqlite3_stmt *statement;
+    enum ms_status status = ms_db_need_transaction(corpus, err);
+    if (status == MS_OK)
+        status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_int(statement, 1, scan->sample);
+    ms_db_bind_text(statement, 2, scan->source);
+    ms_db_bind_text(statement, 3, scan->asked);
+    ms_db_bind_int(statement, 4, scan->fetched_ms);
+    ms_db_bind_nonzero(statement, 5, scan->last_analysis_ms);
+    ms_db_bind_nonzero(statement, 6, scan->first_submission_ms);
+    ms_db_bind_blob(statement, 7, packed->sha256, sizeof packed->sha256);
+    ms_db_bind_blob(statement, 8, packed->frame.data, packed->frame.len);
+    ms_db_bind_nonzero(statement, 9, run);
+    ms_db_bind_text(statement, 10, scan->format ? scan->format : "vt3");
+    status = ms_db_run(corpus, statement, err);
+    if (status == MS_OK)
+        *id = ms_db_last_id(corpus);
+    return status;
+}
 
 enum ms_status ms_scan_insert(struct ms_corpus *corpus, const struct ms_scan *scan, int64_t run,
                               int64_t *id, struct ms_error *err)
 {
-    static const char sql[] =
-        "INSERT INTO scan (sample, source, asked, fetched_ms, last_analysis_ms,"
-        " first_submission_ms, body_sha256, body, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-    uint8_t digest[MS_SHA256_BYTES];
-    struct ms_buf packed;
-    sqlite3_stmt *statement;
-    ms_buf_init(&packed, (size_t)1 << 30);
-    enum ms_status status = ms_db_need_transaction(corpus, err);
-    if (status == MS_OK && ms_hash_sha256(scan->body.data, scan->body.len, digest) != MS_OK)
+    struct ms_scan_packed packed;
+    struct ms_buf frame;
+    enum ms_status status = MS_OK;
+    ms_buf_init(&frame, (size_t)1 << 30);
+    if (ms_hash_sha256(scan->body.data, scan->body.len, packed.sha256) != MS_OK)
         status = ms_error_set(err, MS_E_BUG, "the hash library failed");
     if (status == MS_OK)
-        status = ms_zstd_compress(scan->body.data, scan->body.len, SCAN_ZSTD_LEVEL, &packed, err);
+        status = ms_zstd_compress(scan->body.data, scan->body.len, SCAN_ZSTD_LEVEL, &frame, err);
+    packed.frame = ms_span_of(frame.data, frame.len);
     if (status == MS_OK)
-        status = ms_db_prepare(corpus, sql, &statement, err);
-    if (status == MS_OK) {
-        ms_db_bind_int(statement, 1, scan->sample);
-        ms_db_bind_text(statement, 2, scan->source);
-        ms_db_bind_text(statement, 3, scan->asked);
-        ms_db_bind_int(statement, 4, scan->fetched_ms);
-        ms_db_bind_nonzero(statement, 5, scan->last_analysis_ms);
-        ms_db_bind_nonzero(statement, 6, scan->first_submission_ms);
-        ms_db_bind_blob(statement, 7, digest, sizeof digest);
-        ms_db_bind_blob(statement, 8, packed.data, packed.len);
-        ms_db_bind_nonzero(statement, 9, run);
-        status = ms_db_run(corpus, statement, err);
-    }
-    if (status == MS_OK)
-        *id = ms_db_last_id(corpus);
-    ms_buf_release(&packed);
+        status = ms_scan_insert_packed(corpus, scan, &packed, run, id, err);
+    ms_buf_release(&frame);
     return status;
+}
+
+enum ms_status ms_scan_find_body(struct ms_corpus *corpus, int64_t sample, const uint8_t sha256[32],
+                                 int64_t *id, struct ms_error *err)
+{
+    static const char sql[] = "SELECT id FROM scan WHERE body_sha256 = ?1"
+                              " AND (?2 = 0 OR sample = ?2) ORDER BY id LIMIT 1";
+    sqlite3_stmt *statement;
+    bool row = false;
+    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_blob(statement, 1, sha256, MS_SHA256_BYTES);
+    ms_db_bind_int(statement, 2, sample);
+    status = ms_db_step(corpus, statement, &row, err);
+    *id = status == MS_OK && row ? ms_db_int(statement, 0, 0) : 0;
+    ms_db_done(statement);
+    return status;
+}
+
+static const char *format_text(const char *text)
+{
+    static const char *const formats[] = {"vt2", "opswat", "simple"};
+    for (size_t i = 0; text && i < sizeof formats / sizeof *formats; i++)
+        if (strcmp(text, formats[i]) == 0)
+            return formats[i];
+    return "vt3";
 }
 
 static enum ms_status read_scan(sqlite3_stmt *statement, struct ms_scan *out, struct ms_buf *body,
@@ -52,7 +94,8 @@ static enum ms_status read_scan(sqlite3_stmt *statement, struct ms_scan *out, st
     *out = (struct ms_scan){.id = ms_db_int(statement, 0, 0),
                             .fetched_ms = ms_db_int(statement, 1, 0),
                             .last_analysis_ms = ms_db_int(statement, 2, 0),
-                            .first_submission_ms = ms_db_int(statement, 3, 0)};
+                            .first_submission_ms = ms_db_int(statement, 3, 0),
+                            .format = format_text(ms_db_text(statement, 5))};
     enum ms_status status = ms_zstd_decompress(packed.data, packed.len, body, err);
     if (status == MS_REJECT) {
         ms_error_prepend(err, "scan %lld of the corpus", (long long)out->id);
@@ -67,8 +110,8 @@ static enum ms_status read_scan(sqlite3_stmt *statement, struct ms_scan *out, st
 enum ms_status ms_scan_latest(struct ms_corpus *corpus, int64_t sample, int64_t as_of_ms,
                               struct ms_scan *out, struct ms_buf *body, struct ms_error *err)
 {
-    static const char sql[] = "SELECT id, fetched_ms, last_analysis_ms, first_submission_ms, body"
-                              " FROM scan WHERE sample = ?1 AND (?2 = 0 OR fetched_ms <= ?2)"
+    static const char sql[] = "SELECT id, fetched_ms, last_analysis_ms, first_submission_ms, body,"
+                              " format FROM scan WHERE sample = ?1 AND (?2 = 0 OR fetched_ms <= ?2)"
                               " ORDER BY fetched_ms DESC, id DESC LIMIT 1";
     sqlite3_stmt *statement;
     bool row = false;
