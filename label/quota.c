@@ -9,6 +9,9 @@
 enum { PUBLIC_MINUTE = 4, PUBLIC_DAY = 500, PUBLIC_MONTH = 15500 };
 enum { MINUTE_MS = 60000, HOUR_MS = 3600000, MARGIN_MS = 1000 };
 enum { REFUSALS_MAX = 8, REFUSED_BASE_MS = 15000, REFUSED_CAP_MS = 600000 };
+/* Answers without a refusal between them after which a halved rate doubles again: whoever shares
+ * the key is gone, and the night is short. */
+enum { CLEAN = 8 };
 /* A wait for the hour that is longer than this is left to a later run. */
 enum { PATIENCE_MS = 900000 };
 
@@ -221,6 +224,10 @@ enum ms_status ms_quota_settle(struct ms_quota *self, int64_t id, int status, co
         self->settled_ms[self->settled_count++ % MS_QUOTA_RECENT] = ms_clock_mono_ms();
     if (status != 429)
         self->refused = 0;
+    if (counted && self->halved > 0 && ++self->clean >= CLEAN) {
+        self->halved--;
+        self->clean = 0;
+    }
     return ms_request_settle(self->corpus, id, ms_clock_wall_ms(), status, code, counted, err);
 }
 
@@ -240,11 +247,10 @@ enum ms_status ms_quota_refused(struct ms_quota *self, int64_t retry_after_ms,
               "the service refuses although quota is left; it may limit this network");
         return MS_OK;
     }
-    int64_t wait = minute + (int64_t)ms_rng_below(&self->rng, 2000);
-    if (self->refused == 1) {
-        /* Another program may have spent the minute: the whole of it must pass. */
-        wait = max64(wait, MINUTE_MS + MARGIN_MS);
-    } else {
+    /* Another program may have spent the minute: the whole of it must pass, each time again. */
+    int64_t wait = max64(minute, MINUTE_MS) + MARGIN_MS + (int64_t)ms_rng_below(&self->rng, 2000);
+    self->clean = 0;
+    if (self->refused > 1) {
         self->halved++;
         wait = max64(wait, ms_retry_backoff_ms(&self->rng, REFUSED_BASE_MS, REFUSED_CAP_MS,
                                                self->refused - 1));

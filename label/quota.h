@@ -51,6 +51,7 @@ struct ms_quota {
     int64_t hour_used, day_used, month_used;
     int64_t read_ms;                     /* when the service was last asked; 0: never */
     unsigned halved;                     /* how often the rate was halved after refusals */
+    unsigned clean;                      /* answers since the last refusal, while it is halved */
     unsigned refused;                    /* 429s in a row */
     int64_t settled_ms[MS_QUOTA_RECENT]; /* monotonic times of this run's last answers, a ring */
     uint64_t settled_count;
@@ -82,9 +83,9 @@ enum ms_status ms_quota_settle(struct ms_quota *self, int64_t id, int status, co
                                struct ms_error *err) MS_MUST_USE;
 
 /* What to do after a 429, ms_quota_tell done: a window that is spent, a wait for the minute, or,
- * when there is quota left and still a refusal, half the rate and a growing wait (full jitter, 15 s
- * doubling to 10 min); the eighth refusal in a row ends the run. retry_after_ms: -1 when the answer
- * gave none. */
+ * when there is quota left and still a refusal, half the rate (until eight answers came without
+ * one) and a growing wait (a minute at least, full jitter, 15 s doubling to 10 min); the eighth
+ * refusal in a row ends the run. retry_after_ms: -1 when the answer gave none. */
 enum ms_status ms_quota_refused(struct ms_quota *self, int64_t retry_after_ms,
                                 struct ms_quota_advice *out, struct ms_error *err) MS_MUST_USE;
 
