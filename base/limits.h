@@ -125,6 +125,10 @@
 #define MS_LIMIT_GROUP_DAYS 32
 /* A policy file: guards the parser. */
 #define MS_LIMIT_POLICY_BYTES ((size_t)256 << 10)
+/* One file or stream of reports, unpacked, and the processor time for it: guard a run against an
+ * endless one. */
+#define MS_LIMIT_LABEL_FILE_BYTES ((uint64_t)1 << 42)
+#define MS_LIMIT_LABEL_FILE_CPU_S 86400
 
 /* A password list, repository list or hash list. */
 #define MS_LIMIT_LIST_BYTES ((size_t)256 << 20)

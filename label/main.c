@@ -1,6 +1,7 @@
 /* label: what VirusTotal says of each sample, judged under a named policy. The option table; the
  * work is in label/session. */
 #include "label/rescan.h"
+#include "label/avclass_verb.h"
 #include "label/session.h"
 
 #define FIELD(name) offsetof(struct ms_label_options, name)
@@ -127,6 +128,14 @@ static const struct ms_verb verbs[] = {
      .options_bytes = sizeof(struct ms_label_options),
      .defaults = ms_rescan_defaults,
      .run = ms_label_rescan},
+    {.name = "avclass",
+     .synopsis = "[-t] [--pup] [--vtt] [--hash KIND] FILE…",
+     .summary = "print what AVClass 2.8.10 prints for files of reports: families and tags",
+     .options = ms_avclass_options,
+     .option_count = MS_AVCLASS_OPTIONS,
+     .options_bytes = sizeof(struct ms_avclass_verb_options),
+     .max_operands = SIZE_MAX,
+     .run = ms_label_avclass},
 };
 
 static const struct ms_tool tool = {
