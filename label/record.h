@@ -55,7 +55,8 @@ enum ms_vt_category {
 /* label: what the engine calls it; absent for most that detect nothing. category: v3's own, or
  * malicious where a row without one has a label; v2: malicious where "detected" holds, else
  * undetected; OPSWAT: by scan_result_i (0 undetected; 1, 4, 6 malicious; 2 suspicious; 3, 11
- * failure; others, where no engine looked, unsupported); simplified: malicious. */
+ * failure; others, where no engine looked, unsupported); simplified: malicious with a label, else
+ * other. */
 struct ms_record_engine {
     struct ms_record_text name, label; /* name: the key, or a pair's first */
     enum ms_vt_category category;

@@ -314,7 +314,7 @@ static enum ms_status read_pair(struct ms_record_reader *self, struct ms_record_
     bool more = false;
     size_t n = 0;
     enum ms_status status = ms_scanner_peek(self->scan, &kind, err);
-    engine->category = MS_VT_MALICIOUS;
+    engine->category = MS_VT_OTHER;
     engine->counts = engine->malformed = true;
     if (status != MS_OK || kind != MS_SCAN_ARRAY)
         return status != MS_OK ? status : ms_scanner_skip(self->scan, err);
@@ -327,6 +327,9 @@ static enum ms_status read_pair(struct ms_record_reader *self, struct ms_record_
             status = ms_record_take_text(self, n == 0 ? &engine->name : &engine->label, err);
         n++;
     }
+    /* The form lists detections; a pair without a label is none. */
+    if (engine->label.len > 0)
+        engine->category = MS_VT_MALICIOUS;
     engine->malformed = n != 2;
     return status;
 }

@@ -480,7 +480,9 @@ static void other_formats(void **state)
     assert_int_equal(record.last_analysis_ms, 1387493470000);
     assert_rows(&record, "1111111", "0001110");
     assert_text(record.engines[1].label, "Worm");
+    assert_int_equal(record.engines[1].category, MS_VT_MALICIOUS);
     assert_int_equal(record.engines[2].label.kind, MS_RECORD_NULL);
+    assert_int_equal(record.engines[2].category, MS_VT_OTHER);
     assert_int_equal(record.engines[6].name.kind, MS_RECORD_NUMBER);
 }
 
