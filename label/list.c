@@ -1,11 +1,16 @@
 /* Reading hash lists. */
 #include "label/list.h"
 
-#include "base/file.h"
 #include "base/limits.h"
 #include "base/log.h"
 
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
+
+/* What is kept of a line: its first field is all that counts. */
+enum { LINE_BYTES = 512 };
 
 static bool is_hash(const char *text, size_t n)
 {
@@ -13,19 +18,40 @@ static bool is_hash(const char *text, size_t n)
     return (n == 32 || n == 40 || n == 64) && ms_hex_decode(text, n / 2, raw);
 }
 
-static enum ms_status visit_line(const char *line, size_t n, uint64_t number, ms_list_visit visit,
-                                 void *ctx, struct ms_error *err)
+/* What spreadsheets and exports write above a column of hashes. */
+static bool is_heading(const char *text)
+{
+    static const char *const words[] = {"md5",  "sha1",   "sha-1",    "sha256",    "sha-256",
+                                        "hash", "hashes", "resource", "file_hash", "id"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(text, words[i]) == 0)
+            return true;
+    return false;
+}
+
+struct reader {
+    const char *path;
+    ms_list_visit visit;
+    void *ctx;
+    uint64_t number; /* of the line, from 1 */
+    bool begun;      /* a line that says something was there */
+    char line[LINE_BYTES];
+    size_t length; /* bytes kept of the line */
+};
+
+static enum ms_status visit_line(struct reader *self, struct ms_error *err)
 {
     char field[65], shown[80];
-    const char *hash = memchr(line, '#', n);
-    if (hash)
-        n = (size_t)(hash - line);
-    while (n > 0 && strchr(" \t\"'\xef\xbb\xbf", line[0]) && line[0]) {
+    const char *line = self->line;
+    size_t n = self->length, length = 0;
+    const char *comment = memchr(line, '#', n);
+    if (comment)
+        n = (size_t)(comment - line);
+    while (n > 0 && line[0] && strchr(" \t\"'", line[0])) {
         line++;
         n--;
     }
-    size_t length = 0;
-    while (length < n && line[length] && !strchr(" \t\r,;\"'", line[length]))
+    while (length < n && (!line[length] || !strchr(" \t\r,;\"'", line[length])))
         length++;
     if (length == 0)
         return MS_OK;
@@ -33,27 +59,78 @@ static enum ms_status visit_line(const char *line, size_t n, uint64_t number, ms
     for (size_t i = 0; i < take; i++)
         field[i] = (char)(line[i] >= 'A' && line[i] <= 'Z' ? line[i] + 32 : line[i]);
     field[take] = '\0';
-    return visit(ctx, number, take == length && is_hash(field, take) ? field : NULL,
-                 ms_escape_bytes(line, length < 64 ? length : 64, shown, sizeof shown), err);
+    bool first = !self->begun;
+    self->begun = true;
+    if (first && is_heading(field))
+        return MS_OK;
+    return self->visit(self->ctx, self->number,
+                       take == length && is_hash(field, take) ? field : NULL,
+                       ms_escape_bytes(line, length < 64 ? length : 64, shown, sizeof shown), err);
+}
+
+static enum ms_status take_piece(struct reader *self, const char *p, const char *end,
+                                 struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    while (p < end && status == MS_OK) {
+        const char *newline = memchr(p, '\n', (size_t)(end - p));
+        size_t n = (size_t)((newline ? newline : end) - p), room = LINE_BYTES - self->length;
+        memcpy(self->line + self->length, p, n < room ? n : room);
+        self->length += n < room ? n : room;
+        p += n;
+        if (!newline)
+            break;
+        p++;
+        self->number++;
+        status = visit_line(self, err);
+        self->length = 0;
+    }
+    return status;
+}
+
+static enum ms_status read_all(struct reader *self, FILE *file, const char *shown,
+                               struct ms_error *err)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    char piece[65536];
+    uint64_t total = 0;
+    enum ms_status status = MS_OK;
+    for (;;) {
+        size_t n = fread(piece, 1, sizeof piece, file);
+        const char *p = piece;
+        if (n == 0)
+            break;
+        if (total == 0 && n >= 2 &&
+            (memcmp(p, "\xff\xfe", 2) == 0 || memcmp(p, "\xfe\xff", 2) == 0))
+            return ms_error_set(err, MS_E_INPUT,
+                                "'%s' is UTF-16 text; save it as UTF-8 and try again", shown);
+        if (total == 0 && n >= 3 && memcmp(p, mark, 3) == 0)
+            p += 3;
+        total += n;
+        if (total > MS_LIMIT_LIST_BYTES)
+            return ms_error_set(err, MS_E_INPUT, "'%s' is larger than a list may be (%llu bytes)",
+                                shown, (unsigned long long)MS_LIMIT_LIST_BYTES);
+        status = take_piece(self, p, piece + n, err);
+        if (status != MS_OK)
+            return status;
+    }
+    if (ferror(file))
+        return ms_error_set_errno(err, MS_E_INPUT, errno, "cannot read '%s'", shown);
+    self->number++;
+    return visit_line(self, err); /* a last line without a line feed */
 }
 
 enum ms_status ms_list_read(const char *path, ms_list_visit visit, void *ctx, struct ms_error *err)
 {
-    struct ms_buf text;
-    ms_buf_init(&text, MS_LIMIT_LIST_BYTES);
-    enum ms_status status = ms_file_read(path, &text, err);
-    if (status == MS_E_IO || status == MS_E_LIMIT) {
-        if (err)
-            err->status = MS_E_INPUT;
-        status = MS_E_INPUT;
-    }
-    const char *p = ms_buf_text(&text), *end = p + text.len;
-    for (uint64_t number = 1; status == MS_OK && p < end; number++) {
-        const char *newline = memchr(p, '\n', (size_t)(end - p));
-        size_t n = newline ? (size_t)(newline - p) : (size_t)(end - p);
-        status = visit_line(p, n, number, visit, ctx, err);
-        p += n + 1;
-    }
-    ms_buf_release(&text);
+    struct reader reader = {.path = path, .visit = visit, .ctx = ctx};
+    bool standard = strcmp(path, "-") == 0;
+    char shown[256];
+    (void)ms_escape_text(standard ? "standard input" : path, shown, sizeof shown);
+    FILE *file = standard ? stdin : fopen(path, "re");
+    if (!file)
+        return ms_error_set_errno(err, MS_E_INPUT, errno, "cannot open '%s'", shown);
+    enum ms_status status = read_all(&reader, file, shown, err);
+    if (!standard)
+        (void)fclose(file);
     return status;
 }

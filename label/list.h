@@ -7,11 +7,12 @@
 
 #include <stdint.h>
 
-/* Calls visit for each line of the file that says something: `hash` is its first field (up to a
- * blank, comma, semicolon or quote) in lower case when that is an MD5, SHA-1 or SHA-256 in
- * hexadecimal, else NULL; `text` is the field as it stands (escaped, cut). Empty lines and what
- * follows '#' are skipped. MS_E_INPUT when the file cannot be read or is larger than
- * MS_LIMIT_LIST_BYTES. */
+/* Calls visit for each line of the file ("-": standard input) that says something: `hash` is its
+ * first field (up to a blank, comma, semicolon or quote) in lower case when that is an MD5, SHA-1
+ * or SHA-256 in hexadecimal, else NULL; `text` is the field as it stands (escaped, cut). Empty
+ * lines, what follows '#', a byte-order mark of UTF-8 and a heading of CSV ("sha256,name") are
+ * skipped; lines end with LF or CRLF. Read as it comes, a line at a time. MS_E_INPUT when the file
+ * cannot be read, is UTF-16 or larger than MS_LIMIT_LIST_BYTES. */
 typedef enum ms_status (*ms_list_visit)(void *ctx, uint64_t line, const char *hash,
                                         const char *text, struct ms_error *err);
 enum ms_status ms_list_read(const char *path, ms_list_visit visit, void *ctx,

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/step.h"
+#include "label/plan.h"
 #include "store/sample.h"
 
 #include <stdio.h>
@@ -186,14 +187,16 @@ static int64_t tries_in_state(const struct ms_lookup *before, const char *state)
 
 /* Writes the lookup row of a hash. Inside a transaction. */
 static enum ms_status put_state(struct ms_asker *self, const struct ms_lookup *before,
-                                int64_t now_ms, struct ms_asked *out, struct ms_error *err)
+                                int64_t now_ms, int64_t unchanged, struct ms_asked *out,
+                                struct ms_error *err)
 {
-    const struct ms_lookup after = {.sample = before->sample,
+    const struct ms_lookup after = {.sample = out->sample,
                                     .state = out->state,
                                     .reason = out->reason[0] ? out->reason : NULL,
                                     .tries = tries_in_state(before, out->state),
                                     .asked_ms = now_ms,
-                                    .due_ms = out->due_ms};
+                                    .due_ms = out->due_ms,
+                                    .unchanged = unchanged};
     return ms_lookup_put(self->corpus, &after, err);
 }
 
@@ -209,7 +212,7 @@ static enum ms_status store_state(struct ms_asker *self, const struct ms_lookup 
         status = ms_not_found_put(self->corpus, self->policy, before->sample, now_ms, self->run,
                                   &out->changed, err);
     if (status == MS_OK)
-        status = put_state(self, before, now_ms, out, err);
+        status = put_state(self, before, now_ms, before->unchanged, out, err);
     if (status == MS_OK)
         status = ms_corpus_commit(self->corpus, err);
     if (status != MS_OK)
@@ -219,38 +222,65 @@ static enum ms_status store_state(struct ms_asker *self, const struct ms_lookup 
     return status;
 }
 
-/* What the answer knows of the file's other names completes the sample's row. */
+/* What the answer knows of the file's other names completes the sample's row, and other rows that
+ * are the same file become one with it. *forgotten: the file was removed by forget under a hash
+ * this row did not know. */
 static enum ms_status learn_hashes(struct ms_asker *self, const struct ms_vt_report *report,
-                                   struct ms_error *err)
+                                   struct ms_asked *out, bool *forgotten, struct ms_error *err)
 {
     struct ms_sample sample = {.size = report->size, .machine = -1};
+    struct ms_error why = {0};
     int64_t id = 0;
     bool inserted = false;
+    uint64_t merged = 0;
     sample.has_sha256 = ms_hex_decode(report->sha256, MS_SHA256_BYTES, sample.digests.sha256);
     sample.has_sha1 = ms_hex_decode(report->sha1, MS_SHA1_BYTES, sample.digests.sha1);
     sample.has_md5 = ms_hex_decode(report->md5, MS_MD5_BYTES, sample.digests.md5);
-    enum ms_status status = ms_sample_upsert(self->corpus, &sample, self->run, &id, &inserted, err);
-    return status == MS_REJECT ? MS_OK : status; /* a file that was forgotten stays so */
+    enum ms_status status =
+        ms_sample_upsert(self->corpus, &sample, self->run, &id, &inserted, &why);
+    if (status == MS_OK)
+        status = ms_sample_unite(self->corpus, id, &merged, &why);
+    if (status == MS_REJECT) {
+        *forgotten = true;
+        return MS_OK;
+    }
+    if (status != MS_OK) {
+        if (err)
+            *err = why;
+        return status;
+    }
+    self->merged += merged;
+    /* The row asked about is gone when it was merged; it stays when its hash is two files'. */
+    status = ms_sample_get(self->corpus, out->sample, &sample, &why);
+    if (status == MS_REJECT) {
+        out->sample = id;
+        return MS_OK;
+    }
+    if (status != MS_OK && err)
+        *err = why;
+    return status;
 }
 
 /* The scan row to rest the label on: the newest one when nobody rescanned since, else a new one. */
-static enum ms_status keep_scan(struct ms_asker *self, const struct ms_lookup *before,
-                                const char *hash, struct ms_span body,
-                                const struct ms_vt_report *report, struct ms_scan *scan,
-                                struct ms_error *err)
+static enum ms_status keep_scan(struct ms_asker *self, int64_t sample, const char *hash,
+                                struct ms_span body, const struct ms_vt_report *report,
+                                struct ms_scan *scan, bool *unchanged, struct ms_error *err)
 {
     struct ms_buf old;
+    struct ms_error why = {0};
     ms_buf_init(&old, MS_LIMIT_SCAN_BYTES);
-    enum ms_status status = MS_REJECT;
-    if (before->asked_ms > 0)
-        status = ms_scan_latest(self->corpus, before->sample, 0, scan, &old, err);
+    enum ms_status status = ms_scan_latest(self->corpus, sample, 0, scan, &old, &why);
     ms_buf_release(&old);
-    if (status == MS_OK && scan->last_analysis_ms == report->last_analysis_ms &&
-        report->last_analysis_ms > 0)
+    *unchanged = status == MS_OK && scan->last_analysis_ms == report->last_analysis_ms &&
+                 report->last_analysis_ms > 0;
+    if (*unchanged)
         return MS_OK;
-    if (status != MS_OK && status != MS_REJECT)
+    if (status != MS_OK && status != MS_REJECT) {
+        if (err)
+            *err = why;
         return status;
-    *scan = (struct ms_scan){.sample = before->sample,
+    }
+    *scan = (struct ms_scan){.sample = sample,
                              .source = "virustotal",
                              .asked = hash,
                              .fetched_ms = ms_clock_wall_ms(),
@@ -260,25 +290,56 @@ static enum ms_status keep_scan(struct ms_asker *self, const struct ms_lookup *b
     return ms_scan_insert(self->corpus, scan, self->run, &scan->id, err);
 }
 
+/* By the label that stands after this answer. */
+static enum ms_status set_due(struct ms_asker *self, const struct ms_vt_report *report,
+                              int64_t unchanged, struct ms_asked *out, struct ms_error *err)
+{
+    struct ms_label label;
+    enum ms_status status =
+        ms_label_get(self->corpus, out->sample, self->policy->name, &label, err);
+    if (status != MS_OK)
+        return status;
+    out->due_ms = ms_plan_due_ms(&label, report->first_submission_ms, self->policy->min_age_days,
+                                 unchanged, ms_clock_wall_ms());
+    ms_label_release(&label);
+    return MS_OK;
+}
+
+/* The rows of one report, inside a transaction. */
+static enum ms_status put_found(struct ms_asker *self, const struct ms_lookup *before,
+                                const char *hash, struct ms_span body,
+                                const struct ms_judged *judged, struct ms_asked *out,
+                                struct ms_error *err)
+{
+    struct ms_scan scan = {0};
+    bool forgotten = false, unchanged = false;
+    enum ms_status status = learn_hashes(self, &judged->report, out, &forgotten, err);
+    if (status == MS_OK && forgotten) {
+        out->state = "invalid";
+        (void)snprintf(out->reason, sizeof out->reason,
+                       "a name of a sample that was removed by forget");
+        return put_state(self, before, ms_clock_wall_ms(), 0, out, err);
+    }
+    if (status == MS_OK)
+        status = keep_scan(self, out->sample, hash, body, &judged->report, &scan, &unchanged, err);
+    if (status == MS_OK)
+        status = ms_judged_put(judged, self->corpus, self->policy, out->sample, scan.id,
+                               scan.fetched_ms, self->run, &out->changed, err);
+    int64_t count = unchanged && before->asked_ms > 0 ? before->unchanged + 1 : 0;
+    if (status == MS_OK)
+        status = set_due(self, &judged->report, count, out, err);
+    return status == MS_OK ? put_state(self, before, ms_clock_wall_ms(), count, out, err) : status;
+}
+
 static enum ms_status store_found(struct ms_asker *self, const struct ms_lookup *before,
                                   const char *hash, struct ms_span body,
                                   const struct ms_judged *judged, struct ms_asked *out,
                                   struct ms_error *err)
 {
-    struct ms_scan scan = {0};
     out->state = "labelled";
-    out->due_ms = ms_policy_due_ms(self->policy, judged->verdict, &judged->report,
-                                   tries_in_state(before, "labelled"), ms_clock_wall_ms());
     enum ms_status status = ms_corpus_begin(self->corpus, err);
     if (status == MS_OK)
-        status = learn_hashes(self, &judged->report, err);
-    if (status == MS_OK)
-        status = keep_scan(self, before, hash, body, &judged->report, &scan, err);
-    if (status == MS_OK)
-        status = ms_judged_put(judged, self->corpus, self->policy, before->sample, scan.id,
-                               scan.fetched_ms, self->run, &out->changed, err);
-    if (status == MS_OK)
-        status = put_state(self, before, ms_clock_wall_ms(), out, err);
+        status = put_found(self, before, hash, body, judged, out, err);
     if (status == MS_OK)
         status = ms_corpus_commit(self->corpus, err);
     if (status != MS_OK)
@@ -338,10 +399,11 @@ enum ms_status ms_asker_end(struct ms_asker *self, const struct ms_lookup *befor
                             struct ms_error *err)
 {
     int64_t now = ms_clock_wall_ms();
+    out->sample = before->sample;
     switch (answer->outcome) {
     case MS_VT_NOT_FOUND:
         out->state = "not_found";
-        out->due_ms = ms_policy_not_found_due_ms(tries_in_state(before, "not_found"), now);
+        out->due_ms = ms_plan_not_found_due_ms(tries_in_state(before, "not_found"), now);
         break;
     case MS_VT_BAD_HASH:
         out->state = "invalid";
@@ -389,7 +451,7 @@ enum ms_status ms_asker_ask(struct ms_asker *self, const struct ms_lookup *looku
                                  .take = take_lookup,
                                  .ctx = &looking};
     struct ms_vt_answer answer;
-    *out = (struct ms_asked){.state = "pending"};
+    *out = (struct ms_asked){.state = "pending", .sample = lookup->sample};
     if (ms_is_empty_file(hash)) {
         out->state = "invalid";
         (void)snprintf(out->reason, sizeof out->reason, "the empty file");

@@ -17,6 +17,7 @@ struct ms_asker {
     int64_t run;
     unsigned failures; /* hashes in a row that got no usable answer */
     uint64_t requests; /* sent */
+    uint64_t merged;   /* samples that turned out to be one with another */
     const char *done;  /* set when the run's own bound is reached: why; nothing was asked */
 };
 
@@ -36,17 +37,21 @@ struct ms_asked {
     const char *state; /* as in the lookup table */
     char reason[256];  /* "" when there is none */
     int64_t due_ms;
-    bool changed; /* the label is new or another one than before */
+    int64_t sample; /* the one the answer is kept for: another than asked when the two were one file
+                     */
+    bool changed;   /* the label is new or another one than before */
+    bool again;     /* shown before, or not asked in this run: not to be counted */
 };
 
 /* True for the digests of no bytes at all: a well-known object there, never anybody's sample. */
 bool ms_is_empty_file(const char *hash);
 
-/* Asks about one hash and stores what comes: found, not found, invalid, or, after five tries
- * (three when no answer came), an error that falls due again in an hour, doubling to a day.
- * MS_E_LATER when the quota is spent (resume_at_ms says until when), MS_E_REMOTE when the key is
- * refused or the service fails for three hashes in a row, MS_E_STORE. Steps: label.lookup.reserved,
- * .answered, .stored. */
+/* Asks about one hash and stores what comes: the answer, the hashes it gives the sample, and, where
+ * another row turns out to be the same file, one sample of the two: found, not found, invalid, or,
+ * after five tries (three when no answer came), an error that falls due again in an hour, doubling
+ * to a day. MS_E_LATER when the quota is spent (resume_at_ms says until when), MS_E_REMOTE when the
+ * key is refused or the service fails for three hashes in a row, MS_E_STORE. Steps:
+ * label.lookup.reserved, .answered, .stored. */
 enum ms_status ms_asker_ask(struct ms_asker *self, const struct ms_lookup *lookup, const char *hash,
                             struct ms_asked *out, struct ms_error *err) MS_MUST_USE;
 

@@ -258,6 +258,8 @@ static enum ms_status ask(struct rescan *self, struct ms_error *err)
     const struct ms_cli *cli = session->cli;
     enum ms_status status = ms_session_open_service(session, err);
     if (status == MS_OK)
+        status = ms_session_lock_key(session, err);
+    if (status == MS_OK)
         status = ms_run_begin(session->corpus, "label", cli->argc, cli->argv, cli->common.seed,
                               &session->run, err);
     session->asker.run = session->run;

@@ -1,8 +1,9 @@
-/* What the runs of label share: label/session.c asks the service, label/review.c works on stored
- * answers. Nobody else includes it. */
+/* What the runs of label share: label/run.c asks the service, label/review.c works on stored
+ * answers. Nobody outside label includes it. */
 #ifndef MS_LABEL_SESSION_PRIVATE_H
 #define MS_LABEL_SESSION_PRIVATE_H
 
+#include "label/hashes.h"
 #include "label/lookup.h"
 #include "label/session.h"
 #include "label/show.h"
@@ -18,12 +19,11 @@ struct ms_session {
     struct ms_vt *vt;
     struct ms_asker asker;
     int64_t run;
-    int64_t *wanted; /* sample ids of --hashes, sorted; NULL without the option */
-    bool *answered;  /* which of them were asked in this run */
-    size_t wanted_count, wanted_cap;
-    uint64_t asked, rejected, changed, due;
+    struct ms_hashes hashes; /* of --hashes; empty without the option */
+    int key_fd;              /* the key's lock, when key_locked */
+    bool key_locked;
+    uint64_t asked, rejected, changed;
     uint64_t verdicts[5];
-    bool counting; /* the first pass over what is due */
 };
 
 /* MS_E_USAGE when there is no policy of that name. */
@@ -36,6 +36,9 @@ enum ms_status ms_session_parse_until(const char *text, int64_t *out,
 enum ms_status ms_session_read_key(struct ms_session *self, struct ms_error *err) MS_MUST_USE;
 /* The service and the key's ledger; the corpus is open. Sends nothing. */
 enum ms_status ms_session_open_service(struct ms_session *self, struct ms_error *err) MS_MUST_USE;
+/* Takes the key's lock for the rest of the session: before the first request that costs quota.
+ * MS_E_LATER when another run spends the key. After ms_session_open_service. */
+enum ms_status ms_session_lock_key(struct ms_session *self, struct ms_error *err) MS_MUST_USE;
 /* True when --hashes names the sample, and for all samples without --hashes. */
 bool ms_session_is_wanted(const struct ms_session *self, int64_t sample);
 /* Starts the confined reader; after the key is read, before connections exist. */

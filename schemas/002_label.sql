@@ -26,6 +26,9 @@ ALTER TABLE lookup ADD COLUMN rescan_ms INTEGER;
 -- What was asked about one hash: an upload that a crash cut short must not be repeated blindly.
 CREATE INDEX request_subject ON request (subject, endpoint);
 
+-- Merging and forgetting samples, and the history of labels, go by sample.
+CREATE INDEX label_sample ON label (sample, policy);
+
 -- Each change of verdict: what was held before, what after, and on which knowledge.
 CREATE VIEW label_flip AS
 SELECT sample, policy, before, verdict AS after, class, as_of_ms, made_ms, scan, run FROM (

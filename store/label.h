@@ -46,20 +46,15 @@ struct ms_lookup {
     const char *state;  /* pending labelled not_found invalid error */
     const char *reason; /* may be NULL */
     int64_t tries, asked_ms, due_ms;
+    int64_t unchanged; /* answers in a row that brought nothing new */
 };
 /* Makes a pending row for every sample that has a hash, is not private and has none. */
 enum ms_status ms_lookup_enqueue_all(struct ms_corpus *corpus, struct ms_error *err) MS_MUST_USE;
 enum ms_status ms_lookup_put(struct ms_corpus *corpus, const struct ms_lookup *lookup,
                              struct ms_error *err) MS_MUST_USE;
-/* Samples to ask at now_ms, at most `limit`: never asked first, then those due, oldest due first,
- * `invalid` ones never (due_ms INT64_MAX keeps any other from being asked again);
- * hash is the sha256, else sha1, else md5 in hexadecimal. Private samples are left out. Collected
- * before the first visit. */
+/* hash: the sha256, else sha1, else md5 in hexadecimal. */
 typedef enum ms_status (*ms_lookup_visit)(void *ctx, const struct ms_lookup *lookup,
                                           const char *hash, struct ms_error *err);
-enum ms_status ms_lookup_foreach_due(struct ms_corpus *corpus, int64_t now_ms, uint64_t limit,
-                                     ms_lookup_visit visit, void *ctx,
-                                     struct ms_error *err) MS_MUST_USE;
 /* Every look-up in order of its sample, whatever its state, private ones left out. Collected before
  * the first visit. */
 enum ms_status ms_lookup_foreach(struct ms_corpus *corpus, ms_lookup_visit visit, void *ctx,
@@ -67,6 +62,38 @@ enum ms_status ms_lookup_foreach(struct ms_corpus *corpus, ms_lookup_visit visit
 /* The look-up of one sample; state is static text, reason NULL. *found false when it has none. */
 enum ms_status ms_lookup_get(struct ms_corpus *corpus, int64_t sample, bool *found,
                              struct ms_lookup *out, struct ms_error *err) MS_MUST_USE;
+
+/* What is due, by why it is asked, most pressing first within a share of the quota. */
+enum ms_due_class {
+    MS_DUE_NEW,       /* never asked */
+    MS_DUE_RETRY,     /* no usable answer so far, or a new analysis was asked for */
+    MS_DUE_UNSETTLED, /* immature, uncertain, or a verdict about to change */
+    MS_DUE_MISSED,    /* no engine detects it, and it is younger than 180 days */
+    MS_DUE_NAMELESS,  /* malicious without class or family */
+    MS_DUE_STABLE,
+    MS_DUE_UNKNOWN, /* not found last time */
+    MS_DUE_CLASSES
+};
+enum ms_due_share { MS_SHARE_NEW, MS_SHARE_AGAIN, MS_SHARE_UNKNOWN, MS_DUE_SHARES };
+
+struct ms_due {
+    enum ms_due_class class_;
+    struct ms_lookup lookup; /* state is static text, reason NULL */
+    char hash[65];           /* sha256, else sha1, else md5 in hexadecimal */
+};
+
+/* Up to `room` look-ups of a share that are due at now_ms under a policy's labels, in order of
+ * class, due time and sample, behind *after (NULL: from the start). Private samples are left out.
+ * *count below room: that was all. */
+enum ms_status ms_due_pull(struct ms_corpus *corpus, enum ms_due_share share, const char *policy,
+                           int64_t now_ms, const struct ms_due *after, struct ms_due *out,
+                           size_t room, size_t *count, struct ms_error *err) MS_MUST_USE;
+/* How many are due of each class; samples not yet queued count as never asked. */
+enum ms_status ms_due_count(struct ms_corpus *corpus, const char *policy, int64_t now_ms,
+                            uint64_t counts[MS_DUE_CLASSES], struct ms_error *err) MS_MUST_USE;
+/* The share a class belongs to. */
+enum ms_due_share ms_due_share_of(enum ms_due_class class_);
+
 /* Counts by state. */
 struct ms_lookup_counts {
     uint64_t pending, labelled, not_found, invalid, error;
@@ -98,10 +125,15 @@ enum ms_status ms_request_reserve(struct ms_corpus *corpus, const char *key_prin
 enum ms_status ms_request_settle(struct ms_corpus *corpus, int64_t id, int64_t now_ms, int status,
                                  const char *error_code, bool counted,
                                  struct ms_error *err) MS_MUST_USE;
-/* Counted requests of a key sent in [from_ms, to_ms). */
+/* Counted requests of a key sent in [from_ms, to_ms). One sent shortly before from_ms and answered
+ * after it, or never, counts too: the service may have booked it on either side. */
 enum ms_status ms_request_count(struct ms_corpus *corpus, const char *key_print, int64_t from_ms,
                                 int64_t to_ms, uint64_t *count, struct ms_error *err) MS_MUST_USE;
-/* When the n-th newest (from 1) counted request was sent; 0 when there are fewer. */
+/* All requests of all keys ever booked here: where the plan of the next run goes on. */
+enum ms_status ms_request_total(struct ms_corpus *corpus, uint64_t *count,
+                                struct ms_error *err) MS_MUST_USE;
+/* When the n-th newest (from 1) counted request was answered, or sent when no answer came; 0 when
+ * there are fewer. */
 enum ms_status ms_request_nth_newest(struct ms_corpus *corpus, const char *key_print, uint64_t n,
                                      int64_t *sent_ms, struct ms_error *err) MS_MUST_USE;
 

@@ -27,9 +27,9 @@ enum ms_status ms_lookup_put(struct ms_corpus *corpus, const struct ms_lookup *l
                              struct ms_error *err)
 {
     static const char sql[] =
-        "INSERT INTO lookup (sample, state, reason, tries, asked_ms, due_ms)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (sample) DO UPDATE SET state = ?2,"
-        " reason = ?3, tries = ?4, asked_ms = ?5, due_ms = ?6";
+        "INSERT INTO lookup (sample, state, reason, tries, asked_ms, due_ms, unchanged)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (sample) DO UPDATE SET state = ?2,"
+        " reason = ?3, tries = ?4, asked_ms = ?5, due_ms = ?6, unchanged = ?7";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_need_transaction(corpus, err);
     if (status == MS_OK)
@@ -42,6 +42,7 @@ enum ms_status ms_lookup_put(struct ms_corpus *corpus, const struct ms_lookup *l
     ms_db_bind_int(statement, 4, lookup->tries);
     ms_db_bind_nonzero(statement, 5, lookup->asked_ms);
     ms_db_bind_int(statement, 6, lookup->due_ms);
+    ms_db_bind_int(statement, 7, lookup->unchanged);
     return ms_db_run(corpus, statement, err);
 }
 
@@ -67,7 +68,8 @@ static enum ms_status keep_due(sqlite3_stmt *statement, struct ms_arena *arena, 
                                    .reason = reason_copy,
                                    .tries = ms_db_int(statement, 3, 0),
                                    .asked_ms = ms_db_int(statement, 4, 0),
-                                   .due_ms = ms_db_int(statement, 5, 0)}};
+                                   .due_ms = ms_db_int(statement, 5, 0),
+                                   .unchanged = ms_db_int(statement, 7, 0)}};
     ms_hex_encode(hash.data, hash.len > MS_SHA256_BYTES ? MS_SHA256_BYTES : hash.len, due->hash);
     *out = due;
     return MS_OK;
@@ -96,30 +98,13 @@ static enum ms_status visit_lookups(struct ms_corpus *corpus, sqlite3_stmt *stat
     return status;
 }
 
-enum ms_status ms_lookup_foreach_due(struct ms_corpus *corpus, int64_t now_ms, uint64_t limit,
-                                     ms_lookup_visit visit, void *ctx, struct ms_error *err)
-{
-    static const char sql[] =
-        "SELECT l.sample, l.state, l.reason, l.tries, l.asked_ms, l.due_ms,"
-        " coalesce(s.sha256, s.sha1, s.md5) FROM lookup l JOIN sample s ON s.id = l.sample"
-        " WHERE l.due_ms <= ?1 AND l.state <> 'invalid' AND s.private = 0"
-        " AND coalesce(s.sha256, s.sha1, s.md5) IS NOT NULL"
-        " ORDER BY l.asked_ms IS NOT NULL, l.due_ms, l.sample LIMIT ?2";
-    sqlite3_stmt *statement;
-    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
-    if (status != MS_OK)
-        return status;
-    ms_db_bind_int(statement, 1, now_ms);
-    ms_db_bind_int(statement, 2, limit > INT64_MAX ? INT64_MAX : (int64_t)limit);
-    return visit_lookups(corpus, statement, visit, ctx, err);
-}
-
 enum ms_status ms_lookup_foreach(struct ms_corpus *corpus, ms_lookup_visit visit, void *ctx,
                                  struct ms_error *err)
 {
     static const char sql[] =
         "SELECT l.sample, l.state, l.reason, l.tries, l.asked_ms, l.due_ms,"
-        " coalesce(s.sha256, s.sha1, s.md5) FROM lookup l JOIN sample s ON s.id = l.sample"
+        " coalesce(s.sha256, s.sha1, s.md5), l.unchanged FROM lookup l JOIN sample s ON s.id = "
+        "l.sample"
         " WHERE s.private = 0 AND coalesce(s.sha256, s.sha1, s.md5) IS NOT NULL ORDER BY l.sample";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
@@ -129,7 +114,8 @@ enum ms_status ms_lookup_foreach(struct ms_corpus *corpus, ms_lookup_visit visit
 enum ms_status ms_lookup_get(struct ms_corpus *corpus, int64_t sample, bool *found,
                              struct ms_lookup *out, struct ms_error *err)
 {
-    static const char sql[] = "SELECT state, tries, asked_ms, due_ms FROM lookup WHERE sample = ?1";
+    static const char sql[] = "SELECT state, tries, asked_ms, due_ms, unchanged FROM lookup"
+                              " WHERE sample = ?1";
     static const char *const states[] = {"pending", "labelled", "not_found", "invalid", "error"};
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
@@ -143,7 +129,8 @@ enum ms_status ms_lookup_get(struct ms_corpus *corpus, int64_t sample, bool *fou
                                   .state = states[0],
                                   .tries = ms_db_int(statement, 1, 0),
                                   .asked_ms = ms_db_int(statement, 2, 0),
-                                  .due_ms = ms_db_int(statement, 3, 0)};
+                                  .due_ms = ms_db_int(statement, 3, 0),
+                                  .unchanged = ms_db_int(statement, 4, 0)};
         for (size_t i = 0; word && i < sizeof states / sizeof *states; i++)
             out->state = strcmp(word, states[i]) == 0 ? states[i] : out->state;
     }

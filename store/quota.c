@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+/* The longest a request can be on its way (label/virustotal sets 60 s). */
+enum { IN_FLIGHT_MS = 60000 };
+
 /* The four kinds of window, in static storage. */
 static const char *const windows[] = {"minute", "hour", "day", "month"};
 
@@ -68,8 +71,12 @@ enum ms_status ms_request_settle(struct ms_corpus *corpus, int64_t id, int64_t n
 enum ms_status ms_request_count(struct ms_corpus *corpus, const char *key_print, int64_t from_ms,
                                 int64_t to_ms, uint64_t *count, struct ms_error *err)
 {
-    static const char sql[] = "SELECT count(*) FROM request WHERE key_print = ?1 AND sent_ms >= ?2"
-                              " AND sent_ms < ?3 AND counted = 1";
+    /* The first count is read from the index alone; the second concerns a minute. */
+    static const char sql[] =
+        "SELECT (SELECT count(*) FROM request WHERE key_print = ?1 AND sent_ms >= ?2"
+        " AND sent_ms < ?3 AND counted = 1) + (SELECT count(*) FROM request WHERE key_print = ?1"
+        " AND sent_ms >= ?2 - ?4 AND sent_ms < min(?2, ?3) AND counted = 1"
+        " AND coalesce(settled_ms, sent_ms + ?4) > ?2)";
     sqlite3_stmt *statement;
     bool row = false;
     enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
@@ -78,6 +85,7 @@ enum ms_status ms_request_count(struct ms_corpus *corpus, const char *key_print,
     ms_db_bind_text(statement, 1, key_print);
     ms_db_bind_int(statement, 2, from_ms);
     ms_db_bind_int(statement, 3, to_ms);
+    ms_db_bind_int(statement, 4, IN_FLIGHT_MS);
     status = ms_db_step(corpus, statement, &row, err);
     if (status == MS_OK)
         *count = (uint64_t)ms_db_int(statement, 0, 0);
@@ -85,10 +93,20 @@ enum ms_status ms_request_count(struct ms_corpus *corpus, const char *key_print,
     return status;
 }
 
+enum ms_status ms_request_total(struct ms_corpus *corpus, uint64_t *count, struct ms_error *err)
+{
+    int64_t total = 0;
+    enum ms_status status =
+        ms_db_scalar(corpus, "SELECT coalesce(max(id), 0) FROM request", &total, err);
+    *count = (uint64_t)total;
+    return status;
+}
+
 enum ms_status ms_request_nth_newest(struct ms_corpus *corpus, const char *key_print, uint64_t n,
                                      int64_t *sent_ms, struct ms_error *err)
 {
-    static const char sql[] = "SELECT sent_ms FROM request WHERE key_print = ?1 AND counted = 1"
+    static const char sql[] = "SELECT max(sent_ms, coalesce(settled_ms, 0)) FROM request WHERE "
+                              "key_print = ?1 AND counted = 1"
                               " ORDER BY sent_ms DESC, id DESC LIMIT 1 OFFSET ?2";
     sqlite3_stmt *statement;
     bool row = false;

@@ -47,6 +47,19 @@ enum ms_status ms_sample_add_alias(struct ms_corpus *corpus, int64_t sample, con
 /* The row's hashes and private flag; text fields of *out are NULL. */
 enum ms_status ms_sample_get(struct ms_corpus *corpus, int64_t id, struct ms_sample *out,
                              struct ms_error *err) MS_MUST_USE;
+/* Makes one row of two that are the same file: everything that refers to `from` (aliases,
+ * sightings, analyses, scans, look-up, labels) is `into`'s afterwards, hashes and fields `into`
+ * lacks are filled in, private stays private, and the row `from` is gone. Of two current labels of
+ * one policy the younger stays current; the same answer kept twice is kept once. MS_REJECT, and
+ * nothing changed, when they are not the same file: `from` has a sha256, or a hash both know
+ * differs. */
+enum ms_status ms_sample_merge(struct ms_corpus *corpus, int64_t from, int64_t into,
+                               struct ms_error *err) MS_MUST_USE;
+/* Merges into a sample every row known by weaker hashes alone (no sha256) that shares its md5 or
+ * sha1 and contradicts none of its hashes; one whose hash a third sample with another sha256 has as
+ * well is left alone. To be called when a file's other hashes became known. */
+enum ms_status ms_sample_unite(struct ms_corpus *corpus, int64_t into, uint64_t *merged,
+                               struct ms_error *err) MS_MUST_USE;
 /* The PE kind ("" when unknown) and the SHA-256 of a sample that has one (else MS_REJECT). */
 enum ms_status ms_sample_kind(struct ms_corpus *corpus, int64_t id, char *kind, size_t kind_bytes,
                               uint8_t sha256[32], struct ms_error *err) MS_MUST_USE;

@@ -92,7 +92,8 @@ class LabelCase(unittest.TestCase):
     def label(self, vt, *args, key=None, epoch=None, env=(), expect=0, json_lines=True, tool_args=("--vt-key",)):
         """Run the tool; gives the list of JSON objects, and keeps stderr in self.talk."""
         start = int(vt.clock() * 1000) if vt else EPOCH
-        environment = dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(epoch or start), MALSEQ_TEST_SPEED=str(SPEED), **dict(env))
+        environment = dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(epoch or start), MALSEQ_TEST_SPEED=str(SPEED),
+                           XDG_STATE_HOME=os.path.join(self.folder, "state"), **dict(env))
         environment.pop("VT_API_KEY", None)
         if vt:
             environment["VT_API_KEY"] = key or vt.key

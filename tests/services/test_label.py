@@ -40,14 +40,18 @@ class Verdicts(LabelCase):
         self.assertEqual(by_hash[digest(22)]["class"], "none")
         self.assertEqual((by_hash[digest(99)]["state"], by_hash[digest(99)]["verdict"]), ("not_found", "not_found"))
         self.assertEqual(by_hash["nonsense"]["state"], "invalid")
-        # Three names of two files; the empty file and the nonsense never reached the service.
-        self.assertEqual(vt.count("/files/", method="GET"), len(set(names)) + 3)
+        # Two lines are other names of files asked already; the empty file and the nonsense never reached the service.
+        self.assertEqual(vt.count("/files/", method="GET"), len(set(names)) + 1)
+        self.assertEqual(self.rows("SELECT count(*) FROM sample"), [(len(names) + 1,)])
+        # One row a line, in the words of the list.
+        self.assertEqual(sorted(row["hash"] for row in rows), sorted([*names, digest(3, "md5"), digest(4, "sha1"), digest(99), "nonsense",
+                                                                      hashlib.sha256(b"").hexdigest(), names[0]]))
+        self.assertEqual(by_hash[digest(4, "sha1")]["class"], CLASSES[4])
         self.assertEqual(vt.count("e3b0c442"), 0)
         # Nothing is due: a second run asks nothing, and still shows every listed hash.
         again = self.label(vt, "--hashes", path, expect=1)
-        self.assertEqual(vt.count("/files/", method="GET"), len(set(names)) + 3)
-        self.assertEqual({row["hash"]: row["verdict"] for row in again if row["state"] == "labelled"},
-                         {row["hash"]: row["verdict"] for row in rows if row["state"] == "labelled" and len(row["hash"]) == 64})
+        self.assertEqual(vt.count("/files/", method="GET"), len(set(names)) + 1)
+        self.assertEqual({row["hash"]: row["verdict"] for row in again}, {row["hash"]: row["verdict"] for row in rows})
         told = self.label(None, "explain", digest(7), json_lines=False)
         for word in ("verdict: malicious", "class:   Worm", "ember2024", "ENGINE", "zelphira"):
             self.assertIn(word, told)

@@ -82,7 +82,7 @@ class Quota(LabelCase):
         path = self.write_list(digest(1))
         self.label(vt, "--hashes", path)
         vt.fault("hang", path="/files/", seconds=30)
-        environment = dict(os.environ, VT_API_KEY=vt.key)
+        environment = dict(os.environ, VT_API_KEY=vt.key, XDG_STATE_HOME=os.path.join(self.folder, "state"))
         command = [os.path.join(BIN, "label"), "--vt-key", "--vt-url", vt.api, "--corpus", self.corpus, "--hashes", self.write_list(digest(2))]
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
             try:

@@ -136,12 +136,18 @@ static void test_scans(void **state)
     ms_corpus_rollback(corpus);
 }
 
-static enum ms_status keep_order(void *ctx, const struct ms_lookup *lookup, const char *hash,
-                                 struct ms_error *err)
+/* The samples of a share that are due at 1000, "m" behind one asked by its md5. */
+static const char *due(struct ms_corpus *corpus, enum ms_due_share share, struct ms_buf *out)
 {
-    (void)err;
-    assert_true(strlen(hash) == 64 || strlen(hash) == 32);
-    return ms_buf_printf(ctx, "%lld%s ", (long long)lookup->sample, strlen(hash) == 32 ? "m" : "");
+    struct ms_due items[8];
+    struct ms_error err;
+    size_t count;
+    assert_ok(ms_due_pull(corpus, share, "p", 1000, NULL, items, 8, &count, &err), &err);
+    ms_buf_clear(out);
+    for (size_t i = 0; i < count; i++)
+        (void)ms_buf_printf(out, "%lld%s ", (long long)items[i].lookup.sample,
+                            strlen(items[i].hash) == 32 ? "m" : "");
+    return ms_buf_text(out);
 }
 
 static void test_lookups(void **state)
@@ -166,22 +172,18 @@ static void test_lookups(void **state)
     assert_ok(ms_lookup_enqueue_all(corpus, &err), &err);
     assert_ok(ms_lookup_enqueue_all(corpus, &err), &err);
     assert_int_equal(scalar(corpus, "SELECT count(*) FROM lookup"), 5);
-    struct ms_lookup lookup = {ids[0], "not_found", NULL, 1, 10, 500};
+    struct ms_lookup lookup = {ids[0], "not_found", NULL, 1, 10, 500, 0};
     assert_ok(ms_lookup_put(corpus, &lookup, &err), &err);
-    lookup = (struct ms_lookup){ids[3], "labelled", NULL, 1, 10, 400};
+    lookup = (struct ms_lookup){ids[3], "labelled", NULL, 1, 10, 400, 0};
     assert_ok(ms_lookup_put(corpus, &lookup, &err), &err);
-    lookup = (struct ms_lookup){ids[4], "labelled", NULL, 1, 10, 9999};
+    lookup = (struct ms_lookup){ids[4], "labelled", NULL, 1, 10, 9999, 0};
     assert_ok(ms_lookup_put(corpus, &lookup, &err), &err);
-    assert_ok(ms_lookup_foreach_due(corpus, 1000, 100, keep_order, &order, &err), &err);
-    assert_string_equal(ms_buf_text(&order), "3m 6 4 1 ");
-    ms_buf_clear(&order);
-    assert_ok(ms_lookup_foreach_due(corpus, 1000, 2, keep_order, &order, &err), &err);
-    assert_string_equal(ms_buf_text(&order), "3m 6 ");
-    lookup = (struct ms_lookup){ids[2], "invalid", "bad hash", 1, 10, 0};
+    assert_string_equal(due(corpus, MS_SHARE_NEW, &order), "3m 6 ");
+    assert_string_equal(due(corpus, MS_SHARE_AGAIN, &order), "4 ");
+    assert_string_equal(due(corpus, MS_SHARE_UNKNOWN, &order), "1 ");
+    lookup = (struct ms_lookup){ids[2], "invalid", "bad hash", 1, 10, 0, 0};
     assert_ok(ms_lookup_put(corpus, &lookup, &err), &err);
-    ms_buf_clear(&order);
-    assert_ok(ms_lookup_foreach_due(corpus, 1000, UINT64_MAX, keep_order, &order, &err), &err);
-    assert_string_equal(ms_buf_text(&order), "6 4 1 ");
+    assert_string_equal(due(corpus, MS_SHARE_NEW, &order), "6 ");
     assert_ok(ms_lookup_count(corpus, &counts, &err), &err);
     assert_int_equal(counts.pending, 1);
     assert_int_equal(counts.labelled, 2);
@@ -243,7 +245,15 @@ static void test_ledger(void **state)
     assert_ok(ms_request_reserve(corpus, "k1", "overall_quotas", NULL, 9000, false, &id, &err),
               &err);
     assert_ok(ms_request_count(corpus, "k1", 2000, 4000, &count, &err), &err);
+    assert_int_equal(count, 3); /* the one sent before has no answer yet: it may arrive inside */
+    assert_ok(ms_request_settle(corpus, 1, 1500, 200, NULL, true, &err), &err);
+    assert_ok(ms_request_count(corpus, "k1", 2000, 4000, &count, &err), &err);
     assert_int_equal(count, 2);
+    assert_ok(ms_request_settle(corpus, 1, 2001, 200, NULL, true, &err), &err);
+    assert_ok(ms_request_count(corpus, "k1", 2000, 4000, &count, &err), &err);
+    assert_int_equal(count, 3); /* answered inside: booked on either side */
+    assert_ok(ms_request_count(corpus, "k1", 70000, INT64_MAX, &count, &err), &err);
+    assert_int_equal(count, 0); /* nothing is on its way for longer than a minute */
     assert_ok(ms_request_nth_newest(corpus, "k1", 1, &sent, &err), &err);
     assert_int_equal(sent, 5000);
     assert_ok(ms_request_nth_newest(corpus, "k1", 4, &sent, &err), &err);
