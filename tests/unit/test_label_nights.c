@@ -239,7 +239,8 @@ static int set_up(void **state)
     static const struct ms_vt_transport transport = {NULL, perform};
     (void)state;
     (void)snprintf(folder, sizeof folder, "%.90s/malseq-nights-XXXXXX", fixture_place());
-    if (!mkdtemp(folder) || setenv("VT_API_KEY", "simulated-key", 1) != 0)
+    if (!mkdtemp(folder) || setenv("XDG_STATE_HOME", folder, 1) != 0 ||
+        setenv("VT_API_KEY", "simulated-key", 1) != 0)
         return -1;
     ms_log_init("label", getenv("MALSEQ_NIGHTS_TALK") ? MS_LOG_DEBUG : MS_LOG_ERROR);
     ms_progress_init(MS_PROGRESS_NEVER);
