@@ -63,8 +63,11 @@ enum ms_status ms_request_settle(struct ms_corpus *corpus, int64_t id, int64_t n
         result = ms_db_run(corpus, statement, err);
     }
     if (result == MS_OK)
-        return ms_corpus_commit(corpus, err);
-    ms_corpus_rollback(corpus);
+        result = ms_corpus_commit(corpus, err);
+    else
+        ms_corpus_rollback(corpus);
+    if (result == MS_OK)
+        ms_step("store.request.settled");
     return result;
 }
 

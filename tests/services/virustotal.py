@@ -6,7 +6,7 @@
     with vt: client("--vt-url", vt.api, key=vt.key)
 Unknown hashes are 404 NotFoundError. Every look-up, 404s included, costs one request of the minute (sliding 60 s), the day (UTC)
 and the month (UTC); overall_quotas and api_usage are free. Over quota: 429 QuotaExceededError, the same for all three windows, without
-Retry-After, as the real one. A refused request is not charged. vt.spent(day=N, month=N) sets what other tools used. vt.charged is the
+Retry-After, as the real one. A refused request (401, 403, 429) is not charged, one refused by vt.fail neither. vt.spent(day=N, month=N) sets what other tools used. vt.charged is the
 number charged by this service; vt.clock may be replaced by a function that returns Unix seconds (quota windows).
 Bodies are gzip when the client sends Accept-Encoding: gzip and has the word "gzip" in its User-Agent; error answers never are.
 POST /files/HASH/analyse charges one and renews last_analysis_date after vt.rescan_seconds.
@@ -129,6 +129,9 @@ class VirusTotal(Service):
             return self.json({"data": THREAT_CATEGORIES}, request=request)
         if parts == ["files"] and request.method == "POST":
             return self.upload(request, self.direct_bytes)
+        refused = self.refusal(parts[1]) if len(parts) > 1 and parts[0] == "files" else None
+        if refused:
+            return refused
         if not self.charge():
             return self.problem("QuotaExceededError")
         if parts == ["files", "upload_url"] and request.method == "GET":
@@ -152,6 +155,13 @@ class VirusTotal(Service):
             day = time.strftime("%Y-%m-%d", time.gmtime(self.clock()))
             return self.json({"data": {"daily": {day: {"files/get": self.used()[2]}}, "total": {"files/get": self.used()[3]}}}, request=request)
         return self.problem("NotFoundError", "Resource not found.")
+
+    def refusal(self, name):
+        """The failure armed for a name when it is of the kind that costs nothing."""
+        entry = self.failures.get(name.lower())
+        if entry is None or (entry[2] or ERRORS[entry[0]]) not in (401, 403, 429):
+            return None
+        return self.failure(name)
 
     def failure(self, name):
         entry = self.failures.get(name.lower())
