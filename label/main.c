@@ -57,6 +57,16 @@ static const struct ms_option run_options[] = {
      .help = "send at most N requests in this run"},
     UNTIL_OPTION,
     POLICY_OPTION,
+    {.name = "upload",
+     .kind = MS_OPT_FLAG,
+     .offset = FIELD(upload),
+     .help =
+         "after the look-ups, upload files of the vault that VirusTotal does not know, once you "
+         "say yes on the terminal; this cannot be taken back"},
+    {.name = "yes",
+     .kind = MS_OPT_FLAG,
+     .offset = FIELD(yes),
+     .help = "say yes to --upload, where nobody can be asked"},
 };
 
 static const struct ms_option rescan_options[] = {
@@ -142,8 +152,9 @@ static const struct ms_tool tool = {
     .name = "label",
     .summary = "label samples by what VirusTotal's engines say of them",
     .description =
-        "label asks VirusTotal about each sample by its hash, never by its content, keeps every "
-        "answer in the corpus, and derives a verdict (malicious, benign, uncertain, immature), one "
+        "label asks VirusTotal about each sample by its hash, never by its content unless --upload "
+        "is given and confirmed, keeps every answer in the corpus, and derives a verdict "
+        "(malicious, benign, uncertain, immature), one "
         "of the classes Adware, Backdoor, Downloader, Dropper, Spyware, Trojan, Virus and Worm, "
         "and "
         "a family word from it.\n\n"
@@ -151,7 +162,8 @@ static const struct ms_tool tool = {
         "before it leaves, so that runs of several nights and crashes never exceed them. When the "
         "quota is spent the tool ends with exit code 75 and says when to go on. Hashes never asked "
         "come first, then those whose answer is due for another look.\n\n"
-        "Private samples and the empty file are never asked. A hash unknown to VirusTotal is not "
+        "Private samples and the empty file are never asked, uploaded or sent for a new analysis. "
+        "A hash unknown to VirusTotal is not "
         "found, which is neither good nor bad.\n\n"
         "The conditions of a public key forbid commercial use and more than one account. Proxies "
         "of "

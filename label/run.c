@@ -7,6 +7,8 @@
 #include "base/progress.h"
 #include "label/plan.h"
 #include "label/submission.h"
+#include "label/upload.h"
+#include "label/submission.h"
 #include "store/run.h"
 #include "store/sample.h"
 
@@ -228,6 +230,8 @@ static enum ms_status dry_run(struct ms_session *self, struct ms_error *err)
         status = enqueue(self, err);
     if (status == MS_OK)
         status = visit_all_due(self, err);
+    if (status == MS_OK && self->options->upload)
+        status = ms_upload_run(self, err);
     ms_corpus_rollback(self->corpus);
     return status;
 }
@@ -281,6 +285,8 @@ static enum ms_status ask_all(struct ms_session *self, struct ms_error *err)
         status = visit_all_due(self, err);
     if (self->run)
         say_end(self);
+    if (status == MS_OK && self->options->upload)
+        status = ms_upload_run(self, err);
     if (status == MS_OK)
         status = show_rest(self, err);
     else if (status == MS_E_LATER)
@@ -296,6 +302,8 @@ enum ms_status ms_label_run(struct ms_cli *cli, struct ms_error *err)
     enum ms_status status = ms_session_find_policy(self.options->policy, &self.policy, err);
     if (status == MS_OK)
         status = ms_session_parse_until(self.options->until, &until, err);
+    if (status == MS_OK)
+        status = ms_upload_check(cli, err);
     /* The key first: reading it wipes it from argv, and its page reads as zeros in what is forked;
      * connections only after. */
     if (status == MS_OK && !dry)

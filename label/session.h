@@ -12,6 +12,7 @@ struct ms_label_options {
     const char *policy;
     const char *until;
     uint64_t budget; /* 0: no bound */
+    bool upload, yes;
 };
 
 void ms_label_defaults(void *options);

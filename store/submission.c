@@ -252,7 +252,7 @@ enum ms_status ms_submission_recover(struct ms_corpus *corpus, int64_t since_ms,
     static const char uploads[] =
         "WITH u AS (SELECT subject, max(id) AS id, max(sent_ms) AS sent_ms FROM request"
         " WHERE endpoint = '" MS_ENDPOINT_UPLOAD "' AND sent_ms >= ?1"
-        " AND coalesce(status, 0) NOT IN (400, 401, 403, 413, 429) GROUP BY subject),"
+        " AND coalesce(status, 0) NOT IN (400, 401, 403, 404, 413, 429) GROUP BY subject),"
         " f AS (SELECT subject, max(id) AS id FROM request WHERE endpoint = 'files'"
         " AND status IN (200, 404) AND subject IN (SELECT subject FROM u) GROUP BY subject)"
         " SELECT u.subject, u.sent_ms FROM u LEFT JOIN f ON f.subject = u.subject"

@@ -137,7 +137,7 @@ class VirusTotal(Service):
         if parts == ["files", "upload_url"] and request.method == "GET":
             ticket = secrets.token_urlsafe(24)
             self.tickets.add(ticket)
-            return self.json({"data": self.upload_url or "%s/_ah/upload/%s" % (self.url, ticket)}, request=request)
+            return self.json({"data": "%s/_ah/upload/%s" % (self.url, ticket) if self.upload_url is None else self.upload_url}, request=request)
         if parts[0] == "files" and len(parts) == 2 and request.method == "GET":
             return self.file(parts[1], request)
         if parts[0] == "files" and len(parts) == 3 and parts[2] == "analyse" and request.method == "POST":
