@@ -129,6 +129,17 @@
  * endless one. */
 #define MS_LIMIT_LABEL_FILE_BYTES ((uint64_t)1 << 42)
 #define MS_LIMIT_LABEL_FILE_CPU_S 86400
+/* Plain bytes of one file of reports: guards against a bomb without end. */
+#define MS_LIMIT_IMPORT_BYTES ((uint64_t)1 << 40)
+/* Plain files of reports are read in slices of this many bytes, each within so many CPU seconds; a
+ * compressed one, which cannot be entered in its middle, within those of a stream: guard the
+ * machine's time. */
+#define MS_LIMIT_IMPORT_SLICE_BYTES ((uint64_t)1 << 30)
+#define MS_LIMIT_IMPORT_SLICE_CPU_S 300
+#define MS_LIMIT_IMPORT_STREAM_CPU_S 21600
+/* Records of one file that may kill the process that reads them before the rest of it is left:
+ * guards the time spent on reading the others again. */
+#define MS_LIMIT_IMPORT_CRASHES 8
 
 /* A password list, repository list or hash list. */
 #define MS_LIMIT_LIST_BYTES ((size_t)256 << 20)

@@ -20,7 +20,8 @@ struct ms_stream {
     uint64_t max_bytes;
     uint64_t plain_bytes;
     uint64_t raw_bytes;
-    bool raw_end;         /* read(2) said so */
+    uint64_t raw_left;    /* of the part that is ours */
+    bool raw_end;         /* read(2) said so, or the part is at its end */
     bool between;         /* at the end of a gzip member or zstd frame, or before the first */
     struct ms_error dead; /* status MS_OK until the stream failed: then it fails for ever */
     z_stream gzip;
@@ -38,6 +39,27 @@ static enum ms_status fail(struct ms_stream *self, struct ms_error *err)
     return self->dead.status;
 }
 
+/* read(2) of what is ours. */
+static enum ms_status read_raw(struct ms_stream *self, void *to, size_t cap, size_t *got,
+                               struct ms_error *err)
+{
+    ssize_t n;
+    if (cap > self->raw_left)
+        cap = (size_t)self->raw_left;
+    do
+        n = cap ? read(self->fd, to, cap) : 0;
+    while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        (void)ms_error_set_errno(&self->dead, MS_E_IO, errno, "cannot read the input");
+        return fail(self, err);
+    }
+    self->raw_end = n == 0;
+    self->raw_bytes += (uint64_t)n;
+    self->raw_left -= (uint64_t)n;
+    *got = (size_t)n;
+    return MS_OK;
+}
+
 /* Moves what is left to the front and reads until the buffer holds at least `want` bytes or the
  * input ends. */
 static enum ms_status fill(struct ms_stream *self, size_t want, struct ms_error *err)
@@ -48,16 +70,12 @@ static enum ms_status fill(struct ms_stream *self, size_t want, struct ms_error 
     self->in_len -= self->in_at;
     self->in_at = 0;
     while (self->in_len < want && !self->raw_end) {
-        ssize_t n = read(self->fd, self->in + self->in_len, sizeof self->in - self->in_len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            (void)ms_error_set_errno(&self->dead, MS_E_IO, errno, "cannot read the input");
-            return fail(self, err);
-        }
-        self->raw_end = n == 0;
-        self->in_len += (size_t)n;
-        self->raw_bytes += (uint64_t)n;
+        size_t n = 0;
+        enum ms_status status =
+            read_raw(self, self->in + self->in_len, sizeof self->in - self->in_len, &n, err);
+        if (status != MS_OK)
+            return status;
+        self->in_len += n;
     }
     return MS_OK;
 }
@@ -94,10 +112,17 @@ static enum ms_status start_decoder(struct ms_stream *self, struct ms_error *err
 enum ms_status ms_stream_open(int fd, uint64_t max_bytes, struct ms_stream **out,
                               struct ms_error *err)
 {
+    return ms_stream_open_part(fd, UINT64_MAX, max_bytes, out, err);
+}
+
+enum ms_status ms_stream_open_part(int fd, uint64_t raw_bytes, uint64_t max_bytes,
+                                   struct ms_stream **out, struct ms_error *err)
+{
     struct ms_stream *self = calloc(1, sizeof *self);
     if (!self)
         return ms_error_set(err, MS_E_NOMEM, "out of memory");
     self->fd = fd;
+    self->raw_left = raw_bytes;
     self->max_bytes = max_bytes;
     self->between = true;
     enum ms_status status = fill(self, MAGIC_BYTES, err);
@@ -139,6 +164,8 @@ static enum ms_status damaged(struct ms_stream *self, const char *format, const 
 static enum ms_status read_plain(struct ms_stream *self, uint8_t *buf, size_t cap, size_t *n,
                                  struct ms_error *err)
 {
+    if (self->in_at == self->in_len && !self->raw_end && cap >= sizeof self->in)
+        return read_raw(self, buf, cap, n, err); /* no need to copy it twice */
     enum ms_status status = fill(self, 1, err);
     if (status != MS_OK)
         return status;

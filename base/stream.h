@@ -17,6 +17,10 @@ struct ms_stream;
  * seekable. */
 enum ms_status ms_stream_open(int fd, uint64_t max_bytes, struct ms_stream **out,
                               struct ms_error *err) MS_MUST_USE;
+/* The same over the next raw_bytes of fd alone, which are a file among others; none behind them is
+ * read. */
+enum ms_status ms_stream_open_part(int fd, uint64_t raw_bytes, uint64_t max_bytes,
+                                   struct ms_stream **out, struct ms_error *err) MS_MUST_USE;
 void ms_stream_close(struct ms_stream *self);
 
 /* Up to cap bytes; *n = 0 at the end. MS_REJECT with the reason when the compressed data is damaged

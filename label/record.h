@@ -81,8 +81,9 @@ struct ms_record {
      * `engines` is read from. */
     const char *missing;
     struct ms_record_text sha256, sha1, md5; /* as written */
-    struct ms_record_text id, type;          /* v3: the object's own; "file" for files */
-    int64_t size;                            /* -1 unknown */
+    struct ms_record_text id, type; /* v3: the object's own; "file" for files; v2: id is what was
+                                       asked for ("resource") */
+    int64_t size;                   /* -1 unknown */
     int64_t first_submission_ms, last_analysis_ms;
     int64_t response_code; /* v2: 1 found, 0 not found, -2 still queued; neither of these two is
                               benign */

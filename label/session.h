@@ -26,4 +26,7 @@ enum ms_status ms_label_explain(struct ms_cli *cli, struct ms_error *err);
 /* Asks the service for the key's quota (free) and prints it beside the ledger. */
 enum ms_status ms_label_quota(struct ms_cli *cli, struct ms_error *err);
 
+/* Takes in reports from files. MS_REJECT when some records were bad, MS_E_INPUT when all were. */
+enum ms_status ms_label_import(struct ms_cli *cli, struct ms_error *err);
+
 #endif

@@ -34,6 +34,21 @@ static void put_text(struct ms_buf *frame, struct ms_record_text text, size_t ma
     (void)ms_buf_append(frame, text.at, n);
 }
 
+/* A report without hashes of its own has the one it was asked for by: a v3 object's id, and all
+ * that v2 says of a file it does not know. */
+static void put_hashes(const struct ms_record *record, struct ms_buf *out)
+{
+    static const size_t lengths[] = {64, 40, 32};
+    const struct ms_record_text none = {0}, own[] = {record->sha256, record->sha1, record->md5};
+    bool any = own[0].at || own[1].at || own[2].at;
+    for (size_t i = 0; i < 3; i++)
+        put_text(out,
+                 any                            ? own[i]
+                 : record->id.len == lengths[i] ? record->id
+                                                : none,
+                 HASH_TEXT_MAX);
+}
+
 enum ms_status ms_vt_report_encode(const struct ms_record *record, struct ms_buf *out,
                                    struct ms_error *err)
 {
@@ -47,9 +62,7 @@ enum ms_status ms_vt_report_encode(const struct ms_record *record, struct ms_buf
         return ms_error_set(err, MS_REJECT, "more than %d engines", MS_LIMIT_ENGINES);
     (void)ms_buf_append_byte(out, (uint8_t)record->format);
     (void)ms_buf_append_byte(out, (uint8_t)flags);
-    put_text(out, record->sha256, HASH_TEXT_MAX);
-    put_text(out, record->sha1, HASH_TEXT_MAX);
-    put_text(out, record->md5, HASH_TEXT_MAX);
+    put_hashes(record, out);
     (void)ms_buf_append_varint(out, (uint64_t)record->response_code);
     (void)ms_buf_append_varint(out, record->size >= 0 ? (uint64_t)record->size + 1 : 0);
     (void)ms_buf_append_varint(out, (uint64_t)record->first_submission_ms);

@@ -34,6 +34,9 @@ enum ms_status ms_scan_insert_packed(struct ms_corpus *corpus, const struct ms_s
 /* The first scan with this body, of this sample (0: of any); *id 0 when there is none. */
 enum ms_status ms_scan_find_body(struct ms_corpus *corpus, int64_t sample, const uint8_t sha256[32],
                                  int64_t *id, struct ms_error *err) MS_MUST_USE;
+/* Which scan of a sample ms_scan_latest gives for as_of_ms 0; *id 0 when it has none. */
+enum ms_status ms_scan_newest(struct ms_corpus *corpus, int64_t sample, int64_t *id,
+                              struct ms_error *err) MS_MUST_USE;
 /* The newest scan of a sample fetched at or before as_of_ms (0: any); its plain body is appended to
  * `body`, and out->body is that part of it; format is static text; source and asked are NULL.
  * MS_REJECT when there is none, MS_E_STORE when the stored body is damaged. */

@@ -77,6 +77,23 @@ enum ms_status ms_scan_find_body(struct ms_corpus *corpus, int64_t sample, const
     return status;
 }
 
+enum ms_status ms_scan_newest(struct ms_corpus *corpus, int64_t sample, int64_t *id,
+                              struct ms_error *err)
+{
+    static const char sql[] = "SELECT id FROM scan WHERE sample = ?1"
+                              " ORDER BY fetched_ms DESC, id DESC LIMIT 1";
+    sqlite3_stmt *statement;
+    bool row = false;
+    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_int(statement, 1, sample);
+    status = ms_db_step(corpus, statement, &row, err);
+    *id = status == MS_OK && row ? ms_db_int(statement, 0, 0) : 0;
+    ms_db_done(statement);
+    return status;
+}
+
 static const char *format_text(const char *text)
 {
     static const char *const formats[] = {"vt2", "opswat", "simple"};

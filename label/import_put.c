@@ -1,0 +1,204 @@
+/* Storing imported reports. Judging them: label/derive. */
+#include "label/import_put.h"
+
+#include "base/clock.h"
+#include "base/step.h"
+#include "label/lookup.h"
+#include "store/sample.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *ms_import_result_name(enum ms_import_result result)
+{
+    static const char *const names[MS_IMPORT_RESULTS] = {"imported", "known",     "older",
+                                                         "absent",   "forgotten", "rejected"};
+    return (unsigned)result < MS_IMPORT_RESULTS ? names[result] : "rejected";
+}
+
+const char *ms_import_hash(const struct ms_vt_report *report)
+{
+    return report->sha256[0] ? report->sha256 : report->sha1[0] ? report->sha1 : report->md5;
+}
+
+static struct ms_sample sample_of(const struct ms_vt_report *report)
+{
+    struct ms_sample sample = {.size = report->size, .machine = -1};
+    sample.has_sha256 = ms_hex_decode(report->sha256, MS_SHA256_BYTES, sample.digests.sha256);
+    sample.has_sha1 = ms_hex_decode(report->sha1, MS_SHA1_BYTES, sample.digests.sha1);
+    sample.has_md5 = ms_hex_decode(report->md5, MS_MD5_BYTES, sample.digests.md5);
+    return sample;
+}
+
+static bool differs(bool one, const uint8_t *a, bool other, const uint8_t *b, size_t n)
+{
+    return one && other && memcmp(a, b, n) != 0;
+}
+
+/* A report that gives a known file other weak hashes than it has is about no file there is. */
+static enum ms_status contradicts(const struct ms_import_put *self,
+                                  const struct ms_vt_report *report, const struct ms_sample *sample,
+                                  bool *out, struct ms_error *err)
+{
+    struct ms_sample known;
+    int64_t id = 0;
+    *out = false;
+    if (!sample->has_sha256 || (!sample->has_sha1 && !sample->has_md5))
+        return MS_OK; /* found by a weak hash: upsert compares the others */
+    enum ms_status status = ms_sample_find(self->corpus, report->sha256, &id, NULL);
+    if (status == MS_OK)
+        status = ms_sample_get(self->corpus, id, &known, err);
+    if (status == MS_REJECT)
+        return MS_OK;
+    if (status == MS_OK)
+        *out = differs(known.has_sha1, known.digests.sha1, sample->has_sha1, sample->digests.sha1,
+                       MS_SHA1_BYTES) ||
+               differs(known.has_md5, known.digests.md5, sample->has_md5, sample->digests.md5,
+                       MS_MD5_BYTES);
+    return status;
+}
+
+/* Finds or makes the sample; *id 0 when it is not to be had, and *result says why. */
+static enum ms_status open_sample(const struct ms_import_put *self, struct ms_import_item *item,
+                                  enum ms_import_result *result, int64_t *id, struct ms_error *err)
+{
+    const struct ms_vt_report *report = ms_import_item_report(item);
+    struct ms_sample sample = sample_of(report);
+    struct ms_error why = {.status = MS_OK};
+    bool inserted = false, bad = false;
+    *id = 0;
+    enum ms_status status = contradicts(self, report, &sample, &bad, err);
+    if (status != MS_OK)
+        return status;
+    if (bad) {
+        *result = MS_IMPORT_REJECTED;
+        (void)snprintf(item->why, sizeof item->why,
+                       "its hashes contradict those that the corpus has of this file");
+        return MS_OK;
+    }
+    status = ms_sample_upsert(self->corpus, &sample, self->run, id, &inserted, &why);
+    if (status == MS_REJECT) {
+        *result = MS_IMPORT_FORGOTTEN;
+        (void)snprintf(item->why, sizeof item->why, "%s", why.text);
+        *id = 0;
+        return MS_OK;
+    }
+    if (status != MS_OK && err)
+        *err = why;
+    return status;
+}
+
+static enum ms_status put_scan(const struct ms_import_put *self, const struct ms_import_item *item,
+                               int64_t sample, struct ms_scan *scan, struct ms_error *err)
+{
+    const struct ms_vt_report *report = ms_import_item_report(item);
+    int64_t now = ms_clock_wall_ms(), last = report->last_analysis_ms;
+    struct ms_scan_packed packed = {.frame = ms_span_of(item->packed.data, item->packed.len)};
+    memcpy(packed.sha256, item->sha256, sizeof packed.sha256);
+    *scan = (struct ms_scan){.sample = sample,
+                             .source = "import",
+                             .asked = ms_import_hash(report),
+                             .format = ms_record_format_name(item->format),
+                             /* A date in the future would be the newest for ever. */
+                             .fetched_ms = last > 0 && last < now ? last : now,
+                             .last_analysis_ms = last,
+                             .first_submission_ms = report->first_submission_ms};
+    return ms_scan_insert_packed(self->corpus, scan, &packed, self->run, &scan->id, err);
+}
+
+/* The sample has a report: it need not be asked for before the policy wants another. */
+static enum ms_status put_labelled(const struct ms_import_put *self,
+                                   const struct ms_import_item *item, int64_t sample,
+                                   struct ms_error *err)
+{
+    struct ms_lookup before = {.state = "pending"};
+    bool found = false;
+    enum ms_status status = ms_lookup_get(self->corpus, sample, &found, &before, err);
+    if (status != MS_OK)
+        return status;
+    bool again = found && strcmp(before.state, "labelled") == 0;
+    const struct ms_lookup after = {
+        .sample = sample,
+        .state = "labelled",
+        .tries = again ? before.tries : 1,
+        .asked_ms = found ? before.asked_ms : 0,
+        .due_ms = ms_policy_due_ms(self->policy, item->judged.verdict, &item->judged.report,
+                                   again ? before.tries : 1, ms_clock_wall_ms())};
+    return ms_lookup_put(self->corpus, &after, err);
+}
+
+/* What the sample's scans say now, this one among them. */
+static enum ms_status put_label(const struct ms_import_put *self, const struct ms_import_item *item,
+                                const struct ms_scan *scan, enum ms_import_result *result,
+                                struct ms_error *err)
+{
+    int64_t newest = 0;
+    bool changed = false;
+    enum ms_status status = ms_scan_newest(self->corpus, scan->sample, &newest, err);
+    if (status != MS_OK)
+        return status;
+    *result = newest == scan->id ? MS_IMPORTED : MS_IMPORT_OLDER;
+    if (newest != scan->id)
+        return MS_OK;
+    status = ms_judged_put(&item->judged, self->corpus, self->policy, scan->sample, scan->id,
+                           scan->fetched_ms, self->run, &changed, err);
+    return status == MS_OK ? put_labelled(self, item, scan->sample, err) : status;
+}
+
+/* v2's word for a file that is not known there, or not looked at yet: a state for those of which
+ * nothing is known, and nothing for others. */
+static enum ms_status put_absent(const struct ms_import_put *self,
+                                 const struct ms_import_item *item, int64_t sample,
+                                 struct ms_error *err)
+{
+    struct ms_lookup before = {.state = "pending"};
+    bool found = false, changed = false;
+    int64_t now = ms_clock_wall_ms(), newest = 0;
+    enum ms_status status = ms_lookup_get(self->corpus, sample, &found, &before, err);
+    if (status == MS_OK)
+        status = ms_scan_newest(self->corpus, sample, &newest, err);
+    bool better = newest || (found && (item->queued || strcmp(before.state, "labelled") == 0 ||
+                                       strcmp(before.state, "not_found") == 0));
+    if (status != MS_OK || better)
+        return status;
+    const struct ms_lookup after = {.sample = sample,
+                                    .state = item->queued ? "pending" : "not_found",
+                                    .tries = 1,
+                                    .asked_ms = found ? before.asked_ms : 0,
+                                    .due_ms =
+                                        item->queued ? now : ms_policy_not_found_due_ms(1, now)};
+    if (!item->queued)
+        status =
+            ms_not_found_put(self->corpus, self->policy, sample, now, self->run, &changed, err);
+    return status == MS_OK ? ms_lookup_put(self->corpus, &after, err) : status;
+}
+
+enum ms_status ms_import_put_record(const struct ms_import_put *self, struct ms_import_item *item,
+                                    enum ms_import_result *result, int64_t *sample,
+                                    struct ms_error *err)
+{
+    struct ms_scan scan;
+    int64_t same = 0;
+    enum ms_status status = open_sample(self, item, result, sample, err);
+    if (status != MS_OK || *sample == 0)
+        return status;
+    if (item->absent) {
+        *result = MS_IMPORT_ABSENT;
+        return put_absent(self, item, *sample, err);
+    }
+    status = ms_scan_find_body(self->corpus, *sample, item->sha256, &same, err);
+    if (status != MS_OK)
+        return status;
+    if (same) {
+        *result = MS_IMPORT_KNOWN;
+        return MS_OK;
+    }
+    /* The same bytes, read as a report on another sample. */
+    if (item->known)
+        status = ms_import_feed_finish(self->feed, item, err);
+    if (status == MS_OK)
+        status = put_scan(self, item, *sample, &scan, err);
+    if (status == MS_OK)
+        ms_step("label.import.scan");
+    return status == MS_OK ? put_label(self, item, &scan, result, err) : status;
+}
