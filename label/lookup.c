@@ -38,6 +38,7 @@ enum ms_status ms_asker_read_quota(struct ms_asker *self, struct ms_error *err)
 {
     struct ms_quota_told told;
     enum ms_status status = ms_vt_quotas(self->vt, &told, err);
+    ms_quota_tried(&self->quota);
     if (status != MS_OK)
         return status;
     if (told.hour_allowed < 0 && told.day_allowed < 0 && told.month_allowed < 0) {
@@ -49,6 +50,10 @@ enum ms_status ms_asker_read_quota(struct ms_asker *self, struct ms_error *err)
 
 static enum ms_status spent(const struct ms_quota_advice *advice, struct ms_error *err)
 {
+    if (advice->word == MS_QUOTA_BARRED)
+        return ms_error_set(err, MS_E_REMOTE,
+                            "the service allows this account no requests at all (a limit of 0); "
+                            "look at the API key page of the account");
     enum ms_status status =
         ms_error_set(err, MS_E_LATER, "%s; everything so far is kept", advice->why);
     if (err)
@@ -68,6 +73,17 @@ static void pause_for(enum ms_log_level level, int64_t ms, const char *why)
     ms_progress_note("%s", "");
 }
 
+/* A wait for another day is told once, not with each of its parts. */
+static void say_long_wait(struct ms_asker *self, const struct ms_quota_advice *advice)
+{
+    char until[32];
+    if (advice->resume_at_ms == 0 || advice->resume_at_ms == self->waiting_for_ms)
+        return;
+    self->waiting_for_ms = advice->resume_at_ms;
+    ms_clock_format(advice->resume_at_ms, until);
+    ms_log(MS_LOG_INFO, "%s; waiting until %s, because --until is later", advice->why, until);
+}
+
 /* Waits until a request may go, or sets self->done. */
 static enum ms_status wait_for_slot(struct ms_asker *self, struct ms_error *err)
 {
@@ -83,8 +99,15 @@ static enum ms_status wait_for_slot(struct ms_asker *self, struct ms_error *err)
             self->done = advice.why;
             return MS_OK;
         case MS_QUOTA_SPENT:
+        case MS_QUOTA_BARRED:
             return spent(&advice, err);
+        case MS_QUOTA_READ:
+            status = ms_asker_read_quota(self, err);
+            if (status != MS_OK)
+                return status;
+            break;
         case MS_QUOTA_WAIT:
+            say_long_wait(self, &advice);
             pause_for(MS_LOG_DEBUG, advice.wait_ms, advice.why);
         }
     }
@@ -118,9 +141,10 @@ static enum ms_status refused(struct ms_asker *self, const struct ms_vt_answer *
         status = ms_quota_refused(&self->quota, answer->retry_after_ms, &advice, err);
     if (status != MS_OK)
         return status;
-    if (advice.word == MS_QUOTA_SPENT)
+    if (advice.word == MS_QUOTA_SPENT || advice.word == MS_QUOTA_BARRED)
         return spent(&advice, err);
-    pause_for(MS_LOG_INFO, advice.wait_ms, advice.why);
+    if (advice.word == MS_QUOTA_WAIT)
+        pause_for(MS_LOG_INFO, advice.wait_ms, advice.why);
     return MS_OK;
 }
 
@@ -150,11 +174,9 @@ enum ms_status ms_asker_call(struct ms_asker *self, const struct ms_call *call,
         if (++failed >= (answer->status ? tries : unanswered))
             return MS_OK;
         int64_t wait = ms_retry_backoff_ms(&self->rng, BACKOFF_BASE_MS, BACKOFF_CAP_MS, failed);
-        pause_for(MS_LOG_INFO,
-                  answer->retry_after_ms > wait && answer->retry_after_ms <= BACKOFF_CAP_MS
-                      ? answer->retry_after_ms
-                      : wait,
-                  answer->why);
+        int64_t asked_for =
+            answer->retry_after_ms < BACKOFF_CAP_MS ? answer->retry_after_ms : BACKOFF_CAP_MS;
+        pause_for(MS_LOG_INFO, asked_for > wait ? asked_for : wait, answer->why);
     }
     return status;
 }

@@ -15,10 +15,11 @@ struct ms_asker {
     struct ms_quota quota;
     struct ms_rng rng; /* of the waits between tries */
     int64_t run;
-    unsigned failures; /* hashes in a row that got no usable answer */
-    uint64_t requests; /* sent */
-    uint64_t merged;   /* samples that turned out to be one with another */
-    const char *done;  /* set when the run's own bound is reached: why; nothing was asked */
+    unsigned failures;      /* hashes in a row that got no usable answer */
+    uint64_t requests;      /* sent */
+    uint64_t merged;        /* samples that turned out to be one with another */
+    int64_t waiting_for_ms; /* the window that is being waited for; 0: none yet */
+    const char *done;       /* set when the run's own bound is reached: why; nothing was asked */
 };
 
 /* One request, whatever it is: how it is booked, sent and looked at. */

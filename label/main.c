@@ -1,7 +1,7 @@
 /* label: what VirusTotal says of each sample, judged under a named policy. The option table; the
  * work is in label/session. */
-#include "label/rescan.h"
 #include "label/avclass_verb.h"
+#include "label/rescan.h"
 #include "label/session.h"
 
 #define FIELD(name) offsetof(struct ms_label_options, name)
@@ -33,10 +33,12 @@
                 "ratio30"                                                                        \
     }
 
-#define UNTIL_OPTION                                                                  \
-    {                                                                                 \
-        .name = "until", .kind = MS_OPT_TEXT, .arg = "HH:MM", .offset = FIELD(until), \
-        .help = "send no request after this time of day (UTC)"                        \
+#define UNTIL_OPTION                                                                               \
+    {                                                                                              \
+        .name = "until", .kind = MS_OPT_TEXT, .arg = "HH:MM", .offset = FIELD(until),              \
+        .help = "send no request after this time of day (UTC); a quota spent before it is waited " \
+                "for when "                                                                        \
+                "it comes back before it"                                                          \
     }
 
 static const struct ms_option run_options[] = {

@@ -12,20 +12,37 @@ enum { REFUSALS_MAX = 8, REFUSED_BASE_MS = 15000, REFUSED_CAP_MS = 600000 };
 /* Answers without a refusal between them after which a halved rate doubles again: whoever shares
  * the key is gone, and the night is short. */
 enum { CLEAN = 8 };
-/* A wait for the hour that is longer than this is left to a later run. */
+/* A pause the service asks for that is longer than this is left to a later run. */
 enum { PATIENCE_MS = 900000 };
+/* How far the clocks of service and machine may be apart when a day begins. */
+enum { SKEW_MS = 900000 };
+/* The longest sleep at a time, so that a step of the clock is noticed, and what is added to a time
+ * at which a window opens. */
+enum { SLICE_MS = 600000, OPENING_MS = 2000 };
+/* Refusals in a row that are taken from a service that never tells its count. */
+enum { REFUSALS_UNTOLD = 3 };
 
 static int64_t max64(int64_t a, int64_t b)
 {
     return a > b ? a : b;
 }
 
+/* The service names no limit per minute. Where it names none per hour either, the others say how
+ * fast they can be used up. */
+static int64_t minute_limit(const struct ms_quota_told *told)
+{
+    if (told->hour_allowed >= 0)
+        return max64(1, told->hour_allowed / 60);
+    return max64(PUBLIC_MINUTE, told->day_allowed / 1440);
+}
+
 static void set_limits(struct ms_quota *self, const struct ms_quota_told *told)
 {
+    bool any = told->hour_allowed >= 0 || told->day_allowed >= 0 || told->month_allowed >= 0;
     self->hour = told->hour_allowed;
-    self->minute = told->hour_allowed >= 0 ? max64(1, told->hour_allowed / 60) : PUBLIC_MINUTE;
-    self->day = told->day_allowed >= 0 ? told->day_allowed : PUBLIC_DAY;
-    self->month = told->month_allowed >= 0 ? told->month_allowed : PUBLIC_MONTH;
+    self->minute = minute_limit(told);
+    self->day = any ? told->day_allowed : PUBLIC_DAY;
+    self->month = any ? told->month_allowed : PUBLIC_MONTH;
     self->hour_used = max64(told->hour_used, 0);
     self->day_used = max64(told->day_used, 0);
     self->month_used = max64(told->month_used, 0);
@@ -77,8 +94,16 @@ enum ms_status ms_quota_tell(struct ms_quota *self, const struct ms_quota_told *
         return status;
     }
     self->read_ms = now;
+    ms_quota_tried(self);
     set_limits(self, told);
     return MS_OK;
+}
+
+void ms_quota_tried(struct ms_quota *self)
+{
+    self->tried = true;
+    self->tried_ms = ms_clock_wall_ms();
+    self->tried_mono_ms = ms_clock_mono_ms();
 }
 
 /* Requests of the window that began at start_ms: by the ledger, or by the service's count when it
@@ -113,19 +138,128 @@ static void spent(struct ms_quota_advice *out, int64_t resume_at_ms, const char 
     *out = (struct ms_quota_advice){MS_QUOTA_SPENT, 0, resume_at_ms, why};
 }
 
-/* Sets *out when the month or the day is spent; leaves it alone otherwise. */
+/* True when a count that was read last says nothing reliable of now any more. */
+static bool is_stale(const struct ms_quota *self)
+{
+    int64_t now = ms_clock_wall_ms();
+    return !self->tried || ms_clock_mono_ms() - self->tried_mono_ms >= HOUR_MS ||
+           ms_clock_day_start(now) > self->tried_ms || now + MINUTE_MS < self->tried_ms;
+}
+
+/* When only the service's count says that a window is spent: read it again before it is believed.
+ * False when it was read just now. */
+static bool read_first(const struct ms_quota *self, struct ms_quota_advice *out)
+{
+    if (self->tried && ms_clock_mono_ms() - self->tried_mono_ms < MINUTE_MS)
+        return false;
+    *out = (struct ms_quota_advice){.word = MS_QUOTA_READ};
+    return true;
+}
+
+/* Sets *out when a window that began at start_ms is spent; leaves it alone otherwise. */
+static enum ms_status check_window(struct ms_quota *self, int64_t start_ms, int64_t end_ms,
+                                   int64_t allowed, int64_t service_used, const char *why,
+                                   struct ms_quota_advice *out, struct ms_error *err)
+{
+    int64_t now = ms_clock_wall_ms(), used = 0;
+    uint64_t ledger = 0;
+    if (allowed < 0 || out->word != MS_QUOTA_GO)
+        return MS_OK;
+    if (allowed == 0) {
+        *out = (struct ms_quota_advice){MS_QUOTA_BARRED, 0, 0, why};
+        return MS_OK;
+    }
+    enum ms_status status =
+        ms_request_count(self->corpus, self->key_print, start_ms, INT64_MAX, &ledger, err);
+    if (status == MS_OK)
+        status = used_since(self, start_ms, service_used, &used, err);
+    if (status != MS_OK || used < allowed)
+        return status;
+    if ((int64_t)ledger >= allowed)
+        spent(out, end_ms, why);
+    else if (!read_first(self, out) && now - start_ms < SKEW_MS)
+        *out = (struct ms_quota_advice){
+            MS_QUOTA_WAIT, self->tried_mono_ms + MINUTE_MS + MARGIN_MS - ms_clock_mono_ms(), 0,
+            "the service may still count the day before"};
+    else if (out->word == MS_QUOTA_GO)
+        spent(out, end_ms, why);
+    return MS_OK;
+}
+
+/* Sets *out when the month or the day is spent. */
 static enum ms_status check_long_windows(struct ms_quota *self, struct ms_quota_advice *out,
                                          struct ms_error *err)
 {
-    int64_t now = ms_clock_wall_ms(), day = 0, month = 0;
-    enum ms_status status = ms_quota_used(self, &day, &month, err);
-    if (status != MS_OK)
-        return status;
-    if (month >= self->month)
-        spent(out, ms_clock_next_month(now), "the monthly quota is spent");
-    else if (day >= self->day)
-        spent(out, ms_clock_day_start(now) + 24 * (int64_t)HOUR_MS, "the daily quota is spent");
-    return MS_OK;
+    int64_t now = ms_clock_wall_ms(), day = ms_clock_day_start(now);
+    enum ms_status status =
+        check_window(self, ms_clock_month_start(now), ms_clock_next_month(now), self->month,
+                     self->month_used, "the monthly quota is spent", out, err);
+    return status == MS_OK ? check_window(self, day, day + 24 * (int64_t)HOUR_MS, self->day,
+                                          self->day_used, "the daily quota is spent", out, err)
+                           : status;
+}
+
+/* Requests the service counted in the hour when it was read, and those sent since; 0 when that was
+ * too long ago to matter. */
+static enum ms_status service_hour(struct ms_quota *self, int64_t *used, struct ms_error *err)
+{
+    uint64_t since = 0;
+    int64_t age = ms_clock_wall_ms() - self->read_ms;
+    *used = 0;
+    if (self->read_ms == 0 || age < 0 || age >= HOUR_MS)
+        return MS_OK;
+    enum ms_status status =
+        ms_request_count(self->corpus, self->key_print, self->read_ms, INT64_MAX, &since, err);
+    *used = self->hour_used + (int64_t)since;
+    return status;
+}
+
+/* Others may have spent the hour. When theirs leave it nobody says: the count is read again every
+ * minute, which costs nothing. */
+static enum ms_status check_hour(struct ms_quota *self, struct ms_quota_advice *out,
+                                 struct ms_error *err)
+{
+    int64_t used = 0;
+    if (self->hour < 0 || out->word != MS_QUOTA_GO)
+        return MS_OK;
+    if (self->hour == 0) {
+        *out = (struct ms_quota_advice){MS_QUOTA_BARRED, 0, 0, "the hourly quota is spent"};
+        return MS_OK;
+    }
+    enum ms_status status = service_hour(self, &used, err);
+    if (status == MS_OK && used >= self->hour && !read_first(self, out))
+        *out = (struct ms_quota_advice){
+            MS_QUOTA_WAIT, self->tried_mono_ms + MINUTE_MS + MARGIN_MS - ms_clock_mono_ms(), 0,
+            "the hour's quota is spent"};
+    return status;
+}
+
+enum ms_status ms_quota_used_lately(struct ms_quota *self, int64_t *minute, int64_t *hour,
+                                    struct ms_error *err)
+{
+    int64_t now = ms_clock_wall_ms(), service = 0;
+    uint64_t counts[2] = {0, 0};
+    enum ms_status status = ms_request_count(self->corpus, self->key_print, now - MINUTE_MS,
+                                             INT64_MAX, &counts[0], err);
+    if (status == MS_OK)
+        status = ms_request_count(self->corpus, self->key_print, now - HOUR_MS, INT64_MAX,
+                                  &counts[1], err);
+    if (status == MS_OK)
+        status = service_hour(self, &service, err);
+    *minute = (int64_t)counts[0];
+    *hour = max64((int64_t)counts[1], service);
+    return status;
+}
+
+/* A day or month that is over before the run's end time is waited for. */
+static void be_patient(struct ms_quota *self, struct ms_quota_advice *out)
+{
+    int64_t now = ms_clock_wall_ms(), until = self->options.until_ms;
+    int64_t opens = out->resume_at_ms + OPENING_MS;
+    if (out->word != MS_QUOTA_SPENT || opens >= until)
+        return;
+    out->word = MS_QUOTA_WAIT;
+    out->wait_ms = opens - now < SLICE_MS ? max64(1, opens - now) : SLICE_MS;
 }
 
 static int64_t rate(const struct ms_quota *self)
@@ -138,7 +272,7 @@ static int64_t rate(const struct ms_quota *self)
 
 /* Ms until a sliding window of window_ms, with room for `allowed`, has room again. The service
  * books a request when it arrives there, which is before its answer came: a slot is free one window
- * after that answer. For requests of earlier runs only the time of sending is known. */
+ * after that answer. */
 static enum ms_status slot_wait(struct ms_quota *self, int64_t allowed, int64_t window_ms,
                                 int64_t *wait, struct ms_error *err)
 {
@@ -168,17 +302,14 @@ static enum ms_status check_short_windows(struct ms_quota *self, struct ms_quota
         status = slot_wait(self, self->hour, HOUR_MS, &hour, err);
     if (status != MS_OK)
         return status;
-    if (hour > PATIENCE_MS) {
-        spent(out, ms_clock_wall_ms() + hour, "the hourly quota is spent");
-        return MS_OK;
-    }
     int64_t wait = max64(minute, hour);
     if (wait == 0 || (self->minute_free_ms != 0 && mono >= self->minute_free_ms))
         return MS_OK;
     if (self->minute_free_ms == 0 || self->minute_free_ms > mono + wait)
         self->minute_free_ms = mono + wait;
     *out = (struct ms_quota_advice){MS_QUOTA_WAIT, self->minute_free_ms - mono, 0,
-                                    "the minute's quota is spent"};
+                                    hour > minute ? "the hour's quota is spent"
+                                                  : "the minute's quota is spent"};
     return MS_OK;
 }
 
@@ -195,9 +326,16 @@ enum ms_status ms_quota_advise(struct ms_quota *self, struct ms_quota_advice *ou
         *out = (struct ms_quota_advice){MS_QUOTA_DONE, 0, 0, "the run's end time is reached"};
         return MS_OK;
     }
+    if (is_stale(self)) {
+        *out = (struct ms_quota_advice){.word = MS_QUOTA_READ};
+        return MS_OK;
+    }
     enum ms_status status = check_long_windows(self, out, err);
+    if (status == MS_OK)
+        status = check_hour(self, out, err);
     if (status == MS_OK && out->word == MS_QUOTA_GO)
         status = check_short_windows(self, out, err);
+    be_patient(self, out);
     if (status == MS_OK && out->word == MS_QUOTA_WAIT && until > 0 && now + out->wait_ms >= until)
         *out = (struct ms_quota_advice){MS_QUOTA_DONE, 0, 0, "the run's end time is reached"};
     return status;
@@ -219,7 +357,7 @@ enum ms_status ms_quota_reserve(struct ms_quota *self, const char *endpoint, con
 enum ms_status ms_quota_settle(struct ms_quota *self, int64_t id, int status, const char *code,
                                struct ms_error *err)
 {
-    bool counted = status != 401 && status != 403 && status != 429;
+    bool counted = status != 401 && status != 429;
     if (counted)
         self->settled_ms[self->settled_count++ % MS_QUOTA_RECENT] = ms_clock_mono_ms();
     if (status != 429)
@@ -238,11 +376,14 @@ enum ms_status ms_quota_refused(struct ms_quota *self, int64_t retry_after_ms,
     *out = (struct ms_quota_advice){.word = MS_QUOTA_GO};
     self->refused++;
     enum ms_status status = check_long_windows(self, out, err);
+    if (status == MS_OK)
+        status = check_hour(self, out, err);
+    be_patient(self, out);
     if (status == MS_OK && out->word == MS_QUOTA_GO)
         status = slot_wait(self, rate(self), MINUTE_MS, &minute, err);
     if (status != MS_OK || out->word != MS_QUOTA_GO)
         return status;
-    if (self->refused >= REFUSALS_MAX) {
+    if (self->refused >= (self->read_ms > 0 ? REFUSALS_MAX : REFUSALS_UNTOLD)) {
         spent(out, ms_clock_wall_ms() + HOUR_MS,
               "the service refuses although quota is left; it may limit this network");
         return MS_OK;

@@ -164,7 +164,8 @@ class Rescan(SubmitCase):
                 vt.fail(digest(2), code)
                 self.rescan(vt, expect=5)
                 self.assertEqual(len(self.asked(vt)), 1)
-                self.assertEqual([row[2] for row in self.requests("analyse")], [0])
+                # Who is not known is not charged; who may not do this is.
+                self.assertEqual([row[2] for row in self.requests("analyse")], [int(code == "ForbiddenError")])
 
     def test_three_failures_in_a_row_end_the_run(self):
         vt = self.service()

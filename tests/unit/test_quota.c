@@ -46,7 +46,10 @@ static void fake_sleep(void *ctx, int64_t ms)
 /* The service's side: when each request was booked, and how many were refused. */
 static int64_t booked[4096];
 static size_t booked_count, refusals;
-static int64_t allowed_minute, allowed_day, allowed_month, others_today;
+static int64_t allowed_minute, allowed_hour, allowed_day, allowed_month, others_today;
+static int64_t others_hour;  /* taken from the hour by somebody else */
+static int64_t service_skew; /* its clock against ours */
+static bool silent;          /* it does not tell its count */
 
 static int64_t booked_since(int64_t start)
 {
@@ -59,8 +62,9 @@ static int64_t booked_since(int64_t start)
 /* The service books by a clock that never steps. */
 static bool service_takes(void)
 {
-    int64_t now = START + mono;
+    int64_t now = START + mono + service_skew;
     if (booked_since(now - MINUTE) >= allowed_minute ||
+        booked_since(now - 60 * MINUTE) + others_hour >= allowed_hour ||
         booked_since(ms_clock_day_start(now) - 1) + others_today >= allowed_day ||
         booked_since(ms_clock_month_start(now) - 1) + others_today >= allowed_month) {
         refusals++;
@@ -73,10 +77,10 @@ static bool service_takes(void)
 
 static struct ms_quota_told service_tells(void)
 {
-    int64_t now = START + mono;
+    int64_t now = START + mono + service_skew;
     return (struct ms_quota_told){
-        .hour_allowed = allowed_minute * 60,
-        .hour_used = booked_since(now - 60 * MINUTE),
+        .hour_allowed = allowed_hour,
+        .hour_used = booked_since(now - 60 * MINUTE) + others_hour,
         .day_allowed = allowed_day,
         .day_used = booked_since(ms_clock_day_start(now) - 1) + others_today,
         .month_allowed = allowed_month,
@@ -100,8 +104,10 @@ static int setup(void **state)
     mono = 0;
     wall_offset = START;
     booked_count = refusals = 0;
-    others_today = 0;
+    others_today = others_hour = service_skew = 0;
+    silent = false;
     allowed_minute = 4;
+    allowed_hour = 240;
     allowed_day = 500;
     allowed_month = 15500;
     strcpy(folder, "/tmp/malseq-quota-XXXXXX");
@@ -125,6 +131,21 @@ static void open_quota(struct ms_quota *quota, uint64_t budget, int64_t until_ms
     assert_int_equal(ms_quota_open(quota, corpus, "0123abcd", &options, NULL), MS_OK);
 }
 
+/* As the asker: reads the service's count whenever the advice is to. */
+static void advise(struct ms_quota *quota, struct ms_quota_advice *advice)
+{
+    for (int reads = 0;; reads++) {
+        assert_int_equal(ms_quota_advise(quota, advice, NULL), MS_OK);
+        if (advice->word != MS_QUOTA_READ)
+            return;
+        assert_true(reads < 2); /* never again at once */
+        struct ms_quota_told told = service_tells();
+        ms_quota_tried(quota);
+        if (!silent)
+            assert_int_equal(ms_quota_tell(quota, &told, NULL), MS_OK);
+    }
+}
+
 /* Sends until the advice is to stop, or `most` requests went out; returns how many did. A request
  * takes `latency` ms to arrive and as long to be answered. */
 static size_t drive(struct ms_quota *quota, size_t most, int64_t latency,
@@ -133,7 +154,7 @@ static size_t drive(struct ms_quota *quota, size_t most, int64_t latency,
     size_t sent = 0;
     while (sent < most) {
         int64_t id;
-        assert_int_equal(ms_quota_advise(quota, advice, NULL), MS_OK);
+        advise(quota, advice);
         if (advice->word == MS_QUOTA_WAIT) {
             assert_in_range(advice->wait_ms, 1, 3700000);
             ms_clock_sleep_ms(advice->wait_ms);
@@ -229,6 +250,8 @@ static void refusals_with_quota_left(void **state)
     int64_t id;
     (void)state;
     open_quota(&quota, UINT64_MAX, 0);
+    struct ms_quota_told told = service_tells();
+    assert_int_equal(ms_quota_tell(&quota, &told, NULL), MS_OK);
     for (int i = 1; i <= 8; i++) {
         assert_int_equal(ms_quota_reserve(&quota, "files", "hash", &id, NULL), MS_OK);
         assert_int_equal(ms_quota_settle(&quota, id, 429, "QuotaExceededError", NULL), MS_OK);
@@ -279,7 +302,175 @@ static void defaults_and_memory(void **state)
     open_quota(&quota, UINT64_MAX, 0);
     assert_int_equal(quota.minute, 1);
     assert_int_equal(quota.day, 1);
-    assert_int_equal(quota.month, 15500);
+    assert_int_equal(quota.month, -1); /* what an account that tells its limits does not name */
+}
+
+/* A refusal a service gives without ever telling its count: not tried eight times. */
+static void untold_refusals(void **state)
+{
+    struct ms_quota quota;
+    struct ms_quota_advice advice = {0};
+    int64_t id;
+    int refused = 0;
+    (void)state;
+    open_quota(&quota, UINT64_MAX, 0);
+    while (advice.word != MS_QUOTA_SPENT) {
+        assert_int_equal(ms_quota_reserve(&quota, "files", "hash", &id, NULL), MS_OK);
+        assert_int_equal(ms_quota_settle(&quota, id, 429, "QuotaExceededError", NULL), MS_OK);
+        assert_int_equal(ms_quota_refused(&quota, -1, &advice, NULL), MS_OK);
+        assert_true(++refused < 8);
+    }
+    assert_int_equal(refused, 3);
+}
+
+/* One a minute, one a day, 31 a month: an account like that was reported. */
+static void the_smallest_account(void **state)
+{
+    struct ms_quota quota;
+    struct ms_quota_advice advice;
+    size_t sent = 0;
+    (void)state;
+    allowed_minute = allowed_day = 1;
+    allowed_hour = 60;
+    allowed_month = 31;
+    for (int day = 0; day < 40; day++) {
+        open_quota(&quota, UINT64_MAX, 0);
+        sent += drive(&quota, SIZE_MAX, 300, &advice);
+        assert_int_equal(advice.word, MS_QUOTA_SPENT);
+        mono += DAY;
+    }
+    assert_int_equal(sent, 40);
+    assert_int_equal(refusals, 0);
+    allowed_hour = 1; /* one an hour is waited for, not given up */
+    allowed_day = 20;
+    allowed_month = 1000;
+    open_quota(&quota, UINT64_MAX, 0);
+    mono = DAY * 50 - 22 * 60 * MINUTE; /* midnight */
+    assert_int_equal(drive(&quota, SIZE_MAX, 300, &advice), 20);
+    assert_int_equal(advice.word, MS_QUOTA_SPENT);
+    assert_int_equal(refusals, 0);
+}
+
+static void limits_of_zero_and_none(void **state)
+{
+    struct ms_quota quota;
+    struct ms_quota_advice advice;
+    (void)state;
+    const struct ms_quota_told zeros[] = {
+        {0, 0, 500, 0, 15500, 0}, {240, 0, 0, 0, 15500, 0}, {240, 0, 500, 0, 0, 0}};
+    for (size_t i = 0; i < 3; i++) {
+        open_quota(&quota, UINT64_MAX, fake_wall(NULL) + DAY);
+        assert_int_equal(ms_quota_tell(&quota, &zeros[i], NULL), MS_OK);
+        assert_int_equal(ms_quota_advise(&quota, &advice, NULL), MS_OK);
+        assert_int_equal(advice.word, MS_QUOTA_BARRED);
+    }
+    /* A day without an hour, a month or a minute; enough for a thousand a minute. */
+    const struct ms_quota_told premium = {-1, -1, 1440000, 5, -1, -1};
+    open_quota(&quota, UINT64_MAX, 0);
+    assert_int_equal(ms_quota_tell(&quota, &premium, NULL), MS_OK);
+    assert_int_equal(quota.minute, 1000);
+    assert_int_equal(quota.month, -1);
+    assert_int_equal(ms_quota_advise(&quota, &advice, NULL), MS_OK);
+    assert_int_equal(advice.word, MS_QUOTA_GO);
+}
+
+/* Somebody else spends the hour: the count is read again, once a minute, until there is room. */
+static void others_spend_the_hour(void **state)
+{
+    struct ms_quota quota;
+    struct ms_quota_advice advice;
+    (void)state;
+    others_hour = 239;
+    open_quota(&quota, UINT64_MAX, 0);
+    assert_int_equal(drive(&quota, 1, 100, &advice), 1);
+    int64_t start = mono;
+    for (;;) {
+        advise(&quota, &advice);
+        if (advice.word == MS_QUOTA_GO)
+            break;
+        assert_int_equal(advice.word, MS_QUOTA_WAIT);
+        assert_in_range(advice.wait_ms, 1, MINUTE + 5000);
+        mono += advice.wait_ms;
+        if (mono - start > 10 * MINUTE)
+            others_hour = 100;
+        assert_true(mono - start < 20 * MINUTE);
+    }
+    assert_true(mono - start > 10 * MINUTE);
+    assert_int_equal(drive(&quota, 20, 100, &advice), 20);
+    assert_int_equal(refusals, 0);
+}
+
+/* The clocks of service and machine never agree. A new day of ours in which the service still
+ * counts yesterday must not be taken for a day that is spent. */
+static void midnight_by_two_clocks(void **state)
+{
+    static const int64_t skews[] = {-5 * 60000, -2000, 2000, 300000};
+    (void)state;
+    allowed_day = 40;
+    for (size_t i = 0; i < sizeof skews / sizeof *skews; i++) {
+        struct ms_quota quota;
+        struct ms_quota_advice advice;
+        mono += 3 * DAY;
+        service_skew = skews[i];
+        int64_t midnight = ms_clock_day_start(fake_wall(NULL)) + DAY;
+        mono = midnight - wall_offset - 15 * MINUTE;
+        refusals = 0;
+        /* One run over midnight, and a second at 00:00:01. */
+        open_quota(&quota, UINT64_MAX, midnight + 10 * 60 * MINUTE);
+        size_t before = drive(&quota, 40, 700, &advice);
+        assert_int_equal(before, 40);
+        mono = midnight + 1000 - wall_offset;
+        open_quota(&quota, UINT64_MAX, midnight + 10 * 60 * MINUTE);
+        (void)drive(&quota, SIZE_MAX, 700, &advice);
+        assert_int_equal(advice.word, MS_QUOTA_SPENT); /* the end time lies before another day */
+        int64_t today = booked_since(midnight - 1);
+        assert_true(today >= 39 && today <= 40);
+        assert_true(refusals <= 1);
+    }
+}
+
+/* Spent at ten in the evening, with an end time at five: the day that begins is used. */
+static void waits_through_midnight(void **state)
+{
+    struct ms_quota quota;
+    struct ms_quota_advice advice;
+    (void)state;
+    allowed_day = 10;
+    open_quota(&quota, UINT64_MAX, START + 7 * 60 * MINUTE);
+    assert_int_equal(drive(&quota, SIZE_MAX, 100, &advice), 20);
+    assert_int_equal(advice.word, MS_QUOTA_SPENT);
+    assert_int_equal(refusals, 0);
+    /* Without one it is left to the next run. */
+    mono += DAY;
+    open_quota(&quota, UINT64_MAX, 0);
+    assert_int_equal(drive(&quota, SIZE_MAX, 100, &advice), 10);
+    assert_int_equal(advice.word, MS_QUOTA_SPENT);
+    assert_int_equal(advice.resume_at_ms, ms_clock_day_start(fake_wall(NULL)) + DAY);
+}
+
+/* On its way at midnight: the service books it on the new day, and so must we. */
+static void in_flight_at_midnight(void **state)
+{
+    struct ms_quota quota;
+    struct ms_quota_advice advice;
+    int64_t id, day, month;
+    (void)state;
+    allowed_day = 10;
+    silent = true;
+    mono = 2 * 60 * MINUTE - 1000;
+    open_quota(&quota, UINT64_MAX, 0);
+    struct ms_quota_told told = service_tells();
+    assert_int_equal(ms_quota_tell(&quota, &told, NULL), MS_OK);
+    assert_int_equal(ms_quota_reserve(&quota, "files", "hash", &id, NULL), MS_OK);
+    mono += 3000;
+    assert_true(service_takes());
+    mono += 500;
+    assert_int_equal(ms_quota_settle(&quota, id, 200, NULL, NULL), MS_OK);
+    assert_int_equal(ms_quota_used(&quota, &day, &month, NULL), MS_OK);
+    assert_int_equal(day, 1);
+    assert_int_equal(drive(&quota, SIZE_MAX, 100, &advice), 9);
+    assert_int_equal(advice.word, MS_QUOTA_SPENT);
+    assert_int_equal(refusals, 0);
 }
 
 /* A crash between reserve and settle leaves the request booked. */
@@ -296,7 +487,8 @@ static void crash_over_counts(void **state)
     assert_int_equal(ms_quota_used(&quota, &day, &month, NULL), MS_OK);
     assert_int_equal(day, 4);
     assert_int_equal(month, 4);
-    assert_int_equal(ms_quota_advise(&quota, &advice, NULL), MS_OK);
+    silent = true;
+    advise(&quota, &advice);
     assert_int_equal(advice.word, MS_QUOTA_WAIT);
     assert_in_range(advice.wait_ms, MINUTE, MINUTE + 5000);
 }
@@ -334,6 +526,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(defaults_and_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(crash_over_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(clock_steps, setup, teardown),
+        cmocka_unit_test_setup_teardown(untold_refusals, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_smallest_account, setup, teardown),
+        cmocka_unit_test_setup_teardown(limits_of_zero_and_none, setup, teardown),
+        cmocka_unit_test_setup_teardown(others_spend_the_hour, setup, teardown),
+        cmocka_unit_test_setup_teardown(midnight_by_two_clocks, setup, teardown),
+        cmocka_unit_test_setup_teardown(waits_through_midnight, setup, teardown),
+        cmocka_unit_test_setup_teardown(in_flight_at_midnight, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
