@@ -15,6 +15,7 @@ KINDS (arguments with their defaults):
     cut             fraction=0.5        Content-Length of the whole body, a part of it, then close
     truncated       fraction=0.5        a shorter body whose Content-Length is right
     truncated_gzip  fraction=0.5        Content-Encoding: gzip and a gzip stream that ends early, Content-Length right
+    false_gzip                          Content-Encoding: gzip over the plain body
     html            status=200          an HTML page where data is expected
     garbage                             200, application/json, bytes that are not JSON
     empty           status=200          no body at all
@@ -47,8 +48,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 MAX_REQUEST_BYTES = 128 << 20   # guards the test machine against a client that sends without end
 SMALL_BODY_BYTES = 1 << 20      # a body refused by its headers is still read up to this size
 IDLE_SECONDS = 30               # a connection kept alive without a request is dropped after this
-KINDS = ("status", "hang", "reset", "cut", "truncated", "truncated_gzip", "html", "garbage", "empty", "content_type", "body",
-         "redirect", "slow", "oversize")
+KINDS = ("status", "hang", "reset", "cut", "truncated", "truncated_gzip", "false_gzip", "html", "garbage", "empty", "content_type",
+         "body", "redirect", "slow", "oversize")
 HTML_PAGE = (b"<!doctype html>\n<html lang=en>\n<title>Service page</title>\n<h1>Something else than the data you asked for</h1>\n"
              b"<p>{\"this\": \"is not the answer\"}</p>\n")
 
@@ -193,7 +194,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send(service.control(request))
             return
         fault = service.take_fault(request)
-        needs_answer = fault is None or fault.after or fault.kind in ("cut", "truncated", "truncated_gzip", "content_type", "slow")
+        needs_answer = fault is None or fault.after or fault.kind in ("cut", "truncated", "truncated_gzip", "false_gzip", "content_type",
+                                                                              "slow")
         with service.lock:
             entry = service.record(request, None, fault)
             response = service.handle(request) if needs_answer else None
@@ -258,6 +260,11 @@ class _Handler(BaseHTTPRequestHandler):
             packed = response.body if ("Content-Encoding", "gzip") in response.headers else gzip.compress(response.body)
             response.body = packed[:max(1, int(len(packed) * arguments.get("fraction", 0.5)))]
             if ("Content-Encoding", "gzip") not in response.headers:
+                response.headers.append(("Content-Encoding", "gzip"))
+        elif kind == "false_gzip":
+            if ("Content-Encoding", "gzip") in response.headers:
+                response.body = gzip.decompress(response.body)
+            else:
                 response.headers.append(("Content-Encoding", "gzip"))
         entry["status"] = None if kind in ("hang", "reset") else 200 if response is None else response.status
         if kind in ("hang", "reset", "cut", "slow", "oversize"):
