@@ -117,13 +117,14 @@ enum ms_status ms_sample_unite(struct ms_corpus *corpus, int64_t into, uint64_t 
                                struct ms_error *err)
 {
     /* A weak hash that a third file, known by its SHA-256, has as well says nothing: collisions are
-     * made on purpose. */
+     * made on purpose. The pluses keep the index of sha256 out of it: half a corpus may have none.
+     */
     static const char sql[] =
-        "SELECT w.id FROM sample s JOIN sample w ON w.md5 = s.md5 AND w.sha256 IS NULL"
+        "SELECT w.id FROM sample s JOIN sample w ON w.md5 = s.md5 AND +w.sha256 IS NULL"
         " AND w.id <> s.id AND (w.sha1 IS NULL OR s.sha1 IS NULL OR w.sha1 = s.sha1)"
         " WHERE s.id = ?1 AND NOT EXISTS (SELECT 1 FROM sample o WHERE o.md5 = w.md5"
         " AND o.sha256 IS NOT NULL AND o.id <> s.id)"
-        " UNION SELECT w.id FROM sample s JOIN sample w ON w.sha1 = s.sha1 AND w.sha256 IS NULL"
+        " UNION SELECT w.id FROM sample s JOIN sample w ON w.sha1 = s.sha1 AND +w.sha256 IS NULL"
         " AND w.id <> s.id AND (w.md5 IS NULL OR s.md5 IS NULL OR w.md5 = s.md5)"
         " WHERE s.id = ?1 AND NOT EXISTS (SELECT 1 FROM sample o WHERE o.sha1 = w.sha1"
         " AND o.sha256 IS NOT NULL AND o.id <> s.id)"
