@@ -299,10 +299,12 @@ static inline enum ms_status vt_look_up(struct vt_account *self, struct vt_clien
     day->distinct += self->last_day[number] != today;
     day->first += self->last_day[number] == 0;
     self->last_day[number] = today;
-    return number % 10 < 3   ? vt_file_object(response, number, 5 + number % 3)
-           : number % 10 < 4 ? vt_file_object(response, number, 0)
-           : number % 10 < 5 ? vt_file_object(response, number, 2)
-                             : vt_problem(response, 404, "NotFoundError");
+    /* A quarter is known, as in a corpus of fresh downloads. */
+    unsigned kind = number % 20;
+    return kind < 3   ? vt_file_object(response, number, 5 + number % 3)
+           : kind < 4 ? vt_file_object(response, number, 0)
+           : kind < 5 ? vt_file_object(response, number, 2)
+                      : vt_problem(response, 404, "NotFoundError");
 }
 
 static inline enum ms_status vt_tell(struct vt_account *self, struct vt_client *client,
