@@ -20,7 +20,7 @@ struct job {
     struct ms_avclass_options options;
     struct ms_avclass *engine;
     struct ms_record_reader *reader;
-    enum ms_record_format format; /* that of the first report that could be read */
+    enum ms_record_format format; /* that of the first report which has all that its form needs */
     struct ms_avclass_label *labels;
     size_t label_cap;
     struct ms_buf text;
@@ -251,6 +251,8 @@ static enum ms_status take_line(struct job *job, struct ms_span line, uint64_t n
     enum ms_status status = ms_record_read(job->reader, line, job->format, &record, &fault);
     if (status == MS_REJECT)
         return reject(job, number, fault.text, err);
+    if (status == MS_OK && !record.missing)
+        job->format = record.format;
     if (status == MS_OK)
         status = judge(job, &record, &why, &fault);
     if (status != MS_OK) {
@@ -261,10 +263,7 @@ static enum ms_status take_line(struct job *job, struct ms_span line, uint64_t n
         (void)snprintf(missing, sizeof missing, "no scans: the report has no member %s", why);
         why = missing;
     }
-    if (why)
-        return reject(job, number, why, err);
-    job->format = record.format;
-    return MS_OK;
+    return why ? reject(job, number, why, err) : MS_OK;
 }
 
 static enum ms_status read_lines(struct job *job, struct ms_avclass_lines *lines, bool eager,

@@ -1,4 +1,4 @@
-/* What the two halves of the AVClass engine share: words, their table and the counters. Private to
+/* What the parts of the AVClass engine share: words, their table and the counters. Private to
  * label/avclass*.c. */
 #ifndef MS_LABEL_AVCLASS_PRIVATE_H
 #define MS_LABEL_AVCLASS_PRIVATE_H
@@ -8,8 +8,17 @@
 
 #include <string.h>
 
-/* Bytes that may be read behind a word, so that it can be hashed and compared eight at a time. */
-enum { MS_AVCLASS_PAD = 8 };
+/* Bytes that may be read behind a word, so that it can be taken eight at a time. */
+enum { MS_AVCLASS_PAD = 16 };
+/* A token that is in no rule is a tag from this length on. */
+enum { MS_AVCLASS_MIN_TOKEN = 4 };
+
+/* A word as it is looked up: its first sixteen bytes, zeros behind a shorter one, and a keyed hash
+ * of all, so that a report cannot choose words that fall together. Byte order matters to nobody:
+ * nothing of it is stored. */
+struct ms_avclass_key {
+    uint64_t low, high, hash;
+};
 
 /* A word that some data file names: a token of labels, a tag, or both. */
 struct ms_avclass_word {
@@ -24,6 +33,13 @@ struct ms_avclass_word {
     bool grayware; /* "grayware" occurs in the path */
 };
 
+/* A place in the table of words; what a token needs of its word lies in the place itself. index is
+ * one more than the word's; 0: empty. */
+struct ms_avclass_slot {
+    uint64_t low, high;
+    uint32_t len, index, first, count;
+};
+
 /* labels: how many have it in this sample. at: the serial number of the last that did. */
 struct ms_avclass_counter {
     uint64_t at;
@@ -32,6 +48,7 @@ struct ms_avclass_counter {
 
 /* A word of this sample that no data file names. */
 struct ms_avclass_stranger {
+    uint64_t low, high;
     const char *name;
     uint32_t len;
     struct ms_avclass_counter counter;
@@ -41,11 +58,6 @@ struct ms_avclass_seen {
     const uint8_t *at;
     size_t len;
     uint64_t hash;
-};
-
-/* index is one more than the word's; 0: empty. check: the upper half of the hash. */
-struct ms_avclass_slot {
-    uint32_t index, check;
 };
 
 struct ms_avclass {
@@ -61,19 +73,20 @@ struct ms_avclass {
     struct ms_span *only; /* sorted */
     size_t only_count;
     /* Of the sample being judged. */
-    uint64_t serial, sample_start;       /* labels seen ever; that number when the sample began */
+    uint64_t hashes[3];            /* the first eight bytes of each, zeros behind a shorter one */
+    uint64_t serial, sample_start; /* labels seen ever; that number when the sample began */
     struct ms_avclass_counter *counters; /* one a word */
     uint32_t *touched;                   /* words counted; one place a word */
     size_t touched_count;
     struct ms_avclass_stranger *strangers;
     size_t stranger_count, stranger_cap;
-    struct ms_avclass_slot *stranger_slots;
+    uint32_t *stranger_slots; /* one more than the stranger's index; 0: empty */
     size_t stranger_slot_count, stranger_slot_cap;
     struct ms_avclass_seen *seen;
     size_t seen_count, seen_cap;
     uint32_t *seen_slots;
     size_t seen_slot_count, seen_slot_cap;
-    char *lower; /* the labels' words in lower case */
+    char *lower; /* the labels in lower case; tokens point into it */
     size_t lower_cap;
     uint8_t *cleaned;
     size_t cleaned_cap;
@@ -90,6 +103,25 @@ static inline uint64_t ms_avclass_load(const void *p)
     return value;
 }
 
+/* Fewer than eight bytes, zeros behind them. */
+static inline uint64_t ms_avclass_load_short(const void *p, size_t n)
+{
+    uint64_t value = 0;
+    memcpy(&value, p, n);
+    return value;
+}
+
+/* The first n (1 to 8) of eight bytes, zeros for the others. */
+static inline uint64_t ms_avclass_front(uint64_t bytes, size_t n)
+{
+    unsigned drop = (unsigned)(8 - n) * 8;
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return bytes >> drop << drop;
+#else
+    return bytes << drop >> drop;
+#endif
+}
+
 static inline uint64_t ms_avclass_mix(uint64_t hash, uint64_t word)
 {
     hash = (hash ^ word) * UINT64_C(0x9FB21C651E98DF25);
@@ -102,38 +134,47 @@ static inline uint64_t ms_avclass_end(uint64_t hash, size_t len)
     return hash ^ hash >> 32;
 }
 
-/* Hash of a word with MS_AVCLASS_PAD readable bytes behind it. Keyed, so that a report
- * cannot choose words that fall together. Byte order matters to nobody: it is never stored. */
-static inline uint64_t ms_avclass_hash(uint64_t seed, const char *word, size_t len)
+/* The key of a word with MS_AVCLASS_PAD readable bytes behind it. */
+static inline struct ms_avclass_key ms_avclass_key_of(uint64_t seed, const char *word, size_t len)
 {
-    uint64_t hash = seed;
-    size_t at = 0;
-    for (; at + 8 < len; at += 8)
-        hash = ms_avclass_mix(hash, ms_avclass_load(word + at));
-    unsigned rest = (unsigned)(len - at) * 8;
-    if (rest == 0)
-        return ms_avclass_end(hash, 0);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    return ms_avclass_end(ms_avclass_mix(hash, ms_avclass_load(word + at) >> (64 - rest)), len);
-#else
-    return ms_avclass_end(ms_avclass_mix(hash, ms_avclass_load(word + at) << (64 - rest)), len);
-#endif
+    struct ms_avclass_key key = {0, 0, seed};
+    if (len > 0)
+        key.low = ms_avclass_front(ms_avclass_load(word), len < 8 ? len : 8);
+    if (len > 8)
+        key.high = ms_avclass_front(ms_avclass_load(word + 8), len < 16 ? len - 8 : 8);
+    key.hash = ms_avclass_mix(ms_avclass_mix(seed, key.low), key.high);
+    for (size_t at = 16; at < len; at += 8)
+        key.hash = ms_avclass_mix(
+            key.hash, ms_avclass_front(ms_avclass_load(word + at), len - at < 8 ? len - at : 8));
+    key.hash = ms_avclass_end(key.hash, len);
+    return key;
 }
 
-/* The word's number, or SIZE_MAX. */
+/* The place of the word, or the empty one where it would be. */
 static inline size_t ms_avclass_find(const struct ms_avclass *self, const char *name, size_t len,
-                                     uint64_t hash)
+                                     const struct ms_avclass_key *key)
 {
-    size_t mask = self->slot_count - 1;
-    for (size_t i = (size_t)hash & mask; self->slots[i].index; i = (i + 1) & mask) {
-        if (self->slots[i].check != (uint32_t)(hash >> 32))
-            continue;
-        const struct ms_avclass_word *word = &self->words[self->slots[i].index - 1];
-        if (word->len == len && memcmp(word->name, name, len) == 0)
-            return self->slots[i].index - 1;
+    size_t mask = self->slot_count - 1, i = (size_t)key->hash & mask;
+    for (; self->slots[i].index; i = (i + 1) & mask) {
+        const struct ms_avclass_slot *slot = &self->slots[i];
+        if (slot->low == key->low && slot->high == key->high && slot->len == len &&
+            (len <= 16 || memcmp(self->words[slot->index - 1].name, name, len) == 0))
+            break;
     }
-    return SIZE_MAX;
+    return i;
 }
+
+/* Room for `need` elements in *p, doubled as it grows; false without memory. */
+bool ms_avclass_reserve(void **p, size_t *cap, size_t need, size_t size) MS_MUST_USE;
+
+/* The label without what is not printable ASCII, and without white space at its ends; it may lie in
+ * *room then, which has label.len bytes left and is moved on. */
+struct ms_span ms_avclass_clean(struct ms_span label, uint8_t **room);
+
+/* Counts what a label (not empty) of an engine gives; *lower, where label.len bytes are free, is
+ * moved on. False without memory. */
+bool ms_avclass_take_label(struct ms_avclass *self, const struct ms_avclass_sample *sample,
+                           struct ms_span engine, struct ms_span label, char **lower) MS_MUST_USE;
 
 /* Fills words, slots and ids; memory is ready, the rest zero but for seed and fold. */
 enum ms_status ms_avclass_compile(struct ms_avclass *self, const struct ms_avclass_rules *rules,

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-enum { NONE = -1, MIN_TOKEN = 4 };
+enum { NONE = -1 };
 
 struct edge {
     uint32_t to;
@@ -26,21 +26,6 @@ struct build {
     size_t edge_count, edge_cap;
     size_t id_count, id_cap;
 };
-
-static bool grow(void **p, size_t *cap, size_t need, size_t size)
-{
-    if (need <= *cap)
-        return true;
-    size_t wanted = *cap ? *cap : 1024;
-    while (wanted < need)
-        wanted *= 2;
-    void *grown = realloc(*p, wanted * size);
-    if (!grown)
-        return false;
-    *p = grown;
-    *cap = wanted;
-    return true;
-}
 
 /* What Python's str.split and str.strip take for white space, within ASCII. */
 static bool is_space(uint8_t c)
@@ -115,12 +100,12 @@ static void fold(char *to, struct ms_span from, bool upper)
     }
 }
 
-static void place(struct ms_avclass *self, size_t index, uint64_t hash)
+static void place(struct ms_avclass *self, size_t index)
 {
-    size_t mask = self->slot_count - 1, i = (size_t)hash & mask;
-    while (self->slots[i].index)
-        i = (i + 1) & mask;
-    self->slots[i] = (struct ms_avclass_slot){(uint32_t)index + 1, (uint32_t)(hash >> 32)};
+    const struct ms_avclass_word *word = &self->words[index];
+    struct ms_avclass_key key = ms_avclass_key_of(self->seed, word->name, word->len);
+    self->slots[ms_avclass_find(self, word->name, word->len, &key)] = (struct ms_avclass_slot){
+        key.low, key.high, word->len, (uint32_t)index + 1, word->first, word->count};
 }
 
 static bool widen(struct ms_avclass *self)
@@ -133,7 +118,7 @@ static bool widen(struct ms_avclass *self)
     self->slots = slots;
     self->slot_count = count;
     for (size_t i = 0; i < self->word_count; i++)
-        place(self, i, ms_avclass_hash(self->seed, self->words[i].name, self->words[i].len));
+        place(self, i);
     return true;
 }
 
@@ -145,29 +130,27 @@ static size_t intern(struct build *build, struct ms_span name)
     if (!text)
         return SIZE_MAX;
     fold(text, name, false);
-    if (2 * (self->word_count + 1) > self->slot_count && !widen(self))
-        return SIZE_MAX;
-    uint64_t hash = ms_avclass_hash(self->seed, text, name.len);
-    size_t found = ms_avclass_find(self, text, name.len, hash);
-    if (found != SIZE_MAX)
-        return found;
+    struct ms_avclass_key key = ms_avclass_key_of(self->seed, text, name.len);
+    size_t found = self->slots[ms_avclass_find(self, text, name.len, &key)].index;
+    if (found)
+        return found - 1;
     size_t at = self->word_count;
-    if (at == UINT32_MAX - 1 ||
-        !grow((void **)&self->words, &self->word_cap, at + 1, sizeof *self->words) ||
-        !grow((void **)&build->heads, &build->head_cap, at + 1, sizeof *build->heads))
+    if (at == UINT32_MAX - 1 || (2 * (at + 1) > self->slot_count && !widen(self)) ||
+        !ms_avclass_reserve((void **)&self->words, &self->word_cap, at + 1, sizeof *self->words) ||
+        !ms_avclass_reserve((void **)&build->heads, &build->head_cap, at + 1, sizeof *build->heads))
         return SIZE_MAX;
     self->words[at] =
         (struct ms_avclass_word){.name = text, .len = (uint32_t)name.len, .family = true};
     build->heads[at] = (struct heads){NONE, NONE, NONE, 0};
     self->word_count++;
-    place(self, at, hash);
+    place(self, at);
     return at;
 }
 
 static bool link_to(struct build *build, int64_t *head, size_t to)
 {
-    if (!grow((void **)&build->edges, &build->edge_cap, build->edge_count + 1,
-              sizeof *build->edges))
+    if (!ms_avclass_reserve((void **)&build->edges, &build->edge_cap, build->edge_count + 1,
+                            sizeof *build->edges))
         return false;
     build->edges[build->edge_count] = (struct edge){(uint32_t)to, *head};
     *head = (int64_t)build->edge_count++;
@@ -258,8 +241,8 @@ static bool add_id(struct build *build, size_t owner, size_t tag)
         return true;
     heads->mark = (uint32_t)owner + 1;
     if (build->id_count == MS_LIMIT_AVCLASS_TAGS ||
-        !grow((void **)&build->engine->ids, &build->id_cap, build->id_count + 1,
-              sizeof *build->engine->ids))
+        !ms_avclass_reserve((void **)&build->engine->ids, &build->id_cap, build->id_count + 1,
+                            sizeof *build->engine->ids))
         return false;
     build->engine->ids[build->id_count++] = (uint32_t)tag;
     return true;
@@ -289,7 +272,7 @@ static bool resolve(struct build *build, size_t at)
         for (int64_t i = build->heads[at].tagging; i != NONE && ok; i = build->edges[i].next)
             if (!self->words[build->edges[i].to].generic)
                 ok = add_expanded(build, at, build->edges[i].to);
-    } else if (!self->words[at].generic && self->words[at].len >= MIN_TOKEN) {
+    } else if (!self->words[at].generic && self->words[at].len >= MS_AVCLASS_MIN_TOKEN) {
         ok = add_expanded(build, at, at);
     }
     self->words[at].count = (uint32_t)(build->id_count - self->words[at].first);
@@ -303,8 +286,10 @@ enum ms_status ms_avclass_compile(struct ms_avclass *self, const struct ms_avcla
     bool ok = widen(self) && read_taxonomy(&build, rules->taxonomy) &&
               read_rules(&build, rules->tagging, false) &&
               read_rules(&build, rules->expansion, true);
-    for (size_t i = 0; i < self->word_count && ok; i++)
+    for (size_t i = 0; i < self->word_count && ok; i++) {
         ok = resolve(&build, i);
+        place(self, i);
+    }
     free(build.heads);
     free(build.edges);
     if (ok)

@@ -61,6 +61,9 @@ enum ms_status ms_record_take_integer(struct ms_record_reader *self, int64_t fal
         if (__builtin_mul_overflow(value, 10, &value) ||
             __builtin_add_overflow(value, *p - '0', &value))
             return MS_OK;
+    if (p < end && *p == '.') /* 1.0 equals 1 */
+        for (p++; p < end && *p == '0';)
+            p++;
     if (p == end)
         *out = negative ? -value : value;
     return MS_OK;

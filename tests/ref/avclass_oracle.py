@@ -196,17 +196,18 @@ def label_file(rules, path, options, write):
     with open(path, "rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
     bad, reader = [], None
-    with gzip.open(path, "rt", encoding="utf-8") if packed else open(path, encoding="utf-8") as stream:
+    with (gzip.open if packed else open)(path, "rt", encoding="utf-8", errors="surrogateescape") as stream:
         for number, line in enumerate(stream, 1):
             if line == "\n":
                 continue
             try:
+                line.encode()  # fails where the file is no UTF-8
                 report = json.loads(line)
                 reader = reader or choose(report)
                 if not reader:
                     raise Unusable("no known form")
                 write(line_for(rules, attempt(reader, report), options) + "\n")
-            except (Unusable, ValueError):
+            except (Unusable, ValueError, TypeError):
                 bad.append(number)
     return bad
 
