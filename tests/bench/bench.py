@@ -19,6 +19,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import collect_bench  # noqa: E402 (the path must be set first)
 import detect_bench  # noqa: E402
 import extract_bench  # noqa: E402
+import label_bench  # noqa: E402
 import store_bench  # noqa: E402
 import train_bench  # noqa: E402
 from measure import Missing, Wrong  # noqa: E402
@@ -28,6 +29,7 @@ BENCHES = {
     "collect.zip": (collect_bench.zips, ("unzip",)),
     "extract.report": (extract_bench.reports, ("g++", "libyajl-dev", "libsimdjson-dev")),
     "extract.dataset": (extract_bench.datasets, ()),
+    "label.avclass": (label_bench.avclass, ()),
     "store.calls": (store_bench.calls, ("sqlite3",)),
     "train.article": (train_bench.article, train_bench.PACKAGES),
     "train.lstm": (train_bench.lstm, train_bench.PACKAGES),
