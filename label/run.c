@@ -1,5 +1,4 @@
-/* The run that looks hashes up, and the look at the quota. Order and shares: label/plan; one hash:
- * label/lookup. */
+/* The run that looks hashes up. Order and shares: label/plan; one hash: label/lookup. */
 #include "label/session_private.h"
 
 #include "base/clock.h"
@@ -8,7 +7,6 @@
 #include "label/plan.h"
 #include "label/submission.h"
 #include "label/upload.h"
-#include "label/submission.h"
 #include "store/run.h"
 #include "store/sample.h"
 
@@ -315,31 +313,6 @@ enum ms_status ms_label_run(struct ms_cli *cli, struct ms_error *err)
                                 &self.corpus, err);
     if (status == MS_OK)
         status = dry ? dry_run(&self, err) : ask_all(&self, err);
-    ms_session_close(&self);
-    return status;
-}
-
-/* ---- quota ---- */
-
-enum ms_status ms_label_quota(struct ms_cli *cli, struct ms_error *err)
-{
-    struct ms_session self = {.cli = cli, .options = cli->options};
-    enum ms_status status = ms_session_read_key(&self, err);
-    bool busy = false;
-    if (status == MS_OK)
-        status = ms_corpus_open(cli->common.corpus, MS_CORPUS_CREATE, &self.corpus, err);
-    /* While a run holds the corpus, people still want to know how far it is. */
-    if (status == MS_E_LATER) {
-        busy = true;
-        status = ms_corpus_open(cli->common.corpus, MS_CORPUS_READ, &self.corpus, err);
-    }
-    if (status == MS_OK)
-        status = ms_session_open_service(&self, err);
-    self.asker.quota.read_only = busy;
-    if (status == MS_OK)
-        status = ms_asker_read_quota(&self.asker, err);
-    if (status == MS_OK)
-        status = ms_show_quota(&self.asker.quota, cli->common.json, err);
     ms_session_close(&self);
     return status;
 }

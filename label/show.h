@@ -1,4 +1,4 @@
-/* What label prints: a line or a JSON object a hash, the explanation of one label, the quota. */
+/* What label prints: a line or a JSON object a hash, the explanation of one label. */
 #ifndef MS_LABEL_SHOW_H
 #define MS_LABEL_SHOW_H
 
@@ -19,8 +19,5 @@ enum ms_status ms_show_hash(const struct ms_shown *row, bool json,
 enum ms_status ms_show_explanation(const char *hash, const struct ms_policy *policy,
                                    const struct ms_judged *judged, const struct ms_scan *scan,
                                    bool json, struct ms_error *err) MS_MUST_USE;
-
-/* The windows of the key with what is used and left. */
-enum ms_status ms_show_quota(struct ms_quota *quota, bool json, struct ms_error *err) MS_MUST_USE;
 
 #endif

@@ -93,7 +93,7 @@ class LabelCase(unittest.TestCase):
         """Run the tool; gives the list of JSON objects, and keeps stderr in self.talk."""
         start = int(vt.clock() * 1000) if vt else EPOCH
         environment = dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(epoch or start), MALSEQ_TEST_SPEED=str(SPEED),
-                           XDG_STATE_HOME=os.path.join(self.folder, "state"), **dict(env))
+                           **dict({"XDG_STATE_HOME": os.path.join(self.folder, "state")}, **dict(env)))
         environment.pop("VT_API_KEY", None)
         if vt:
             environment["VT_API_KEY"] = key or vt.key
@@ -112,7 +112,7 @@ class LabelCase(unittest.TestCase):
             return self.out
         rows = [json.loads(line) for line in self.out.splitlines()]
         for row in rows:
-            check_schema(row, SCHEMA["$defs"]["submission" if "action" in row else "window" if "window" in row else "explanation" if "engines" in row else "hash"])
+            check_schema(row, SCHEMA["$defs"]["submission" if "action" in row else "window" if "window" in row else "plan" if "plan" in row else "explanation" if "engines" in row else "hash"])
         return rows
 
     def rows(self, sql):
