@@ -87,6 +87,7 @@ struct ms_http_request {
                     response.body (truncated at the start of each attempt) */
     unsigned max_attempts;     /* 0: the handle's */
     uint32_t total_timeout_ms; /* 0: the handle's */
+    uint32_t stall_timeout_ms; /* 0: the handle's */
 };
 
 /* Owned by the caller, ready after ms_http_response_init. */

@@ -292,7 +292,8 @@ static bool set_limits(CURL *easy, const struct ms_http *self,
     long most = patience ? strtol(patience, NULL, 10) : 0;
     if (most > 0 && (uint64_t)most < total)
         total = (uint32_t)most;
-    uint32_t stall_s = (o->stall_timeout_ms + 999) / 1000;
+    uint32_t stall = request->stall_timeout_ms ? request->stall_timeout_ms : o->stall_timeout_ms;
+    uint32_t stall_s = (stall + 999) / 1000;
     /* A request that may not be sent twice never rides on an old connection: curl would silently
      * send it again when that turns out to be dead. */
     bool fresh = o->fresh_connections || !request->idempotent;

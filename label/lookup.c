@@ -22,6 +22,7 @@ enum {
     FAILURES_MAX = 3
 };
 #define HOUR_MS ((int64_t)3600000)
+#define DAY_MS (24 * HOUR_MS)
 
 bool ms_is_empty_file(const char *hash)
 {
@@ -312,17 +313,29 @@ static enum ms_status keep_scan(struct ms_asker *self, int64_t sample, const cha
     return ms_scan_insert(self->corpus, scan, self->run, &scan->id, err);
 }
 
+/* A new analysis was asked for today and this answer does not know of it yet: one more look
+ * tomorrow, instead of in weeks. */
+static int64_t sooner(const struct ms_lookup *before, int64_t last_analysis_ms, int64_t now_ms,
+                      int64_t due_ms)
+{
+    bool waiting = before->rescan_ms > last_analysis_ms && now_ms - before->rescan_ms < DAY_MS;
+    return waiting && due_ms > now_ms + DAY_MS ? now_ms + DAY_MS : due_ms;
+}
+
 /* By the label that stands after this answer. */
-static enum ms_status set_due(struct ms_asker *self, const struct ms_vt_report *report,
-                              int64_t unchanged, struct ms_asked *out, struct ms_error *err)
+static enum ms_status set_due(struct ms_asker *self, const struct ms_lookup *before,
+                              const struct ms_vt_report *report, int64_t unchanged,
+                              struct ms_asked *out, struct ms_error *err)
 {
     struct ms_label label;
+    int64_t now = ms_clock_wall_ms();
     enum ms_status status =
         ms_label_get(self->corpus, out->sample, self->policy->name, &label, err);
     if (status != MS_OK)
         return status;
     out->due_ms = ms_plan_due_ms(&label, report->first_submission_ms, self->policy->min_age_days,
-                                 unchanged, ms_clock_wall_ms());
+                                 unchanged, now);
+    out->due_ms = sooner(before, report->last_analysis_ms, now, out->due_ms);
     ms_label_release(&label);
     return MS_OK;
 }
@@ -349,7 +362,7 @@ static enum ms_status put_found(struct ms_asker *self, const struct ms_lookup *b
                                scan.fetched_ms, self->run, &out->changed, err);
     int64_t count = unchanged && before->asked_ms > 0 ? before->unchanged + 1 : 0;
     if (status == MS_OK)
-        status = set_due(self, &judged->report, count, out, err);
+        status = set_due(self, before, &judged->report, count, out, err);
     return status == MS_OK ? put_state(self, before, ms_clock_wall_ms(), count, out, err) : status;
 }
 
@@ -426,6 +439,7 @@ enum ms_status ms_asker_end(struct ms_asker *self, const struct ms_lookup *befor
     case MS_VT_NOT_FOUND:
         out->state = "not_found";
         out->due_ms = ms_plan_not_found_due_ms(tries_in_state(before, "not_found"), now);
+        out->due_ms = sooner(before, 0, now, out->due_ms);
         break;
     case MS_VT_BAD_HASH:
         out->state = "invalid";

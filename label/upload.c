@@ -258,7 +258,13 @@ static enum ms_status get_url(struct uploader *self, const struct item *item,
     if (status != MS_OK || asker->done)
         return status;
     *go = answer.outcome == MS_VT_FOUND;
-    return *go ? MS_OK : take_fault(self, item, &answer, err);
+    if (*go)
+        return MS_OK;
+    status = take_fault(self, item, &answer, err);
+    /* A service that sends files elsewhere is not the one the user meant. */
+    return status == MS_OK && answer.outcome == MS_VT_BAD_HASH
+               ? ms_error_set(err, MS_E_REMOTE, "%s; nothing more is uploaded", answer.why)
+               : status;
 }
 
 /* The file is open in memory, its digest verified. */

@@ -107,7 +107,8 @@ static enum ms_status perform(struct ms_vt *self, const struct ms_vt_call *call,
                                             .ask_gzip = true,
                                             .max_body_bytes = call->max_bytes ? call->max_bytes
                                                                               : MS_VT_SMALL_BYTES,
-                                            .total_timeout_ms = call->timeout_ms};
+                                            .total_timeout_ms = call->timeout_ms,
+                                            .stall_timeout_ms = call->stall_ms};
     int n = call->url ? snprintf(url, sizeof url, "%s", call->url)
                       : snprintf(url, sizeof url, "%s%s", self->base, call->path);
     if (n < 0 || (size_t)n >= sizeof url)

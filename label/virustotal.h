@@ -66,6 +66,7 @@ struct ms_vt_call {
     size_t part_count;
     uint64_t max_bytes;  /* of the answer's body; 0: MS_VT_SMALL_BYTES */
     uint32_t timeout_ms; /* 0: 60 s */
+    uint32_t stall_ms;   /* 0: 30 s without a byte in either direction */
 };
 enum { MS_VT_SMALL_BYTES = 65536 }; /* errors, quotas, descriptors of analyses */
 

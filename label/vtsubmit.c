@@ -7,8 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A slow line moves 64 kB/s; the transport itself ends one that stalls. */
-enum { UPLOAD_BYTES_A_SECOND = 65536, UPLOAD_BASE_MS = 120000 };
+/* A slow line moves 64 kB/s. Behind the last byte of a large file the service is silent while it
+ * takes it in: a stall there must not pass for a lost upload. */
+enum { UPLOAD_BYTES_A_SECOND = 65536, UPLOAD_BASE_MS = 240000, UPLOAD_STALL_MS = 180000 };
 
 /* 200 with {"data": {"type": "analysis", "id": …}}, or 409: taken. */
 static void judge_taken(struct ms_vt_answer *out)
@@ -109,7 +110,8 @@ enum ms_status ms_vt_upload(struct ms_vt *self, const struct ms_url *url, int fd
         .url = url ? url->text : NULL,
         .parts = &part,
         .part_count = 1,
-        .timeout_ms = (uint32_t)(UPLOAD_BASE_MS + bytes / UPLOAD_BYTES_A_SECOND * 1000)};
+        .timeout_ms = (uint32_t)(UPLOAD_BASE_MS + bytes / UPLOAD_BYTES_A_SECOND * 1000),
+        .stall_ms = UPLOAD_STALL_MS};
     if (bytes > MS_LIMIT_UPLOAD_BYTES)
         return ms_error_set(err, MS_E_BUG, "an upload of too many bytes");
     enum ms_status status = ms_vt_send(self, &call, out, err);

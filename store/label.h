@@ -50,6 +50,8 @@ struct ms_lookup {
     const char *reason; /* may be NULL */
     int64_t tries, asked_ms, due_ms;
     int64_t unchanged; /* answers in a row that brought nothing new */
+    int64_t rescan_ms; /* when a new analysis was last asked for, 0 never; only ms_lookup_get sets
+                          it, only store/submission writes it */
 };
 /* Makes a pending row for every sample that has a hash, is not private and has none. */
 enum ms_status ms_lookup_enqueue_all(struct ms_corpus *corpus, struct ms_error *err) MS_MUST_USE;

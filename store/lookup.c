@@ -114,8 +114,8 @@ enum ms_status ms_lookup_foreach(struct ms_corpus *corpus, ms_lookup_visit visit
 enum ms_status ms_lookup_get(struct ms_corpus *corpus, int64_t sample, bool *found,
                              struct ms_lookup *out, struct ms_error *err)
 {
-    static const char sql[] = "SELECT state, tries, asked_ms, due_ms, unchanged FROM lookup"
-                              " WHERE sample = ?1";
+    static const char sql[] = "SELECT state, tries, asked_ms, due_ms, unchanged, rescan_ms"
+                              " FROM lookup WHERE sample = ?1";
     static const char *const states[] = {"pending", "labelled", "not_found", "invalid", "error"};
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
@@ -130,7 +130,8 @@ enum ms_status ms_lookup_get(struct ms_corpus *corpus, int64_t sample, bool *fou
                                   .tries = ms_db_int(statement, 1, 0),
                                   .asked_ms = ms_db_int(statement, 2, 0),
                                   .due_ms = ms_db_int(statement, 3, 0),
-                                  .unchanged = ms_db_int(statement, 4, 0)};
+                                  .unchanged = ms_db_int(statement, 4, 0),
+                                  .rescan_ms = ms_db_int(statement, 5, 0)};
         for (size_t i = 0; word && i < sizeof states / sizeof *states; i++)
             out->state = strcmp(word, states[i]) == 0 ? states[i] : out->state;
     }

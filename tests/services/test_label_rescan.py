@@ -93,6 +93,21 @@ class Rescan(SubmitCase):
         self.assertEqual(self.rows("SELECT count(*) FROM scan"), [(2,)])
         self.assertFalse(vt.count("/analyses/"))
 
+    def test_a_slow_analysis_is_looked_at_once_more(self):
+        vt = self.service()
+        vt.rescan_seconds = 3 * 3600
+        self.known(vt, 1, **YOUNG)
+        before = vt.charged
+        self.rescan(vt)
+        vt.clock.start += 700
+        self.label(vt)                                  # still the old scan
+        self.assertEqual(self.rows("SELECT verdict, (due_ms - asked_ms) / 3600000 FROM label JOIN lookup USING (sample) WHERE current = 1"),
+                         [("immature", 24)])
+        vt.clock.start += DAY + 700
+        self.label(vt)
+        self.assertEqual(self.rows("SELECT verdict FROM label WHERE current = 1"), [("malicious",)])
+        self.assertEqual(vt.charged - before, 3)
+
     def test_named_ones_may_be_asked_for_again(self):
         vt = self.service()
         self.known(vt, 1, **YOUNG)

@@ -467,6 +467,11 @@ static void hang(void **state)
     request.total_timeout_ms = 60000;
     assert_int_equal(ms_http_perform(http, &request, &response, &err), MS_E_REMOTE);
     assert_non_null(strstr(err.text, "too slow"));
+    /* A request may ask for more patience than the handle has. */
+    request.stall_timeout_ms = 20000;
+    request.total_timeout_ms = 2500;
+    assert_int_equal(ms_http_perform(http, &request, &response, &err), MS_E_REMOTE);
+    assert_non_null(strstr(err.text, "timed out after 250"));
     ms_http_response_release(&response);
     ms_http_free(http);
 }
