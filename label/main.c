@@ -1,45 +1,9 @@
 /* label: what VirusTotal says of each sample, judged under a named policy. The option table; the
  * work is in label/session. */
 #include "label/avclass_verb.h"
+#include "label/options.h"
 #include "label/rescan.h"
 #include "label/session.h"
-
-#define FIELD(name) offsetof(struct ms_label_options, name)
-
-#define KEY_OPTION                                                                             \
-    {                                                                                          \
-        .name = "vt-key", .kind = MS_OPT_SECRET, .arg = "SECRET", .arg_optional = true,        \
-        .offset = FIELD(vt_key),                                                               \
-        .help = "the VirusTotal key: @FILE, env:NAME or the key itself; without a value, and " \
-                "without the option, $VT_API_KEY"                                              \
-    }
-#define URL_OPTION                                                                                 \
-    {                                                                                              \
-        .name = "vt-url", .kind = MS_OPT_TEXT, .arg = "URL", .offset = FIELD(vt_url),              \
-        .help = "base URL of the service (default: https://www.virustotal.com/api/v3); https, or " \
-                "http on loopback"                                                                 \
-    }
-#define USER_OPTION                                                                                \
-    {                                                                                              \
-        .name = "vt-user", .kind = MS_OPT_TEXT, .arg = "ID", .offset = FIELD(vt_user),             \
-        .help =                                                                                    \
-            "the account's id, for reading its quota (default: $VT_USER; without it: 4 a minute, " \
-            "500 a day, 15500 a month)"                                                            \
-    }
-#define POLICY_OPTION                                                                            \
-    {                                                                                            \
-        .name = "policy", .kind = MS_OPT_TEXT, .arg = "NAME", .offset = FIELD(policy),           \
-        .help = "how engines become a verdict: ember2024 (the default), sophos-1-5, ember2017, " \
-                "ratio30"                                                                        \
-    }
-
-#define UNTIL_OPTION                                                                               \
-    {                                                                                              \
-        .name = "until", .kind = MS_OPT_TEXT, .arg = "HH:MM", .offset = FIELD(until),              \
-        .help = "send no request after this time of day (UTC); a quota spent before it is waited " \
-                "for when "                                                                        \
-                "it comes back before it"                                                          \
-    }
 
 static const struct ms_option run_options[] = {
     KEY_OPTION,
@@ -69,27 +33,6 @@ static const struct ms_option run_options[] = {
      .kind = MS_OPT_FLAG,
      .offset = FIELD(yes),
      .help = "say yes to --upload, where nobody can be asked"},
-};
-
-static const struct ms_option rescan_options[] = {
-    KEY_OPTION,
-    URL_OPTION,
-    USER_OPTION,
-    {.name = "hashes",
-     .kind = MS_OPT_TEXT,
-     .arg = "FILE",
-     .offset = FIELD(hashes),
-     .help = "ask for these samples of the corpus and no others, whatever their label, even when "
-             "they were asked for within 30 days"},
-    {.name = "budget",
-     .kind = MS_OPT_NUMBER,
-     .arg = "N",
-     .offset = FIELD(budget),
-     .min = 1,
-     .help = "send at most N requests in this run (default: 20); each new analysis costs one now, "
-             "and one for the look-up later"},
-    UNTIL_OPTION,
-    POLICY_OPTION,
 };
 
 static const struct ms_option policy_options[] = {POLICY_OPTION};
@@ -146,8 +89,8 @@ static const struct ms_verb verbs[] = {
     {.name = "rescan",
      .synopsis = "[--vt-key SECRET] [--budget N] [--hashes FILE]",
      .summary = "ask for new analyses of samples scanned too early, and queue their look-ups",
-     .options = rescan_options,
-     .option_count = COUNT(rescan_options),
+     .options = ms_rescan_options,
+     .option_count = MS_RESCAN_OPTIONS,
      .options_bytes = sizeof(struct ms_label_options),
      .defaults = ms_rescan_defaults,
      .run = ms_label_rescan},

@@ -7,6 +7,7 @@
 #include "base/progress.h"
 #include "base/step.h"
 #include "label/list.h"
+#include "label/options.h"
 #include "label/session_private.h"
 #include "label/submission.h"
 #include "label/vtsubmit.h"
@@ -25,6 +26,27 @@ struct rescan {
     int64_t *samples;
     size_t count, cap;
     uint64_t taken; /* new analyses that were granted */
+};
+
+const struct ms_option ms_rescan_options[MS_RESCAN_OPTIONS] = {
+    KEY_OPTION,
+    URL_OPTION,
+    USER_OPTION,
+    {.name = "hashes",
+     .kind = MS_OPT_TEXT,
+     .arg = "FILE",
+     .offset = FIELD(hashes),
+     .help = "ask for these samples of the corpus and no others, whatever their label, even when "
+             "they were asked for within 30 days"},
+    {.name = "budget",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = FIELD(budget),
+     .min = 1,
+     .help = "send at most N requests in this run (default: 20); each new analysis costs one now, "
+             "and one for the look-up later"},
+    UNTIL_OPTION,
+    POLICY_OPTION,
 };
 
 void ms_rescan_defaults(void *options)

@@ -7,6 +7,9 @@
 
 enum { MS_RESCAN_BUDGET = 20 }; /* requests of a run that names no --budget */
 
+enum { MS_RESCAN_OPTIONS = 7 };
+extern const struct ms_option ms_rescan_options[MS_RESCAN_OPTIONS];
+
 /* ms_label_defaults, and the small budget. */
 void ms_rescan_defaults(void *options);
 

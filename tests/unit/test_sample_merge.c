@@ -156,8 +156,8 @@ static void everything_moves(void **state)
     put_label(corpus, a, "uncertain", 100, twice);
     put_label(corpus, a, "malicious", 300, own);
     put_label(corpus, b, "benign", 200, kept);
-    const struct ms_lookup answered = {a, "labelled", NULL, 2, 300, 900, 1};
-    const struct ms_lookup missed = {b, "not_found", NULL, 1, 200, 800, 0};
+    const struct ms_lookup answered = {a, "labelled", NULL, 2, 300, 900, 1, 0};
+    const struct ms_lookup missed = {b, "not_found", NULL, 1, 200, 800, 0, 0};
     assert_ok(ms_lookup_put(corpus, &answered, &err), &err);
     assert_ok(ms_lookup_put(corpus, &missed, &err), &err);
     run_sql(corpus, "UPDATE lookup SET rescan_ms = 50 WHERE state = 'not_found'");
@@ -196,7 +196,7 @@ static void one_side_only(void **state)
     int64_t a, b;
     assert_ok(ms_corpus_begin(corpus, &err), &err);
     two_names(corpus, &a, &b);
-    const struct ms_lookup missed = {a, "not_found", NULL, 3, 500, 900, 0};
+    const struct ms_lookup missed = {a, "not_found", NULL, 3, 500, 900, 0, 0};
     assert_ok(ms_lookup_put(corpus, &missed, &err), &err);
     put_label(corpus, a, "not_found", 500, 0);
     put_label(corpus, b, "malicious", 100, put_scan(corpus, b, "{}", 100));
@@ -232,7 +232,7 @@ static void the_same_digest(void **state)
         put_sighting(corpus, a, origin, 1, "x.zip");
         (void)add_analysis(corpus, a, origin, 1);
         put_label(corpus, b, "malicious", 100, put_scan(corpus, b, "{}", 100));
-        const struct ms_lookup answered = {b, "labelled", NULL, 1, 300, 900, 0};
+        const struct ms_lookup answered = {b, "labelled", NULL, 1, 300, 900, 0, 0};
         assert_ok(ms_lookup_put(corpus, &answered, &err), &err);
         assert_ok(ms_lookup_enqueue_all(corpus, &err), &err);
         (void)insert(corpus, MS_HASH_MD5 | MS_HASH_SHA1 | MS_HASH_SHA256, 7, false);
