@@ -151,6 +151,12 @@ class Httpd(unittest.TestCase):
         with self.assertRaises(EOFError):
             gzip.decompress(body)
 
+    def test_false_gzip(self):
+        self.service.fault("false_gzip")
+        _, headers, body = ask(self.url)
+        self.assertEqual(headers["Content-Encoding"], "gzip")
+        self.assertEqual(json.loads(body)["path"], "/thing")
+
     def test_other_kinds(self):
         self.service.fault("content_type", value="text/plain", times=1)
         self.service.fault("redirect", location="http://10.0.0.1/secret", times=1)
@@ -359,8 +365,13 @@ class VirusTotalTest(unittest.TestCase):
         self.vt.minute = self.vt.day = self.vt.month = 100
         for code, status in ERRORS.items():
             self.vt.fail(self.spec.sha256, code, times=1)
+            before = self.vt.charged
             self.assertEqual(self.code(self.get("/files/" + self.spec.sha256)), (status, code))
+            self.assertEqual(self.vt.charged - before, 0 if status in (401, 403, 429) else 1, code)
         self.assertEqual(self.get("/files/" + self.spec.sha256)[0], 200)
+        self.vt.fail(self.spec.sha256, "ForbiddenError", times=1)
+        self.assertEqual(self.get("/files/" + "0" * 64)[0], 404, "another hash")
+        self.assertEqual([self.get("/files/" + self.spec.sha256)[0] for _ in range(2)], [403, 200])
 
     def test_gzip_only_when_the_agent_says_so(self):
         status, headers, body = self.get("/files/" + self.spec.sha256, Accept_Encoding="gzip", User_Agent="malseq; gzip")

@@ -27,7 +27,8 @@ import time
 from gen.antivirus import Spec, file_object
 from services.httpd import Response, Service, parse_multipart
 
-ERRORS = {"BadRequestError": 400, "InvalidArgumentError": 400, "NotAvailableYet": 400, "AuthenticationRequiredError": 401,
+ERRORS = {"BadRequestError": 400, "InvalidArgumentError": 400, "NotAvailableYet": 400, "UnselectiveContentQueryError": 400,
+          "UnsupportedContentQueryError": 400, "AuthenticationRequiredError": 401,
           "UserNotActiveError": 401, "WrongCredentialsError": 401, "ForbiddenError": 403, "NotFoundError": 404, "AlreadyExistsError": 409,
           "FailedDependencyError": 424, "QuotaExceededError": 429, "TooManyRequestsError": 429, "TransientError": 503,
           "DeadlineExceededError": 504}
