@@ -16,7 +16,9 @@ import unittest
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TESTS, "ref"))
+sys.path.insert(0, TESTS)
 import avclass_oracle as oracle  # noqa: E402 (the path must be set first)
+from services.label_case import SCHEMA, check_schema  # noqa: E402
 
 BIN = os.environ.get("MALSEQ_BIN", "build/dev/bin")
 DATA = os.environ.get("MALSEQ_DATA")
@@ -350,6 +352,7 @@ class Files(Case):
             "A": {"result": "adload zelphira"}, "B": {"result": "Zelphira/adware"}})}})
         done = self.judge("--json", "-", stdin=line.encode())
         row = json.loads(done.stdout)
+        check_schema(row, SCHEMA["$defs"]["avclass"])
         self.assertEqual(row["hash"], digests(2)["md5"])
         self.assertEqual((row["family"], row["verified"], row["pup"], row["vt_count"], row["vt_tags"]), ("zelphira", True, False, 2, ["a\"b", "\x1b"]))
         self.assertEqual(row["tags"][0], {"path": "FAM:zelphira", "count": 2})
