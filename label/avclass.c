@@ -214,8 +214,8 @@ static bool gather(struct ms_avclass *self, struct ms_avclass_verdict *out)
             count++;
             bytes += self->strangers[i].len + 4;
         }
-    if (!ms_avclass_reserve((void **)&self->tags, &self->tag_cap, count, sizeof *self->tags) ||
-        !ms_avclass_reserve((void **)&self->paths, &self->path_cap, bytes, 1))
+    if (!ms_avclass_reserve((void **)&self->tags, &self->tag_cap, count + 1, sizeof *self->tags) ||
+        !ms_avclass_reserve((void **)&self->paths, &self->path_cap, bytes + 1, 1))
         return false;
     struct ms_avclass_tag *tag = self->tags;
     for (size_t i = 0; i < self->touched_count; i++) {

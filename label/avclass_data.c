@@ -141,9 +141,10 @@ static enum ms_status get(struct ms_http *http, const char *url, struct ms_http_
     return status;
 }
 
-/* One file into `out`, checked when its digest is known. */
+/* One file into `out`, checked when its digest is known. *absent: the server has no such file. */
 static enum ms_status download(struct ms_http *http, const char *base, const char *commit,
-                               size_t file, bool check, struct ms_buf *out, struct ms_error *err)
+                               size_t file, bool check, struct ms_buf *out, bool *absent,
+                               struct ms_error *err)
 {
     char url[MS_LIMIT_URL_BYTES], hex[MS_HASH_HEX_MAX];
     uint8_t raw[MS_SHA256_BYTES];
@@ -162,6 +163,7 @@ static enum ms_status download(struct ms_http *http, const char *base, const cha
         status = ms_error_set(err, MS_E_USAGE, "the address of AVClass's files is too long");
     if (status == MS_OK)
         status = get(http, url, &response, err);
+    *absent = status == MS_E_REMOTE && response.status == 404;
     if (status == MS_OK)
         status = hex_digest(&response.body, hex, raw, err);
     if (status == MS_OK && check && strcmp(hex, files[file].sha256) != 0)
@@ -192,22 +194,37 @@ static enum ms_status store(const char *dir, const struct ms_buf bodies[FILES],
     return status;
 }
 
+static enum ms_status download_all(struct ms_http *http, const char *base, const char *commit,
+                                   bool check, struct ms_buf bodies[FILES], bool *absent,
+                                   struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < FILES && status == MS_OK; i++)
+        status = download(http, base, commit, i, check, &bodies[i], absent, err);
+    return status;
+}
+
 enum ms_status ms_avclass_data_fetch(const char *dir, const char *url, const char *commit,
                                      bool *verified, struct ms_error *err)
 {
     const struct ms_http_options options = {.user_agent = "malseq/" MS_VERSION, .max_attempts = 3};
     struct ms_http *http = NULL;
     struct ms_buf bodies[FILES];
+    bool absent = false;
     for (size_t i = 0; i < FILES; i++)
         ms_buf_init(&bodies[i], MS_LIMIT_AVCLASS_BYTES);
     url = url ? url : MS_AVCLASS_URL;
     *verified = !commit || strcmp(commit, MS_AVCLASS_COMMIT) == 0;
-    commit = commit ? commit : MS_AVCLASS_COMMIT;
     enum ms_status status = ms_http_new(&options, &http, err);
     if (status == MS_OK)
         status = ms_http_trust(http, url, false, err);
-    for (size_t i = 0; i < FILES && status == MS_OK; i++)
-        status = download(http, url, commit, i, *verified, &bodies[i], err);
+    if (status == MS_OK)
+        status = download_all(http, url, commit ? commit : MS_AVCLASS_COMMIT, *verified, bodies,
+                              &absent, err);
+    /* A server may not know the commit by its short name. The digests say whether the branch still
+     * has the same files. */
+    if (absent && !commit)
+        status = download_all(http, url, MS_AVCLASS_BRANCH, true, bodies, &absent, err);
     if (status == MS_OK)
         status = store(dir, bodies, err);
     for (size_t i = 0; i < FILES; i++)

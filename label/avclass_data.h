@@ -12,6 +12,7 @@
 /* The version whose files are known by their digests, and the commit they are from. */
 #define MS_AVCLASS_VERSION "2.8.10"
 #define MS_AVCLASS_COMMIT "35b0c15"
+#define MS_AVCLASS_BRANCH "master"
 #define MS_AVCLASS_URL "https://raw.githubusercontent.com/malicialab/avclass"
 
 struct ms_avclass_data {
@@ -35,8 +36,9 @@ struct ms_avclass_rules ms_avclass_data_rules(const struct ms_avclass_data *self
 
 /* Downloads the files, and their licence, into a folder (made when missing), each of them whole or
  * not at all. url: NULL for MS_AVCLASS_URL; https, or http on loopback. commit: NULL for
- * MS_AVCLASS_COMMIT, whose files are checked against known digests (MS_E_REMOTE when one differs,
- * and nothing is replaced then); those of another are taken as they come, and *verified is false.
+ * MS_AVCLASS_COMMIT (or MS_AVCLASS_BRANCH where the server has no such commit), whose files are
+ * checked against known digests (MS_E_REMOTE when one differs, and nothing is replaced then); those
+ * of another are taken as they come, and *verified is false.
  */
 enum ms_status ms_avclass_data_fetch(const char *dir, const char *url, const char *commit,
                                      bool *verified, struct ms_error *err) MS_MUST_USE;

@@ -283,8 +283,9 @@ enum ms_status ms_avclass_compile(struct ms_avclass *self, const struct ms_avcla
                                   struct ms_error *err)
 {
     struct build build = {.engine = self};
-    bool ok = widen(self) && read_taxonomy(&build, rules->taxonomy) &&
-              read_rules(&build, rules->tagging, false) &&
+    bool ok = widen(self) &&
+              ms_avclass_reserve((void **)&self->ids, &build.id_cap, 1, sizeof *self->ids) &&
+              read_taxonomy(&build, rules->taxonomy) && read_rules(&build, rules->tagging, false) &&
               read_rules(&build, rules->expansion, true);
     for (size_t i = 0; i < self->word_count && ok; i++) {
         ok = resolve(&build, i);

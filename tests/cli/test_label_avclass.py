@@ -481,14 +481,17 @@ class Fetch(Case):
 
     @unittest.skipUnless(DATA, "MALSEQ_DATA is not set: no files of AVClass to serve")
     def test_the_known_files(self):
-        files = {}
-        for name in NAMES:
-            with open(os.path.join(DATA, "labels/avclass/data", os.path.basename(name)), "rb") as stream:
-                files["/35b0c15/" + name] = stream.read()
-        _, url = self.serve(files)
-        done = run("--fetch-data", "--data-url", url, "--corpus", self.work)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn(b"AVClass 2.8.10", done.stderr)
+        """From the commit, or the branch where the server has no such commit."""
+        for at in ("35b0c15", "master"):
+            files = {}
+            for name in NAMES:
+                with open(os.path.join(DATA, "labels/avclass/data", os.path.basename(name)), "rb") as stream:
+                    files["/%s/%s" % (at, name)] = stream.read()
+            server, url = self.serve(files)
+            done = run("--fetch-data", "--data-url", url, "--corpus", self.work)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(b"AVClass 2.8.10", done.stderr)
+            self.assertEqual(len(server.asked), 4 + (at == "master"))
         done = run("--corpus", self.work, "-", stdin=GOOD.replace("Zelphira", "Zbot").encode())
         self.assertEqual(done.stdout, ("%s\tzbot\n" % NAME).encode())
 
