@@ -86,6 +86,35 @@ enum ms_status ms_scanner_take(struct ms_scanner *self, enum ms_scanner_kind *ki
 /* Takes the value that comes next, whatever it holds, and keeps nothing. */
 enum ms_status ms_scanner_skip(struct ms_scanner *self, struct ms_error *err) MS_MUST_USE;
 
+/* A value of a container that is taken whole. text: as ms_scanner_text gives it; of a container,
+ * its source with the brackets. */
+struct ms_scanner_field {
+    enum ms_scanner_kind kind;
+    bool found;
+    struct ms_scanner_text text;
+    size_t held_at; /* the scanner's own */
+};
+
+struct ms_scanner_name {
+    const char *at;
+    size_t len; /* > 0 */
+};
+#define MS_SCAN_NAME(literal)          \
+    {                                  \
+        (literal), sizeof(literal) - 1 \
+    }
+
+/* For documents in memory: takes the object that comes next whole. out[i] is the value of the last
+ * member called names[i], the others are passed over. Texts are borrowed until the next call, those
+ * without escapes as long as the document. A way of few steps for many small objects. */
+enum ms_status ms_scanner_fields(struct ms_scanner *self, const struct ms_scanner_name *names,
+                                 size_t count, struct ms_scanner_field *out,
+                                 struct ms_error *err) MS_MUST_USE;
+
+/* The same for the array that comes next: the first max elements, and how many there are. */
+enum ms_status ms_scanner_items(struct ms_scanner *self, size_t max, struct ms_scanner_field *out,
+                                size_t *count, struct ms_error *err) MS_MUST_USE;
+
 /* Outside of all containers: skips the document's value if it was not taken, and faults unless only
  * white space is left. */
 enum ms_status ms_scanner_finish(struct ms_scanner *self, struct ms_error *err) MS_MUST_USE;

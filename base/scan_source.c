@@ -36,6 +36,7 @@ static enum ms_status create(size_t bytes, struct ms_scanner **out, struct ms_er
     self->block = self->pos = self->end = own;
     self->value_due = true;
     ms_buf_init(&self->text, MS_LIMIT_JSON_STRING_BYTES);
+    ms_buf_init(&self->held, (size_t)8 * MS_LIMIT_JSON_STRING_BYTES);
     *out = self;
     return MS_OK;
 }
@@ -82,6 +83,7 @@ void ms_scanner_free(struct ms_scanner *self)
     if (!self)
         return;
     ms_buf_release(&self->text);
+    ms_buf_release(&self->held);
     free(self->own);
     free(self);
 }

@@ -65,9 +65,13 @@ enum ms_status ms_record_hold(struct ms_record_reader *self, struct ms_span byte
 /* The value that is due as a text; of another kind it has none. */
 enum ms_status ms_record_take_text(struct ms_record_reader *self, struct ms_record_text *out,
                                    struct ms_error *err) MS_MUST_USE;
-/* A whole number; what is none, or too large, is `fallback`. *kind may be NULL. */
+enum ms_status ms_record_text_of(struct ms_record_reader *self,
+                                 const struct ms_scanner_field *field, struct ms_record_text *out,
+                                 struct ms_error *err) MS_MUST_USE;
+/* A whole number (1.0 is one); what is none, or too large, is `fallback`. */
+int64_t ms_record_integer(struct ms_span number, int64_t fallback);
 enum ms_status ms_record_take_integer(struct ms_record_reader *self, int64_t fallback, int64_t *out,
-                                      enum ms_scanner_kind *kind, struct ms_error *err) MS_MUST_USE;
+                                      struct ms_error *err) MS_MUST_USE;
 /* A time in seconds as ms; what lies outside 1970 to 2200 is unknown: 0. */
 enum ms_status ms_record_take_seconds(struct ms_record_reader *self, int64_t *ms,
                                       struct ms_error *err) MS_MUST_USE;

@@ -119,218 +119,182 @@ static enum ms_status find_row(struct ms_record_reader *self, struct ms_record_r
 
 static enum ms_vt_category category_of(const struct ms_scanner_text *word)
 {
-    static const struct {
-        const char *word;
-        enum ms_vt_category category;
-    } words[] = {{"undetected", MS_VT_UNDETECTED},        {"malicious", MS_VT_MALICIOUS},
-                 {"type-unsupported", MS_VT_UNSUPPORTED}, {"timeout", MS_VT_TIMEOUT},
-                 {"confirmed-timeout", MS_VT_TIMEOUT},    {"failure", MS_VT_FAILURE},
-                 {"suspicious", MS_VT_SUSPICIOUS},        {"harmless", MS_VT_HARMLESS}};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (ms_span_equal_text(word->bytes, words[i].word))
-            return words[i].category;
-    return MS_VT_OTHER;
+    if (IS(*word, "undetected"))
+        return MS_VT_UNDETECTED;
+    if (IS(*word, "malicious"))
+        return MS_VT_MALICIOUS;
+    if (IS(*word, "type-unsupported"))
+        return MS_VT_UNSUPPORTED;
+    if (IS(*word, "timeout") || IS(*word, "confirmed-timeout"))
+        return MS_VT_TIMEOUT;
+    if (IS(*word, "failure"))
+        return MS_VT_FAILURE;
+    if (IS(*word, "suspicious"))
+        return MS_VT_SUSPICIOUS;
+    return IS(*word, "harmless") ? MS_VT_HARMLESS : MS_VT_OTHER;
 }
 
-/* What a row says before it is known what that comes to. */
-struct row {
-    struct ms_record_engine *engine;
-    bool has_category;                 /* v3 */
-    enum ms_record_kind detected_kind; /* v2 */
-    bool detected;
-    enum ms_scanner_kind code_kind; /* OPSWAT; OBJECT: absent */
-    int64_t code;
-};
-
-static enum ms_status vt3_row_member(struct ms_record_reader *self,
-                                     const struct ms_scanner_text *key, void *ctx,
-                                     struct ms_error *err)
+/* Whether Python holds a value for true. */
+static bool is_true(const struct ms_scanner_field *field)
 {
-    struct row *row = ctx;
-    struct ms_scanner_text word;
-    enum ms_scanner_kind kind;
-    if (IS(*key, "result"))
-        return ms_record_take_text(self, &row->engine->label, err);
-    if (!IS(*key, "category"))
-        return MS_OK;
-    enum ms_status status = ms_scanner_take(self->scan, &kind, &word, err);
-    if (status == MS_OK)
-        row->engine->category = kind == MS_SCAN_STRING ? category_of(&word) : MS_VT_OTHER;
-    row->has_category = true;
-    return status;
+    const uint8_t *p = field->text.bytes.data;
+    size_t n = field->text.bytes.len;
+    bool full = false;
+    switch (field->kind) {
+    case MS_SCAN_TRUE:
+        return true;
+    case MS_SCAN_STRING:
+        return n > 0;
+    case MS_SCAN_NUMBER:
+        /* Zero is what has no other digit in front of an exponent. */
+        for (size_t i = 0; i < n && p[i] != 'e' && p[i] != 'E'; i++)
+            full = full || (p[i] >= '1' && p[i] <= '9') || p[i] == 'N' || p[i] == 'I';
+        return full;
+    case MS_SCAN_OBJECT:
+    case MS_SCAN_ARRAY:
+        for (size_t i = 1; i + 1 < n; i++)
+            full = full || p[i] > ' ';
+        return full;
+    default:
+        return false;
+    }
 }
 
-static void conclude_vt3(struct row *row, enum ms_record_kind kind)
+/* ---- rows of each format: what their members come to. `fields` is NULL for a row that is no
+ * object. ---- */
+
+enum { RESULT, CATEGORY, DETECTED = CATEGORY, CODE = CATEGORY, ROW_FIELDS };
+
+static void conclude_vt3(struct ms_record_engine *engine, const struct ms_scanner_field *fields)
 {
-    struct ms_record_engine *engine = row->engine;
     engine->malformed = engine->label.kind == MS_RECORD_ABSENT;
     engine->counts = !engine->malformed && engine->label.kind != MS_RECORD_NULL;
-    /* Simplified objects leave the category out; in genuine answers a result stands exactly in
-     * malicious rows. */
-    if (kind != MS_RECORD_OBJECT)
+    if (!fields)
         engine->category = MS_VT_OTHER;
-    else if (!row->has_category)
+    else if (fields[CATEGORY].found)
+        engine->category = fields[CATEGORY].kind == MS_SCAN_STRING
+                               ? category_of(&fields[CATEGORY].text)
+                               : MS_VT_OTHER;
+    else /* Simplified objects leave it out; in genuine answers a result stands exactly in malicious
+            rows. */
         engine->category =
             engine->label.kind == MS_RECORD_STRING ? MS_VT_MALICIOUS : MS_VT_UNDETECTED;
 }
 
-/* Whether Python holds a value for true. An object or array is looked into. */
-static enum ms_status take_truth(struct ms_record_reader *self, struct row *row,
-                                 struct ms_error *err)
+static void conclude_vt2(struct ms_record_engine *engine, const struct ms_scanner_field *fields)
 {
-    struct ms_scanner_text text;
-    enum ms_scanner_kind kind;
-    bool more = false;
-    enum ms_status status = ms_scanner_peek(self->scan, &kind, err);
-    if (status != MS_OK)
-        return status;
-    row->detected_kind = ms_record_kind_of(kind);
-    if (kind == MS_SCAN_OBJECT || kind == MS_SCAN_ARRAY) {
-        status = ms_scanner_enter(self->scan, err);
-        for (row->detected = false; status == MS_OK; row->detected = true) {
-            status = kind == MS_SCAN_OBJECT ? ms_scanner_member(self->scan, &more, &text, err)
-                                            : ms_scanner_element(self->scan, &more, err);
-            if (status != MS_OK || !more)
-                break;
-        }
-        return status;
-    }
-    status = ms_scanner_take(self->scan, &kind, &text, err);
-    row->detected = kind == MS_SCAN_TRUE || (kind == MS_SCAN_STRING && text.bytes.len > 0);
-    /* A number is zero when no digit in front of its exponent is another. */
-    for (size_t i = 0; status == MS_OK && kind == MS_SCAN_NUMBER && i < text.bytes.len; i++) {
-        uint8_t c = text.bytes.data[i];
-        if (c == 'e' || c == 'E')
-            break;
-        row->detected = row->detected || (c >= '1' && c <= '9') || c == 'N' || c == 'I';
-    }
-    return status;
+    bool said = fields && fields[DETECTED].found;
+    engine->counts = said && is_true(&fields[DETECTED]);
+    engine->malformed = !said || (engine->counts && engine->label.kind == MS_RECORD_ABSENT);
+    engine->category = engine->counts ? MS_VT_MALICIOUS : MS_VT_UNDETECTED;
 }
 
-static enum ms_status vt2_row_member(struct ms_record_reader *self,
-                                     const struct ms_scanner_text *key, void *ctx,
-                                     struct ms_error *err)
+static void conclude_opswat(struct ms_record_engine *engine, const struct ms_scanner_field *fields)
 {
-    struct row *row = ctx;
-    if (IS(*key, "result"))
-        return ms_record_take_text(self, &row->engine->label, err);
-    return IS(*key, "detected") ? take_truth(self, row, err) : MS_OK;
-}
-
-static void conclude_vt2(struct row *row, enum ms_record_kind kind)
-{
-    struct ms_record_engine *engine = row->engine;
-    (void)kind;
-    engine->counts = row->detected;
-    engine->malformed = row->detected_kind == MS_RECORD_ABSENT ||
-                        (row->detected && engine->label.kind == MS_RECORD_ABSENT);
-    engine->category = row->detected ? MS_VT_MALICIOUS : MS_VT_UNDETECTED;
-}
-
-static enum ms_status opswat_row_member(struct ms_record_reader *self,
-                                        const struct ms_scanner_text *key, void *ctx,
-                                        struct ms_error *err)
-{
-    struct row *row = ctx;
-    if (IS(*key, "threat_found"))
-        return ms_record_take_text(self, &row->engine->label, err);
-    return IS(*key, "scan_result_i")
-               ? ms_record_take_integer(self, -1, &row->code, &row->code_kind, err)
-               : MS_OK;
-}
-
-static void conclude_opswat(struct row *row, enum ms_record_kind kind)
-{
-    struct ms_record_engine *engine = row->engine;
     bool named = engine->label.kind != MS_RECORD_ABSENT && engine->label.kind != MS_RECORD_NULL;
-    (void)kind;
+    int64_t code = -1;
     /* Python holds true for equal to 1. */
-    if (row->code_kind == MS_SCAN_TRUE)
-        row->code = 1;
-    engine->counts = named && row->code == 1;
-    engine->malformed =
-        engine->label.kind == MS_RECORD_ABSENT || (named && row->code_kind == MS_SCAN_OBJECT);
-    engine->category = row->code == 0                                       ? MS_VT_UNDETECTED
-                       : row->code == 1 || row->code == 4 || row->code == 6 ? MS_VT_MALICIOUS
-                       : row->code == 2                                     ? MS_VT_SUSPICIOUS
-                       : row->code == 3 || row->code == 11                  ? MS_VT_FAILURE
-                                                                            : MS_VT_UNSUPPORTED;
+    if (fields && fields[CODE].found && fields[CODE].kind == MS_SCAN_TRUE)
+        code = 1;
+    else if (fields && fields[CODE].found && fields[CODE].kind == MS_SCAN_NUMBER)
+        code = ms_record_integer(fields[CODE].text.bytes, -1);
+    engine->counts = named && code == 1;
+    engine->malformed = engine->label.kind == MS_RECORD_ABSENT || (named && !fields[CODE].found);
+    engine->category = code == 0                             ? MS_VT_UNDETECTED
+                       : code == 1 || code == 4 || code == 6 ? MS_VT_MALICIOUS
+                       : code == 2                           ? MS_VT_SUSPICIOUS
+                       : code == 3 || code == 11             ? MS_VT_FAILURE
+                                                             : MS_VT_UNSUPPORTED;
 }
 
 /* One format's rows. */
 struct table {
     struct ms_record_rows *rows;
-    ms_record_member read_member;
-    void (*conclude)(struct row *row, enum ms_record_kind kind);
+    struct ms_scanner_name names[ROW_FIELDS];
+    void (*conclude)(struct ms_record_engine *engine, const struct ms_scanner_field *fields);
 };
 
 static enum ms_status read_row(struct ms_record_reader *self, const struct ms_scanner_text *key,
                                void *ctx, struct ms_error *err)
 {
     const struct table *table = ctx;
-    struct row row = {.code_kind = MS_SCAN_OBJECT, .code = -1};
-    enum ms_record_kind kind = MS_RECORD_ABSENT;
-    enum ms_status status = find_row(self, table->rows, key, &row.engine, err);
+    struct ms_scanner_field fields[ROW_FIELDS];
+    struct ms_record_engine *engine;
+    enum ms_scanner_kind kind;
+    enum ms_status status = find_row(self, table->rows, key, &engine, err);
     if (status == MS_OK)
-        status = ms_record_each_member(self, table->read_member, &row, &kind, err);
+        status = ms_scanner_peek(self->scan, &kind, err);
+    if (status != MS_OK)
+        return status;
+    if (kind != MS_SCAN_OBJECT) {
+        table->conclude(engine, NULL);
+        return ms_scanner_skip(self->scan, err);
+    }
+    status = ms_scanner_fields(self->scan, table->names, ROW_FIELDS, fields, err);
+    if (status == MS_OK && fields[RESULT].found)
+        status = ms_record_text_of(self, &fields[RESULT], &engine->label, err);
     if (status == MS_OK)
-        table->conclude(&row, kind);
+        table->conclude(engine, fields);
     return status;
 }
 
-static enum ms_status read_rows(struct ms_record_reader *self, const struct table *table,
+static enum ms_status read_rows(struct ms_record_reader *self, struct table table,
                                 struct ms_error *err)
 {
-    struct table copy = *table;
-    copy.rows->count = 0;
+    table.rows->count = 0;
     enum ms_status status = grow_index(&self->index, 1, err);
-    return status == MS_OK ? ms_record_each_member(self, read_row, &copy, &copy.rows->kind, err)
+    return status == MS_OK ? ms_record_each_member(self, read_row, &table, &table.rows->kind, err)
                            : status;
 }
 
 enum ms_status ms_record_read_vt3(struct ms_record_reader *self, struct ms_error *err)
 {
-    const struct table table = {&self->vt3_rows, vt3_row_member, conclude_vt3};
-    return read_rows(self, &table, err);
+    return read_rows(self,
+                     (struct table){&self->vt3_rows,
+                                    {MS_SCAN_NAME("result"), MS_SCAN_NAME("category")},
+                                    conclude_vt3},
+                     err);
 }
 
 enum ms_status ms_record_read_vt2(struct ms_record_reader *self, struct ms_error *err)
 {
-    const struct table table = {&self->vt2_rows, vt2_row_member, conclude_vt2};
-    return read_rows(self, &table, err);
+    return read_rows(self,
+                     (struct table){&self->vt2_rows,
+                                    {MS_SCAN_NAME("result"), MS_SCAN_NAME("detected")},
+                                    conclude_vt2},
+                     err);
 }
 
 enum ms_status ms_record_read_opswat(struct ms_record_reader *self, struct ms_error *err)
 {
-    const struct table table = {&self->opswat_rows, opswat_row_member, conclude_opswat};
-    return read_rows(self, &table, err);
+    return read_rows(self,
+                     (struct table){&self->opswat_rows,
+                                    {MS_SCAN_NAME("threat_found"), MS_SCAN_NAME("scan_result_i")},
+                                    conclude_opswat},
+                     err);
 }
 
 /* One [engine, label] of the simplified form. */
 static enum ms_status read_pair(struct ms_record_reader *self, struct ms_record_engine *engine,
                                 struct ms_error *err)
 {
+    struct ms_scanner_field fields[2] = {{.found = false}};
     enum ms_scanner_kind kind;
-    bool more = false;
-    size_t n = 0;
+    size_t count = 0;
     enum ms_status status = ms_scanner_peek(self->scan, &kind, err);
     engine->category = MS_VT_OTHER;
     engine->counts = engine->malformed = true;
     if (status != MS_OK || kind != MS_SCAN_ARRAY)
         return status != MS_OK ? status : ms_scanner_skip(self->scan, err);
-    status = ms_scanner_enter(self->scan, err);
-    while (status == MS_OK) {
-        status = ms_scanner_element(self->scan, &more, err);
-        if (status != MS_OK || !more)
-            break;
-        if (n < 2)
-            status = ms_record_take_text(self, n == 0 ? &engine->name : &engine->label, err);
-        n++;
-    }
+    status = ms_scanner_items(self->scan, 2, fields, &count, err);
+    if (status == MS_OK && count > 0)
+        status = ms_record_text_of(self, &fields[0], &engine->name, err);
+    if (status == MS_OK && count > 1)
+        status = ms_record_text_of(self, &fields[1], &engine->label, err);
     /* The form lists detections; a pair without a label is none. */
     if (engine->label.len > 0)
         engine->category = MS_VT_MALICIOUS;
-    engine->malformed = n != 2;
+    engine->malformed = count != 2;
     return status;
 }
 

@@ -29,51 +29,55 @@ enum ms_status ms_record_hold(struct ms_record_reader *self, struct ms_span byte
     return MS_OK;
 }
 
-enum ms_status ms_record_take_text(struct ms_record_reader *self, struct ms_record_text *out,
-                                   struct ms_error *err)
+enum ms_status ms_record_text_of(struct ms_record_reader *self,
+                                 const struct ms_scanner_field *field, struct ms_record_text *out,
+                                 struct ms_error *err)
 {
-    enum ms_scanner_kind kind;
-    struct ms_scanner_text text;
-    enum ms_status status = ms_scanner_take(self->scan, &kind, &text, err);
-    if (status != MS_OK)
-        return status;
-    if (kind == MS_SCAN_STRING)
-        return ms_record_hold(self, text.bytes, out, err);
-    *out = (struct ms_record_text){.kind = ms_record_kind_of(kind)};
+    if (field->kind == MS_SCAN_STRING)
+        return ms_record_hold(self, field->text.bytes, out, err);
+    *out = (struct ms_record_text){.kind = ms_record_kind_of(field->kind)};
     return MS_OK;
 }
 
-enum ms_status ms_record_take_integer(struct ms_record_reader *self, int64_t fallback, int64_t *out,
-                                      enum ms_scanner_kind *kind, struct ms_error *err)
+enum ms_status ms_record_take_text(struct ms_record_reader *self, struct ms_record_text *out,
+                                   struct ms_error *err)
 {
-    enum ms_scanner_kind own;
-    struct ms_scanner_text text;
-    enum ms_status status = ms_scanner_take(self->scan, kind ? kind : &own, &text, err);
-    if (status != MS_OK)
-        return status;
-    *out = fallback;
-    if (*(kind ? kind : &own) != MS_SCAN_NUMBER)
-        return MS_OK;
-    const uint8_t *p = text.bytes.data, *end = p + text.bytes.len;
-    bool negative = *p == '-';
+    struct ms_scanner_field field = {.found = true};
+    enum ms_status status = ms_scanner_take(self->scan, &field.kind, &field.text, err);
+    return status == MS_OK ? ms_record_text_of(self, &field, out, err) : status;
+}
+
+int64_t ms_record_integer(struct ms_span number, int64_t fallback)
+{
+    const uint8_t *p = number.data, *end = p + number.len;
+    bool negative = p < end && *p == '-';
     int64_t value = 0;
     for (p += negative; p < end && *p >= '0' && *p <= '9'; p++)
         if (__builtin_mul_overflow(value, 10, &value) ||
             __builtin_add_overflow(value, *p - '0', &value))
-            return MS_OK;
+            return fallback;
     if (p < end && *p == '.') /* 1.0 equals 1 */
         for (p++; p < end && *p == '0';)
             p++;
-    if (p == end)
-        *out = negative ? -value : value;
-    return MS_OK;
+    return p < end ? fallback : negative ? -value : value;
+}
+
+enum ms_status ms_record_take_integer(struct ms_record_reader *self, int64_t fallback, int64_t *out,
+                                      struct ms_error *err)
+{
+    enum ms_scanner_kind kind;
+    struct ms_scanner_text text;
+    enum ms_status status = ms_scanner_take(self->scan, &kind, &text, err);
+    if (status == MS_OK)
+        *out = kind == MS_SCAN_NUMBER ? ms_record_integer(text.bytes, fallback) : fallback;
+    return status;
 }
 
 enum ms_status ms_record_take_seconds(struct ms_record_reader *self, int64_t *ms,
                                       struct ms_error *err)
 {
     int64_t seconds = 0;
-    enum ms_status status = ms_record_take_integer(self, 0, &seconds, NULL, err);
+    enum ms_status status = ms_record_take_integer(self, 0, &seconds, err);
     *ms = seconds > 0 && seconds < 7258118400 ? seconds * 1000 : 0;
     return status;
 }

@@ -50,7 +50,7 @@ static enum ms_status popular_member(struct ms_record_reader *self,
     struct popular *item = ctx;
     if (IS(*key, "value"))
         return ms_record_take_text(self, &item->value, err);
-    return IS(*key, "count") ? ms_record_take_integer(self, 0, &item->count, NULL, err) : MS_OK;
+    return IS(*key, "count") ? ms_record_take_integer(self, 0, &item->count, err) : MS_OK;
 }
 
 static enum ms_status read_popular(struct ms_record_reader *self, struct ms_record_text *out,
@@ -116,7 +116,7 @@ static enum ms_status common_member(struct ms_record_reader *self,
     if (IS(*key, "sha256"))
         return ms_record_take_text(self, &part->sha256, err);
     if (IS(*key, "size") || IS(*key, "file_size")) {
-        enum ms_status status = ms_record_take_integer(self, -1, &part->size, NULL, err);
+        enum ms_status status = ms_record_take_integer(self, -1, &part->size, err);
         if (part->size < 0)
             part->size = -1;
         return status;
@@ -253,7 +253,7 @@ static enum ms_status top_vt2_member(struct ms_record_reader *self,
     if (IS(*key, "scans"))
         return ms_record_read_vt2(self, err);
     if (IS(*key, "response_code"))
-        return ms_record_take_integer(self, MS_RECORD_NO_RESPONSE, &self->top.response_code, NULL,
+        return ms_record_take_integer(self, MS_RECORD_NO_RESPONSE, &self->top.response_code,
                                       err);
     if (IS(*key, "resource"))
         return ms_record_take_text(self, &self->top.id, err);
