@@ -15,6 +15,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +51,16 @@ struct import {
     size_t step_rows, step_bytes;
     int64_t step_ms;
 };
+
+/* Reports come and go by the thousand; memory that is given back to the system with each costs a
+ * twentieth of the time. */
+static void keep_memory(void)
+{
+#if defined(__GLIBC__)
+    (void)mallopt(M_MMAP_THRESHOLD, 64 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
+#endif
+}
 
 /* ---- what is to be read ---- */
 
@@ -390,6 +403,8 @@ static enum ms_status open_corpus(struct import *self, struct ms_error *err)
         status = ms_run_begin(self->put.corpus, "label", self->cli->argc, self->cli->argv,
                               common->seed, &self->put.run, err);
     if (status == MS_OK)
+        status = ms_corpus_expect_bulk(self->put.corpus, err);
+    if (status == MS_OK)
         ms_step("label.import.started");
     return status;
 }
@@ -412,6 +427,7 @@ enum ms_status ms_label_import(struct ms_cli *cli, struct ms_error *err)
     if (status == MS_OK)
         status = open_corpus(&self, &why);
     bool opened = status == MS_OK;
+    keep_memory();
     if (opened)
         status = read_all(&self, &why);
     if (status == MS_OK)

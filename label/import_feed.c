@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 enum {
-    RING = 256,
+    RING = 1024,
     POOL_MOST = 64,
     BATCH_FILES = 512,
     BATCH_BYTES = 8 << 20, /* small files that are read by one job */
@@ -57,7 +57,11 @@ struct ms_import_feed {
     const char *const *paths;
     size_t path_count;
     pthread_mutex_t lock;
-    pthread_cond_t changed;
+    /* One for each who waits: the feeder for room, threads of the pool for work, the caller for
+     * the item at the head. */
+    pthread_cond_t room, work_there, head_ready;
+    size_t idle; /* threads of the pool that wait */
+    bool feeder_waits;
     struct slot slots[RING];
     uint64_t head, work, tail; /* handed out, given to a thread, filled: counted for ever */
     uint64_t in_flight;
@@ -77,13 +81,20 @@ static struct slot *slot_at(struct ms_import_feed *self, uint64_t index)
     return &self->slots[index % RING];
 }
 
+static void wake_all(struct ms_import_feed *self)
+{
+    (void)pthread_cond_broadcast(&self->room);
+    (void)pthread_cond_broadcast(&self->work_there);
+    (void)pthread_cond_broadcast(&self->head_ready);
+}
+
 static void set_error(struct ms_import_feed *self, const struct ms_error *error)
 {
     (void)pthread_mutex_lock(&self->lock);
     if (self->error.status == MS_OK)
         self->error = *error;
     self->stop = true;
-    (void)pthread_cond_broadcast(&self->changed);
+    wake_all(self);
     (void)pthread_mutex_unlock(&self->lock);
 }
 
@@ -95,8 +106,11 @@ static struct slot *reserve(struct ms_import_feed *self, uint64_t bytes)
     struct slot *slot = NULL;
     (void)pthread_mutex_lock(&self->lock);
     while (!self->stop && (self->tail - self->head >= RING - 1 ||
-                           (self->in_flight > 0 && self->in_flight + bytes > IN_FLIGHT_BYTES)))
-        (void)pthread_cond_wait(&self->changed, &self->lock);
+                           (self->in_flight > 0 && self->in_flight + bytes > IN_FLIGHT_BYTES))) {
+        self->feeder_waits = true;
+        (void)pthread_cond_wait(&self->room, &self->lock);
+    }
+    self->feeder_waits = false;
     if (!self->stop) {
         slot = slot_at(self, self->tail);
         self->in_flight += bytes;
@@ -112,7 +126,10 @@ static void publish(struct ms_import_feed *self, struct slot *slot)
     (void)pthread_mutex_lock(&self->lock);
     slot->state = slot->work.item.kind == MS_ITEM_RECORD ? SLOT_RAW : SLOT_READY;
     self->tail++;
-    (void)pthread_cond_broadcast(&self->changed);
+    if (slot->state == SLOT_READY)
+        (void)pthread_cond_signal(&self->head_ready);
+    else if (self->idle > 0)
+        (void)pthread_cond_signal(&self->work_there);
     (void)pthread_mutex_unlock(&self->lock);
 }
 
@@ -517,7 +534,7 @@ static void *feeder(void *ctx)
     ms_import_source_drop(self->group.source);
     (void)pthread_mutex_lock(&self->lock);
     self->ended = true;
-    (void)pthread_cond_broadcast(&self->changed);
+    wake_all(self);
     (void)pthread_mutex_unlock(&self->lock);
     return NULL;
 }
@@ -535,7 +552,9 @@ static void work_on(struct ms_import_feed *self, struct ms_import_desk *desk)
         if (self->work == self->tail && self->ended)
             return;
         if (self->work == self->tail) {
-            (void)pthread_cond_wait(&self->changed, &self->lock);
+            self->idle++;
+            (void)pthread_cond_wait(&self->work_there, &self->lock);
+            self->idle--;
             continue;
         }
         self->work++;
@@ -548,7 +567,8 @@ static void work_on(struct ms_import_feed *self, struct ms_import_desk *desk)
             set_error(self, &err);
         (void)pthread_mutex_lock(&self->lock);
         slot->state = SLOT_READY;
-        (void)pthread_cond_broadcast(&self->changed);
+        if (slot == slot_at(self, self->head))
+            (void)pthread_cond_signal(&self->head_ready);
     }
 }
 
@@ -593,7 +613,9 @@ enum ms_status ms_import_feed_start(const struct ms_import_options *options,
     self->paths = paths;
     self->path_count = count;
     (void)pthread_mutex_init(&self->lock, NULL);
-    (void)pthread_cond_init(&self->changed, NULL);
+    (void)pthread_cond_init(&self->room, NULL);
+    (void)pthread_cond_init(&self->work_there, NULL);
+    (void)pthread_cond_init(&self->head_ready, NULL);
     ms_buf_init(&self->pending, MS_LIMIT_SCAN_BYTES);
     for (size_t i = 0; i < RING; i++)
         ms_import_work_init(&self->slots[i].work);
@@ -616,7 +638,10 @@ static void let_go(struct ms_import_feed *self)
     struct slot *slot = slot_at(self, self->head);
     self->in_flight -= slot->work.body.len;
     self->head++;
-    (void)pthread_cond_broadcast(&self->changed);
+    /* Not for every single slot: who is woken should find something to do. */
+    if (self->feeder_waits &&
+        (self->tail - self->head < RING / 2 || self->in_flight > 0 || self->tail == self->head))
+        (void)pthread_cond_signal(&self->room);
 }
 
 enum ms_status ms_import_feed_next(struct ms_import_feed *self, struct ms_import_item **out,
@@ -628,7 +653,7 @@ enum ms_status ms_import_feed_next(struct ms_import_feed *self, struct ms_import
     let_go(self);
     while (!self->stop && !(self->head == self->tail && self->ended) &&
            (self->head == self->tail || slot_at(self, self->head)->state != SLOT_READY))
-        (void)pthread_cond_wait(&self->changed, &self->lock);
+        (void)pthread_cond_wait(&self->head_ready, &self->lock);
     if (self->error.status != MS_OK) {
         *err = self->error;
         status = self->error.status;
@@ -654,7 +679,7 @@ void ms_import_feed_stop(struct ms_import_feed *self)
         return;
     (void)pthread_mutex_lock(&self->lock);
     self->stop = true;
-    (void)pthread_cond_broadcast(&self->changed);
+    wake_all(self);
     (void)pthread_mutex_unlock(&self->lock);
     if (self->feeding)
         (void)pthread_join(self->feeder, NULL);
@@ -664,7 +689,9 @@ void ms_import_feed_stop(struct ms_import_feed *self)
         ms_import_work_release(&self->slots[i].work);
     ms_import_desk_free(self->desk);
     ms_buf_release(&self->pending);
-    (void)pthread_cond_destroy(&self->changed);
+    (void)pthread_cond_destroy(&self->room);
+    (void)pthread_cond_destroy(&self->work_there);
+    (void)pthread_cond_destroy(&self->head_ready);
     (void)pthread_mutex_destroy(&self->lock);
     free(self);
 }

@@ -17,18 +17,23 @@ uint64_t ms_import_sum(struct ms_span bytes)
 {
     /* Four lanes, so that one multiplication need not wait for the last. */
     static const uint64_t odd = 0x9E3779B97F4A7C15U;
-    uint64_t lanes[4] = {bytes.len, 1, 2, 3}, words[4], sum = 0;
+    uint64_t a = bytes.len, b = 1, c = 2, d = 3, sum = 0, words[4];
     size_t at = 0;
     for (; bytes.len - at >= sizeof words; at += sizeof words) {
         memcpy(words, bytes.data + at, sizeof words);
-        for (int i = 0; i < 4; i++)
-            lanes[i] = (lanes[i] ^ words[i]) * odd;
-        for (int i = 0; i < 4; i++)
-            lanes[i] ^= lanes[i] >> 32;
+        a = (a ^ words[0]) * odd;
+        b = (b ^ words[1]) * odd;
+        c = (c ^ words[2]) * odd;
+        d = (d ^ words[3]) * odd;
+        a ^= a >> 32;
+        b ^= b >> 32;
+        c ^= c >> 32;
+        d ^= d >> 32;
     }
     memset(words, 0, sizeof words);
     if (bytes.len > at)
         memcpy(words, bytes.data + at, bytes.len - at);
+    const uint64_t lanes[4] = {a, b, c, d};
     for (int i = 0; i < 4; i++) {
         sum = (sum ^ lanes[i] ^ words[i]) * odd;
         sum ^= sum >> 29;

@@ -60,12 +60,13 @@ static enum ms_status contradicts(const struct ms_import_put *self,
 
 /* Finds or makes the sample; *id 0 when it is not to be had, and *result says why. */
 static enum ms_status open_sample(const struct ms_import_put *self, struct ms_import_item *item,
-                                  enum ms_import_result *result, int64_t *id, struct ms_error *err)
+                                  enum ms_import_result *result, int64_t *id, bool *fresh,
+                                  struct ms_error *err)
 {
     const struct ms_vt_report *report = ms_import_item_report(item);
     struct ms_sample sample = sample_of(report);
     struct ms_error why = {.status = MS_OK};
-    bool inserted = false, bad = false;
+    bool bad = false;
     *id = 0;
     enum ms_status status = contradicts(self, report, &sample, &bad, err);
     if (status != MS_OK)
@@ -76,7 +77,7 @@ static enum ms_status open_sample(const struct ms_import_put *self, struct ms_im
                        "its hashes contradict those that the corpus has of this file");
         return MS_OK;
     }
-    status = ms_sample_upsert(self->corpus, &sample, self->run, id, &inserted, &why);
+    status = ms_sample_upsert(self->corpus, &sample, self->run, id, fresh, &why);
     if (status == MS_REJECT) {
         *result = MS_IMPORT_FORGOTTEN;
         (void)snprintf(item->why, sizeof item->why, "%s", why.text);
@@ -108,12 +109,13 @@ static enum ms_status put_scan(const struct ms_import_put *self, const struct ms
 
 /* The sample has a report: it need not be asked for before the policy wants another. */
 static enum ms_status put_labelled(const struct ms_import_put *self,
-                                   const struct ms_import_item *item, int64_t sample,
+                                   const struct ms_import_item *item, int64_t sample, bool fresh,
                                    struct ms_error *err)
 {
     struct ms_lookup before = {.state = "pending"};
     bool found = false;
-    enum ms_status status = ms_lookup_get(self->corpus, sample, &found, &before, err);
+    enum ms_status status =
+        fresh ? MS_OK : ms_lookup_get(self->corpus, sample, &found, &before, err);
     if (status != MS_OK)
         return status;
     bool again = found && strcmp(before.state, "labelled") == 0;
@@ -129,12 +131,13 @@ static enum ms_status put_labelled(const struct ms_import_put *self,
 
 /* What the sample's scans say now, this one among them. */
 static enum ms_status put_label(const struct ms_import_put *self, const struct ms_import_item *item,
-                                const struct ms_scan *scan, enum ms_import_result *result,
-                                struct ms_error *err)
+                                const struct ms_scan *scan, bool fresh,
+                                enum ms_import_result *result, struct ms_error *err)
 {
-    int64_t newest = 0;
+    int64_t newest = scan->id;
     bool changed = false;
-    enum ms_status status = ms_scan_newest(self->corpus, scan->sample, &newest, err);
+    enum ms_status status =
+        fresh ? MS_OK : ms_scan_newest(self->corpus, scan->sample, &newest, err);
     if (status != MS_OK)
         return status;
     *result = newest == scan->id ? MS_IMPORTED : MS_IMPORT_OLDER;
@@ -142,7 +145,7 @@ static enum ms_status put_label(const struct ms_import_put *self, const struct m
         return MS_OK;
     status = ms_judged_put(&item->judged, self->corpus, self->policy, scan->sample, scan->id,
                            scan->fetched_ms, self->run, &changed, err);
-    return status == MS_OK ? put_labelled(self, item, scan->sample, err) : status;
+    return status == MS_OK ? put_labelled(self, item, scan->sample, fresh, err) : status;
 }
 
 /* v2's word for a file that is not known there, or not looked at yet: a state for those of which
@@ -179,14 +182,16 @@ enum ms_status ms_import_put_record(const struct ms_import_put *self, struct ms_
 {
     struct ms_scan scan;
     int64_t same = 0;
-    enum ms_status status = open_sample(self, item, result, sample, err);
+    bool fresh = false; /* nothing is known of the sample: no need to look */
+    enum ms_status status = open_sample(self, item, result, sample, &fresh, err);
     if (status != MS_OK || *sample == 0)
         return status;
     if (item->absent) {
         *result = MS_IMPORT_ABSENT;
         return put_absent(self, item, *sample, err);
     }
-    status = ms_scan_find_body(self->corpus, *sample, item->sha256, &same, err);
+    if (!fresh)
+        status = ms_scan_find_body(self->corpus, *sample, item->sha256, &same, err);
     if (status != MS_OK)
         return status;
     if (same) {
@@ -200,5 +205,5 @@ enum ms_status ms_import_put_record(const struct ms_import_put *self, struct ms_
         status = put_scan(self, item, *sample, &scan, err);
     if (status == MS_OK)
         ms_step("label.import.scan");
-    return status == MS_OK ? put_label(self, item, &scan, result, err) : status;
+    return status == MS_OK ? put_label(self, item, &scan, fresh, result, err) : status;
 }
