@@ -290,6 +290,7 @@ static enum ms_status read_part(struct job *self, uint64_t length, struct ms_spl
     if (status == MS_OK) {
         status = read_pieces(self, splitter, from, &frame.more, &why);
         frame.state = ms_splitter_state(splitter);
+        frame.more = frame.more && status == MS_OK;
         if (status != MS_OK && status != MS_REJECT && status != MS_E_LIMIT && err)
             *err = why;
         if (status == MS_REJECT || status == MS_E_LIMIT)

@@ -516,7 +516,7 @@ static enum ms_status skip_between(struct ms_splitter *self, bool *here, struct 
 enum ms_status ms_splitter_next(struct ms_splitter *self, bool *more, struct ms_piece *piece,
                                 struct ms_error *err)
 {
-    bool here;
+    bool here = false;
     enum ms_status status = skip_between(self, &here, err);
     *more = here;
     if (status != MS_OK)
