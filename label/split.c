@@ -35,6 +35,7 @@ struct ms_splitter {
     size_t start;  /* of the piece being cut; bytes from here on are kept */
     uint64_t base; /* of data[0] in the stream */
     bool ended;
+    struct ms_error failure; /* of the source: told when all that came before it is cut */
     bool in_array;
     size_t counted; /* `line` is that of data[counted] */
     uint64_t line;
@@ -132,10 +133,14 @@ static enum ms_status fill(struct ms_splitter *self, struct ms_error *err)
         self->data = data;
         self->cap = cap;
     }
+    struct ms_error why = {.status = MS_OK};
     enum ms_status status =
-        self->source(self->source_ctx, self->data + self->len, self->block_bytes, &n, err);
-    if (status != MS_OK)
-        return status;
+        self->source(self->source_ctx, self->data + self->len, self->block_bytes, &n, &why);
+    if (status != MS_OK) {
+        self->failure = why;
+        self->failure.status = status;
+        n = 0;
+    }
     self->ended = n == 0;
     self->len += n;
     /* Vector loads may look here. */
@@ -526,6 +531,11 @@ enum ms_status ms_splitter_next(struct ms_splitter *self, bool *more, struct ms_
         return self->data[self->at] == '{'
                    ? cut(self, piece, err)
                    : give_fault(self, "not a JSON object", false, piece, err);
+    }
+    if (self->failure.status != MS_OK) {
+        if (err)
+            *err = self->failure;
+        return self->failure.status;
     }
     if (self->in_array && !self->array_hurt) {
         self->in_array = false;

@@ -37,7 +37,8 @@ void ms_splitter_free(struct ms_splitter *self);
 
 /* The next piece; *more = false at the end. A fault costs one piece: reading goes on at the next
  * line behind its first one that begins with '{' or '[' (behind its first MS_LIMIT_SCAN_BYTES where
- * it is larger than those). What the source says other than MS_OK is returned. */
+ * it is larger than those). What the source says other than MS_OK is returned once all that came
+ * before it was handed out. */
 enum ms_status ms_splitter_next(struct ms_splitter *self, bool *more, struct ms_piece *piece,
                                 struct ms_error *err) MS_MUST_USE;
 /* Cuts the last piece, which was not sure, again by its brackets and strings. */
