@@ -169,7 +169,7 @@ static bool begin_sample(struct ms_avclass *self, const struct ms_avclass_sample
     self->hashes[2] = front_of(sample->sha256);
     self->seen_slot_count = seen_slots;
     self->stranger_slot_count = stranger_slots;
-    self->seen_count = self->stranger_count = self->touched_count = 0;
+    self->seen_count = self->stranger_count = self->touched_count = self->token_count = 0;
     self->sample_start = self->serial;
     return true;
 }
@@ -286,7 +286,7 @@ enum ms_status ms_avclass_judge(struct ms_avclass *self, const struct ms_avclass
         if (!ms_avclass_take_label(self, sample, sample->labels[i].engine, label, &lower))
             return ms_error_set(err, MS_E_NOMEM, "out of memory for a sample's labels");
     }
-    if (!gather(self, out))
+    if (!ms_avclass_count(self) || !gather(self, out))
         return ms_error_set(err, MS_E_NOMEM, "out of memory for a sample's tags");
     for (size_t i = 0; i < out->tag_count && !out->family; i++)
         out->family = out->tags[i].family ? &out->tags[i] : NULL;

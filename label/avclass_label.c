@@ -137,63 +137,79 @@ static struct ms_span cut_suffix(struct ms_span engine, struct ms_span label)
 /* ---- tokens and counts ------------------------------------------------------------------- */
 
 /* One vote a label: the serial number tells whether this one has given its own. */
-static bool count_once(struct ms_avclass *self, struct ms_avclass_counter *counter)
+static bool count_once(const struct ms_avclass *self, struct ms_avclass_counter *counter,
+                       uint64_t serial)
 {
     bool first = counter->at <= self->sample_start;
-    if (counter->at == self->serial)
+    if (counter->at == serial)
         return false;
     counter->labels = first ? 1 : counter->labels + 1;
-    counter->at = self->serial;
+    counter->at = serial;
     return first;
 }
 
-static void count_word(struct ms_avclass *self, const struct ms_avclass_slot *slot)
+static void count_word(struct ms_avclass *self, const struct ms_avclass_slot *slot, uint64_t serial)
 {
     const uint32_t *ids = self->ids + slot->first;
     for (uint32_t i = 0; i < slot->count; i++)
-        if (count_once(self, &self->counters[ids[i]]))
+        if (count_once(self, &self->counters[ids[i]], serial))
             self->touched[self->touched_count++] = ids[i];
 }
 
-static bool count_stranger(struct ms_avclass *self, const char *name, size_t len,
-                           const struct ms_avclass_key *key)
+static bool count_stranger(struct ms_avclass *self, const struct ms_avclass_token *token)
 {
+    const struct ms_avclass_key *key = &token->key;
     size_t mask = self->stranger_slot_count - 1, i = (size_t)key->hash & mask;
     for (; self->stranger_slots[i]; i = (i + 1) & mask) {
         struct ms_avclass_stranger *known = &self->strangers[self->stranger_slots[i] - 1];
-        if (known->low == key->low && known->high == key->high && known->len == len &&
-            (len <= 16 || memcmp(known->name, name, len) == 0)) {
-            (void)count_once(self, &known->counter);
+        if (known->low == key->low && known->high == key->high && known->len == token->len &&
+            (token->len <= 16 || memcmp(known->name, token->name, token->len) == 0)) {
+            (void)count_once(self, &known->counter, token->serial);
             return true;
         }
     }
     if (!ms_avclass_reserve((void **)&self->strangers, &self->stranger_cap,
                             self->stranger_count + 1, sizeof *self->strangers))
         return false;
-    self->strangers[self->stranger_count] =
-        (struct ms_avclass_stranger){key->low, key->high, name, (uint32_t)len, {self->serial, 1}};
+    self->strangers[self->stranger_count] = (struct ms_avclass_stranger){
+        key->low, key->high, token->name, token->len, {token->serial, 1}};
     self->stranger_slots[i] = (uint32_t)++self->stranger_count;
     return true;
 }
 
-/* A token without its last digits, of which something is left. The first eight bytes tell most
- * tokens from prefixes of the hashes. */
-static bool take_token(struct ms_avclass *self, const struct ms_avclass_sample *sample,
-                       const char *token, size_t len)
+bool ms_avclass_count(struct ms_avclass *self)
 {
-    const struct ms_avclass_key key = ms_avclass_key_of(self->seed, token, len);
+    size_t count = self->token_count;
+    self->token_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct ms_avclass_token *token = &self->tokens[i];
+        const struct ms_avclass_slot *slot =
+            &self->slots[ms_avclass_find(self, token->name, token->len, &token->key)];
+        if (slot->index)
+            count_word(self, slot, token->serial);
+        else if (token->len >= MS_AVCLASS_MIN_TOKEN && !count_stranger(self, token))
+            return false;
+    }
+    return true;
+}
+
+/* A token without its last digits, of which something is left. It waits for others, because its
+ * place in the table is often not in the cache: asked for now, it is when its turn comes. The first
+ * eight bytes tell most tokens from prefixes of the hashes. */
+static bool take_token(struct ms_avclass *self, const struct ms_avclass_sample *sample,
+                       const char *name, size_t len)
+{
+    const struct ms_avclass_key key = ms_avclass_key_of(self->seed, name, len);
     const struct ms_span hashes[3] = {sample->md5, sample->sha1, sample->sha256};
     size_t front = len < 8 ? len : 8;
     for (size_t i = 0; i < 3; i++)
         if (ms_avclass_front(self->hashes[i], front) == key.low && hashes[i].len >= len &&
-            memcmp(hashes[i].data, token, len) == 0)
+            memcmp(hashes[i].data, name, len) == 0)
             return true;
-    const struct ms_avclass_slot *slot = &self->slots[ms_avclass_find(self, token, len, &key)];
-    if (slot->index)
-        count_word(self, slot);
-    else if (len >= MS_AVCLASS_MIN_TOKEN)
-        return count_stranger(self, token, len, &key);
-    return true;
+    __builtin_prefetch(&self->slots[(size_t)key.hash & (self->slot_count - 1)]);
+    self->tokens[self->token_count++] =
+        (struct ms_avclass_token){key, self->serial, name, (uint32_t)len};
+    return self->token_count < MS_AVCLASS_TOKENS || ms_avclass_count(self);
 }
 
 /* Byte by byte, for labels of any length. */

@@ -54,6 +54,15 @@ struct ms_avclass_stranger {
     struct ms_avclass_counter counter;
 };
 
+/* A token found and not yet looked up. */
+struct ms_avclass_token {
+    struct ms_avclass_key key;
+    uint64_t serial; /* of its label */
+    const char *name;
+    uint32_t len;
+};
+enum { MS_AVCLASS_TOKENS = 64 };
+
 struct ms_avclass_seen {
     const uint8_t *at;
     size_t len;
@@ -78,6 +87,8 @@ struct ms_avclass {
     struct ms_avclass_counter *counters; /* one a word */
     uint32_t *touched;                   /* words counted; one place a word */
     size_t touched_count;
+    struct ms_avclass_token tokens[MS_AVCLASS_TOKENS];
+    size_t token_count;
     struct ms_avclass_stranger *strangers;
     size_t stranger_count, stranger_cap;
     uint32_t *stranger_slots; /* one more than the stranger's index; 0: empty */
@@ -171,10 +182,13 @@ bool ms_avclass_reserve(void **p, size_t *cap, size_t need, size_t size) MS_MUST
  * *room then, which has label.len bytes left and is moved on. */
 struct ms_span ms_avclass_clean(struct ms_span label, uint8_t **room);
 
-/* Counts what a label (not empty) of an engine gives; *lower, where label.len bytes are free, is
+/* Takes the tokens of a label (not empty) of an engine; *lower, where label.len bytes are free, is
  * moved on. False without memory. */
 bool ms_avclass_take_label(struct ms_avclass *self, const struct ms_avclass_sample *sample,
                            struct ms_span engine, struct ms_span label, char **lower) MS_MUST_USE;
+
+/* Counts what the tokens taken so far give; due after the last label. False without memory. */
+bool ms_avclass_count(struct ms_avclass *self) MS_MUST_USE;
 
 /* Fills words, slots and ids; memory is ready, the rest zero but for seed and fold. */
 enum ms_status ms_avclass_compile(struct ms_avclass *self, const struct ms_avclass_rules *rules,
