@@ -4,7 +4,7 @@
 
 #include "store/label.h"
 
-enum { MS_PLAN_CHUNK = 256 };
+enum { MS_PLAN_CHUNK = 1024 };
 
 /* Of every ten look-ups seven go to hashes never asked, two to those due again, one to those not
  * found so far; a share with nothing due leaves its turn to the others, in that order. The turns go

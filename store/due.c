@@ -27,11 +27,14 @@
 /* ?1 policy, ?2 now, ?3 to ?5 the place behind which to go on (class, due time, sample), ?6 how
  * many. Never asked and not found are read along the index; of the rest, which are few a night,
  * all that are due are classified. */
-#define ALONG_INDEX(STATE, NUMBER, MORE)                                                     \
+#define ROWS(STATE, NUMBER, MORE, PLACE)                                                     \
     "SELECT " COLUMNS ", " NUMBER " AS class FROM lookup l JOIN sample s ON s.id = l.sample" \
-    " WHERE l.state = '" STATE "' AND l.due_ms <= ?2 AND l.due_ms >= ?4"                     \
-    " AND (l.due_ms, l.sample) > (?4, ?5) AND ?1 = ?1 AND ?3 = ?3" MORE ASKABLE              \
-    " ORDER BY l.due_ms, l.sample LIMIT ?6"
+    " WHERE l.state = '" STATE "' AND " PLACE " AND l.due_ms <= ?2" MORE ASKABLE
+/* In two parts, each a range of the index (state, due_ms, sample), merged: a comparison of pairs
+ * would read everything due at the same time from its start for each chunk. */
+#define ALONG_INDEX(STATE, NUMBER, MORE)                                                 \
+    ROWS(STATE, NUMBER, MORE, "l.due_ms = ?4 AND l.sample > ?5 AND ?1 = ?1 AND ?3 = ?3") \
+    " UNION ALL " ROWS(STATE, NUMBER, MORE, "l.due_ms > ?4") " ORDER BY 5, 1 LIMIT ?6"
 static const char *const pulls[MS_DUE_SHARES] = {
     ALONG_INDEX("pending", "0", " AND l.asked_ms IS NULL"),
     "SELECT * FROM (SELECT " COLUMNS ", " CLASS " AS class FROM lookup l JOIN sample s"

@@ -219,18 +219,21 @@ static void a_long_queue(void **state)
     sql(corpus, "BEGIN");
     fill(corpus, 1, count, "'pending', 0, NULL, 0");
     sql(corpus, "COMMIT");
+    /* To its end without asking, as a dry run does: reading each chunk from the start of what is
+     * due would take minutes. */
     struct ms_plan *plan = plan_of(corpus);
-    int64_t last = 0;
-    for (int i = 0; i < 20000; i++) {
+    for (int64_t i = 1;; i++) {
         struct ms_due due;
         bool found;
         assert_ok(ms_plan_next(plan, &due, &found, &err), &err);
-        assert_true(found);
-        assert_int_equal(due.lookup.sample, last + 1);
-        last = due.lookup.sample;
+        if (!found) {
+            assert_int_equal(i, count + 1);
+            break;
+        }
+        assert_int_equal(due.lookup.sample, i);
     }
     ms_plan_free(plan);
-    assert_true(sizeof(struct ms_plan) < 200000);
+    assert_true(sizeof(struct ms_plan) < 1000000);
 }
 
 static void dealt_out(void **state)
