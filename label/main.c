@@ -13,8 +13,9 @@ static const struct ms_option run_options[] = {
      .kind = MS_OPT_TEXT,
      .arg = "FILE",
      .offset = FIELD(hashes),
-     .help = "look up these hashes (one a line: MD5, SHA-1 or SHA-256) and no others; new ones are "
-             "added to the corpus"},
+     .help =
+         "look up these hashes and no others, in this order; one a line or in the first column: "
+         "MD5, SHA-1 or SHA-256; '-': standard input; new ones are added to the corpus"},
     {.name = "budget",
      .kind = MS_OPT_NUMBER,
      .arg = "N",
@@ -117,7 +118,7 @@ static const struct ms_tool tool = {
         "The key's limits are read from the service, and every request is booked in the corpus "
         "before it leaves, so that runs of several nights and crashes never exceed them. When the "
         "quota is spent the tool ends with exit code 75 and says when to go on. Hashes never asked "
-        "come first, then those whose answer is due for another look.\n\n"
+        "get seven of ten look-ups, those whose answer is due again two, those not found one.\n\n"
         "Private samples and the empty file are never asked, uploaded or sent for a new analysis. "
         "A hash unknown to VirusTotal is not "
         "found, which is neither good nor bad.\n\n"

@@ -9,6 +9,7 @@ import sqlite3
 import ssl
 import subprocess
 import threading
+import time
 import unittest
 
 from gen.antivirus import CLASSES
@@ -343,6 +344,74 @@ class Key(LabelCase):
         for entry in vt.log:
             self.assertNotIn(vt.key, entry["target"])
         self.assertEqual({row[0] for row in self.rows("SELECT DISTINCT key_print FROM request")}, {hashlib.sha256(vt.key.encode()).hexdigest()[:8]})
+
+    def test_processes_hold_no_key(self):
+        """While a run waits for an answer: nothing in its argv, and nothing at all in the processes that read what came."""
+        for given in ("environment", "argv", "file"):
+            with self.subTest(given):
+                vt = self.service()
+                vt.fault("hang", path="/files/", seconds=30)
+                file = os.path.join(self.folder, "key")
+                with open(file, "w", encoding="ascii") as out:
+                    out.write(vt.key + "\n")
+                os.chmod(file, 0o600)
+                environment = dict(os.environ, XDG_STATE_HOME=self.folder)
+                environment.pop("VT_API_KEY", None)
+                key = {"argv": ["--vt-key", vt.key], "file": ["--vt-key", "@" + file], "environment": ["--vt-key"]}[given]
+                if given == "environment":
+                    environment["VT_API_KEY"] = vt.key
+                command = [os.path.join(BIN, "label"), *key, "--vt-url", vt.api, "--corpus", os.path.join(self.folder, given), "--hashes",
+                           self.write_list(digest(1)), "-v"]
+                with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+                    try:
+                        deadline = time.monotonic() + 20
+                        while vt.count("/files/") < 1 and time.monotonic() < deadline:
+                            time.sleep(0.05)
+                        self.assertEqual(vt.count("/files/"), 1)
+                        self.look_into(run.pid, vt.key.encode())
+                        if given == "environment" and os.geteuid() == 0:
+                            with self.assertRaises(AssertionError):         # the search finds what is there
+                                self.scan(run.pid, vt.key.encode())
+                    finally:
+                        run.kill()
+
+    def look_into(self, pid, key):
+        def content(name, process=pid):
+            with open("/proc/%d/%s" % (process, name), "rb") as file:
+                return file.read()
+        self.assertNotIn(key, content("cmdline"))
+        with open("/proc/%d/task/%d/children" % (pid, pid), encoding="ascii") as file:
+            children = [int(word) for word in file.read().split()]
+        self.assertGreaterEqual(len(children), 1)
+        for child in children:
+            self.assertNotIn(key, content("cmdline", child))
+            try:
+                self.assertNotIn(key, content("environ", child))
+                if os.environ.get("MALSEQ_SANITIZED") == "1":
+                    continue        # AddressSanitizer's runtime keeps a copy of the environment of its own
+                looked = self.scan(child, key)
+            except PermissionError:
+                print("not allowed to read the memory of %d: not looked through for the key" % child)
+                continue
+            self.assertGreater(looked, 1 << 16)
+
+    def scan(self, pid, key):
+        """Bytes of memory looked through."""
+        looked = 0
+        with open("/proc/%d/maps" % pid, encoding="utf-8", errors="replace") as maps, open("/proc/%d/mem" % pid, "rb", buffering=0) as memory:
+            for line in maps:
+                words = line.split()
+                start, end = (int(word, 16) for word in words[0].split("-"))
+                if not words[1].startswith("rw") or end - start > 1 << 26:
+                    continue
+                try:
+                    memory.seek(start)
+                    content = memory.read(end - start)
+                except (OSError, ValueError, OverflowError):
+                    continue
+                self.assertNotIn(key, content, line)
+                looked += len(content)
+        return looked
 
     def test_a_list_of_keys_is_refused(self):
         vt = self.service()
