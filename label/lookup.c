@@ -46,7 +46,10 @@ enum ms_status ms_asker_read_quota(struct ms_asker *self, struct ms_error *err)
         ms_log(MS_LOG_DEBUG, "the service does not tell the key's quota");
         return MS_OK;
     }
-    return ms_quota_tell(&self->quota, &told, err);
+    status = ms_quota_tell(&self->quota, &told, err);
+    if (status == MS_OK)
+        ms_step("label.quota.told");
+    return status;
 }
 
 static enum ms_status spent(const struct ms_quota_advice *advice, struct ms_error *err)
@@ -405,6 +408,7 @@ static enum ms_status take_report(struct ms_asker *self, const struct ms_lookup 
             *err = fault;
         return status;
     }
+    ms_step("label.lookup.judged");
     if (!ms_judged_is_about(&judged, hash)) {
         answer->outcome = MS_VT_TRANSIENT;
         (void)snprintf(answer->why, sizeof answer->why, "the answer is about another file");

@@ -52,7 +52,7 @@ bool ms_is_empty_file(const char *hash);
  * after five tries (three when no answer came), an error that falls due again in an hour, doubling
  * to a day. MS_E_LATER when the quota is spent (resume_at_ms says until when), MS_E_REMOTE when the
  * key is refused or the service fails for three hashes in a row, MS_E_STORE. Steps:
- * label.lookup.reserved, .answered, .stored. */
+ * label.lookup.reserved, .answered, .judged, .stored. */
 enum ms_status ms_asker_ask(struct ms_asker *self, const struct ms_lookup *lookup, const char *hash,
                             struct ms_asked *out, struct ms_error *err) MS_MUST_USE;
 

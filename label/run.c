@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "base/step.h"
 #include "label/plan.h"
 #include "label/submission.h"
 #include "label/upload.h"
@@ -269,13 +270,17 @@ static enum ms_status ask_all(struct ms_session *self, struct ms_error *err)
         status = ms_run_begin(self->corpus, "label", self->cli->argc, self->cli->argv,
                               self->cli->common.seed, &self->run, err);
     self->asker.run = self->run;
-    if (status == MS_OK)
+    if (status == MS_OK) {
+        ms_step("label.run.begun");
         status = ms_corpus_begin(self->corpus, err);
+    }
     if (status == MS_OK)
         status = enqueue(self, err);
     if (status == MS_OK)
         status = ms_corpus_commit(self->corpus, err);
-    if (status != MS_OK)
+    if (status == MS_OK)
+        ms_step("label.run.queued");
+    else
         ms_corpus_rollback(self->corpus);
     if (status == MS_OK)
         status = ms_asker_read_quota(&self->asker, err);
@@ -289,6 +294,7 @@ static enum ms_status ask_all(struct ms_session *self, struct ms_error *err)
         status = show_rest(self, err);
     else if (status == MS_E_LATER)
         (void)show_rest(self, NULL); /* why the run ends stays in err */
+    ms_step("label.run.shown");
     return ms_session_end(self, status, err);
 }
 

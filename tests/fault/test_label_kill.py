@@ -6,6 +6,7 @@ import concurrent.futures
 import os
 import pathlib
 import queue
+import random
 import signal
 import sqlite3
 import subprocess
@@ -21,9 +22,10 @@ from services.virustotal import VirusTotal  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("MALSEQ_BIN", ROOT / "build/release/bin"))
-KILLS, HITS, THREADS = 200, 3, 4
+KILLS, HITS, THREADS = 200, 3, 8
 # What a run of look-ups must pass at least; steps that are added later are found by themselves.
-STEPS = {"label.lookup.reserved", "label.lookup.answered", "label.lookup.stored", "store.request.reserved", "store.request.settled",
+STEPS = {"label.run.begun", "label.run.queued", "label.quota.told", "label.run.shown",
+         "label.lookup.reserved", "label.lookup.answered", "label.lookup.judged", "label.lookup.stored", "store.request.reserved", "store.request.settled",
          "store.corpus.commit", "store.corpus.committed", "store.migrate.applied"}
 FOUND, UNKNOWN, BAD, SHAKY = (0, 1, 2), 3, 4, 5     # numbers of hashes; the last one gets a 429 and a 503 before its answer
 ANSWERED = "state <> 'pending' AND asked_ms IS NOT NULL"
@@ -95,7 +97,7 @@ class Kill(unittest.TestCase):
         return done.stdout.strip()
 
     def undisturbed(self, world):
-        corpus, log = world.folder / "whole", world.folder / "steps"
+        corpus, log = world.folder / ("whole" + self.id().rsplit(".", 1)[1]), world.folder / (self.id() + ".steps")
         world.reset()
         status, talk = world.label(corpus, "--hashes", str(world.list), MALSEQ_TEST_STEPS=str(log))
         self.assertEqual(status, 1, talk)     # one hash is bad
@@ -159,6 +161,30 @@ class Kill(unittest.TestCase):
         self.assertGreaterEqual(sum(hits.values()), KILLS)
         self.assertTrue(all(hits[step] >= HITS for step in reached))
         self.assertGreater(lost["label.lookup.answered"], 0)    # what it must be able to see
+
+    def test_killed_again_and_again(self):
+        """Each run over one corpus is killed, at any step, until one comes through: one answer a kill, no more."""
+        world = self.worlds.get()
+        self.addCleanup(self.worlds.put, world)
+        wanted, reached = self.undisturbed(world)
+        rng, corpus, kills, lost = random.Random(5), world.folder / "again", 0, 0
+        world.reset()
+        for _ in range(40):
+            status, talk = world.label(corpus, "--hashes", str(world.list), MALSEQ_TEST_KILL="%s:%d" % (rng.choice(sorted(reached)), rng.randint(1, 3)))
+            if status != -signal.SIGKILL:
+                self.assertIn(status, (0, 1), talk)
+                continue
+            kills += 1
+            booked = one(corpus, "SELECT count(*) FROM request WHERE counted = 1")
+            self.assertGreaterEqual(booked, world.charged())
+            self.assertLessEqual(booked, world.charged() + kills)
+            answers = sum(1 for entry in world.vt.requests("/files/") if entry["status"] in (200, 400, 404))
+            lost = answers - one(corpus, "SELECT count(*) FROM lookup WHERE " + ANSWERED)
+            self.assertLessEqual(lost, kills)
+        print("killed %d times in a row: %d answers lost" % (kills, lost), file=sys.stderr)
+        self.assertGreaterEqual(kills, 10)
+        world.label(corpus, "--hashes", str(world.list))
+        self.assertEqual(self.fsck(corpus, "--digest"), wanted)
 
 
 if __name__ == "__main__":
