@@ -391,6 +391,35 @@ class VirusTotalTest(unittest.TestCase):
         self.assertEqual(json.loads(self.get("/files/" + self.spec.sha256)[2])["data"]["attributes"]["last_analysis_date"], int(1763800600))
         self.assertEqual(self.vt.uploads, 0)
 
+    def post_file(self, url, content, key=None):
+        body = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n\r\n" + content + b"\r\n--b--\r\n"
+        return ask(url, "POST", body, {"x-apikey": key or self.vt.key, "Content-Type": "multipart/form-data; boundary=b"})
+
+    def test_uploads(self):
+        before, content = self.vt.charged, b"never seen"
+        name = hashlib.sha256(content).hexdigest()
+        self.vt.upload_seconds, self.vt.direct_bytes = 60, 20000
+        self.assertEqual(self.post_file(self.vt.api + "/files", content, key="0" * 64)[0], 401)
+        self.assertEqual(self.post_file(self.vt.api + "/files", content)[0], 200)
+        self.assertEqual((self.vt.charged - before, self.vt.uploads), (0, 1))           # unseen: free
+        self.assertEqual(self.get("/files/" + name)[0], 404)
+        self.now += 61
+        self.assertEqual(json.loads(self.get("/files/" + name)[2])["data"]["id"], name)
+        before = self.vt.charged
+        self.assertEqual(self.post_file(self.vt.api + "/files", content)[0], 200)
+        self.assertEqual(self.vt.charged - before, 1)                                   # known: one
+        large = bytes(30000)
+        self.assertEqual(self.post_file(self.vt.api + "/files", large)[0], 413)
+        url = json.loads(self.get("/files/upload_url")[2])["data"]
+        self.assertEqual(self.vt.charged - before, 2)
+        self.now += 61
+        self.assertEqual([self.post_file(url, large)[0] for _ in range(2)], [200, 404])  # good for one file
+        self.vt.fail("upload:" + name, "AlreadyExistsError", times=1)
+        self.now += 61
+        self.assertEqual(self.code(self.post_file(self.vt.api + "/files", content)), (409, "AlreadyExistsError"))
+        self.vt.day = self.vt.used()[2]
+        self.assertEqual(self.code(self.post_file(self.vt.api + "/files", b"other")), (429, "QuotaExceededError"))
+
     def test_answers_by_class(self):
         for cls in CLASSES + (None,):
             sha256 = hashlib.sha256(str(cls).encode()).hexdigest()
