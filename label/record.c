@@ -256,12 +256,13 @@ enum ms_status ms_record_each(struct ms_record_reader *self, struct ms_span docu
         status = finish(self, err);
     if (status != MS_OK)
         return status;
-    if (self->listed.data && (format == MS_RECORD_UNKNOWN || format == MS_RECORD_VT3)) {
+    status = conclude(self, &record, &why);
+    if (status != MS_OK && self->listed.data &&
+        (format == MS_RECORD_UNKNOWN || format == MS_RECORD_VT3)) {
         /* It was sound JSON a moment ago, so that no fault can have a place in the part alone. */
         status = start(self, self->listed, format, err);
         return status == MS_OK ? visit_array(self, visit, ctx, err) : status;
     }
-    status = conclude(self, &record, &why);
     return visit(ctx, ms_span_of(document.data + from, to - from), status,
                  status == MS_OK ? &record : NULL, &why, err);
 }

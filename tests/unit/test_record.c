@@ -554,6 +554,9 @@ static void several(void **state)
     assert_string_equal(seen.elements, "{\"attributes\":{}}|{}|");
     seen = see_all(" {\"scans\":{}} ", 0, MS_OK, &err);
     assert_string_equal(seen.elements, "{\"scans\":{}}|");
+    /* "data" in a report of another format is no list. */
+    seen = see_all("{\"data\":[1,2],\"scans\":{}}", 0, MS_OK, &err);
+    assert_string_equal(seen.elements, "{\"data\":[1,2],\"scans\":{}}|");
     assert_int_equal(see_all("[]", 0, MS_OK, &err).good, 0);
     assert_int_equal(see_all("{}", 0, MS_OK, &err).bad, 1);
     seen = see_all("[{\"scans\":{}},{\"scans\":{}},{\"scans\":{}}]", 2, MS_E_IO, &err);
