@@ -29,9 +29,10 @@ struct ms_record_part {
 
 /* Names of the engines of one object, for finding those that occur twice. */
 struct ms_record_index {
-    uint32_t *slots;  /* row + 1; 0 empty; a power of two of them */
-    uint32_t *hashes; /* one a row */
-    size_t slot_count, hash_cap;
+    uint32_t *slots;   /* row + 1; 0 empty */
+    uint32_t *hashes;  /* one a row */
+    size_t slot_count; /* in use, a power of two: few for few engines, whatever came before */
+    size_t slot_cap;
 };
 
 struct ms_record_reader {

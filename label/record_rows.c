@@ -51,29 +51,31 @@ static uint32_t hash_of(struct ms_span name)
     return (uint32_t)(hash >> 32);
 }
 
-static enum ms_status grow_index(struct ms_record_index *index, size_t rows, struct ms_error *err)
+/* Empties the index, with slots for twice as many rows as there are. */
+static enum ms_status clear_index(struct ms_record_index *index, size_t rows, struct ms_error *err)
 {
-    size_t count = index->slot_count ? index->slot_count : 4 * FIRST_ROWS;
-    while (count < 2 * rows)
+    size_t count = 4 * FIRST_ROWS;
+    while (count < 4 * rows)
         count *= 2;
-    if (count != index->slot_count) {
+    if (count > index->slot_cap) {
         uint32_t *slots = realloc(index->slots, count * sizeof *slots);
         if (!slots)
             return ms_record_no_memory(err);
         index->slots = slots;
-        index->slot_count = count;
         uint32_t *hashes = realloc(index->hashes, count / 2 * sizeof *hashes);
         if (!hashes)
             return ms_record_no_memory(err);
         index->hashes = hashes;
+        index->slot_cap = count;
     }
-    memset(index->slots, 0, index->slot_count * sizeof *index->slots);
+    index->slot_count = count;
+    memset(index->slots, 0, count * sizeof *index->slots);
     return MS_OK;
 }
 
 static enum ms_status rehash(struct ms_record_index *index, size_t rows, struct ms_error *err)
 {
-    enum ms_status status = grow_index(index, 2 * rows, err);
+    enum ms_status status = clear_index(index, rows, err);
     for (size_t row = 0; status == MS_OK && row < rows; row++) {
         size_t at = index->hashes[row] & (index->slot_count - 1);
         while (index->slots[at])
@@ -91,7 +93,7 @@ static enum ms_status find_row(struct ms_record_reader *self, struct ms_record_r
     struct ms_record_index *index = &self->index;
     uint32_t hash = hash_of(key->bytes);
     if (2 * (rows->count + 1) > index->slot_count) {
-        enum ms_status status = rehash(index, rows->count + 1 > 1 ? rows->count : 0, err);
+        enum ms_status status = rehash(index, rows->count, err);
         if (status != MS_OK)
             return status;
     }
@@ -242,7 +244,7 @@ static enum ms_status read_rows(struct ms_record_reader *self, struct table tabl
                                 struct ms_error *err)
 {
     table.rows->count = 0;
-    enum ms_status status = grow_index(&self->index, 1, err);
+    enum ms_status status = clear_index(&self->index, 0, err);
     return status == MS_OK ? ms_record_each_member(self, read_row, &table, &table.rows->kind, err)
                            : status;
 }

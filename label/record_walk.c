@@ -253,8 +253,7 @@ static enum ms_status top_vt2_member(struct ms_record_reader *self,
     if (IS(*key, "scans"))
         return ms_record_read_vt2(self, err);
     if (IS(*key, "response_code"))
-        return ms_record_take_integer(self, MS_RECORD_NO_RESPONSE, &self->top.response_code,
-                                      err);
+        return ms_record_take_integer(self, MS_RECORD_NO_RESPONSE, &self->top.response_code, err);
     if (IS(*key, "resource"))
         return ms_record_take_text(self, &self->top.id, err);
     return IS(*key, "tags") ? read_tags(self, 1, err) : MS_OK;
