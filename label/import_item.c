@@ -186,6 +186,11 @@ static enum ms_status pack_and_judge(struct ms_import_work *self, struct ms_impo
     item->has_report = false; /* the judge takes it over, whatever comes */
     status = ms_judge_report(desk->policy, &item->report, &item->judged, err);
     item->has_judged = status == MS_OK;
+    if (item->has_judged) {
+        /* Each engine's ballot is a kilobyte, and a thousand reports wait in line. */
+        ms_tally_release(&item->judged.tally);
+        item->judged.tally.ballot_count = 0;
+    }
     return status;
 }
 

@@ -30,6 +30,7 @@ BENCHES = {
     "extract.report": (extract_bench.reports, ("g++", "libyajl-dev", "libsimdjson-dev")),
     "extract.dataset": (extract_bench.datasets, ()),
     "label.avclass": (label_bench.avclass, ()),
+    "label.import": (label_bench.imports, ()),
     "store.calls": (store_bench.calls, ("sqlite3",)),
     "train.article": (train_bench.article, train_bench.PACKAGES),
     "train.lstm": (train_bench.lstm, train_bench.PACKAGES),
