@@ -132,6 +132,9 @@ static const struct ms_tool tool = {
                 "label --vt-key @/etc/malseq/vt.key --budget 400 --until 05:00\n"
                 "# the same answers under another policy\nlabel relabel --policy sophos-1-5\n"
                 "# why is this a worm?\nlabel explain 44d88612fea8a8f36de82e1278abb02f\n"
+                "# reports that are there already cost no quota; exit 1: some were no reports\n"
+                "label import ~/vt-answers/ feed.jsonl.gz\n"
+                "zstdcat old-v2.json.zst | label import - --json >imported.jsonl\n"
                 "# families and tags of reports in files, as AVClass prints them\n"
                 "label avclass --fetch-data; label avclass -t --hash sha256 reports.jsonl\n",
 };
