@@ -219,7 +219,7 @@ class Differential(Case):
     def test_generated_reports(self):
         rng = random.Random(1)
         for form in ("lb", "vt2", "vt3", "md"):
-            lines = [make_report(rng, form, i) for i in range(400 if SLOW else 2500)]
+            lines = [make_report(rng, form, i) for i in range(150 if SLOW else 2500)]
             path = self.file(form + ".jsonl", "\n".join(lines) + "\n")
             tagged = 0
             for mode in MODES:
@@ -275,7 +275,7 @@ class Differential(Case):
         alphabet = ["FAM", "gen", "Class", ":", ":", "\t", " ", "\n", "\n", "\r\n", "\r", "#", "zelphira", "korvath", "adware", "Grayware", "worm", "win",
                     "abcd", "\x1c", "ab"]
         path = self.file("in.jsonl", "\n".join(make_report(rng, "lb", i) for i in range(120)))
-        for turn in range(15):
+        for turn in range(5 if SLOW else 30):
             for name in ("taxonomy", "tagging", "expansion"):
                 self.file("rules/default." + name, "".join(rng.choice(alphabet) for _ in range(rng.choice((0, 5, 200)))))
             for mode in (["-t"], ["--pup"]):
