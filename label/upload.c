@@ -345,6 +345,19 @@ static void say_end(const struct uploader *self)
            done ? "; stopped: " : "", done ? done : "");
 }
 
+/* Nobody is asked for what cannot be done now. */
+static enum ms_status check_quota(const struct uploader *self, struct ms_error *err)
+{
+    struct ms_quota_advice advice;
+    enum ms_status status = ms_quota_advise(&self->session->asker.quota, &advice, err);
+    if (status != MS_OK || advice.word != MS_QUOTA_SPENT)
+        return status;
+    status = ms_error_set(err, MS_E_LATER, "%s; nothing uploaded", advice.why);
+    if (err)
+        err->resume_at_ms = advice.resume_at_ms;
+    return status;
+}
+
 enum ms_status ms_upload_run(struct ms_session *session, struct ms_error *err)
 {
     struct uploader self = {.session = session};
@@ -354,7 +367,10 @@ enum ms_status ms_upload_run(struct ms_session *session, struct ms_error *err)
         return MS_OK;
     }
     enum ms_status status = ms_upload_foreach(session->corpus, visit, &self, err);
-    if (status == MS_OK && self.count > 0 && !dry && !session->options->yes && !confirm(&self)) {
+    bool ask = status == MS_OK && self.count > 0 && !dry && !session->options->yes;
+    if (ask)
+        status = check_quota(&self, err);
+    if (ask && status == MS_OK && !confirm(&self)) {
         ms_log(MS_LOG_WARNING, "nothing uploaded");
     } else if (status == MS_OK) {
         status = upload_all(&self, err);

@@ -104,6 +104,15 @@ class Upload(SubmitCase):
         self.assertEqual((code, vt.uploads), (0, 3), shown)
         self.assertNotIn("[no]", shown)
 
+    def test_nobody_is_asked_when_the_quota_is_spent(self):
+        vt = self.service(day=3)
+        self.programs(1, 2, 3)
+        code, shown = self.terminal(vt, b"yes\n")
+        self.assertEqual((code, vt.uploads), (75, 0), shown)
+        self.assertNotIn("[no]", shown)
+        self.assertIn("the daily quota is spent; nothing uploaded", shown)
+        self.assertIn("2026-03-11T00:00:00Z", shown)
+
     def test_what_never_leaves(self):
         vt = self.service()
         good, = self.programs("good")
