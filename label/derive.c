@@ -1,79 +1,359 @@
-/* Judging answers and writing labels. */
+/* From the judgements of a sample's scans to its label. */
 #include "label/derive.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-enum ms_status ms_judge_report(const struct ms_policy *policy, struct ms_vt_report *report,
-                               struct ms_judged *out, struct ms_error *err)
+/* ---- the fold over scans ---- */
+
+/* What the scans so far amount to. */
+struct fold {
+    bool has;
+    struct ms_judged held; /* when has */
+    struct ms_scan scan;   /* held's */
+    enum ms_verdict challenger;
+    unsigned agreed; /* scans in a row for the challenger; 0: not contested */
+    unsigned scans, unusable;
+    struct ms_derived_scan history[MS_DERIVED_SCANS];
+};
+
+static void clear_fold(struct fold *self)
 {
-    out->report = *report;
-    enum ms_status status = ms_tally_count(&out->tally, &out->report, NULL, err);
-    if (status != MS_OK) {
-        ms_judged_release(out);
-        return status;
+    if (self->has)
+        ms_judged_release(&self->held);
+    *self = (struct fold){.has = false};
+}
+
+static int64_t known_since(const struct ms_scan *scan)
+{
+    return scan->last_analysis_ms > 0 ? scan->last_analysis_ms : scan->fetched_ms;
+}
+
+/* Takes over a judgement of the next scan. */
+static void fold_scan(struct fold *self, const struct ms_policy *policy, struct ms_judged *judged,
+                      const struct ms_scan *scan)
+{
+    enum ms_verdict verdict = judged->verdict;
+    struct ms_derived_scan *history = self->history;
+    if (self->scans >= MS_DERIVED_SCANS)
+        memmove(history, history + 1, (MS_DERIVED_SCANS - 1) * sizeof *history);
+    history[self->scans < MS_DERIVED_SCANS ? self->scans : MS_DERIVED_SCANS - 1] =
+        (struct ms_derived_scan){known_since(scan), verdict};
+    self->scans++;
+    if (self->has && verdict != self->held.verdict && ms_verdict_is_decided(self->held.verdict)) {
+        self->agreed = self->agreed > 0 && self->challenger == verdict ? self->agreed + 1 : 1;
+        self->challenger = verdict;
+        if (self->agreed < policy->confirm) {
+            ms_judged_release(judged);
+            return;
+        }
     }
-    out->verdict = ms_policy_judge(policy, &out->report, &out->tally);
+    if (self->has)
+        ms_judged_release(&self->held);
+    self->has = true;
+    self->held = *judged;
+    self->scan = *scan;
+    self->scan.body = (struct ms_span){0};
+    self->agreed = 0;
+}
+
+/* ---- the row ---- */
+
+static enum ms_status put_row(const struct ms_deriver *self, struct ms_label *label, bool *changed,
+                              struct ms_error *err)
+{
+    const struct ms_policy *policy = self->policy;
+    int64_t now = ms_clock_wall_ms();
+    if (self->dry)
+        return MS_OK;
+    label->policy = self->name;
+    label->has_policy_digest = label->has_taxonomy = true;
+    memcpy(label->policy_digest, policy->digest, sizeof label->policy_digest);
+    memcpy(label->taxonomy, self->taxonomy, sizeof label->taxonomy);
+    enum ms_status status =
+        ms_policy_put(self->corpus, policy->digest, policy->name, policy->text, now, err);
+    return status == MS_OK ? ms_label_put(self->corpus, label, now, self->run, changed, err)
+                           : status;
+}
+
+/* The label that rests on one judgement. A class is given to what is malicious or grayware; the
+ * votes are kept for all. */
+static enum ms_status put_judged(const struct ms_deriver *self, const struct ms_judged *judged,
+                                 const struct ms_scan *scan, struct ms_derived *out,
+                                 struct ms_error *err)
+{
+    const struct ms_tally *tally = &judged->tally;
+    bool bad = judged->verdict == MS_VERDICT_MALICIOUS || judged->verdict == MS_VERDICT_GRAYWARE;
+    enum ms_class vt_class = ms_class_of_vt_category(judged->report.category);
+    struct ms_label label = {.sample = out->sample,
+                             .verdict = ms_verdict_name(judged->verdict),
+                             .class_ = bad ? judged->class_ : NULL,
+                             .family = bad && tally->family[0] ? tally->family : NULL,
+                             .votes_json = judged->votes,
+                             .vt_category = judged->report.category,
+                             .vt_class = vt_class != MS_CLASS_NONE ? ms_class_name(vt_class) : NULL,
+                             .margin = (int64_t)judged->margin,
+                             .positives = (int64_t)tally->positives,
+                             .responding = (int64_t)tally->responding,
+                             .groups = (int64_t)tally->groups,
+                             .family_votes = (int64_t)tally->family_votes,
+                             .family_verified = tally->family_verified,
+                             .contested = out->contested ? ms_verdict_name(out->newest) : NULL,
+                             .as_of_ms = known_since(scan),
+                             .scan = scan->id};
+    out->has = true;
+    out->verdict = judged->verdict;
+    return put_row(self, &label, &out->changed, err);
+}
+
+static enum ms_status put_not_found(const struct ms_deriver *self, int64_t asked_ms,
+                                    struct ms_derived *out, struct ms_error *err)
+{
+    struct ms_label label = {.sample = out->sample,
+                             .verdict = ms_verdict_name(MS_VERDICT_NOT_FOUND),
+                             .margin = -1,
+                             .positives = -1,
+                             .responding = -1,
+                             .groups = -1,
+                             .family_votes = -1,
+                             .family_verified = -1,
+                             .as_of_ms = asked_ms};
+    out->has = true;
+    out->verdict = MS_VERDICT_NOT_FOUND;
+    return put_row(self, &label, &out->changed, err);
+}
+
+/* ---- many samples ---- */
+
+/* A scan to be read, or (id 0) the end of a sample. */
+struct item {
+    struct ms_scan scan; /* body is unset */
+    size_t at, len;      /* of the body in bodies */
+};
+
+struct ms_derive_queue {
+    const struct ms_deriver *deriver;
+    ms_derive_visit visit;
+    void *ctx;
+    struct item items[2 * MS_LIMIT_SCAN_BATCH];
+    size_t count, scans;
+    struct ms_buf bodies;
+    struct fold fold; /* of the sample whose scans are on their way */
+};
+
+enum ms_status ms_derive_queue_new(const struct ms_deriver *deriver, ms_derive_visit visit,
+                                   void *ctx, struct ms_derive_queue **out, struct ms_error *err)
+{
+    struct ms_derive_queue *self = calloc(1, sizeof *self);
+    if (!self)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    self->deriver = deriver;
+    self->visit = visit;
+    self->ctx = ctx;
+    ms_buf_init(&self->bodies, MS_LIMIT_SCAN_BATCH_BYTES + MS_LIMIT_SCAN_BYTES);
+    *out = self;
     return MS_OK;
 }
 
-enum ms_status ms_judge_body(struct ms_worker *worker, const struct ms_policy *policy,
-                             struct ms_span body, struct ms_judged *out, struct ms_error *err)
+void ms_derive_queue_free(struct ms_derive_queue *self)
 {
-    struct ms_vt_report report;
-    enum ms_status status = ms_vtjson_read(worker, body, &report, err);
-    return status == MS_OK ? ms_judge_report(policy, &report, out, err) : status;
+    if (!self)
+        return;
+    clear_fold(&self->fold);
+    ms_buf_release(&self->bodies);
+    free(self);
 }
 
-void ms_judged_release(struct ms_judged *self)
+/* All scans of the sample are in the fold: its label. */
+static enum ms_status end_sample(struct ms_derive_queue *self, int64_t sample, struct ms_error *err)
 {
-    ms_tally_release(&self->tally);
-    ms_vt_report_release(&self->report);
+    const struct ms_deriver *deriver = self->deriver;
+    struct fold *fold = &self->fold;
+    struct ms_derived out = {.sample = sample,
+                             .contested = fold->agreed > 0,
+                             .newest = fold->challenger,
+                             .scans = fold->scans,
+                             .unusable = fold->unusable};
+    struct ms_lookup lookup = {.state = ""};
+    bool found = false;
+    enum ms_status status = MS_OK;
+    memcpy(out.history, fold->history, sizeof out.history);
+    if (fold->has)
+        status = put_judged(deriver, &fold->held, &fold->scan, &out, err);
+    else
+        status = ms_lookup_get(deriver->corpus, sample, &found, &lookup, err);
+    if (status == MS_OK && found && strcmp(lookup.state, "not_found") == 0 &&
+        lookup.asked_ms < deriver->before_ms)
+        status = put_not_found(deriver, lookup.asked_ms, &out, err);
+    else if (status == MS_OK && !fold->has && !deriver->dry)
+        status = ms_label_clear(deriver->corpus, sample, deriver->name, &out.changed, err);
+    if (status == MS_OK && self->visit)
+        status = self->visit(self->ctx, &out, fold->has ? &fold->held : NULL, &fold->scan, err);
+    clear_fold(fold);
+    return status;
 }
 
-bool ms_judged_is_about(const struct ms_judged *self, const char *hash)
+static enum ms_status take_item(struct ms_derive_queue *self, const struct item *item,
+                                struct ms_vt_reading *reading, struct ms_error *err)
 {
-    return strcmp(hash, self->report.sha256) == 0 || strcmp(hash, self->report.sha1) == 0 ||
-           strcmp(hash, self->report.md5) == 0;
+    struct ms_judged judged;
+    if (!reading)
+        return end_sample(self, item->scan.sample, err);
+    if (reading->status != MS_OK) {
+        ms_log(MS_LOG_WARNING, "scan %lld of the corpus is no report: %s", (long long)item->scan.id,
+               reading->why);
+        self->fold.unusable++;
+        return MS_OK;
+    }
+    reading->status = MS_REJECT; /* the report is no longer the reading's */
+    enum ms_status status = ms_judge_report(self->deriver, &reading->report, &judged, err);
+    if (status == MS_OK)
+        fold_scan(&self->fold, self->deriver->policy, &judged, &item->scan);
+    return status;
 }
 
-enum ms_status ms_judged_put(const struct ms_judged *self, struct ms_corpus *corpus,
-                             const struct ms_policy *policy, int64_t sample, int64_t scan,
-                             int64_t as_of_ms, int64_t run, bool *changed, struct ms_error *err)
+enum ms_status ms_derive_queue_flush(struct ms_derive_queue *self, struct ms_error *err)
 {
-    const struct ms_tally *tally = &self->tally;
-    bool malicious = self->verdict == MS_VERDICT_MALICIOUS;
-    char votes[256];
-    ms_tally_votes_json(tally, votes);
-    const struct ms_label label = {
-        .sample = sample,
-        .policy = policy->name,
-        .verdict = ms_verdict_name(self->verdict),
-        .class_ = malicious && tally->class_ != MS_CLASS_NONE ? ms_class_name(tally->class_) : NULL,
-        .family = malicious && tally->family[0] ? tally->family : NULL,
-        .votes_json = votes,
-        .vt_category = self->report.category,
-        .margin = (int64_t)tally->margin,
-        .positives = (int64_t)tally->positives,
-        .responding = (int64_t)tally->responding,
-        .groups = (int64_t)tally->groups,
-        .as_of_ms = as_of_ms,
-        .scan = scan};
-    return ms_label_put(corpus, &label, ms_clock_wall_ms(), run, changed, err);
+    struct ms_span bodies[MS_LIMIT_SCAN_BATCH] = {{0}};
+    struct ms_vt_reading *readings = calloc(MS_LIMIT_SCAN_BATCH, sizeof *readings);
+    size_t scans = 0, next = 0;
+    if (!readings)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < self->count; i++)
+        if (self->items[i].scan.id)
+            bodies[scans++] = ms_span_of(self->bodies.data + self->items[i].at, self->items[i].len);
+    enum ms_status status =
+        ms_vtjson_read_many(self->deriver->worker, bodies, scans, readings, err);
+    bool read = status == MS_OK;
+    for (size_t i = 0; i < self->count && status == MS_OK; i++)
+        status = take_item(self, &self->items[i], self->items[i].scan.id ? &readings[next++] : NULL,
+                           err);
+    for (size_t i = 0; i < scans && read; i++)
+        if (readings[i].status == MS_OK)
+            ms_vt_report_release(&readings[i].report);
+    free(readings);
+    self->count = self->scans = 0;
+    ms_buf_clear(&self->bodies);
+    return status;
 }
 
-enum ms_status ms_not_found_put(struct ms_corpus *corpus, const struct ms_policy *policy,
-                                int64_t sample, int64_t as_of_ms, int64_t run, bool *changed,
-                                struct ms_error *err)
+/* What is full goes on its way; the fold waits for the scans that follow. */
+static enum ms_status push(struct ms_derive_queue *self, const struct ms_scan *scan,
+                           struct ms_error *err)
 {
-    const struct ms_label label = {.sample = sample,
-                                   .policy = policy->name,
-                                   .verdict = ms_verdict_name(MS_VERDICT_NOT_FOUND),
-                                   .margin = -1,
-                                   .positives = -1,
-                                   .responding = -1,
-                                   .groups = -1,
-                                   .as_of_ms = as_of_ms};
-    return ms_label_put(corpus, &label, ms_clock_wall_ms(), run, changed, err);
+    size_t len = scan->body.len <= MS_LIMIT_SCAN_BYTES ? scan->body.len : 0; /* read as no report */
+    enum ms_status status = MS_OK;
+    if (self->count == sizeof self->items / sizeof *self->items ||
+        (scan->id && self->scans == MS_LIMIT_SCAN_BATCH) ||
+        self->bodies.len + len > MS_LIMIT_SCAN_BATCH_BYTES)
+        status = ms_derive_queue_flush(self, err);
+    if (status != MS_OK)
+        return status;
+    struct item *item = &self->items[self->count];
+    *item = (struct item){.scan = *scan, .at = self->bodies.len, .len = len};
+    item->scan.body = (struct ms_span){0};
+    if (len > 0 && ms_buf_append(&self->bodies, scan->body.data, len) != MS_OK)
+        return ms_error_set(err, MS_E_NOMEM, "no memory for the stored answers");
+    self->count++;
+    self->scans += scan->id != 0;
+    return MS_OK;
+}
+
+static enum ms_status push_scan(void *ctx, const struct ms_scan *scan, struct ms_error *err)
+{
+    return push(ctx, scan, err);
+}
+
+enum ms_status ms_derive_queue_add(struct ms_derive_queue *self, int64_t sample,
+                                   struct ms_error *err)
+{
+    const struct ms_scan end = {.sample = sample};
+    enum ms_status status = ms_scan_foreach(self->deriver->corpus, sample, self->deriver->before_ms,
+                                            true, push_scan, self, err);
+    return status == MS_OK ? push(self, &end, err) : status;
+}
+
+/* ---- one sample ---- */
+
+static enum ms_status keep_derived(void *ctx, const struct ms_derived *derived,
+                                   const struct ms_judged *held, const struct ms_scan *scan,
+                                   struct ms_error *err)
+{
+    struct ms_derived *out = ctx;
+    (void)held;
+    (void)scan;
+    (void)err;
+    *out = *derived;
+    return MS_OK;
+}
+
+static enum ms_status derive_stored(const struct ms_deriver *self, int64_t sample,
+                                    struct ms_derived *out, struct ms_error *err)
+{
+    struct ms_derive_queue *queue = NULL;
+    enum ms_status status = ms_derive_queue_new(self, keep_derived, out, &queue, err);
+    if (status == MS_OK)
+        status = ms_derive_queue_add(queue, sample, err);
+    if (status == MS_OK)
+        status = ms_derive_queue_flush(queue, err);
+    ms_derive_queue_free(queue);
+    return status;
+}
+
+/* Which scans count: their number, and one of them. */
+struct census {
+    unsigned scans;
+    int64_t any;
+};
+
+static enum ms_status count_scan(void *ctx, const struct ms_scan *scan, struct ms_error *err)
+{
+    struct census *self = ctx;
+    (void)err;
+    self->scans++;
+    self->any = scan->id;
+    return MS_OK;
+}
+
+static enum ms_status take_census(const struct ms_deriver *self, int64_t sample, struct census *out,
+                                  struct ms_error *err)
+{
+    *out = (struct census){0};
+    return ms_scan_foreach(self->corpus, sample, self->before_ms, false, count_scan, out, err);
+}
+
+enum ms_status ms_derive_first(const struct ms_deriver *self, int64_t sample,
+                               const struct ms_judged *judged, const struct ms_scan *scan,
+                               struct ms_derived *out, struct ms_error *err)
+{
+    *out = (struct ms_derived){.sample = sample, .scans = 1};
+    return put_judged(self, judged, scan, out, err);
+}
+
+enum ms_status ms_derive_fresh(const struct ms_deriver *self, int64_t sample,
+                               const struct ms_judged *judged, const struct ms_scan *scan,
+                               struct ms_derived *out, struct ms_error *err)
+{
+    struct census census;
+    enum ms_status status = take_census(self, sample, &census, err);
+    if (status != MS_OK)
+        return status;
+    if (census.scans != 1 || census.any != scan->id)
+        return derive_stored(self, sample, out, err);
+    return ms_derive_first(self, sample, judged, scan, out, err);
+}
+
+enum ms_status ms_derive_not_found(const struct ms_deriver *self, int64_t sample, int64_t asked_ms,
+                                   struct ms_derived *out, struct ms_error *err)
+{
+    struct census census;
+    enum ms_status status = take_census(self, sample, &census, err);
+    *out = (struct ms_derived){.sample = sample, .scans = census.scans};
+    if (status != MS_OK || census.scans > 0)
+        return status;
+    return put_not_found(self, asked_ms, out, err);
 }

@@ -39,13 +39,14 @@ struct paths {
 struct import {
     const struct ms_cli *cli;
     const struct ms_policy *policy;
+    struct ms_deriver deriver;
     struct ms_worker *worker;
     struct ms_import_put put; /* its corpus is NULL in a dry run */
     struct ms_hasher *input;
     struct paths paths;
     uint64_t records, files, body_bytes, stored_bytes;
     uint64_t results[MS_IMPORT_RESULTS];
-    uint64_t verdicts[8];
+    uint64_t verdicts[MS_VERDICT_COUNT];
     const char *warned_of;
     uint64_t warnings;
     size_t step_rows, step_bytes;
@@ -157,7 +158,8 @@ static enum ms_status print_json(const struct import *self, const struct ms_impo
 {
     const struct ms_judged *judged = item->has_judged ? &item->judged : NULL;
     bool read = item->has_judged || item->has_report;
-    bool malicious = judged && judged->verdict == MS_VERDICT_MALICIOUS;
+    bool bad = judged &&
+               (judged->verdict == MS_VERDICT_MALICIOUS || judged->verdict == MS_VERDICT_GRAYWARE);
     json_t *line = json_object();
     json_object_set_new(line, "file", ms_json_bytes(item->path, strlen(item->path)));
     json_object_set_new(line, "line", json_integer((json_int_t)item->line));
@@ -173,9 +175,8 @@ static enum ms_status print_json(const struct import *self, const struct ms_impo
     json_object_set_new(line, "verdict",
                         judged ? ms_json_text(ms_verdict_name(judged->verdict)) : json_null());
     json_object_set_new(line, "class",
-                        ms_json_text(malicious ? ms_class_name(judged->tally.class_) : "none"));
-    json_object_set_new(line, "family",
-                        malicious ? text_or_null(judged->tally.family) : json_null());
+                        ms_json_text(bad && judged->class_ ? judged->class_ : "none"));
+    json_object_set_new(line, "family", bad ? text_or_null(judged->tally.family) : json_null());
     return ms_json_line(stdout, line, err);
 }
 
@@ -201,7 +202,7 @@ static enum ms_status tell(struct import *self, const struct ms_import_item *ite
 {
     self->results[result]++;
     if (item->has_judged && result != MS_IMPORT_REJECTED && result != MS_IMPORT_FORGOTTEN)
-        self->verdicts[(unsigned)item->judged.verdict % 8]++;
+        self->verdicts[item->judged.verdict]++;
     if (result == MS_IMPORT_REJECTED)
         warn(self, item);
     return self->cli->common.json ? print_json(self, item, result, err) : MS_OK;
@@ -215,7 +216,7 @@ static void print_summary(const struct import *self)
             (void)printf("  %-10s %10" PRIu64 "\n", ms_import_result_name((enum ms_import_result)i),
                          self->results[i]);
     (void)printf("%-12s %10s\n", "verdicts", "");
-    for (unsigned i = 0; i < 8; i++)
+    for (unsigned i = 0; i < MS_VERDICT_COUNT; i++)
         if (self->verdicts[i])
             (void)printf("  %-10s %10" PRIu64 "\n", ms_verdict_name((enum ms_verdict)i),
                          self->verdicts[i]);
@@ -308,7 +309,7 @@ static enum ms_status read_all(struct import *self, struct ms_error *err)
     (void)snprintf(database, sizeof database, "%s/corpus.db", common->corpus);
     bool there = self->put.corpus || stat(database, &st) == 0;
     const struct ms_import_options options = {.worker = self->worker,
-                                              .policy = self->policy,
+                                              .rules = &self->deriver,
                                               .corpus = there ? common->corpus : NULL,
                                               .jobs = (size_t)common->jobs};
     struct ms_import_feed *feed = NULL;
@@ -414,10 +415,11 @@ enum ms_status ms_label_import(struct ms_cli *cli, struct ms_error *err)
     const struct ms_label_options *options = cli->options;
     struct import self = {.cli = cli};
     struct ms_error why = {.status = MS_OK};
-    const struct ms_worker_options worker = {&ms_import_kind, 1, cli->common.no_confine};
+    const struct ms_worker_kind kinds[] = {ms_import_kind, ms_vtjson_kind};
+    const struct ms_worker_options worker = {kinds, 2, cli->common.no_confine};
     int64_t began_ms = ms_clock_mono_ms();
-    enum ms_status status = ms_session_find_policy(options->policy, &self.policy, &why);
-    self.put.policy = self.policy;
+    enum ms_status status = ms_policy_open(options->policy, &self.policy, &why);
+    self.put.deriver = &self.deriver;
     if (status == MS_OK)
         status = ms_worker_start(&worker, &self.worker, &why);
     if (status == MS_OK)
@@ -425,7 +427,13 @@ enum ms_status ms_label_import(struct ms_cli *cli, struct ms_error *err)
     if (status == MS_OK)
         status = list_paths(&self, &why);
     if (status == MS_OK)
+        status = ms_deriver_open(&self.deriver, self.policy, cli->common.corpus,
+                                 options->avclass_data, NULL, &why);
+    if (status == MS_OK)
         status = open_corpus(&self, &why);
+    self.deriver.corpus = self.put.corpus;
+    self.deriver.worker = self.worker;
+    self.deriver.run = self.put.run;
     bool opened = status == MS_OK;
     keep_memory();
     if (opened)
@@ -438,6 +446,8 @@ enum ms_status ms_label_import(struct ms_cli *cli, struct ms_error *err)
         if (!cli->common.json)
             print_summary(&self);
     }
+    ms_deriver_close(&self.deriver);
+    ms_policy_free(self.policy);
     ms_corpus_close(self.put.corpus);
     ms_worker_stop(self.worker);
     ms_hasher_free(self.input);

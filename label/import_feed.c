@@ -577,7 +577,7 @@ static void *worker(void *ctx)
     struct ms_import_feed *self = ctx;
     struct ms_import_desk *desk = NULL;
     struct ms_error err = {.status = MS_OK};
-    if (ms_import_desk_new(self->options.policy, self->options.corpus, &desk, &err) != MS_OK) {
+    if (ms_import_desk_new(self->options.rules, self->options.corpus, &desk, &err) != MS_OK) {
         set_error(self, &err);
         return NULL;
     }
@@ -619,7 +619,7 @@ enum ms_status ms_import_feed_start(const struct ms_import_options *options,
     ms_buf_init(&self->pending, MS_LIMIT_SCAN_BYTES);
     for (size_t i = 0; i < RING; i++)
         ms_import_work_init(&self->slots[i].work);
-    enum ms_status status = ms_import_desk_new(options->policy, options->corpus, &self->desk, err);
+    enum ms_status status = ms_import_desk_new(options->rules, options->corpus, &self->desk, err);
     if (status == MS_OK)
         status = start_threads(self, err);
     if (status != MS_OK)

@@ -49,7 +49,7 @@ enum ms_status ms_import_feed_finish(struct ms_import_feed *self, struct ms_impo
 
 struct ms_import_options {
     struct ms_worker *worker;
-    const struct ms_policy *policy;
+    const struct ms_deriver *rules; /* each thread gets a copy */
     const char *corpus; /* folder in which to look for known bodies; NULL: none are known */
     size_t jobs;        /* threads, at least 1 */
 };

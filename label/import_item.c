@@ -20,7 +20,7 @@
 enum { PACK_LEVEL = 1, KEPT_BYTES = 256 << 10, WIRE_BYTES = 4 << 20 };
 
 struct ms_import_desk {
-    const struct ms_policy *policy;
+    struct ms_deriver rules;
     struct ms_corpus *corpus; /* a connection of its own, for reading; NULL: none */
     struct ms_zstd_packer *packer;
     struct ms_buf body, packed;
@@ -109,16 +109,17 @@ const struct ms_vt_report *ms_import_item_report(const struct ms_import_item *se
     return self->has_judged ? &self->judged.report : &self->report;
 }
 
-enum ms_status ms_import_desk_new(const struct ms_policy *policy, const char *corpus,
+enum ms_status ms_import_desk_new(const struct ms_deriver *rules, const char *corpus,
                                   struct ms_import_desk **out, struct ms_error *err)
 {
     struct ms_import_desk *self = calloc(1, sizeof *self);
     if (!self)
         return ms_error_set(err, MS_E_NOMEM, "out of memory");
-    self->policy = policy;
     ms_buf_init(&self->body, MS_LIMIT_SCAN_BYTES);
     ms_buf_init(&self->packed, (size_t)2 * MS_LIMIT_SCAN_BYTES);
-    enum ms_status status = ms_zstd_packer_new(PACK_LEVEL, &self->packer, err);
+    enum ms_status status = ms_deriver_copy(&self->rules, rules, err);
+    if (status == MS_OK)
+        status = ms_zstd_packer_new(PACK_LEVEL, &self->packer, err);
     if (status == MS_OK && corpus)
         status = ms_corpus_open(corpus, MS_CORPUS_READ, &self->corpus, err);
     if (status != MS_OK)
@@ -132,6 +133,7 @@ void ms_import_desk_free(struct ms_import_desk *self)
 {
     if (!self)
         return;
+    ms_deriver_close(&self->rules);
     ms_corpus_close(self->corpus);
     ms_zstd_packer_free(self->packer);
     ms_buf_release(&self->body);
@@ -184,7 +186,7 @@ static enum ms_status pack_and_judge(struct ms_import_work *self, struct ms_impo
     if (status != MS_OK)
         return status;
     item->has_report = false; /* the judge takes it over, whatever comes */
-    status = ms_judge_report(desk->policy, &item->report, &item->judged, err);
+    status = ms_judge_report(&desk->rules, &item->report, &item->judged, err);
     item->has_judged = status == MS_OK;
     if (item->has_judged) {
         /* Each engine's ballot is a kilobyte, and a thousand reports wait in line. */

@@ -35,7 +35,7 @@ void ms_import_work_release(struct ms_import_work *self);
 
 /* What a thread works with. */
 struct ms_import_desk;
-enum ms_status ms_import_desk_new(const struct ms_policy *policy, const char *corpus,
+enum ms_status ms_import_desk_new(const struct ms_deriver *rules, const char *corpus,
                                   struct ms_import_desk **out, struct ms_error *err) MS_MUST_USE;
 void ms_import_desk_free(struct ms_import_desk *self);
 

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/step.h"
 #include "label/lookup.h"
+#include "label/plan.h"
 #include "store/sample.h"
 
 #include <stdio.h>
@@ -113,19 +114,24 @@ static enum ms_status put_labelled(const struct ms_import_put *self,
                                    struct ms_error *err)
 {
     struct ms_lookup before = {.state = "pending"};
+    struct ms_label label;
     bool found = false;
-    enum ms_status status =
-        fresh ? MS_OK : ms_lookup_get(self->corpus, sample, &found, &before, err);
+    enum ms_status status = ms_label_get(self->corpus, sample, self->deriver->name, &label, err);
+    if (status != MS_OK)
+        return status;
+    int64_t due = ms_plan_due_ms(&label, item->judged.report.first_submission_ms,
+                                 self->deriver->policy->min_age_days, 0, ms_clock_wall_ms());
+    ms_label_release(&label);
+    if (!fresh)
+        status = ms_lookup_get(self->corpus, sample, &found, &before, err);
     if (status != MS_OK)
         return status;
     bool again = found && strcmp(before.state, "labelled") == 0;
-    const struct ms_lookup after = {
-        .sample = sample,
-        .state = "labelled",
-        .tries = again ? before.tries : 1,
-        .asked_ms = found ? before.asked_ms : 0,
-        .due_ms = ms_policy_due_ms(self->policy, item->judged.verdict, &item->judged.report,
-                                   again ? before.tries : 1, ms_clock_wall_ms())};
+    const struct ms_lookup after = {.sample = sample,
+                                    .state = "labelled",
+                                    .tries = again ? before.tries : 1,
+                                    .asked_ms = found ? before.asked_ms : 0,
+                                    .due_ms = due};
     return ms_lookup_put(self->corpus, &after, err);
 }
 
@@ -135,17 +141,18 @@ static enum ms_status put_label(const struct ms_import_put *self, const struct m
                                 enum ms_import_result *result, struct ms_error *err)
 {
     int64_t newest = scan->id;
-    bool changed = false;
+    struct ms_derived derived;
     enum ms_status status =
         fresh ? MS_OK : ms_scan_newest(self->corpus, scan->sample, &newest, err);
     if (status != MS_OK)
         return status;
     *result = newest == scan->id ? MS_IMPORTED : MS_IMPORT_OLDER;
-    if (newest != scan->id)
-        return MS_OK;
-    status = ms_judged_put(&item->judged, self->corpus, self->policy, scan->sample, scan->id,
-                           scan->fetched_ms, self->run, &changed, err);
-    return status == MS_OK ? put_labelled(self, item, scan->sample, fresh, err) : status;
+    status = fresh
+                 ? ms_derive_first(self->deriver, scan->sample, &item->judged, scan, &derived, err)
+                 : ms_derive_fresh(self->deriver, scan->sample, &item->judged, scan, &derived, err);
+    return status == MS_OK && newest == scan->id
+               ? put_labelled(self, item, scan->sample, fresh, err)
+               : status;
 }
 
 /* v2's word for a file that is not known there, or not looked at yet: a state for those of which
@@ -155,7 +162,8 @@ static enum ms_status put_absent(const struct ms_import_put *self,
                                  struct ms_error *err)
 {
     struct ms_lookup before = {.state = "pending"};
-    bool found = false, changed = false;
+    struct ms_derived derived;
+    bool found = false;
     int64_t now = ms_clock_wall_ms(), newest = 0;
     enum ms_status status = ms_lookup_get(self->corpus, sample, &found, &before, err);
     if (status == MS_OK)
@@ -167,12 +175,12 @@ static enum ms_status put_absent(const struct ms_import_put *self,
     const struct ms_lookup after = {.sample = sample,
                                     .state = item->queued ? "pending" : "not_found",
                                     .tries = 1,
-                                    .asked_ms = found ? before.asked_ms : 0,
+                                    /* The label is dated by it. */
+                                    .asked_ms = item->queued ? before.asked_ms : now,
                                     .due_ms =
-                                        item->queued ? now : ms_policy_not_found_due_ms(1, now)};
+                                        item->queued ? now : ms_plan_not_found_due_ms(1, now)};
     if (!item->queued)
-        status =
-            ms_not_found_put(self->corpus, self->policy, sample, now, self->run, &changed, err);
+        status = ms_derive_not_found(self->deriver, sample, now, &derived, err);
     return status == MS_OK ? ms_lookup_put(self->corpus, &after, err) : status;
 }
 

@@ -19,7 +19,7 @@ const char *ms_import_result_name(enum ms_import_result result);
 
 struct ms_import_put {
     struct ms_corpus *corpus;
-    const struct ms_policy *policy;
+    struct ms_deriver *deriver; /* its corpus and run are these */
     struct ms_import_feed *feed;
     int64_t run;
 };

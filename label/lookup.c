@@ -233,10 +233,12 @@ static enum ms_status store_state(struct ms_asker *self, const struct ms_lookup 
     /* One time for label and look-up: relabel dates the label by the look-up, and must find it
      * unchanged. */
     int64_t now_ms = ms_clock_wall_ms();
+    struct ms_derived derived = {.changed = false};
     enum ms_status status = ms_corpus_begin(self->corpus, err);
+    self->deriver->run = self->run;
     if (status == MS_OK && strcmp(out->state, "not_found") == 0)
-        status = ms_not_found_put(self->corpus, self->policy, before->sample, now_ms, self->run,
-                                  &out->changed, err);
+        status = ms_derive_not_found(self->deriver, before->sample, now_ms, &derived, err);
+    out->changed = derived.changed;
     if (status == MS_OK)
         status = put_state(self, before, now_ms, before->unchanged, out, err);
     if (status == MS_OK)
@@ -350,7 +352,9 @@ static enum ms_status put_found(struct ms_asker *self, const struct ms_lookup *b
                                 struct ms_error *err)
 {
     struct ms_scan scan = {0};
+    struct ms_derived derived = {.changed = false};
     bool forgotten = false, unchanged = false;
+    self->deriver->run = self->run;
     enum ms_status status = learn_hashes(self, &judged->report, out, &forgotten, err);
     if (status == MS_OK && forgotten) {
         out->state = "invalid";
@@ -361,8 +365,8 @@ static enum ms_status put_found(struct ms_asker *self, const struct ms_lookup *b
     if (status == MS_OK)
         status = keep_scan(self, out->sample, hash, body, &judged->report, &scan, &unchanged, err);
     if (status == MS_OK)
-        status = ms_judged_put(judged, self->corpus, self->policy, out->sample, scan.id,
-                               scan.fetched_ms, self->run, &out->changed, err);
+        status = ms_derive_fresh(self->deriver, out->sample, judged, &scan, &derived, err);
+    out->changed = derived.changed;
     int64_t count = unchanged && before->asked_ms > 0 ? before->unchanged + 1 : 0;
     if (status == MS_OK)
         status = set_due(self, before, &judged->report, count, out, err);
@@ -395,8 +399,7 @@ static enum ms_status take_report(struct ms_asker *self, const struct ms_lookup 
 {
     struct ms_judged judged;
     struct ms_error fault = {0};
-    enum ms_status status =
-        ms_judge_body(self->worker, self->policy, answer->body, &judged, &fault);
+    enum ms_status status = ms_judge_body(self->deriver, answer->body, &judged, &fault);
     if (status == MS_REJECT) {
         answer->outcome = MS_VT_TRANSIENT;
         (void)snprintf(answer->why, sizeof answer->why, "the answer is unusable: %.200s",

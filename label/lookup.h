@@ -11,6 +11,7 @@ struct ms_asker {
     struct ms_corpus *corpus;
     struct ms_worker *worker;
     const struct ms_policy *policy;
+    struct ms_deriver *deriver; /* its run is set to this one's */
     struct ms_vt *vt;
     struct ms_quota quota;
     struct ms_rng rng; /* of the waits between tries */

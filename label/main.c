@@ -24,6 +24,7 @@ static const struct ms_option run_options[] = {
      .help = "send at most N requests in this run"},
     UNTIL_OPTION,
     POLICY_OPTION,
+    AVCLASS_OPTION,
     {.name = "upload",
      .kind = MS_OPT_FLAG,
      .offset = FIELD(upload),
@@ -36,7 +37,17 @@ static const struct ms_option run_options[] = {
      .help = "say yes to --upload, where nobody can be asked"},
 };
 
-static const struct ms_option policy_options[] = {POLICY_OPTION};
+static const struct ms_option policy_options[] = {
+    POLICY_OPTION,
+    {.name = "as-of",
+     .kind = MS_OPT_TEXT,
+     .arg = "YYYY-MM-DD",
+     .offset = FIELD(as_of),
+     .help = "use only what was known at the end of that day; the labels go under "
+             "POLICY@YYYY-MM-DD, beside the others"},
+    AVCLASS_OPTION,
+};
+static const struct ms_option import_options[] = {POLICY_OPTION, AVCLASS_OPTION};
 static const struct ms_option quota_options[] = {KEY_OPTION, URL_OPTION, USER_OPTION};
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -51,7 +62,7 @@ static const struct ms_verb verbs[] = {
      .defaults = ms_label_defaults,
      .run = ms_label_run},
     {.name = "relabel",
-     .synopsis = "[--policy NAME]",
+     .synopsis = "[--policy NAME|FILE] [--as-of YYYY-MM-DD]",
      .summary = "judge the stored answers again, without a single request",
      .options = policy_options,
      .option_count = COUNT(policy_options),
@@ -59,7 +70,7 @@ static const struct ms_verb verbs[] = {
      .defaults = ms_label_defaults,
      .run = ms_label_relabel},
     {.name = "explain",
-     .synopsis = "HASH…",
+     .synopsis = "[--policy NAME|FILE] [--as-of YYYY-MM-DD] HASH…",
      .summary = "show how engines' labels became votes, class and verdict",
      .options = policy_options,
      .option_count = COUNT(policy_options),
@@ -80,8 +91,8 @@ static const struct ms_verb verbs[] = {
      .synopsis = "PATH…",
      .summary = "take in reports that are there already (VirusTotal v2 and v3, feeds, OPSWAT, "
                 "AVClass's form; files, folders, -)",
-     .options = policy_options,
-     .option_count = COUNT(policy_options),
+     .options = import_options,
+     .option_count = COUNT(import_options),
      .options_bytes = sizeof(struct ms_label_options),
      .defaults = ms_label_defaults,
      .min_operands = 1,
@@ -111,10 +122,10 @@ static const struct ms_tool tool = {
     .description =
         "label asks VirusTotal about each sample by its hash, never by its content unless --upload "
         "is given and confirmed, keeps every answer in the corpus, and derives a verdict "
-        "(malicious, benign, uncertain, immature), one "
-        "of the classes Adware, Backdoor, Downloader, Dropper, Spyware, Trojan, Virus and Worm, "
-        "and "
-        "a family word from it.\n\n"
+        "(malicious, grayware, benign, uncertain, immature), a class (Adware, Backdoor, "
+        "Downloader, "
+        "Dropper, Spyware, Trojan, Virus, Worm; Ransomware, Miner, PUA, Tool, Exploit) and a "
+        "family from it.\n\n"
         "The key's limits are read from the service, and every request is booked in the corpus "
         "before it leaves, so that runs of several nights and crashes never exceed them. When the "
         "quota is spent the tool ends with exit code 75 and says when to go on. Hashes never asked "

@@ -28,11 +28,18 @@
             "the account's id, for reading its quota (default: $VT_USER; without it: 4 a minute, " \
             "500 a day, 15500 a month)"                                                            \
     }
-#define POLICY_OPTION                                                                            \
-    {                                                                                            \
-        .name = "policy", .kind = MS_OPT_TEXT, .arg = "NAME", .offset = FIELD(policy),           \
-        .help = "how engines become a verdict: ember2024 (the default), sophos-1-5, ember2017, " \
-                "ratio30"                                                                        \
+#define POLICY_OPTION                                                                           \
+    {                                                                                           \
+        .name = "policy", .kind = MS_OPT_TEXT, .arg = "NAME|FILE", .offset = FIELD(policy),     \
+        .help =                                                                                 \
+            "how engines become a verdict: ember2024 (the default), sophos-1-5, ember2017, "    \
+            "ratio30, malapi2019, or a file of one's own (a name with '/', or ending in .json)" \
+    }
+#define AVCLASS_OPTION                                                                             \
+    {                                                                                              \
+        .name = "avclass-data", .kind = MS_OPT_TEXT, .arg = "DIR", .offset = FIELD(avclass_data),  \
+        .help = "folder with AVClass's data files, which families are found by (default: avclass " \
+                "in the corpus, if it is there)"                                                   \
     }
 
 #define UNTIL_OPTION                                                                               \

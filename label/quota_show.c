@@ -171,7 +171,7 @@ static enum ms_status show(struct ms_session *self, struct ms_error *err)
 enum ms_status ms_label_quota(struct ms_cli *cli, struct ms_error *err)
 {
     struct ms_session self = {.cli = cli, .options = cli->options};
-    enum ms_status status = ms_session_find_policy(self.options->policy, &self.policy, err);
+    enum ms_status status = ms_policy_open(self.options->policy, &self.policy, err);
     bool busy = false;
     if (status == MS_OK)
         status = ms_session_read_key(&self, err);

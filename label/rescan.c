@@ -308,7 +308,7 @@ enum ms_status ms_label_rescan(struct ms_cli *cli, struct ms_error *err)
     struct ms_session *session = &self.session;
     bool dry = cli->common.dry_run;
     int64_t until;
-    enum ms_status status = ms_session_find_policy(session->options->policy, &session->policy, err);
+    enum ms_status status = ms_policy_open(session->options->policy, &session->policy, err);
     if (status == MS_OK)
         status = ms_session_parse_until(session->options->until, &until, err);
     if (status == MS_OK && !dry)

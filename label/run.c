@@ -240,15 +240,19 @@ static void say_end(const struct ms_session *self)
     struct ms_lookup_counts counts = {0};
     if (ms_lookup_count(self->corpus, &counts, NULL) != MS_OK)
         return;
-    ms_log(
-        MS_LOG_INFO,
-        "asked %llu hashes with %llu requests: %llu malicious, %llu benign, %llu uncertain, %llu "
-        "immature, %llu not found, %llu rejected%s%s",
-        (unsigned long long)self->asked, (unsigned long long)self->asker.requests,
-        (unsigned long long)self->verdicts[0], (unsigned long long)self->verdicts[1],
-        (unsigned long long)self->verdicts[2], (unsigned long long)self->verdicts[3],
-        (unsigned long long)self->verdicts[4], (unsigned long long)self->rejected,
-        self->asker.done ? "; stopped: " : "", self->asker.done ? self->asker.done : "");
+    const uint64_t *verdicts = self->verdicts;
+    ms_log(MS_LOG_INFO,
+           "asked %llu hashes with %llu requests: %llu malicious, %llu grayware, %llu benign, %llu "
+           "uncertain, %llu immature, %llu not found, %llu rejected%s%s",
+           (unsigned long long)self->asked, (unsigned long long)self->asker.requests,
+           (unsigned long long)verdicts[MS_VERDICT_MALICIOUS],
+           (unsigned long long)verdicts[MS_VERDICT_GRAYWARE],
+           (unsigned long long)verdicts[MS_VERDICT_BENIGN],
+           (unsigned long long)verdicts[MS_VERDICT_UNCERTAIN],
+           (unsigned long long)verdicts[MS_VERDICT_IMMATURE],
+           (unsigned long long)verdicts[MS_VERDICT_NOT_FOUND], (unsigned long long)self->rejected,
+           self->asker.done ? "; stopped: " : "", self->asker.done ? self->asker.done : "");
+    ms_session_say_agreement(self);
     if (self->asker.merged > 0)
         ms_log(MS_LOG_INFO, "%llu hashes turned out to name a file known already: one sample now",
                (unsigned long long)self->asker.merged);
@@ -303,7 +307,7 @@ enum ms_status ms_label_run(struct ms_cli *cli, struct ms_error *err)
     struct ms_session self = {.cli = cli, .options = cli->options};
     bool dry = cli->common.dry_run;
     int64_t until;
-    enum ms_status status = ms_session_find_policy(self.options->policy, &self.policy, err);
+    enum ms_status status = ms_policy_open(self.options->policy, &self.policy, err);
     if (status == MS_OK)
         status = ms_session_parse_until(self.options->until, &until, err);
     if (status == MS_OK)

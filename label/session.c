@@ -21,16 +21,13 @@ void ms_label_defaults(void *options)
     o->policy = "ember2024";
 }
 
-enum ms_status ms_session_find_policy(const char *name, const struct ms_policy **out,
-                                      struct ms_error *err)
+enum ms_status ms_session_open_deriver(struct ms_session *self, struct ms_error *err)
 {
-    char shown[64];
-    *out = ms_policy_find(name);
-    return *out
-               ? MS_OK
-               : ms_error_set(err, MS_E_USAGE,
-                              "no policy '%s'; there are ember2024, sophos-1-5, ember2017, ratio30",
-                              ms_escape_text(name, shown, sizeof shown));
+    enum ms_status status = ms_deriver_open(&self->deriver, self->policy, self->cli->common.corpus,
+                                            self->options->avclass_data, self->options->as_of, err);
+    self->deriver.corpus = self->corpus;
+    self->deriver.worker = self->worker;
+    return status;
 }
 
 enum ms_status ms_session_parse_until(const char *text, int64_t *out, struct ms_error *err)
@@ -79,6 +76,8 @@ enum ms_status ms_session_open_service(struct ms_session *self, struct ms_error 
         ms_vt_new(o->vt_url, self->secret, user && user[0] ? user : NULL, &self->vt, err);
     if (status == MS_OK)
         status = ms_session_parse_until(o->until, &limits.until_ms, err);
+    if (status == MS_OK && self->policy)
+        status = ms_session_open_deriver(self, err);
     if (status != MS_OK)
         return status;
     if (!user || !user[0])
@@ -86,8 +85,11 @@ enum ms_status ms_session_open_service(struct ms_session *self, struct ms_error 
                "taking it that the key has a public key's quota; name the account with "
                "--vt-user or in VT_USER to use its own");
     ms_secret_fingerprint(self->secret, print);
-    self->asker = (struct ms_asker){
-        .corpus = self->corpus, .worker = self->worker, .policy = self->policy, .vt = self->vt};
+    self->asker = (struct ms_asker){.corpus = self->corpus,
+                                    .worker = self->worker,
+                                    .policy = self->policy,
+                                    .deriver = &self->deriver,
+                                    .vt = self->vt};
     ms_rng_init(&self->asker.rng, self->cli->common.seed, 0x6c6f6f6b, 0);
     return ms_quota_open(&self->asker.quota, self->corpus, print, &limits, err);
 }
@@ -107,6 +109,8 @@ enum ms_status ms_session_lock_key(struct ms_session *self, struct ms_error *err
 
 void ms_session_close(struct ms_session *self)
 {
+    ms_deriver_close(&self->deriver);
+    ms_policy_free(self->policy);
     ms_vt_free(self->vt);
     ms_secret_free(self->secret);
     ms_corpus_close(self->corpus);
@@ -123,16 +127,17 @@ enum ms_status ms_session_show(struct ms_session *self, int64_t sample, const ch
 {
     struct ms_label label;
     struct ms_error why = {0};
-    enum ms_status status = ms_label_get(self->corpus, sample, self->policy->name, &label, &why);
+    const char *policy = self->deriver.name[0] ? self->deriver.name : self->policy->name;
+    enum ms_status status = ms_label_get(self->corpus, sample, policy, &label, &why);
     bool has = status == MS_OK;
     if (status != MS_OK && status != MS_REJECT) {
         if (err)
             *err = why;
         return status;
     }
-    for (unsigned i = 0; has && !asked->again && i < 5; i++)
-        if (strcmp(label.verdict, ms_verdict_name((enum ms_verdict)i)) == 0)
-            self->verdicts[i]++;
+    enum ms_verdict verdict = has ? ms_verdict_by_name(label.verdict) : MS_VERDICT_COUNT;
+    if (verdict != MS_VERDICT_COUNT && !asked->again)
+        self->verdicts[verdict]++;
     const struct ms_shown row = {.hash = hash,
                                  .state = asked->state,
                                  .reason = asked->reason,
@@ -143,6 +148,18 @@ enum ms_status ms_session_show(struct ms_session *self, int64_t sample, const ch
     if (has)
         ms_label_release(&label);
     return status;
+}
+
+void ms_session_say_agreement(const struct ms_session *self)
+{
+    uint64_t both = 0, agree = 0;
+    if (ms_label_agreement(self->corpus, self->deriver.name, &both, &agree, NULL) != MS_OK ||
+        both == 0)
+        return;
+    ms_log(MS_LOG_INFO,
+           "class: VirusTotal's own category says the same of %llu of the %llu labels under %s "
+           "that have both",
+           (unsigned long long)agree, (unsigned long long)both, self->deriver.name);
 }
 
 enum ms_status ms_session_end(struct ms_session *self, enum ms_status status, struct ms_error *err)

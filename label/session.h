@@ -11,6 +11,8 @@ struct ms_label_options {
     const char *hashes;
     const char *policy;
     const char *until;
+    const char *as_of;
+    const char *avclass_data;
     uint64_t budget; /* 0: no bound */
     bool upload, yes;
 };

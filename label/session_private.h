@@ -13,6 +13,7 @@ struct ms_session {
     struct ms_cli *cli;
     const struct ms_label_options *options;
     const struct ms_policy *policy;
+    struct ms_deriver deriver;
     struct ms_corpus *corpus;
     struct ms_worker *worker;
     struct ms_secret *secret;
@@ -23,12 +24,12 @@ struct ms_session {
     int key_fd;              /* the key's lock, when key_locked */
     bool key_locked;
     uint64_t asked, rejected, changed;
-    uint64_t verdicts[5];
+    uint64_t verdicts[MS_VERDICT_COUNT];
 };
 
-/* MS_E_USAGE when there is no policy of that name. */
-enum ms_status ms_session_find_policy(const char *name, const struct ms_policy **out,
-                                      struct ms_error *err) MS_MUST_USE;
+/* The policy of --policy and the rules of --avclass-data and --as-of; the corpus is open, the
+ * reader started. ms_session_open_service does it for runs that have a policy. */
+enum ms_status ms_session_open_deriver(struct ms_session *self, struct ms_error *err) MS_MUST_USE;
 /* Today's (or, when that has passed, tomorrow's) HH:MM in UTC, ms; 0 for NULL. MS_E_USAGE. */
 enum ms_status ms_session_parse_until(const char *text, int64_t *out,
                                       struct ms_error *err) MS_MUST_USE;
@@ -46,6 +47,8 @@ enum ms_status ms_session_start_worker(struct ms_session *self, struct ms_error 
 /* Prints a sample's state with its current label, and counts the verdict. */
 enum ms_status ms_session_show(struct ms_session *self, int64_t sample, const char *hash,
                                const struct ms_asked *asked, struct ms_error *err) MS_MUST_USE;
+/* Says how often our class is VirusTotal's, over all labels of the policy. */
+void ms_session_say_agreement(const struct ms_session *self);
 /* Ends the run's row. MS_OK becomes MS_REJECT when records were rejected. */
 enum ms_status ms_session_end(struct ms_session *self, enum ms_status status,
                               struct ms_error *err) MS_MUST_USE;

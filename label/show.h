@@ -15,9 +15,16 @@ struct ms_shown {
 enum ms_status ms_show_hash(const struct ms_shown *row, bool json,
                             struct ms_error *err) MS_MUST_USE;
 
-/* Engines, tokens, classes, groups, votes and verdict on one screen. hash: as the user gave it. */
-enum ms_status ms_show_explanation(const char *hash, const struct ms_policy *policy,
-                                   const struct ms_judged *judged, const struct ms_scan *scan,
-                                   bool json, struct ms_error *err) MS_MUST_USE;
+/* How one sample's answers became its label. */
+struct ms_explained {
+    const char *hash; /* as the user gave it */
+    const struct ms_deriver *deriver;
+    const struct ms_derived *derived;
+    const struct ms_judged *judged; /* what the label rests on; NULL: a 404 */
+    const struct ms_scan *scan;     /* its scan */
+};
+/* Engines, tokens, copies, classes, groups, votes, rule and verdict on one screen. */
+enum ms_status ms_show_explanation(const struct ms_explained *explained, bool json,
+                                   struct ms_error *err) MS_MUST_USE;
 
 #endif

@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The classes a vote can be for. The first eight are those of the data sets people compare with; the
- * others exist so that what they name is not forced into the eight. */
+/* The classes a vote can be for. The first eight are those of the data sets people compare with;
+ * the others exist so that what they name is not forced into the eight. */
 enum ms_class {
     MS_CLASS_ADWARE,
     MS_CLASS_BACKDOOR,

@@ -29,11 +29,20 @@ CREATE INDEX request_subject ON request (subject, endpoint);
 -- Merging and forgetting samples, and the history of labels, go by sample.
 CREATE INDEX label_sample ON label (sample, policy);
 
--- Each change of verdict: what was held before, what after, and on which knowledge.
+-- Each change of verdict: what was held before, what after, and on which knowledge. cause: scan (a newer one, or a second one that
+-- agrees), policy or taxonomy (other rules, whatever the scans said).
 CREATE VIEW label_flip AS
-SELECT sample, policy, before, verdict AS after, class, as_of_ms, made_ms, scan, run FROM (
-    SELECT *, lag(verdict) OVER (PARTITION BY sample, policy ORDER BY id) AS before FROM label)
+SELECT sample, policy, before, verdict AS after, class, as_of_ms, made_ms, scan, run,
+    CASE WHEN policy_digest IS NOT old_policy THEN 'policy' WHEN taxonomy IS NOT old_taxonomy THEN 'taxonomy' ELSE 'scan' END AS cause
+FROM (
+    SELECT *, lag(verdict) OVER w AS before, lag(policy_digest) OVER w AS old_policy, lag(taxonomy) OVER w AS old_taxonomy
+    FROM label WINDOW w AS (PARTITION BY sample, policy ORDER BY id))
 WHERE before IS NOT NULL AND before <> verdict;
+
+-- Our class beside that of VirusTotal's own category; agrees is NULL where either is missing. The authors of Mal-API-2019 say Worms.
+CREATE VIEW label_agreement AS
+SELECT sample, policy, class, vt_category, vt_class, CASE class WHEN 'Worms' THEN 'Worm' ELSE class END = vt_class AS agrees
+FROM label WHERE current = 1;
 
 -- Counting a month's requests before each one must not read their rows.
 DROP INDEX request_sent;

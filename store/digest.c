@@ -65,8 +65,10 @@ static const struct table {
     {"label",
      "SELECT " SAMPLE_KEY("sample") ", policy, verdict, class, family, votes, margin, positives,"
                                     " responding, groups, vt_category, (SELECT body_sha256 FROM "
-                                    "scan WHERE scan.id = label.scan)"
+                                    "scan WHERE scan.id = label.scan), policy_digest, taxonomy,"
+                                    " vt_class, family_votes, family_verified, contested"
                                     " FROM label WHERE current = 1"},
+    {"policy", "SELECT digest, name, text FROM policy"},
     {"model", "SELECT name, (SELECT digest FROM dataset WHERE dataset.id = model.dataset), split,"
               " digest, path, metrics FROM model"},
     {"dataset", "SELECT digest, target, policy, normalisation, samples, vocabulary FROM dataset"},

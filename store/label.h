@@ -106,14 +106,45 @@ struct ms_lookup_counts {
 enum ms_status ms_lookup_count(struct ms_corpus *corpus, struct ms_lookup_counts *out,
                                struct ms_error *err) MS_MUST_USE;
 
+/* The scans of a sample whose analysis (where its date is unknown: whose fetching) lies before
+ * before_ms (INT64_MAX: all), in the order of these dates, then as fetched; of several fetchings of
+ * one analysis the last alone. source and asked are NULL, format is static text. Without bodies,
+ * body is empty; with them it is borrowed until visit returns. visit may write other tables. */
+typedef enum ms_status (*ms_scan_visit)(void *ctx, const struct ms_scan *scan,
+                                        struct ms_error *err);
+enum ms_status ms_scan_foreach(struct ms_corpus *corpus, int64_t sample, int64_t before_ms,
+                               bool bodies, ms_scan_visit visit, void *ctx,
+                               struct ms_error *err) MS_MUST_USE;
+/* The samples that can have a label by their answers: those with a scan, and those whose look-up
+ * found nothing; in order of their ids, with the look-up's state (labelled where there is none) and
+ * the hash as for ms_lookup_foreach. Collected before the first visit. */
+enum ms_status ms_lookup_foreach_answered(struct ms_corpus *corpus, ms_lookup_visit visit,
+                                          void *ctx, struct ms_error *err) MS_MUST_USE;
+
 struct ms_label {
     int64_t id, sample;
     const char *policy, *verdict;
     const char *class_, *family, *votes_json, *vt_category; /* may be NULL */
     int64_t margin, positives, responding, groups;          /* -1 unknown */
     int64_t as_of_ms, scan;                                 /* 0 none */
+    bool has_policy_digest, has_taxonomy;
+    uint8_t policy_digest[32], taxonomy[32];
+    const char *vt_class;                  /* may be NULL */
+    int64_t family_votes, family_verified; /* -1 unknown */
+    const char *contested;                 /* what the newest scan says; NULL: the same */
 };
-/* Puts a label; a current one equal in every field (as_of_ms and scan included) is left alone
+/* Keeps a policy's text under its digest (SHA-256 of the text) once. */
+enum ms_status ms_policy_put(struct ms_corpus *corpus, const uint8_t digest[32], const char *name,
+                             const char *text, int64_t now_ms, struct ms_error *err) MS_MUST_USE;
+/* Sets a sample without a label under a policy that had one; *changed says so. */
+enum ms_status ms_label_clear(struct ms_corpus *corpus, int64_t sample, const char *policy,
+                              bool *changed, struct ms_error *err) MS_MUST_USE;
+/* Of the current labels under a policy: how many have a class and a class of VirusTotal's, and how
+ * many of these are the same. */
+enum ms_status ms_label_agreement(struct ms_corpus *corpus, const char *policy, uint64_t *both,
+                                  uint64_t *agree, struct ms_error *err) MS_MUST_USE;
+/* Puts a label; a current one equal in every field (as_of_ms and scan included, id aside) is left
+ * alone
  * (*changed false), a different one is superseded. */
 enum ms_status ms_label_put(struct ms_corpus *corpus, const struct ms_label *label, int64_t now_ms,
                             int64_t run, bool *changed, struct ms_error *err) MS_MUST_USE;

@@ -111,6 +111,20 @@ enum ms_status ms_lookup_foreach(struct ms_corpus *corpus, ms_lookup_visit visit
     return status == MS_OK ? visit_lookups(corpus, statement, visit, ctx, err) : status;
 }
 
+enum ms_status ms_lookup_foreach_answered(struct ms_corpus *corpus, ms_lookup_visit visit,
+                                          void *ctx, struct ms_error *err)
+{
+    static const char sql[] =
+        "SELECT s.id, coalesce(l.state, 'labelled'), l.reason, coalesce(l.tries, 0), l.asked_ms,"
+        " l.due_ms, coalesce(s.sha256, s.sha1, s.md5) FROM sample s"
+        " LEFT JOIN lookup l ON l.sample = s.id WHERE coalesce(s.sha256, s.sha1, s.md5) IS NOT NULL"
+        " AND (l.state = 'not_found' OR EXISTS (SELECT 1 FROM scan WHERE scan.sample = s.id))"
+        " ORDER BY s.id";
+    sqlite3_stmt *statement;
+    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
+    return status == MS_OK ? visit_lookups(corpus, statement, visit, ctx, err) : status;
+}
+
 enum ms_status ms_lookup_get(struct ms_corpus *corpus, int64_t sample, bool *found,
                              struct ms_lookup *out, struct ms_error *err)
 {

@@ -146,3 +146,56 @@ enum ms_status ms_scan_latest(struct ms_corpus *corpus, int64_t sample, int64_t 
         out->sample = sample;
     return status;
 }
+
+/* A row without body where the caller only wants the dates. */
+static enum ms_status step_scan(sqlite3_stmt *statement, struct ms_scan *out, struct ms_buf *body,
+                                struct ms_error *err)
+{
+    if (ms_db_blob(statement, 4).len > 0)
+        return read_scan(statement, out, body, err);
+    *out = (struct ms_scan){.id = ms_db_int(statement, 0, 0),
+                            .fetched_ms = ms_db_int(statement, 1, 0),
+                            .last_analysis_ms = ms_db_int(statement, 2, 0),
+                            .first_submission_ms = ms_db_int(statement, 3, 0),
+                            .format = format_text(ms_db_text(statement, 5))};
+    return MS_OK;
+}
+
+enum ms_status ms_scan_foreach(struct ms_corpus *corpus, int64_t sample, int64_t before_ms,
+                               bool bodies, ms_scan_visit visit, void *ctx, struct ms_error *err)
+{
+    /* Rows with one analysis follow each other; the last one counts. A body's digest settles what
+     * dates leave open, so that the order is that of the answers and not of their rows. */
+    static const char sql[] =
+        "SELECT id, fetched_ms, last_analysis_ms, first_submission_ms,"
+        " CASE WHEN ?3 THEN body END, format FROM"
+        " (SELECT *, coalesce(last_analysis_ms, fetched_ms) AS day,"
+        "  lead(last_analysis_ms) OVER (ORDER BY coalesce(last_analysis_ms, fetched_ms),"
+        "  fetched_ms, body_sha256, id) AS following FROM scan"
+        "  WHERE sample = ?1 AND coalesce(last_analysis_ms, fetched_ms) < ?2)"
+        " WHERE following IS NULL OR last_analysis_ms IS NOT following"
+        " ORDER BY day, fetched_ms, body_sha256, id";
+    sqlite3_stmt *statement;
+    bool row = false;
+    struct ms_buf body;
+    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_int(statement, 1, sample);
+    ms_db_bind_int(statement, 2, before_ms);
+    ms_db_bind_int(statement, 3, bodies);
+    ms_buf_init(&body, (size_t)1 << 30);
+    while ((status = ms_db_step(corpus, statement, &row, err)) == MS_OK && row) {
+        struct ms_scan scan = {0};
+        ms_buf_clear(&body);
+        status = step_scan(statement, &scan, &body, err);
+        scan.sample = sample;
+        if (status == MS_OK)
+            status = visit(ctx, &scan, err);
+        if (status != MS_OK)
+            break;
+    }
+    ms_buf_release(&body);
+    ms_db_done(statement);
+    return status;
+}

@@ -246,13 +246,17 @@ class Corpus(ImportCase):
         self.assertEqual(runs[0][3], runs[1][3])
         self.assertEqual(len(runs[0][3]), 64)
 
-    def test_an_older_scan_does_not_replace_a_newer_one(self):
+    def test_an_older_scan_counts_as_older(self):
+        """Whatever the order of import: the older one decided, and one newer scan does not overturn it, but a second does."""
         new = self.file("new.json", dump(v3(1, groups=20, analysed=1700000000)))
         old = self.file("old.json", dump(v3(1, groups=0, analysed=1690000000)))
         self.assertEqual(self.take(new)[0]["status"], "imported")
         self.assertEqual(self.take(old)[0]["status"], "older")
-        self.assertEqual(self.sql("SELECT verdict FROM label WHERE current = 1"), [("malicious",)])
+        current = "SELECT verdict, contested FROM label WHERE current = 1"
+        self.assertEqual(self.sql(current), [("benign", "malicious")])
         self.assertEqual(self.sql("SELECT count(*) FROM scan"), [(2,)])
+        self.take(self.file("newest.json", dump(v3(1, groups=20, analysed=1710000000))))
+        self.assertEqual(self.sql(current), [("malicious", None)])
 
     def test_a_date_in_the_future_wins_no_more_than_once(self):
         self.take(self.file("future.json", dump(v3(1, groups=0, analysed=4000000000))))

@@ -1,5 +1,6 @@
 /* Fuzz target: VirusTotal file objects, from bytes to votes and verdicts. Checks that the numbers
  * agree with each other whatever the object says. */
+#include "label/malapi2019.h"
 #include "label/policy.h"
 
 #include <stdlib.h>
@@ -33,12 +34,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
           (tally.family[0] == '\0') == (tally.family_votes == 0));
     ms_tally_votes_json(&tally, votes);
     check(votes[0] == '{' && votes[strlen(votes) - 1] == '}');
-    for (size_t i = 0; i < ms_policy_count; i++) {
-        enum ms_verdict verdict = ms_policy_judge(&ms_policies[i], &report, &tally);
-        check(verdict != MS_VERDICT_NOT_FOUND);
-        check(ms_policy_due_ms(&ms_policies[i], verdict, &report, 3, 1700000000000) >
-              1700000000000);
+    const struct ms_policy *policy;
+    for (size_t i = 0; (policy = ms_policy_builtin(i)) != NULL; i++) {
+        enum ms_verdict verdict = ms_policy_judge(policy, &report, &tally);
+        check(verdict != MS_VERDICT_NOT_FOUND || report.format == MS_RECORD_VT2);
+        check(verdict != MS_VERDICT_GRAYWARE || tally.class_ != MS_CLASS_NONE);
     }
+    struct ms_malapi seed;
+    check(ms_malapi_count(&report, &seed, NULL) == MS_OK);
+    check((seed.class_ == NULL) == (seed.votes == 0) && seed.margin <= seed.votes);
     ms_tally_release(&tally);
     ms_vt_report_release(&report);
     return 0;
