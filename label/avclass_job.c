@@ -106,6 +106,12 @@ static bool is_nothing(const struct ms_record_text *text)
            (text->kind == MS_RECORD_STRING && text->len == 0);
 }
 
+/* The reader cuts texts that are longer, in front of a character that would be split. */
+static bool is_cut(const struct ms_record_text *text)
+{
+    return text->len > MS_LIMIT_JSON_STRING_BYTES - 4;
+}
+
 static struct ms_span span_of(const struct ms_record_text *text)
 {
     return text->at ? ms_span_of(text->at, text->len) : (struct ms_span){(const uint8_t *)"", 0};
@@ -125,6 +131,8 @@ static const char *gather(struct job *job, const struct ms_record *record,
         bool simple = record->format == MS_RECORD_SIMPLE;
         if (row->label.kind != MS_RECORD_STRING && !(simple && is_nothing(&row->label)))
             return "an engine's label is no text";
+        if (is_cut(&row->label))
+            return "an engine's label is too long";
         if (row->name.kind == MS_RECORD_ARRAY || row->name.kind == MS_RECORD_OBJECT)
             return "an engine's name is no text";
         job->labels[sample->count++] =
@@ -159,6 +167,8 @@ static const char *check(const struct job *job, const struct ms_record *record)
         return "the engines' results are no list";
     if (!has_hashes(record))
         return "a hash is no text";
+    if (is_cut(name_of(job, record)))
+        return "a hash is too long";
     if (!job->options.vtt || job->options.tags)
         return NULL;
     for (size_t i = 0; i < record->tag_count; i++)

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -323,6 +324,10 @@ class Files(Case):
         packed = gzip.compress((GOOD + "\n").encode() * 3000)
         done = self.judge(self.file("x.anything", packed))
         self.assertEqual((done.stdout, done.returncode), (3000 * LINE, 0))
+        if shutil.which("zstd"):
+            packed_too = subprocess.run(["zstd", "-c"], input=(GOOD + "\n").encode() * 3000, stdout=subprocess.PIPE, check=True, timeout=60).stdout
+            done = self.judge(self.file("y.anything", packed_too))
+            self.assertEqual((done.stdout, done.returncode), (3000 * LINE, 0))
         done = self.judge(self.file("cut.gz", packed[:-9]))
         self.assertEqual(done.returncode, 1)
         self.assertTrue(done.stdout.startswith(LINE))
@@ -337,6 +342,13 @@ class Files(Case):
         done = self.judge("-", stdin=GOOD.encode() + b"\n" + b"[" + b" " * (40 << 20) + b"]\n" + GOOD.encode())
         self.assertEqual((done.stdout, done.returncode), (2 * LINE, 1))
         self.assertIn(b"line 2: the line is longer than", done.stderr)
+
+    def test_a_label_without_end(self):
+        """Longer than what is kept of one: rejected, not judged by its beginning. Shorter ones are judged."""
+        for length, code in ((70000, 1), (65500, 0)):
+            line = json.dumps(dict(digests(1), av_labels=[["A", "zelphira " + "x" * length], ["B", "zelphira"]]))
+            done = self.judge("-", stdin=line.encode())
+            self.assertEqual((done.stdout, done.returncode), (b"" if code else LINE, code))
 
     def test_many_words(self):
         """A report as large as allowed, of words that differ: all are kept apart, in good time."""
