@@ -230,10 +230,11 @@ static enum ms_status end_step(struct import *self, struct ms_error *err)
         return MS_OK;
     ms_step("label.import.rows");
     enum ms_status status = ms_corpus_commit(self->put.corpus, err);
+    if (status != MS_OK)
+        return status;
     self->step_rows = self->step_bytes = 0;
-    if (status == MS_OK)
-        ms_step("label.import.committed");
-    return status;
+    ms_step("label.import.committed");
+    return MS_OK;
 }
 
 static enum ms_status begin_step(struct import *self, struct ms_error *err)
@@ -266,7 +267,10 @@ static enum ms_status put_record(struct import *self, struct ms_import_item *ite
     self->stored_bytes += item->packed.len;
     bool full = self->step_rows >= STEP_ROWS || self->step_bytes >= STEP_BYTES ||
                 ms_clock_mono_ms() - self->step_ms >= STEP_MS;
-    return full ? end_step(self, err) : MS_OK;
+    status = full ? end_step(self, err) : MS_OK;
+    if (status != MS_OK)
+        self->step_rows--; /* this one will not be told of */
+    return status;
 }
 
 static enum ms_status take_record(struct import *self, struct ms_import_item *item,
@@ -356,6 +360,10 @@ static enum ms_status judge_run(const struct import *self, struct ms_error *err)
 
 static void say_end(const struct import *self, int64_t began_ms)
 {
+    if (self->step_rows) /* told as imported, and then the store failed */
+        ms_log(MS_LOG_WARNING,
+               "the last %zu of these records are not kept; the same command takes them in again",
+               self->step_rows);
     double seconds = (double)(ms_clock_mono_ms() - began_ms) / 1000.0;
     ms_log(MS_LOG_INFO,
            "%" PRIu64 " records of %" PRIu64 " files: %" PRIu64 " imported, %" PRIu64

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import sqlite3
 import subprocess
 import sys
@@ -307,6 +308,9 @@ class Corpus(ImportCase):
         kept = self.sql("SELECT count(*) FROM scan")[0][0]
         self.assertGreater(kept, 0)
         self.assertLess(kept, 1500)
+        told = int(re.search(rb"(\d+) imported,", done.stderr)[1])
+        lost = re.search(rb"the last (\d+) of these records are not kept", done.stderr)
+        self.assertEqual(told - (int(lost[1]) if lost else 0), kept, "what is told is what is kept")
         rows = self.take(path)
         self.assertEqual(sum(row["status"] == "known" for row in rows), kept)
         self.assertEqual(self.sql("SELECT count(*) FROM scan"), [(1500,)])
