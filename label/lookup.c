@@ -43,7 +43,12 @@ enum ms_status ms_asker_read_quota(struct ms_asker *self, struct ms_error *err)
     if (status != MS_OK)
         return status;
     if (told.hour_allowed < 0 && told.day_allowed < 0 && told.month_allowed < 0) {
-        ms_log(MS_LOG_DEBUG, "the service does not tell the key's quota");
+        if (self->named)
+            ms_log(MS_LOG_WARNING,
+                   "the service does not tell the quota of the account in --vt-user or VT_USER; is "
+                   "that its id? Until it does, what it told last holds, or the limits of a public "
+                   "key");
+        self->named = false; /* once is enough */
         return MS_OK;
     }
     status = ms_quota_tell(&self->quota, &told, err);

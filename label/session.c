@@ -72,6 +72,11 @@ enum ms_status ms_session_open_service(struct ms_session *self, struct ms_error 
     struct ms_quota_options limits = {.budget = o->budget ? o->budget : UINT64_MAX,
                                       .seed = self->cli->common.seed};
     char print[9];
+    /* The service would take the key for an id; it would stand in the URL, and in proxies' logs. */
+    if (user && strstr(user, ms_secret_value(self->secret)))
+        return ms_error_set(err, MS_E_USAGE,
+                            "--vt-user (or VT_USER) is the account's id, not its key: it goes into "
+                            "a URL, where no key belongs");
     enum ms_status status =
         ms_vt_new(o->vt_url, self->secret, user && user[0] ? user : NULL, &self->vt, err);
     if (status == MS_OK)
@@ -89,7 +94,8 @@ enum ms_status ms_session_open_service(struct ms_session *self, struct ms_error 
                                     .worker = self->worker,
                                     .policy = self->policy,
                                     .deriver = &self->deriver,
-                                    .vt = self->vt};
+                                    .vt = self->vt,
+                                    .named = user && user[0]};
     ms_rng_init(&self->asker.rng, self->cli->common.seed, 0x6c6f6f6b, 0);
     return ms_quota_open(&self->asker.quota, self->corpus, print, &limits, err);
 }

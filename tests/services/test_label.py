@@ -429,6 +429,9 @@ class Key(LabelCase):
         self.assertEqual(vt.count("overall_quotas"), 1)
         self.assertIn("--vt-user", self.talk)
         self.assertEqual(vt.count("/files/"), 2)
+        self.label(vt, "--vt-user", vt.key, "--hashes", self.write_list(digest(3)), expect=2)
+        self.label(vt, "quota", env={"VT_USER": vt.key}, expect=2)
+        self.assertIn("not its key", self.talk)
         for entry in vt.log:
             self.assertNotIn(vt.key, entry["target"])
 

@@ -135,6 +135,7 @@ class Quota(LabelCase):
         vt.fault("status", status=403, path="overall_quotas")
         shown = {row["window"]: row for row in self.label(vt, "quota")[:-1]}
         self.assertEqual([shown[name]["allowed"] for name in ("minute", "day", "month")], [4, 500, 15500])
+        self.assertIn("does not tell the quota of the account", self.talk)
 
     def test_budget_and_until(self):
         vt = self.service()
