@@ -407,6 +407,57 @@ static void sound_account(void **state)
     assert_int_equal(account.days[0].refused[VT_DAY], 0);
 }
 
+/* The service's clock is before or behind ours when the day begins, and a run starts just then, or
+ * goes on over it: what is left of the old day is used, and all of the new one. */
+static void over_midnight(int64_t skew_ms, int64_t start_ms, int64_t old_day)
+{
+    char list[192];
+    account.allowed_day = 40;
+    account.faults_of_4000 = 0;
+    account.skew_ms = skew_ms;
+    now_ms = START + start_ms;
+    vt_turn(&account, now_ms + skew_ms);
+    account.used_day = account.used_month = account.allowed_day - 6;
+    account.days[0].allowed = 6;
+    write_list("list", 0, 100, list, sizeof list);
+    actor_count = 0;
+    others_count = 0;
+    plan(0, now_ms, 0, list);
+    happen();
+    if (now_ms < START + VT_DAY_MS) { /* spent: cron's next run, a moment after our midnight */
+        actor_count = 0;
+        plan(0, START + VT_DAY_MS + 1000, 0, NULL);
+        happen();
+    }
+    assert_string_equal(account.wrong, "");
+    assert_int_equal(account.days[0].distinct, old_day);
+    assert_int_equal(account.days[1].distinct, 40);
+}
+
+static void clock_before(void **state)
+{
+    (void)state;
+    over_midnight(45000, VT_DAY_MS - 10 * VT_MINUTE_MS, 6);
+}
+
+static void clock_behind(void **state)
+{
+    (void)state;
+    over_midnight(-45000, VT_DAY_MS - 10 * VT_MINUTE_MS, 6);
+}
+
+static void through_midnight_before(void **state)
+{
+    (void)state;
+    over_midnight(45000, VT_DAY_MS - 80000, 4); /* its day ends in 35 s: a minute's worth */
+}
+
+static void through_midnight_behind(void **state)
+{
+    (void)state;
+    over_midnight(-45000, VT_DAY_MS - 80000, 6);
+}
+
 static void longer_minute(void **state)
 {
     (void)state;
@@ -439,6 +490,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(sound_account, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(clock_before, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(clock_behind, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(through_midnight_before, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(through_midnight_behind, set_up, tear_down),
         cmocka_unit_test_setup_teardown(longer_minute, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hidden_use, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_faults, set_up, tear_down),
