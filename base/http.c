@@ -314,6 +314,8 @@ enum ms_status ms_http_perform(struct ms_http *self, const struct ms_http_reques
         bool answered = result.end == MS_HOP_ANSWERED;
         response->attempts = made;
         response->may_pass = result.end == MS_HOP_FAILED;
+        response->nothing_sent = (made == 1 || response->nothing_sent) && !answered &&
+                                 result.nothing_sent && !response->redirected;
         response->retry_after_ms = -1;
         if (answered)
             note_retry_after(response);

@@ -103,6 +103,7 @@ struct ms_http_response {
     bool redirected;
     bool
         may_pass; /* after MS_E_REMOTE: the fault may pass by itself (a bad certificate will not) */
+    bool nothing_sent; /* after MS_E_REMOTE: no connection stood, nothing of the request went out */
     unsigned attempts; /* made by the last ms_http_perform, redirects not counted */
 };
 

@@ -136,8 +136,8 @@ static enum ms_status exchange(struct ms_asker *self, const struct ms_call *call
     if (status != MS_OK)
         return status;
     ms_step(call->step_answered);
-    return ms_quota_settle(&self->quota, id, answer->status, answer->code[0] ? answer->code : NULL,
-                           err);
+    return ms_quota_settle(&self->quota, id, answer->unsent ? MS_QUOTA_UNSENT : answer->status,
+                           answer->code[0] ? answer->code : NULL, err);
 }
 
 /* After a 429: asks which quota it was, and waits or ends. */

@@ -357,7 +357,7 @@ enum ms_status ms_quota_reserve(struct ms_quota *self, const char *endpoint, con
 enum ms_status ms_quota_settle(struct ms_quota *self, int64_t id, int status, const char *code,
                                struct ms_error *err)
 {
-    bool counted = status != 401 && status != 429;
+    bool counted = status != 401 && status != 429 && status != MS_QUOTA_UNSENT;
     if (counted)
         self->settled_ms[self->settled_count++ % MS_QUOTA_RECENT] = ms_clock_mono_ms();
     if (status != 429)
@@ -366,7 +366,8 @@ enum ms_status ms_quota_settle(struct ms_quota *self, int64_t id, int status, co
         self->halved--;
         self->clean = 0;
     }
-    return ms_request_settle(self->corpus, id, ms_clock_wall_ms(), status, code, counted, err);
+    return ms_request_settle(self->corpus, id, ms_clock_wall_ms(),
+                             status == MS_QUOTA_UNSENT ? 0 : status, code, counted, err);
 }
 
 enum ms_status ms_quota_refused(struct ms_quota *self, int64_t retry_after_ms,

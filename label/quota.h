@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { MS_QUOTA_RECENT = 64 };
+enum { MS_QUOTA_RECENT = 64, MS_QUOTA_UNSENT = -1 };
 
 /* What the service says of an account; -1 where it says nothing. */
 struct ms_quota_told {
@@ -90,8 +90,9 @@ enum ms_status ms_quota_advise(struct ms_quota *self, struct ms_quota_advice *ou
 /* Books a request; committed when this returns. A crash later can only over-count. */
 enum ms_status ms_quota_reserve(struct ms_quota *self, const char *endpoint, const char *subject,
                                 int64_t *id, struct ms_error *err) MS_MUST_USE;
-/* status 0: no answer came. code may be NULL. A request that was refused (401, 429) is not
- * charged; everything else is, 403, 404 and no answer included. */
+/* status 0: no answer came; MS_QUOTA_UNSENT: nothing went out, and nothing is charged. code may be
+ * NULL. A request that was refused (401, 429) is not charged; everything else is, 403, 404 and no
+ * answer included. */
 enum ms_status ms_quota_settle(struct ms_quota *self, int64_t id, int status, const char *code,
                                struct ms_error *err) MS_MUST_USE;
 

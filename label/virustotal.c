@@ -170,6 +170,7 @@ enum ms_status ms_vt_send(struct ms_vt *self, const struct ms_vt_call *call,
     enum ms_status status = perform(self, call, &fault);
     if ((status == MS_E_REMOTE && self->response.may_pass) || status == MS_E_LIMIT) {
         (void)snprintf(out->why, sizeof out->why, "%.250s", fault.text);
+        out->unsent = self->response.nothing_sent;
         return MS_OK;
     }
     if (status != MS_OK) {

@@ -204,7 +204,12 @@ class Answers(LabelCase):
         vt = self.service()
         vt.stop()
         self.label(vt, "--hashes", self.write_list(*(digest(n) for n in range(4))), expect=5)
-        self.assertEqual(self.rows("SELECT count(*) FROM request WHERE counted = 1"), [(9,)])   # sent or not: nobody can tell
+        # Nothing went out: an outage must not eat the day's quota. What may have arrived counts.
+        self.assertEqual(self.rows("SELECT counted, count(*) FROM request GROUP BY counted"), [(0, 9)])
+        other = self.service()
+        other.fault("reset", path="/files/")
+        self.label(other, "--hashes", self.write_list(digest(10)), expect=1)
+        self.assertEqual(self.rows("SELECT counted, count(*) FROM request WHERE subject = '%s' GROUP BY counted" % digest(10)), [(1, 3)])
 
     def test_key_refused(self):
         vt = self.service()
