@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "label/vtjson.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,6 +103,44 @@ static enum ms_status count(void *ctx, struct ms_span element, enum ms_status st
     return MS_OK;
 }
 
+static void same_text(struct ms_record_text text, const json_t *value)
+{
+    if (!json_is_string(value)) {
+        check(!text.at);
+        return;
+    }
+    check(text.at && text.len == json_string_length(value));
+    check(memcmp(text.at, json_string_value(value), text.len) == 0);
+}
+
+/* What jansson takes too (no lone surrogates, no NUL in keys, no NaN) must say the same; of members
+ * that occur twice it also keeps the last, at the first one's place. */
+static void compare(struct ms_span document, const struct ms_record *record)
+{
+    json_t *root = json_loadb((const char *)document.data, document.len, JSON_ALLOW_NUL, NULL);
+    json_t *data = json_object_get(root, "data"), *row;
+    const json_t *from = root;
+    const char *name;
+    size_t i = 0;
+    if (root && record->format == MS_RECORD_VT3)
+        from = json_object_get(data ? data : root, "attributes");
+    json_t *rows =
+        json_object_get(from, record->format == MS_RECORD_VT3 ? "last_analysis_results" : "scans");
+    if (root && (record->format == MS_RECORD_VT3 || record->format == MS_RECORD_VT2)) {
+        same_text(record->md5, json_object_get(from, "md5"));
+        same_text(record->sha256, json_object_get(from, "sha256"));
+        check(record->engine_count == json_object_size(rows));
+        json_object_foreach(rows, name, row)
+        {
+            const struct ms_record_engine *engine = &record->engines[i++];
+            check(engine->name.len == strlen(name));
+            check(memcmp(engine->name.at, name, engine->name.len) == 0);
+            same_text(engine->label, json_object_get(row, "result"));
+        }
+    }
+    json_decref(root);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct ms_record_reader *used;
@@ -120,8 +159,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(ms_record_reader_new(&fresh, NULL) == MS_OK);
     enum ms_status status = ms_record_read(used, document, format, &record, &err);
     uint32_t said = status == MS_OK ? look_at_record(&record) : 0;
-    if (status == MS_OK)
+    if (status == MS_OK) {
+        compare(document, &record);
         through_a_frame(&record);
+    }
     check(status == MS_OK || (status == MS_REJECT && err.text[0]));
     check(ms_record_read(fresh, document, format, &record, &again) == status);
     check(status == MS_OK ? look_at_record(&record) == said : strcmp(err.text, again.text) == 0);
