@@ -65,6 +65,19 @@ class Rescan(SubmitCase):
         self.assertTrue({digest(3), digest(4)} & uncertain)
         self.assertEqual(set(self.asked(vt)), uncertain)
 
+    def test_contested_labels_get_a_second_opinion(self):
+        vt = self.service()
+        self.known(vt, 1, first_seen=NOON - 900 * DAY, analysed=NOON - 400 * DAY)
+        vt.clock.start += 400 * DAY
+        vt.add(spec(1, None, 0, first_seen=NOON - 900 * DAY, analysed=NOON + 399 * DAY))
+        self.label(vt)
+        self.assertEqual(self.rows("SELECT verdict, contested FROM label WHERE current = 1"), [("malicious", "benign")])
+        self.rescan(vt)
+        self.assertEqual(self.asked(vt), [])            # the scan is a day old
+        vt.clock.start += 30 * DAY
+        self.rescan(vt)
+        self.assertEqual(self.asked(vt), [digest(1)])
+
     def test_look_up_is_queued_and_nothing_polls(self):
         vt = self.service()
         vt.rescan_seconds = 120
