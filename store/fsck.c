@@ -311,6 +311,34 @@ static enum ms_status check_sums(struct fsck *self, struct ms_error *err)
     return check_database(self, sql, "", err);
 }
 
+/* Labels say by their policy's digest what they were made by: the text must be that one. */
+static enum ms_status check_policies(struct fsck *self, struct ms_error *err)
+{
+    static const char sql[] = "SELECT digest, name, text FROM policy ORDER BY digest";
+    sqlite3_stmt *statement;
+    bool row = false;
+    enum ms_status status = ms_db_prepare(self->corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    while ((status = ms_db_step(self->corpus, statement, &row, err)) == MS_OK && row) {
+        struct ms_span digest = ms_db_blob(statement, 0), text = ms_db_blob(statement, 2);
+        const char *name = ms_db_text(statement, 1);
+        uint8_t sha256[MS_SHA256_BYTES];
+        char where[128], shown[80];
+        if (ms_hash_sha256(text.data ? (const void *)text.data : "", text.len, sha256) != MS_OK)
+            status = ms_error_set(err, MS_E_BUG, "the hash library failed");
+        else if (digest.len != sizeof sha256 || memcmp(digest.data, sha256, sizeof sha256) != 0) {
+            snprintf(where, sizeof where, "policy %s",
+                     ms_escape_text(name ? name : "", shown, sizeof shown));
+            status = found(self, where, "its text is not that of its digest", false, err);
+        }
+        if (status != MS_OK)
+            break;
+    }
+    ms_db_done(statement);
+    return status;
+}
+
 static enum ms_status check_all(struct fsck *self, struct ms_error *err)
 {
     static const char keys[] =
@@ -328,6 +356,8 @@ static enum ms_status check_all(struct fsck *self, struct ms_error *err)
     }
     if (status == MS_OK)
         status = check_sums(self, err);
+    if (status == MS_OK)
+        status = check_policies(self, err);
     return status == MS_OK ? check_traces(self, err) : status;
 }
 
