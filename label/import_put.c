@@ -114,14 +114,19 @@ static enum ms_status put_labelled(const struct ms_import_put *self,
                                    struct ms_error *err)
 {
     struct ms_lookup before = {.state = "pending"};
-    struct ms_label label;
+    /* All that the plan reads of a label that was just made of this report alone. */
+    struct ms_label label = {.verdict = ms_verdict_name(item->judged.verdict),
+                             .positives = (int64_t)item->judged.tally.positives};
     bool found = false;
-    enum ms_status status = ms_label_get(self->corpus, sample, self->deriver->name, &label, err);
+    enum ms_status status = MS_OK;
+    if (!fresh)
+        status = ms_label_get(self->corpus, sample, self->deriver->name, &label, err);
     if (status != MS_OK)
         return status;
     int64_t due = ms_plan_due_ms(&label, item->judged.report.first_submission_ms,
                                  self->deriver->policy->min_age_days, 0, ms_clock_wall_ms());
-    ms_label_release(&label);
+    if (!fresh)
+        ms_label_release(&label);
     if (!fresh)
         status = ms_lookup_get(self->corpus, sample, &found, &before, err);
     if (status != MS_OK)
