@@ -79,6 +79,9 @@ static enum ms_status open_sample(const struct ms_import_put *self, struct ms_im
         return MS_OK;
     }
     status = ms_sample_upsert(self->corpus, &sample, self->run, id, fresh, &why);
+    uint64_t merged = 0;
+    if (status == MS_OK && !*fresh) /* the report may tell that two known hashes are one file's */
+        status = ms_sample_unite(self->corpus, *id, &merged, &why);
     if (status == MS_REJECT) {
         *result = MS_IMPORT_FORGOTTEN;
         (void)snprintf(item->why, sizeof item->why, "%s", why.text);

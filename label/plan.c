@@ -124,7 +124,9 @@ int64_t ms_plan_due_ms(const struct ms_label *label, int64_t first_submission_ms
 {
     static const int64_t ages[] = {30, 90, 180};
     int64_t due = now_ms + stable_days(unchanged) * DAY_MS, first = first_submission_ms;
-    if (strcmp(label->verdict, "immature") == 0) {
+    if (label->contested) {
+        due = ms_plan_not_found_due_ms(unchanged + 1, now_ms);
+    } else if (strcmp(label->verdict, "immature") == 0) {
         /* Of age by now, but nobody had it scanned again: as the rest, look in from time to time.
          */
         int64_t of_age = first + (int64_t)min_age_days * DAY_MS;

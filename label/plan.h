@@ -42,6 +42,7 @@ void ms_plan_deal(const uint64_t due[MS_DUE_CLASSES], uint64_t left, uint64_t tu
 /* When a sample is worth asking about again, UTC ms, after an answer at now_ms. label: the current
  * one, whose verdict decides. Immature: when it comes of age (min_age_days after first submission,
  * 0 unknown). Without any detection: at ages of 30, 90 and 180 days, where missed malware shows.
+ * Contested by its newest scan: after 7, 14, 28, then 90 days, for a second scan settles it.
  * Everything else, and those beyond: after 30, 60, 120, then 365 days; `unchanged` counts the
  * answers in a row that brought nothing new, this one included. Never earlier than a day. */
 int64_t ms_plan_due_ms(const struct ms_label *label, int64_t first_submission_ms,

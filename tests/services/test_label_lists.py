@@ -1,10 +1,12 @@
 """label --hashes: lists of every kind, two names of one file, and re-checks that bring nothing new."""
 import hashlib
+import json
 import os
 import sqlite3
 import subprocess
 import unittest
 
+from gen.antivirus import file_object
 from services.label_case import BIN, EPOCH, LabelCase, digest, spec
 
 
@@ -89,6 +91,24 @@ class TwoNames(LabelCase):
                 self.label(vt)
                 self.assertEqual(vt.count("/files/"), 1)
                 self.assertEqual(self.rows("PRAGMA foreign_key_check"), [])
+
+    def test_an_import_tells_too(self):
+        """A report on disk that names both hashes makes them one sample, and neither is asked."""
+        vt = self.service()
+        self.label(vt, "--hashes", self.write_list(digest(7)))
+        with sqlite3.connect(os.path.join(self.corpus, "corpus.db")) as db:
+            for column, name in (("md5", digest(1, "md5")), ("sha256", digest(1)), ("sha1", digest(1, "sha1"))):
+                db.execute("INSERT INTO sample (%s) VALUES (?)" % column, (bytes.fromhex(name),))
+        path = os.path.join(self.folder, "report.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"data": file_object(spec(1))}, file)
+        result = subprocess.run([os.path.join(BIN, "label"), "import", path, "--corpus", self.corpus], capture_output=True, timeout=30, check=False,
+                                env=dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(EPOCH)))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.rows("SELECT count(*), count(sha1), count(md5) FROM sample"), [(2, 1, 1)])
+        vt.clear_log()
+        self.label(vt)
+        self.assertEqual(vt.count("/files/"), 0)
 
     def test_private_wins(self):
         vt = self.service()

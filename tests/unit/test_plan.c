@@ -276,6 +276,9 @@ static void intervals(void **state)
         assert_int_equal(days("benign", 1, 10, i), stable[i]);
         assert_int_equal((ms_plan_not_found_due_ms(i + 1, NOW) - NOW) / DAY, missed[i]);
     }
+    const struct ms_label contested = {.verdict = "benign", .contested = "malicious"};
+    assert_int_equal((ms_plan_due_ms(&contested, NOW - DAY, 90, 0, NOW) - NOW) / DAY, 7);
+    assert_int_equal((ms_plan_due_ms(&contested, NOW - DAY, 90, 3, NOW) - NOW) / DAY, 90);
     assert_int_equal(days("immature", 3, 10, 0), 80);
     assert_int_equal(days("immature", 3, 89, 3), 1);
     assert_int_equal(days("immature", 3, 200, 1), 60); /* of age, but not scanned since */
