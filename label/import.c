@@ -259,8 +259,11 @@ static enum ms_status put_record(struct import *self, struct ms_import_item *ite
     enum ms_status status = begin_step(self, err);
     if (status == MS_OK)
         status = ms_import_put_record(&self->put, item, result, &sample, err);
-    if (status != MS_OK)
+    if (status != MS_OK) {
+        /* Half a record must not be committed with what came before it. */
+        ms_corpus_rollback(self->put.corpus);
         return status;
+    }
     ms_step("label.import.record");
     self->step_rows++;
     self->step_bytes += item->packed.len;
@@ -334,7 +337,7 @@ static enum ms_status read_all(struct import *self, struct ms_error *err)
     }
     ms_progress_end();
     ms_import_feed_stop(feed);
-    /* Whatever ended it: what is there is whole, and is kept. */
+    /* Whatever ended it: what is still there is whole, and is kept. */
     struct ms_error why = {.status = MS_OK};
     enum ms_status kept = end_step(self, &why);
     if (status == MS_OK && kept != MS_OK) {

@@ -198,6 +198,7 @@ enum ms_status ms_import_put_record(const struct ms_import_put *self, struct ms_
 {
     struct ms_scan scan;
     int64_t same = 0;
+    uint64_t merged = 0;
     bool fresh = false; /* nothing is known of the sample: no need to look */
     enum ms_status status = open_sample(self, item, result, sample, &fresh, err);
     if (status != MS_OK || *sample == 0)
@@ -214,9 +215,17 @@ enum ms_status ms_import_put_record(const struct ms_import_put *self, struct ms_
         *result = MS_IMPORT_KNOWN;
         return MS_OK;
     }
+    /* What the report says of the file's other names makes rows that are one file one row. */
+    if (!fresh)
+        status = ms_sample_unite(self->corpus, *sample, &merged, err);
     /* The same bytes, read as a report on another sample. */
-    if (item->known)
+    if (status == MS_OK && item->known)
         status = ms_import_feed_finish(self->feed, item, err);
+    if (status == MS_REJECT) {
+        *result = MS_IMPORT_REJECTED;
+        (void)snprintf(item->why, sizeof item->why, "the file changes while it is read");
+        return MS_OK;
+    }
     if (status == MS_OK)
         status = put_scan(self, item, *sample, &scan, err);
     if (status == MS_OK)

@@ -298,6 +298,20 @@ class Corpus(ImportCase):
             self.assertEqual(self.sql("SELECT verdict FROM label WHERE policy = 'sophos-1-5'", corpus=corpus), [("malicious",)])
             self.assertEqual(self.run_tool("malseq", "fsck", corpus=corpus).returncode, 0)
 
+    def test_a_report_makes_two_names_of_one_file_one_sample(self):
+        hashes = forms.spec(1)
+        by_md5, by_sha256 = (dict(forms.report("simple", hashes), **{"av_labels": [["A", "Worm.X%d" % index]]}) for index in (1, 2))
+        for kind in ("sha256", "sha1"):
+            del by_md5[kind]
+        for kind in ("sha1", "md5"):
+            del by_sha256[kind]
+        self.take(self.file("a.json", dump(by_md5) + dump(by_sha256)))
+        self.assertEqual(self.sql("SELECT count(*) FROM sample"), [(2,)])
+        self.take(self.file("b.json", dump(v3(1))))
+        self.assertEqual(self.sql("SELECT count(*) FROM sample"), [(1,)])
+        self.assertEqual(self.sql("SELECT count(DISTINCT sample), count(*) FROM scan"), [(1, 3)])
+        self.run_tool("malseq", "fsck")
+
     def test_the_disk_fills_up(self):
         path = self.file("a.jsonl", b"\n".join(dump(v3(number)) for number in range(1500)))
         command = 'ulimit -f 4096; exec "$0" import "$1" --corpus "$2"'
