@@ -1,5 +1,7 @@
 /* The process clock. For tests, MALSEQ_TEST_EPOCH_MS in the environment sets where the wall clock
- * starts and MALSEQ_TEST_SPEED how many times faster time runs; neither moves a secret. */
+ * starts, MALSEQ_TEST_ORIGIN_MS the time of the world at which it started (else: when it is first
+ * read, which is later than whoever set it thinks), and MALSEQ_TEST_SPEED how many times faster
+ * time runs; none moves a secret. */
 #include "base/clock.h"
 
 #include <stdio.h>
@@ -38,7 +40,7 @@ static int64_t system_wall(void *ctx)
     (void)ctx;
     int64_t real = system_read(CLOCK_REALTIME);
     if (real_start == 0) {
-        real_start = real;
+        real_start = test_number("MALSEQ_TEST_ORIGIN_MS", real);
         start = test_number("MALSEQ_TEST_EPOCH_MS", real);
     }
     return start + (real - real_start) * speed();

@@ -62,8 +62,8 @@ class World:
     def label(self, corpus, *args, **environment):
         done = subprocess.run([str(BIN / "label"), "--vt-key", "--vt-url", self.vt.api, "--corpus", str(corpus), "--json", *args],
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
-                              env={**os.environ, "VT_API_KEY": self.vt.key, "VT_USER": self.vt.user, "MALSEQ_TEST_SPEED": "200", "XDG_STATE_HOME": str(self.folder / "state"),
-                                   "MALSEQ_TEST_EPOCH_MS": str(int(self.vt.clock() * 1000)), **environment})
+                              env={**os.environ, "VT_API_KEY": self.vt.key, "VT_USER": self.vt.user, "XDG_STATE_HOME": str(self.folder / "state"),
+                                   **self.vt.clock.environment(), **environment})
         return done.returncode, done.stderr
 
 

@@ -69,6 +69,10 @@ class Clock:
     def __call__(self):
         return self.start + (time.monotonic() - self.real) * SPEED
 
+    def environment(self):
+        """What makes a program's clock the same as this one, however long it takes to start."""
+        return {"MALSEQ_TEST_ORIGIN_MS": str(int(time.time() * 1000)), "MALSEQ_TEST_EPOCH_MS": str(int(self() * 1000)), "MALSEQ_TEST_SPEED": str(SPEED)}
+
 
 class LabelCase(unittest.TestCase):
     def setUp(self):
@@ -91,8 +95,8 @@ class LabelCase(unittest.TestCase):
 
     def label(self, vt, *args, key=None, epoch=None, env=(), expect=0, json_lines=True, tool_args=("--vt-key",)):
         """Run the tool; gives the list of JSON objects, and keeps stderr in self.talk."""
-        start = int(vt.clock() * 1000) if vt else EPOCH
-        environment = dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(epoch or start), MALSEQ_TEST_SPEED=str(SPEED),
+        clock = vt.clock.environment() if vt and not epoch else {"MALSEQ_TEST_EPOCH_MS": str(epoch or EPOCH), "MALSEQ_TEST_SPEED": str(SPEED)}
+        environment = dict(os.environ, **clock,
                            **dict({"XDG_STATE_HOME": os.path.join(self.folder, "state")}, **dict(env)))
         environment.pop("VT_API_KEY", None)
         if vt:

@@ -170,8 +170,8 @@ class Faults(unittest.TestCase):
         path = os.path.join(folder, "hashes")
         with open(path, "w", encoding="ascii") as file:
             file.write("\n".join(lines) + "\n")
-        environment = dict(os.environ, VT_API_KEY=vt.key, VT_USER=vt.user, MALSEQ_TEST_SPEED=str(SPEED), XDG_STATE_HOME=folder,
-                           MALSEQ_TEST_EPOCH_MS=str(int(vt.clock() * 1000)), MALSEQ_TEST_PATIENCE_MS="5000")
+        environment = dict(os.environ, VT_API_KEY=vt.key, VT_USER=vt.user, XDG_STATE_HOME=folder, **vt.clock.environment(),
+                           MALSEQ_TEST_PATIENCE_MS="5000")
         return subprocess.run([os.path.join(BIN, "label"), "--vt-key", "--vt-url", vt.api, "--corpus", os.path.join(folder, "corpus"), "--hashes", path,
                                "--json", "-v"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False,
                               umask=umask)

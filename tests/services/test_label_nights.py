@@ -10,7 +10,7 @@ import threading
 import time
 import unittest
 
-from services.label_case import BIN, SPEED, Clock, LabelCase, digest, spec
+from services.label_case import BIN, Clock, LabelCase, digest, spec
 from services.virustotal import VirusTotal
 
 DAY, MINUTE, LEFT_OF_JANUARY = 40, 4, 25
@@ -97,7 +97,7 @@ class Nights(LabelCase):
         return vt
 
     def start(self, vt, name, *args):
-        environment = dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(int(vt.clock() * 1000)), MALSEQ_TEST_SPEED=str(SPEED), VT_API_KEY=vt.key, VT_USER=vt.user,
+        environment = dict(os.environ, **vt.clock.environment(), VT_API_KEY=vt.key, VT_USER=vt.user,
                            XDG_STATE_HOME=os.path.join(self.folder, "state"))
         command = [os.path.join(BIN, "label"), "--vt-key", "--vt-url", vt.api, "--corpus", os.path.join(self.folder, name), *args]
         run = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

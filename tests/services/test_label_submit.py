@@ -11,7 +11,7 @@ import unittest
 
 from gen import pe
 from gen.antivirus import Spec
-from services.label_case import BIN, SPEED, digest
+from services.label_case import BIN, digest
 from services.submit_case import DAY, NOON, SubmitCase
 
 
@@ -61,7 +61,7 @@ class Upload(SubmitCase):
         """The tool on a terminal of its own; gives its exit code and what it showed there."""
         master, slave = pty.openpty()
         self.addCleanup(os.close, master)
-        environment = dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(int(vt.clock() * 1000)), MALSEQ_TEST_SPEED=str(SPEED), TERM="dumb",
+        environment = dict(os.environ, **vt.clock.environment(), TERM="dumb",
                            VT_API_KEY=vt.key, VT_USER=vt.user, XDG_STATE_HOME=os.path.join(self.folder, "state"))
         command = [os.path.join(BIN, "label"), "--upload", "--vt-key", "--vt-url", vt.api, "--corpus", self.corpus, *args]
         shown, said, deadline = b"", False, time.monotonic() + 40
