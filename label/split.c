@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-    BLOCK_BYTES = 1 << 20,
+    BLOCK_BYTES = 256 << 10,
     INDENT_MOST = 64,    /* blanks in front of an object whose end is looked for by its column */
     DISTRUST_FIRST = 16, /* pieces cut by brackets after lines have misled */
     DISTRUST_MOST = 1 << 24
