@@ -106,20 +106,44 @@ void ms_quota_tried(struct ms_quota *self)
     self->tried_mono_ms = ms_clock_mono_ms();
 }
 
+/* Counted requests since start_ms by the ledger. A month's may be a million rows, and each request
+ * asks three times: they are counted once, and kept up to date afterwards. Nobody else writes this
+ * key's rows while the corpus is ours; one that is only read is counted anew each time. */
+static enum ms_status ledger_since(struct ms_quota *self, int64_t start_ms, int64_t *count,
+                                   struct ms_error *err)
+{
+    uint64_t rows = 0;
+    for (size_t i = 0; i < sizeof self->counts / sizeof *self->counts && !self->read_only; i++)
+        if (self->counts[i].valid && self->counts[i].start_ms == start_ms) {
+            *count = self->counts[i].count;
+            return MS_OK;
+        }
+    enum ms_status status =
+        ms_request_count(self->corpus, self->key_print, start_ms, INT64_MAX, &rows, err);
+    *count = (int64_t)rows;
+    size_t slot = self->next_count++ % (sizeof self->counts / sizeof *self->counts);
+    if (status == MS_OK)
+        self->counts[slot] = (struct ms_quota_count){start_ms, *count, true};
+    return status;
+}
+
+static void adjust_counts(struct ms_quota *self, int64_t by)
+{
+    for (size_t i = 0; i < sizeof self->counts / sizeof *self->counts; i++)
+        self->counts[i].count += by;
+}
+
 /* Requests of the window that began at start_ms: by the ledger, or by the service's count when it
  * was read inside the window plus what was sent since; the larger. */
 static enum ms_status used_since(struct ms_quota *self, int64_t start_ms, int64_t service_used,
                                  int64_t *used, struct ms_error *err)
 {
-    uint64_t ledger = 0, since = 0;
-    enum ms_status status =
-        ms_request_count(self->corpus, self->key_print, start_ms, INT64_MAX, &ledger, err);
-    if (status == MS_OK && self->read_ms >= start_ms)
-        status =
-            ms_request_count(self->corpus, self->key_print, self->read_ms, INT64_MAX, &since, err);
-    *used = (int64_t)ledger;
-    if (self->read_ms >= start_ms)
-        *used = max64(*used, service_used + (int64_t)since);
+    int64_t since = 0;
+    enum ms_status status = ledger_since(self, start_ms, used, err);
+    if (status != MS_OK || self->read_ms < start_ms)
+        return status;
+    status = ledger_since(self, self->read_ms, &since, err);
+    *used = max64(*used, service_used + since);
     return status;
 }
 
@@ -161,21 +185,19 @@ static enum ms_status check_window(struct ms_quota *self, int64_t start_ms, int6
                                    int64_t allowed, int64_t service_used, const char *why,
                                    struct ms_quota_advice *out, struct ms_error *err)
 {
-    int64_t now = ms_clock_wall_ms(), used = 0;
-    uint64_t ledger = 0;
+    int64_t now = ms_clock_wall_ms(), used = 0, ledger = 0;
     if (allowed < 0 || out->word != MS_QUOTA_GO)
         return MS_OK;
     if (allowed == 0) {
         *out = (struct ms_quota_advice){MS_QUOTA_BARRED, 0, 0, why};
         return MS_OK;
     }
-    enum ms_status status =
-        ms_request_count(self->corpus, self->key_print, start_ms, INT64_MAX, &ledger, err);
+    enum ms_status status = ledger_since(self, start_ms, &ledger, err);
     if (status == MS_OK)
         status = used_since(self, start_ms, service_used, &used, err);
     if (status != MS_OK || used < allowed)
         return status;
-    if ((int64_t)ledger >= allowed)
+    if (ledger >= allowed)
         spent(out, end_ms, why);
     else if (!read_first(self, out) && now - start_ms < SKEW_MS)
         *out = (struct ms_quota_advice){
@@ -203,14 +225,12 @@ static enum ms_status check_long_windows(struct ms_quota *self, struct ms_quota_
  * too long ago to matter. */
 static enum ms_status service_hour(struct ms_quota *self, int64_t *used, struct ms_error *err)
 {
-    uint64_t since = 0;
-    int64_t age = ms_clock_wall_ms() - self->read_ms;
+    int64_t since = 0, age = ms_clock_wall_ms() - self->read_ms;
     *used = 0;
     if (self->read_ms == 0 || age < 0 || age >= HOUR_MS)
         return MS_OK;
-    enum ms_status status =
-        ms_request_count(self->corpus, self->key_print, self->read_ms, INT64_MAX, &since, err);
-    *used = self->hour_used + (int64_t)since;
+    enum ms_status status = ledger_since(self, self->read_ms, &since, err);
+    *used = self->hour_used + since;
     return status;
 }
 
@@ -351,6 +371,7 @@ enum ms_status ms_quota_reserve(struct ms_quota *self, const char *endpoint, con
     if (self->options.budget != UINT64_MAX)
         self->options.budget--;
     self->minute_free_ms = 0;
+    adjust_counts(self, 1);
     return MS_OK;
 }
 
@@ -366,6 +387,8 @@ enum ms_status ms_quota_settle(struct ms_quota *self, int64_t id, int status, co
         self->halved--;
         self->clean = 0;
     }
+    if (!counted)
+        adjust_counts(self, -1);
     return ms_request_settle(self->corpus, id, ms_clock_wall_ms(),
                              status == MS_QUOTA_UNSENT ? 0 : status, code, counted, err);
 }

@@ -64,6 +64,12 @@ struct ms_quota {
     unsigned refused;                    /* 429s in a row */
     int64_t settled_ms[MS_QUOTA_RECENT]; /* monotonic times of this run's last answers, a ring */
     uint64_t settled_count;
+    struct ms_quota_count { /* the ledger's count since a moment, kept up with what is booked */
+        int64_t start_ms;
+        int64_t count;
+        bool valid;
+    } counts[4]; /* month, day, the service's reading, and one before */
+    unsigned next_count;
     int64_t minute_free_ms; /* monotonic: when a wait for the minute is over */
     struct ms_rng rng;
 };

@@ -188,6 +188,13 @@ static void three_days(void **state)
         sent += drive(&quota, SIZE_MAX, 1500, &advice);
         assert_int_equal(advice.word, MS_QUOTA_SPENT);
         assert_int_equal(advice.resume_at_ms, ms_clock_day_start(fake_wall(NULL)) + DAY);
+        /* Counts that were kept up equal those of a run that begins. */
+        struct ms_quota fresh;
+        int64_t kept[2], anew[2];
+        open_quota(&fresh, UINT64_MAX, 0);
+        assert_int_equal(ms_quota_used(&quota, &kept[0], &kept[1], NULL), MS_OK);
+        assert_int_equal(ms_quota_used(&fresh, &anew[0], &anew[1], NULL), MS_OK);
+        assert_memory_equal(kept, anew, sizeof kept);
         mono = advice.resume_at_ms - wall_offset;
         nights++;
     }
