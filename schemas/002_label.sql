@@ -30,12 +30,15 @@ CREATE INDEX request_subject ON request (subject, endpoint);
 CREATE INDEX label_sample ON label (sample, policy);
 
 -- Each change of verdict: what was held before, what after, and on which knowledge. cause: scan (a newer one, or a second one that
--- agrees), policy or taxonomy (other rules, whatever the scans said).
+-- agrees), policy or taxonomy (other rules, whatever the scans said), history (an older scan came to be known: the engines changed
+-- nothing then, the corpus learned something).
 CREATE VIEW label_flip AS
 SELECT sample, policy, before, verdict AS after, class, as_of_ms, made_ms, scan, run,
-    CASE WHEN policy_digest IS NOT old_policy THEN 'policy' WHEN taxonomy IS NOT old_taxonomy THEN 'taxonomy' ELSE 'scan' END AS cause
+    CASE WHEN policy_digest IS NOT old_policy THEN 'policy' WHEN taxonomy IS NOT old_taxonomy THEN 'taxonomy'
+        WHEN as_of_ms < old_as_of THEN 'history' ELSE 'scan' END AS cause
 FROM (
-    SELECT *, lag(verdict) OVER w AS before, lag(policy_digest) OVER w AS old_policy, lag(taxonomy) OVER w AS old_taxonomy
+    SELECT *, lag(verdict) OVER w AS before, lag(policy_digest) OVER w AS old_policy, lag(taxonomy) OVER w AS old_taxonomy,
+        lag(as_of_ms) OVER w AS old_as_of
     FROM label WINDOW w AS (PARTITION BY sample, policy ORDER BY id))
 WHERE before IS NOT NULL AND before <> verdict;
 

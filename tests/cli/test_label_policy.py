@@ -169,6 +169,12 @@ class Scans(PolicyCase):
         self.assertEqual(len(ends), 1, ends)
         self.assertEqual(next(iter(ends))[0], ("benign", "malicious"))
 
+    def test_old_scans_that_come_late_are_no_flips_of_engines(self):
+        for scan in (report(1300, 0), report(1200, 12), report(1400, 0)):
+            self.take(scan)
+        self.assertEqual(self.sql("SELECT before, after, cause FROM label_flip"),
+                         [("benign", "malicious", "history"), ("malicious", "benign", "scan")])
+
     def test_provisional_verdicts_give_way_at_once(self):
         self.take(report(1010, 12))
         self.assertEqual(self.current(), [("immature", None)])
