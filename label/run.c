@@ -34,6 +34,8 @@ static enum ms_status enqueue(struct ms_session *self, struct ms_error *err)
     if (self->options->hashes)
         status = ms_hashes_read(&self->hashes, self->corpus, self->options->hashes, self->run,
                                 reject_line, self, err);
+    if (status == MS_OK && self->options->hashes && self->hashes.count == 0 && !self->rejected)
+        ms_log(MS_LOG_WARNING, "the list has no hash; nobody is asked");
     if (status == MS_OK)
         status = ms_submission_mend(self->corpus, err);
     return status == MS_OK ? ms_lookup_enqueue_all(self->corpus, err) : status;

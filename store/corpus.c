@@ -52,7 +52,7 @@ static enum ms_status open_dir(struct ms_corpus *self, struct ms_error *err)
         return ms_error_set_errno(err, MS_E_IO, errnum, "cannot open corpus '%s'", dir);
     return ms_error_set(err, MS_E_INPUT,
                         "there is no corpus in '%s': name another with --corpus, or make one with "
-                        "collect or extract import",
+                        "collect, label --hashes, label import or extract import",
                         dir);
 }
 

@@ -40,6 +40,7 @@ class Lists(LabelCase):
         self.label(vt, "--hashes", self.folder, expect=3)
         self.label(vt, "--hashes", os.path.join(self.folder, "none"), expect=3)
         self.assertEqual(self.label(vt, "--hashes", self.write_bytes(b"")), [])
+        self.assertIn("the list has no hash", self.talk)
         rows = self.label(vt, "--hashes", self.write_bytes(bytes(range(256)) * 4 + b"\0" * 64), expect=1)
         self.assertEqual({row["state"] for row in rows}, {"invalid"})
         self.assertEqual(vt.count("/files/"), 0)
