@@ -334,15 +334,24 @@ enum ms_status ms_derive_first(const struct ms_deriver *self, int64_t sample,
     return put_judged(self, judged, scan, out, err);
 }
 
+enum ms_status ms_derive_is_alone(const struct ms_deriver *self, int64_t sample, int64_t scan,
+                                  bool *alone, struct ms_error *err)
+{
+    struct census census;
+    enum ms_status status = take_census(self, sample, &census, err);
+    *alone = census.scans == 1 && census.any == scan;
+    return status;
+}
+
 enum ms_status ms_derive_fresh(const struct ms_deriver *self, int64_t sample,
                                const struct ms_judged *judged, const struct ms_scan *scan,
                                struct ms_derived *out, struct ms_error *err)
 {
-    struct census census;
-    enum ms_status status = take_census(self, sample, &census, err);
+    bool alone = false;
+    enum ms_status status = ms_derive_is_alone(self, sample, scan->id, &alone, err);
     if (status != MS_OK)
         return status;
-    if (census.scans != 1 || census.any != scan->id)
+    if (!alone)
         return derive_stored(self, sample, out, err);
     return ms_derive_first(self, sample, judged, scan, out, err);
 }

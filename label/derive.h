@@ -98,7 +98,10 @@ enum ms_status ms_derive_fresh(const struct ms_deriver *self, int64_t sample,
                                const struct ms_judged *judged, const struct ms_scan *scan,
                                struct ms_derived *out, struct ms_error *err) MS_MUST_USE;
 
-/* The same for a sample that had no scan before: nothing is looked up. */
+/* Whether a scan is the only one of its sample that counts. */
+enum ms_status ms_derive_is_alone(const struct ms_deriver *self, int64_t sample, int64_t scan,
+                                  bool *alone, struct ms_error *err) MS_MUST_USE;
+/* The same as ms_derive_fresh for a scan that is alone: nothing is looked up. */
 enum ms_status ms_derive_first(const struct ms_deriver *self, int64_t sample,
                                const struct ms_judged *judged, const struct ms_scan *scan,
                                struct ms_derived *out, struct ms_error *err) MS_MUST_USE;

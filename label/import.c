@@ -228,8 +228,10 @@ static enum ms_status end_step(struct import *self, struct ms_error *err)
 {
     if (!self->put.corpus || !ms_corpus_in_transaction(self->put.corpus))
         return MS_OK;
+    enum ms_status status = ms_import_put_settle(&self->put, err);
     ms_step("label.import.rows");
-    enum ms_status status = ms_corpus_commit(self->put.corpus, err);
+    if (status == MS_OK)
+        status = ms_corpus_commit(self->put.corpus, err);
     if (status != MS_OK)
         return status;
     self->step_rows = self->step_bytes = 0;
@@ -457,6 +459,7 @@ enum ms_status ms_label_import(struct ms_cli *cli, struct ms_error *err)
         if (!cli->common.json)
             print_summary(&self);
     }
+    ms_import_put_release(&self.put);
     ms_deriver_close(&self.deriver);
     ms_policy_free(self.policy);
     ms_corpus_close(self.put.corpus);

@@ -8,6 +8,7 @@
 #include "store/sample.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *ms_import_result_name(enum ms_import_result result)
@@ -111,25 +112,17 @@ static enum ms_status put_scan(const struct ms_import_put *self, const struct ms
     return ms_scan_insert_packed(self->corpus, scan, &packed, self->run, &scan->id, err);
 }
 
-/* The sample has a report: it need not be asked for before the policy wants another. */
-static enum ms_status put_labelled(const struct ms_import_put *self,
-                                   const struct ms_import_item *item, int64_t sample, bool fresh,
-                                   struct ms_error *err)
+/* The sample has a report: it need not be asked for before the policy wants another. label: what
+ * the plan reads of it. */
+static enum ms_status put_labelled(const struct ms_import_put *self, int64_t sample,
+                                   const struct ms_label *label, int64_t first_submission_ms,
+                                   bool fresh, struct ms_error *err)
 {
     struct ms_lookup before = {.state = "pending"};
-    /* All that the plan reads of a label that was just made of this report alone. */
-    struct ms_label label = {.verdict = ms_verdict_name(item->judged.verdict),
-                             .positives = (int64_t)item->judged.tally.positives};
     bool found = false;
     enum ms_status status = MS_OK;
-    if (!fresh)
-        status = ms_label_get(self->corpus, sample, self->deriver->name, &label, err);
-    if (status != MS_OK)
-        return status;
-    int64_t due = ms_plan_due_ms(&label, item->judged.report.first_submission_ms,
-                                 self->deriver->policy->min_age_days, 0, ms_clock_wall_ms());
-    if (!fresh)
-        ms_label_release(&label);
+    int64_t due = ms_plan_due_ms(label, first_submission_ms, self->deriver->policy->min_age_days, 0,
+                                 ms_clock_wall_ms());
     if (!fresh)
         status = ms_lookup_get(self->corpus, sample, &found, &before, err);
     if (status != MS_OK)
@@ -143,24 +136,89 @@ static enum ms_status put_labelled(const struct ms_import_put *self,
     return ms_lookup_put(self->corpus, &after, err);
 }
 
+static enum ms_status put_waiting(struct ms_import_put *self, int64_t sample, struct ms_error *err)
+{
+    if (self->waiting_count == self->waiting_cap) {
+        size_t cap = self->waiting_cap ? self->waiting_cap * 2 : 256;
+        int64_t *longer = realloc(self->waiting, cap * sizeof *longer);
+        if (!longer)
+            return ms_error_set(err, MS_E_NOMEM, "out of memory");
+        self->waiting = longer;
+        self->waiting_cap = cap;
+    }
+    self->waiting[self->waiting_count++] = sample;
+    return MS_OK;
+}
+
 /* What the sample's scans say now, this one among them. */
-static enum ms_status put_label(const struct ms_import_put *self, const struct ms_import_item *item,
+static enum ms_status put_label(struct ms_import_put *self, const struct ms_import_item *item,
                                 const struct ms_scan *scan, bool fresh,
                                 enum ms_import_result *result, struct ms_error *err)
 {
     int64_t newest = scan->id;
     struct ms_derived derived;
+    const struct ms_label label = {.verdict = ms_verdict_name(item->judged.verdict),
+                                   .positives = (int64_t)item->judged.tally.positives};
+    bool alone = true;
     enum ms_status status =
         fresh ? MS_OK : ms_scan_newest(self->corpus, scan->sample, &newest, err);
+    *result = newest == scan->id ? MS_IMPORTED : MS_IMPORT_OLDER;
+    if (status == MS_OK && !fresh)
+        status = ms_derive_is_alone(self->deriver, scan->sample, scan->id, &alone, err);
+    if (status != MS_OK || !alone)
+        return status == MS_OK ? put_waiting(self, scan->sample, err) : status;
+    status = ms_derive_first(self->deriver, scan->sample, &item->judged, scan, &derived, err);
+    return status == MS_OK ? put_labelled(self, scan->sample, &label,
+                                          item->judged.report.first_submission_ms, fresh, err)
+                           : status;
+}
+
+static enum ms_status settle_one(void *ctx, const struct ms_derived *derived,
+                                 const struct ms_judged *held, const struct ms_scan *scan,
+                                 struct ms_error *err)
+{
+    const struct ms_import_put *self = ctx;
+    struct ms_label label;
+    (void)scan;
+    if (!derived->has)
+        return MS_OK;
+    enum ms_status status =
+        ms_label_get(self->corpus, derived->sample, self->deriver->name, &label, err);
     if (status != MS_OK)
         return status;
-    *result = newest == scan->id ? MS_IMPORTED : MS_IMPORT_OLDER;
-    status = fresh
-                 ? ms_derive_first(self->deriver, scan->sample, &item->judged, scan, &derived, err)
-                 : ms_derive_fresh(self->deriver, scan->sample, &item->judged, scan, &derived, err);
-    return status == MS_OK && newest == scan->id
-               ? put_labelled(self, item, scan->sample, fresh, err)
-               : status;
+    status = put_labelled(self, derived->sample, &label,
+                          held ? held->report.first_submission_ms : 0, false, err);
+    ms_label_release(&label);
+    return status;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+enum ms_status ms_import_put_settle(struct ms_import_put *self, struct ms_error *err)
+{
+    struct ms_derive_queue *queue = NULL;
+    if (self->waiting_count == 0)
+        return MS_OK;
+    qsort(self->waiting, self->waiting_count, sizeof *self->waiting, compare_ids);
+    enum ms_status status = ms_derive_queue_new(self->deriver, settle_one, self, &queue, err);
+    for (size_t i = 0; i < self->waiting_count && status == MS_OK; i++)
+        if (i == 0 || self->waiting[i] != self->waiting[i - 1])
+            status = ms_derive_queue_add(queue, self->waiting[i], err);
+    if (status == MS_OK)
+        status = ms_derive_queue_flush(queue, err);
+    ms_derive_queue_free(queue);
+    self->waiting_count = 0;
+    return status;
+}
+
+void ms_import_put_release(struct ms_import_put *self)
+{
+    free(self->waiting);
+    self->waiting = NULL;
 }
 
 /* v2's word for a file that is not known there, or not looked at yet: a state for those of which
@@ -192,7 +250,7 @@ static enum ms_status put_absent(const struct ms_import_put *self,
     return status == MS_OK ? ms_lookup_put(self->corpus, &after, err) : status;
 }
 
-enum ms_status ms_import_put_record(const struct ms_import_put *self, struct ms_import_item *item,
+enum ms_status ms_import_put_record(struct ms_import_put *self, struct ms_import_item *item,
                                     enum ms_import_result *result, int64_t *sample,
                                     struct ms_error *err)
 {

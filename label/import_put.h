@@ -22,13 +22,20 @@ struct ms_import_put {
     struct ms_deriver *deriver; /* its corpus and run are these */
     struct ms_import_feed *feed;
     int64_t run;
+    int64_t *waiting; /* samples with several scans, whose labels wait for ms_import_put_settle */
+    size_t waiting_count, waiting_cap;
 };
 
 /* item: a record with status MS_OK. *sample 0 unless there is one. MS_IMPORT_REJECTED: the reason
  * is in item->why. */
-enum ms_status ms_import_put_record(const struct ms_import_put *self, struct ms_import_item *item,
+enum ms_status ms_import_put_record(struct ms_import_put *self, struct ms_import_item *item,
                                     enum ms_import_result *result, int64_t *sample,
                                     struct ms_error *err) MS_MUST_USE;
+
+/* Derives the labels that wait, each once: reading all scans of a sample again after each of many
+ * records on it would take the square of their number. Before the transaction ends. */
+enum ms_status ms_import_put_settle(struct ms_import_put *self, struct ms_error *err) MS_MUST_USE;
+void ms_import_put_release(struct ms_import_put *self);
 
 /* The strongest hash of a record in hexadecimal. */
 const char *ms_import_hash(const struct ms_vt_report *report);
