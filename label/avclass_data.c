@@ -96,8 +96,14 @@ enum ms_status ms_avclass_data_read(const char *dir, const char *corpus,
         return status;
     (void)snprintf(path, sizeof path, "%s/%s", folder, files[0].name);
     bool missing = access(path, F_OK) != 0;
-    if (absent)
+    if (absent) {
+        /* Half a folder is a damaged one, not none: families must not change without a word. */
         *absent = missing;
+        for (size_t i = 1; i < RULE_FILES && *absent; i++) {
+            (void)snprintf(path, sizeof path, "%s/%s", folder, files[i].name);
+            *absent = access(path, F_OK) != 0;
+        }
+    }
     if (missing)
         return ms_error_set(
             err, MS_E_INPUT,

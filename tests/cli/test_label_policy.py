@@ -253,6 +253,9 @@ class Explain(PolicyCase):
         self.assertEqual(len(set(self.sql("SELECT taxonomy FROM label"))), 3)
         other = self.base / "other"
         self.relabel("--avclass-data", other, expect=3)
+        (folder / "default.taxonomy").unlink()      # half a folder: no label may change because of it
+        self.relabel(expect=3)
+        self.assertEqual(self.current(), [("malicious", None)])
 
 
 class Genuine(PolicyCase):
