@@ -24,8 +24,8 @@ struct ms_avclass_data {
 
 /* Reads default.taxonomy, default.tagging and default.expansion of a folder: of `dir`, which must
  * have them (MS_E_INPUT), or, when it is NULL, of the corpus's folder avclass/. MS_E_INPUT when
- * that one has none of them: *absent is then true, and the text says how to get the files. absent may
- * be NULL. release after MS_OK. */
+ * that one has none of them: *absent is then true, and the text says how to get the files. absent
+ * may be NULL. release after MS_OK. */
 enum ms_status ms_avclass_data_read(const char *dir, const char *corpus,
                                     struct ms_avclass_data *out, bool *absent,
                                     struct ms_error *err) MS_MUST_USE;
