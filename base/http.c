@@ -306,6 +306,7 @@ enum ms_status ms_http_perform(struct ms_http *self, const struct ms_http_reques
     struct chain *chain = malloc(sizeof *chain);
     if (!chain)
         return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    response->status = 0;
     enum ms_status status = check_request(request, &chain->first, why);
     unsigned attempts = request->max_attempts ? request->max_attempts : self->options.max_attempts;
     for (unsigned made = 1; status == MS_OK; made++) {

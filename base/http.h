@@ -92,7 +92,8 @@ struct ms_http_request {
 
 /* Owned by the caller, ready after ms_http_response_init. */
 struct ms_http_response {
-    int status;             /* HTTP status of the last hop */
+    int status;             /* HTTP status of the last hop; after an error the one that had come, 0
+                               when none had */
     struct ms_buf body;     /* decoded; error bodies too */
     struct ms_buf headers;  /* "name: value\n" lines of the last hop, names in lower case */
     char content_type[128]; /* lower case, without parameters; "" if absent */

@@ -444,8 +444,7 @@ struct ms_hop_result ms_hop_run(struct ms_http *self, const struct ms_http_reque
         if (code == CURLE_OK && exchange.body_open)
             exchange.fault = ms_http_body_finish(&exchange.body, err);
         result = judge(&exchange, code, detail);
-        if (result.end == MS_HOP_ANSWERED)
-            fill_response(&exchange);
+        fill_response(&exchange);
     }
     ms_http_body_release(&exchange.body);
     curl_easy_reset(easy); /* nothing of this request, its secret included, stays in the handle */

@@ -13,10 +13,13 @@
 #include <string.h>
 
 /* Requests that got no answer at all may have been charged, and each costs a time-out: fewer tries.
- */
+ * An answer that is no use was charged, and what made it will hardly be gone in seconds. A refusal
+ * in the service's own words, whatever they mean, will be the same. */
 enum {
     TRIES = 5,
     TRIES_UNANSWERED = 3,
+    TRIES_USELESS = 2,
+    TRIES_DECLINED = 1,
     BACKOFF_BASE_MS = 1000,
     BACKOFF_CAP_MS = 120000,
     FAILURES_MAX = 3
@@ -152,16 +155,30 @@ static enum ms_status refused(struct ms_asker *self, const struct ms_vt_answer *
         return status;
     if (advice.word == MS_QUOTA_SPENT || advice.word == MS_QUOTA_BARRED)
         return spent(&advice, err);
-    if (advice.word == MS_QUOTA_WAIT)
-        pause_for(MS_LOG_INFO, advice.wait_ms, advice.why);
+    if (advice.word == MS_QUOTA_WAIT) {
+        self->done = ms_quota_bound(&self->quota, advice.wait_ms);
+        if (!self->done)
+            pause_for(MS_LOG_INFO, advice.wait_ms, advice.why);
+    }
     return MS_OK;
+}
+
+/* How many answers like this one are taken for a subject in a run. */
+static unsigned tries_for(const struct ms_vt_answer *answer)
+{
+    int status = answer->status;
+    if (answer->begun || status / 100 == 2 || status == 409)
+        return TRIES_USELESS;
+    if (status == 0)
+        return TRIES_UNANSWERED;
+    if (status / 100 != 4 || status == 424 || status == 408)
+        return TRIES;
+    return answer->code[0] ? TRIES_DECLINED : TRIES_USELESS;
 }
 
 enum ms_status ms_asker_call(struct ms_asker *self, const struct ms_call *call,
                              struct ms_vt_answer *answer, struct ms_error *err)
 {
-    unsigned tries = call->tries ? call->tries : TRIES;
-    unsigned unanswered = call->tries ? call->tries : TRIES_UNANSWERED;
     enum ms_status status = MS_OK;
     for (unsigned failed = 0; status == MS_OK;) {
         status = wait_for_slot(self, err);
@@ -174,18 +191,23 @@ enum ms_status ms_asker_call(struct ms_asker *self, const struct ms_call *call,
             return status;
         if (answer->outcome == MS_VT_REFUSED) {
             status = refused(self, answer, err);
+            if (self->done)
+                return status;
             continue;
         }
         if (answer->outcome != MS_VT_TRANSIENT) {
             self->failures = 0;
             return MS_OK;
         }
-        if (++failed >= (answer->status ? tries : unanswered))
+        if (++failed >= (call->tries ? call->tries : tries_for(answer)))
             return MS_OK;
         int64_t wait = ms_retry_backoff_ms(&self->rng, BACKOFF_BASE_MS, BACKOFF_CAP_MS, failed);
-        int64_t asked_for =
-            answer->retry_after_ms < BACKOFF_CAP_MS ? answer->retry_after_ms : BACKOFF_CAP_MS;
-        pause_for(MS_LOG_INFO, asked_for > wait ? asked_for : wait, answer->why);
+        if (wait < answer->retry_after_ms)
+            wait =
+                answer->retry_after_ms < BACKOFF_CAP_MS ? answer->retry_after_ms : BACKOFF_CAP_MS;
+        if (ms_quota_bound(&self->quota, wait))
+            return MS_OK; /* this try was the last one */
+        pause_for(MS_LOG_INFO, wait, answer->why);
     }
     return status;
 }
@@ -427,16 +449,19 @@ static enum ms_status take_report(struct ms_asker *self, const struct ms_lookup 
     return status;
 }
 
-/* After the last try: the hash is put off, and three such hashes in a row end the run. */
+/* After the last try: the hash is put off, for a day at least where tries are charged, and three
+ * such hashes in a row end the run. */
 static enum ms_status give_up(struct ms_asker *self, const struct ms_lookup *before,
                               const struct ms_vt_answer *answer, struct ms_asked *out,
                               struct ms_error *err)
 {
     int64_t tries = tries_in_state(before, "error");
-    int64_t pause = HOUR_MS << (tries < 6 ? tries - 1 : 5);
+    bool charged = tries_for(answer) <= TRIES_USELESS;
+    int64_t first = charged ? DAY_MS : HOUR_MS, most = charged ? 16 * DAY_MS : DAY_MS;
+    int64_t pause = first << (tries < 6 ? tries - 1 : 5);
     out->state = "error";
     (void)snprintf(out->reason, sizeof out->reason, "%s", answer->why);
-    out->due_ms = ms_clock_wall_ms() + (pause < 24 * HOUR_MS ? pause : 24 * HOUR_MS);
+    out->due_ms = ms_clock_wall_ms() + (pause < most ? pause : most);
     enum ms_status status = store_state(self, before, out, err);
     return status == MS_OK ? ms_asker_failed(self, answer, err) : status;
 }

@@ -28,7 +28,7 @@ struct ms_asker {
 struct ms_call {
     const char *endpoint, *subject; /* as the ledger shall name it; subject may be NULL */
     const char *step_reserved, *step_answered; /* for base/step */
-    unsigned tries; /* sendings until a transient fault is final; 0: 5, or 3 without an answer */
+    unsigned tries; /* sendings until a transient fault is final; 0: as ms_asker_ask says */
     enum ms_status (*send)(void *ctx, struct ms_vt_answer *answer, struct ms_error *err);
     /* Takes a FOUND answer; may turn it into a TRANSIENT one. NULL: any will do. */
     enum ms_status (*take)(void *ctx, struct ms_vt_answer *answer, struct ms_error *err);
@@ -52,7 +52,10 @@ bool ms_is_empty_file(const char *hash);
 /* Asks about one hash and stores what comes: the answer, the hashes it gives the sample, and, where
  * another row turns out to be the same file, one sample of the two: found, not found, invalid, or,
  * after five tries (three when no answer came), an error that falls due again in an hour, doubling
- * to a day. MS_E_LATER when the quota is spent (resume_at_ms says until when), MS_E_REMOTE when the
+ * to a day. What was charged and is no use (200 with a body that is no report of this file, or a
+ * part of one; 4xx that are none of the table of error codes) is tried twice, or once where the
+ * service itself declined, and falls due in a day, doubling to sixteen.
+ * MS_E_LATER when the quota is spent (resume_at_ms says until when), MS_E_REMOTE when the
  * key is refused or the service fails for three hashes in a row, MS_E_STORE. Steps:
  * label.lookup.reserved, .answered, .judged, .stored. */
 enum ms_status ms_asker_ask(struct ms_asker *self, const struct ms_lookup *lookup, const char *hash,
@@ -60,9 +63,9 @@ enum ms_status ms_asker_ask(struct ms_asker *self, const struct ms_lookup *looku
 
 /* The way of every request that costs quota: waits for a slot, reserves, sends, settles; after a
  * 429 finds out which window it was and waits or ends; after a transient fault backs off and sends
- * again, call->tries times at most. MS_OK with any outcome but REFUSED;
- * TRANSIENT: given up. When self->done is set nothing was sent and *answer is not set. MS_E_LATER
- * as for ms_asker_ask. */
+ * again, call->tries times at most, and only while the run's own bounds allow it. MS_OK with any
+ * outcome but REFUSED; TRANSIENT: given up. When self->done is set nothing was sent and *answer is
+ * not set. MS_E_LATER as for ms_asker_ask. */
 enum ms_status ms_asker_call(struct ms_asker *self, const struct ms_call *call,
                              struct ms_vt_answer *answer, struct ms_error *err) MS_MUST_USE;
 /* Stores what an answer means that is neither a report nor worth another try: not_found, invalid or

@@ -93,8 +93,8 @@ enum ms_status ms_quota_tell(struct ms_quota *self, const struct ms_quota_told *
         ms_corpus_rollback(self->corpus);
         return status;
     }
-    self->read_ms = now;
     ms_quota_tried(self);
+    self->read_ms = self->tried_ms = now;
     set_limits(self, told);
     return MS_OK;
 }
@@ -333,19 +333,22 @@ static enum ms_status check_short_windows(struct ms_quota *self, struct ms_quota
     return MS_OK;
 }
 
+const char *ms_quota_bound(const struct ms_quota *self, int64_t wait_ms)
+{
+    if (self->options.budget == 0)
+        return "the run's budget is used up";
+    return self->options.until_ms > 0 && ms_clock_wall_ms() + wait_ms >= self->options.until_ms
+               ? "the run's end time is reached"
+               : NULL;
+}
+
 enum ms_status ms_quota_advise(struct ms_quota *self, struct ms_quota_advice *out,
                                struct ms_error *err)
 {
-    *out = (struct ms_quota_advice){.word = MS_QUOTA_GO};
-    if (self->options.budget == 0) {
-        *out = (struct ms_quota_advice){MS_QUOTA_DONE, 0, 0, "the run's budget is used up"};
+    const char *bound = ms_quota_bound(self, 0);
+    *out = (struct ms_quota_advice){bound ? MS_QUOTA_DONE : MS_QUOTA_GO, 0, 0, bound};
+    if (bound)
         return MS_OK;
-    }
-    int64_t until = self->options.until_ms, now = ms_clock_wall_ms();
-    if (until > 0 && now >= until) {
-        *out = (struct ms_quota_advice){MS_QUOTA_DONE, 0, 0, "the run's end time is reached"};
-        return MS_OK;
-    }
     if (is_stale(self)) {
         *out = (struct ms_quota_advice){.word = MS_QUOTA_READ};
         return MS_OK;
@@ -356,8 +359,9 @@ enum ms_status ms_quota_advise(struct ms_quota *self, struct ms_quota_advice *ou
     if (status == MS_OK && out->word == MS_QUOTA_GO)
         status = check_short_windows(self, out, err);
     be_patient(self, out);
-    if (status == MS_OK && out->word == MS_QUOTA_WAIT && until > 0 && now + out->wait_ms >= until)
-        *out = (struct ms_quota_advice){MS_QUOTA_DONE, 0, 0, "the run's end time is reached"};
+    bound = ms_quota_bound(self, out->wait_ms);
+    if (status == MS_OK && out->word == MS_QUOTA_WAIT && bound)
+        *out = (struct ms_quota_advice){MS_QUOTA_DONE, 0, 0, bound};
     return status;
 }
 
@@ -389,8 +393,21 @@ enum ms_status ms_quota_settle(struct ms_quota *self, int64_t id, int status, co
     }
     if (!counted)
         adjust_counts(self, -1);
+    if (!counted && self->options.budget != UINT64_MAX)
+        self->options.budget++;
     return ms_request_settle(self->corpus, id, ms_clock_wall_ms(),
                              status == MS_QUOTA_UNSENT ? 0 : status, code, counted, err);
+}
+
+/* Day, month and hour have some left: what a refusal can mean, as far as it is known. */
+static const char *which_window(const struct ms_quota *self)
+{
+    if (self->refused > 1)
+        return "the service refused again, although it has quota left for this account";
+    return self->tried && self->read_ms >= self->tried_ms
+               ? "the service refused the request: the minute's quota, as hour, day and month have "
+                 "some left"
+               : "the service refused the request, and does not tell which quota is spent";
 }
 
 enum ms_status ms_quota_refused(struct ms_quota *self, int64_t retry_after_ms,
@@ -425,6 +442,6 @@ enum ms_status ms_quota_refused(struct ms_quota *self, int64_t retry_after_ms,
         spent(out, ms_clock_wall_ms() + wait, "the service asks for a longer pause");
         return MS_OK;
     }
-    *out = (struct ms_quota_advice){MS_QUOTA_WAIT, wait, 0, "the service refused the request"};
+    *out = (struct ms_quota_advice){MS_QUOTA_WAIT, wait, 0, which_window(self)};
     return MS_OK;
 }

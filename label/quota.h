@@ -87,6 +87,9 @@ enum ms_status ms_quota_tell(struct ms_quota *self, const struct ms_quota_told *
 /* The service was asked for its count and did not say: it is not asked again at once. */
 void ms_quota_tried(struct ms_quota *self);
 
+/* Why the run's own bounds (budget, end time) allow no request after wait_ms; NULL when they do. */
+const char *ms_quota_bound(const struct ms_quota *self, int64_t wait_ms);
+
 /* May a request go now? Used is what the ledger or the service counts, whichever is more. Steps of
  * the wall clock do not stall it: spacing within a run is by the monotonic clock.
  * With an end time, a day or month that is over before it is waited for (WAIT), not reported. */
@@ -97,8 +100,8 @@ enum ms_status ms_quota_advise(struct ms_quota *self, struct ms_quota_advice *ou
 enum ms_status ms_quota_reserve(struct ms_quota *self, const char *endpoint, const char *subject,
                                 int64_t *id, struct ms_error *err) MS_MUST_USE;
 /* status 0: no answer came; MS_QUOTA_UNSENT: nothing went out, and nothing is charged. code may be
- * NULL. A request that was refused (401, 429) is not charged; everything else is, 403, 404 and no
- * answer included. */
+ * NULL. A request that was refused (401, 429) is not charged, neither to the account nor to the
+ * run's budget; everything else is, 403, 404 and no answer included. */
 enum ms_status ms_quota_settle(struct ms_quota *self, int64_t id, int status, const char *code,
                                struct ms_error *err) MS_MUST_USE;
 

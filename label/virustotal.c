@@ -171,6 +171,7 @@ enum ms_status ms_vt_send(struct ms_vt *self, const struct ms_vt_call *call,
     if ((status == MS_E_REMOTE && self->response.may_pass) || status == MS_E_LIMIT) {
         (void)snprintf(out->why, sizeof out->why, "%.250s", fault.text);
         out->unsent = self->response.nothing_sent;
+        out->begun = self->response.status / 100 == 2;
         return MS_OK;
     }
     if (status != MS_OK) {

@@ -41,6 +41,7 @@ struct ms_vt_answer {
     enum ms_vt_outcome outcome;
     int status;             /* HTTP; 0 when none came */
     bool unsent;            /* no connection stood: the service cannot have seen it */
+    bool begun;             /* status 0, but a 2xx had begun to come: the service did its work */
     char code[48];          /* the service's error code; "" when none */
     char why[256];          /* for people; escaped */
     int64_t retry_after_ms; /* -1 when not said */

@@ -52,7 +52,8 @@ def passes(name, kind, charged=1, booked=2, asked=2, **settings):
 
 
 def stays(name, kind, tries=5, charged=0, **settings):
-    """A fault that does not pass: after the last try the hash is put off, and the run goes on."""
+    """A fault that does not pass: after the last try the hash is put off, and the run goes on. tries: 5 where the service says that it may
+    pass, 3 where no answer comes, 2 where one that is charged is no use, 1 where the service declines in words of its own."""
     return Row(name + ", for good", fault(kind, ALWAYS, **settings), "error", tries, charged, tries, 1)
 
 
@@ -88,7 +89,7 @@ CODES = [
     Row("ForbiddenError", fail("ForbiddenError"), "pending", 1, 0, 1, exit_code=5, reason="may not look files up", ends=True),
     Row("NotFoundError", fail("NotFoundError"), "not_found", 1, 1, verdict="not_found"),
     Row("AlreadyExistsError", fail("AlreadyExistsError", ONCE), "labelled", 2, 2),
-    Row("AlreadyExistsError, for good", fail("AlreadyExistsError"), "error", 5, 5, exit_code=1),
+    Row("AlreadyExistsError, for good", fail("AlreadyExistsError"), "error", 2, 2, exit_code=1),
     Row("FailedDependencyError", fail("FailedDependencyError", ONCE), "labelled", 2, 2),
     Row("FailedDependencyError, for good", fail("FailedDependencyError"), "error", 5, 5, exit_code=1, reason="424"),
     Row("QuotaExceededError", fail("QuotaExceededError", ONCE), "labelled", 2, 1),
@@ -98,19 +99,20 @@ CODES = [
     Row("TransientError, for good", fail("TransientError"), "error", 5, 5, exit_code=1, reason="503 TransientError"),
     Row("DeadlineExceededError", fail("DeadlineExceededError", ONCE), "labelled", 2, 2),
     Row("DeadlineExceededError, for good", fail("DeadlineExceededError"), "error", 5, 5, exit_code=1, reason="504 DeadlineExceededError"),
-    Row("UnselectiveContentQueryError", fail("UnselectiveContentQueryError", ONCE), "labelled", 2, 2),
-    Row("UnsupportedContentQueryError", fail("UnsupportedContentQueryError", ONCE), "labelled", 2, 2),
+    Row("UnselectiveContentQueryError", fail("UnselectiveContentQueryError", ONCE), "error", 1, 1, exit_code=1),
+    Row("UnsupportedContentQueryError", fail("UnsupportedContentQueryError", ONCE), "error", 1, 1, exit_code=1),
 ]
 
 # Statuses without the code they should carry: a page of something in between, which says nothing of the hash.
 PAGES = [passes("%d as a page" % status, "html", status=status) for status in (200, 400, 403, 404, 409, 424, 500, 502, 503, 504)] + [
-    passes("204", "empty", status=204), stays("204", "empty", status=204), passes("200 with nothing", "empty"),
+    passes("204", "empty", status=204), stays("204", "empty", 2, status=204), stays("418 as a page", "html", 2, status=418), stays("403 as a page", "html", 2, status=403),
+    stays("503 as a page", "html", status=503), stays("418 with a code of its own", "body", 1, status=418, body=error("TeapotError")), passes("200 with nothing", "empty"),
     passes("404 with nothing", "empty", status=404), passes("418", "status", status=418),
     Row("401 as a page", fault("html", ALWAYS, status=401), "pending", 1, 0, exit_code=5, reason="refuses the key", ends=True),
     Row("429 as a page", fault("html", ONCE, status=429), "labelled", 2, 1),
     passes("200 with an error in it", "body", body=error("TransientError")),
     passes("200 that says not found", "body", body=error("NotFoundError")),
-    stays("200 with an error in it", "body", body=error("TransientError")),
+    stays("200 with an error in it", "body", 2, body=error("TransientError")),
     passes("404 with a code that is none", "body", status=404, body=error("No such\x1b[31m code")),
     Row("404, gzip as asked", fault("status", ALWAYS, status=404, content_type=JSON, headers={"Content-Encoding": "gzip"},
                                     body=gzip.compress(json.dumps(error("NotFoundError")).encode())), "not_found", 1, 0, 1,
@@ -122,11 +124,12 @@ PAGES = [passes("%d as a page" % status, "html", status=status) for status in (2
                                                body=error("QuotaExceededError")), "labelled", 2, 1, 2),
 ]
 
-WIRE = [passes("reset", "reset"), stays("reset", "reset", 3), passes("cut", "cut", 2), stays("cut", "cut", 3, 3),
-        passes("truncated", "truncated", 2), stays("truncated", "truncated", 3, 3),
-        passes("truncated gzip", "truncated_gzip", 2), stays("truncated gzip", "truncated_gzip", 3, 3),
-        passes("gzip that is none", "false_gzip", 2), passes("garbage", "garbage"), stays("garbage", "garbage"),
-        passes("32 MiB", "oversize", total_bytes=1 << 25), passes("32 MiB, declared", "oversize", total_bytes=1 << 25, declare=True),
+WIRE = [passes("reset", "reset"), stays("reset", "reset", 3), passes("cut", "cut", 2), stays("cut", "cut", 2, 2),
+        passes("truncated", "truncated", 2), stays("truncated", "truncated", 2, 2),
+        passes("truncated gzip", "truncated_gzip", 2), stays("truncated gzip", "truncated_gzip", 2, 2),
+        passes("gzip that is none", "false_gzip", 2), passes("garbage", "garbage"), stays("garbage", "garbage", 2),
+        passes("32 MiB", "oversize", total_bytes=1 << 25), stays("32 MiB", "oversize", 2, total_bytes=1 << 25),
+        passes("32 MiB, declared", "oversize", total_bytes=1 << 25, declare=True),
         Row("another content type", fault("content_type", ALWAYS, value="text/plain"), "labelled", 1, 1),
         Row("slow", fault("slow", ALWAYS, piece=2048, delay=0.01), "labelled", 1, 1),
         passes("accepted and never answered", "hang", seconds=30), passes("a byte now and then", "slow", 2, piece=1, delay=0.2)]
@@ -141,7 +144,9 @@ BODIES = [passes(name, "body", body=body) for name, body in (
     Row("a body with a NUL inside", changed(lambda text: text[:200] + "\0" + text[200:]), "labelled", 2, 1, 2),
     Row("a body with raw control bytes in a text", changed(lambda text: text.replace("Win32 EXE", "Win\x01\x1b[31m32")), "labelled", 2, 1, 2),
     Row("half a body", changed(lambda text: text[:len(text) // 2]), "labelled", 2, 1, 2),
-    Row("half a body, for good", changed(lambda text: text[:len(text) // 2], ALWAYS), "error", 5, 0, 5, exit_code=1, reason="unusable"),
+    Row("about another file, for good", lambda vt: vt.fault("body", path=TARGET, times=ALWAYS, body=json.dumps({"data": vt.files[BEFORE]})), "error",
+        2, 0, 2, exit_code=1, reason="about another file"),
+    Row("half a body, for good", changed(lambda text: text[:len(text) // 2], ALWAYS), "error", 2, 0, 2, exit_code=1, reason="unusable"),
     Row("a body with a tail", changed(lambda text: text + "{}"), "labelled", 2, 1, 2),
     Row("a body with escapes", changed(lambda text: text.replace("Win32 EXE", "\\u001b]0;x\\u0007\\u202e"), ALWAYS), "labelled", 1, 0, 1),
 ]
@@ -203,6 +208,7 @@ class Faults(unittest.TestCase):
             booked = dict(db.execute("SELECT subject, sum(counted) FROM request GROUP BY 1"))
             verdicts = dict(db.execute("SELECT lower(hex(s.sha256)), l.verdict FROM label l JOIN sample s ON s.id = l.sample WHERE current = 1"))
             self.assertEqual(db.execute("SELECT count(*) FROM sample").fetchall(), [(3,)])
+            put_off = db.execute("SELECT round((due_ms - asked_ms) / 3600000.0) FROM lookup WHERE state = 'error'").fetchall()
         end = 0 if row.ends else 1
         self.assertEqual(states, {BEFORE: "labelled", TARGET: row.state, BEHIND: "labelled" if end else "pending"})
         self.assertEqual([vt.count(hash_, method="GET") for hash_ in (BEFORE, TARGET, BEHIND)], [1, row.asked, end], talk)
@@ -210,6 +216,8 @@ class Faults(unittest.TestCase):
         self.assertEqual([booked.get(hash_, 0) for hash_ in (BEFORE, TARGET, BEHIND)], [1, row.booked, end], talk)
         self.assertGreaterEqual(row.booked, row.charged)        # whatever befell: never under-counted
         self.assertEqual([verdicts.get(hash_) for hash_ in (BEFORE, BEHIND)], ["malicious", "malicious" if end else None])
+        if row.state == "error":                                # for a day where a try is charged for nothing
+            self.assertEqual(put_off, [(24 if row.asked < 3 else 1,)])
         if row.state == "labelled" or row.verdict:
             self.assertEqual(verdicts.get(TARGET), row.verdict or "malicious")
         else:

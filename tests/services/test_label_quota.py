@@ -151,6 +151,24 @@ class Quota(LabelCase):
         for bad in ("24:00", "noon", "1:2:3", "12"):
             self.label(vt, "--until", bad, expect=2)
 
+    def test_a_refusal_is_not_of_the_budget(self):
+        """What is not charged does not eat the budget, and nobody waits for a request that will not be sent."""
+        vt = self.service()
+        vt.add(spec(1))
+        vt.fault("status", path=digest(1), times=1, status=429)
+        rows = self.label(vt, "--hashes", self.write_list(digest(1), digest(2)), "--budget", "1")
+        self.assertEqual([(row["hash"], row["state"]) for row in rows], [(digest(1), "labelled"), (digest(2), "pending")])
+        self.assertEqual((vt.charged, vt.count("/files/")), (1, 2))
+        self.assertIn("the minute's quota, as hour, day and month have some left", self.talk)
+        self.assertEqual(self.talk.count("waiting"), 1)
+        vt.clear_log()
+        vt.fail(digest(3), "TransientError")
+        rows = self.label(vt, "--hashes", self.write_list(digest(3), digest(4)), "--budget", "1", expect=1)
+        self.assertEqual([(row["hash"], row["state"]) for row in rows], [(digest(3), "error"), (digest(4), "pending")])
+        self.assertEqual(vt.count("/files/"), 1)
+        self.assertNotIn("waiting", self.talk)
+        self.assertIn("budget is used up", self.talk)
+
     def test_two_runs_do_not_collide(self):
         vt = self.service()
         path = self.write_list(digest(1))

@@ -456,6 +456,27 @@ static void waits_through_midnight(void **state)
 }
 
 /* On its way at midnight: the service books it on the new day, and so must we. */
+static void refusals_are_not_of_the_budget(void **state)
+{
+    struct ms_quota quota;
+    struct ms_quota_advice advice;
+    int64_t id;
+    (void)state;
+    open_quota(&quota, 1, START + 50000);
+    assert_null(ms_quota_bound(&quota, 0));
+    assert_null(ms_quota_bound(&quota, 49999));
+    assert_string_equal(ms_quota_bound(&quota, 50000), "the run's end time is reached");
+    advise(&quota, &advice);
+    assert_int_equal(ms_quota_reserve(&quota, "files", "hash", &id, NULL), MS_OK);
+    assert_string_equal(ms_quota_bound(&quota, 0), "the run's budget is used up");
+    assert_int_equal(ms_quota_settle(&quota, id, 429, NULL, NULL), MS_OK); /* not charged */
+    assert_null(ms_quota_bound(&quota, 0));
+    assert_int_equal(ms_quota_reserve(&quota, "files", "hash", &id, NULL), MS_OK);
+    assert_int_equal(ms_quota_settle(&quota, id, 0, NULL, NULL), MS_OK); /* may have been */
+    advise(&quota, &advice);
+    assert_int_equal(advice.word, MS_QUOTA_DONE);
+}
+
 static void in_flight_at_midnight(void **state)
 {
     struct ms_quota quota;
@@ -539,6 +560,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(others_spend_the_hour, setup, teardown),
         cmocka_unit_test_setup_teardown(midnight_by_two_clocks, setup, teardown),
         cmocka_unit_test_setup_teardown(waits_through_midnight, setup, teardown),
+        cmocka_unit_test_setup_teardown(refusals_are_not_of_the_budget, setup, teardown),
         cmocka_unit_test_setup_teardown(in_flight_at_midnight, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
