@@ -19,13 +19,16 @@ struct fold {
     unsigned agreed; /* scans in a row for the challenger; 0: not contested */
     unsigned scans, unusable;
     struct ms_derived_scan history[MS_DERIVED_SCANS];
+    struct ms_flip *flips; /* texts are static */
+    size_t flip_count, flip_cap;
 };
 
+/* Keeps the memory of the flips. */
 static void clear_fold(struct fold *self)
 {
     if (self->has)
         ms_judged_release(&self->held);
-    *self = (struct fold){.has = false};
+    *self = (struct fold){.flips = self->flips, .flip_cap = self->flip_cap};
 }
 
 static int64_t known_since(const struct ms_scan *scan)
@@ -33,10 +36,40 @@ static int64_t known_since(const struct ms_scan *scan)
     return scan->last_analysis_ms > 0 ? scan->last_analysis_ms : scan->fetched_ms;
 }
 
-/* Takes over a judgement of the next scan. */
-static void fold_scan(struct fold *self, const struct ms_policy *policy, struct ms_judged *judged,
-                      const struct ms_scan *scan)
+/* A class is given to what is malicious or grayware. */
+static const char *class_of(const struct ms_judged *judged)
 {
+    bool bad = judged->verdict == MS_VERDICT_MALICIOUS || judged->verdict == MS_VERDICT_GRAYWARE;
+    return bad ? judged->class_ : NULL;
+}
+
+/* The next scan's judgement is held in place of one with another verdict. */
+static enum ms_status add_flip(struct fold *self, const struct ms_judged *judged,
+                               const struct ms_scan *scan, struct ms_error *err)
+{
+    if (self->flip_count == self->flip_cap) {
+        size_t cap = self->flip_cap ? self->flip_cap * 2 : 8;
+        struct ms_flip *longer = realloc(self->flips, cap * sizeof *longer);
+        if (!longer)
+            return ms_error_set(err, MS_E_NOMEM, "out of memory");
+        self->flips = longer;
+        self->flip_cap = cap;
+    }
+    self->flips[self->flip_count++] =
+        (struct ms_flip){.before = ms_verdict_name(self->held.verdict),
+                         .after = ms_verdict_name(judged->verdict),
+                         .class_ = class_of(judged),
+                         .as_of_ms = known_since(scan),
+                         .scan = scan->id};
+    return MS_OK;
+}
+
+/* Takes over a judgement of the next scan, on failure too. */
+static enum ms_status fold_scan(struct fold *self, const struct ms_policy *policy,
+                                struct ms_judged *judged, const struct ms_scan *scan,
+                                struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
     enum ms_verdict verdict = judged->verdict;
     struct ms_derived_scan *history = self->history;
     if (self->scans >= MS_DERIVED_SCANS)
@@ -49,9 +82,11 @@ static void fold_scan(struct fold *self, const struct ms_policy *policy, struct 
         self->challenger = verdict;
         if (self->agreed < policy->confirm) {
             ms_judged_release(judged);
-            return;
+            return MS_OK;
         }
     }
+    if (self->has && verdict != self->held.verdict)
+        status = add_flip(self, judged, scan, err);
     if (self->has)
         ms_judged_release(&self->held);
     self->has = true;
@@ -59,6 +94,7 @@ static void fold_scan(struct fold *self, const struct ms_policy *policy, struct 
     self->scan = *scan;
     self->scan.body = (struct ms_span){0};
     self->agreed = 0;
+    return status;
 }
 
 /* ---- the row ---- */
@@ -80,8 +116,7 @@ static enum ms_status put_row(const struct ms_deriver *self, struct ms_label *la
                            : status;
 }
 
-/* The label that rests on one judgement. A class is given to what is malicious or grayware; the
- * votes are kept for all. */
+/* The label that rests on one judgement. The votes are kept for all. */
 static enum ms_status put_judged(const struct ms_deriver *self, const struct ms_judged *judged,
                                  const struct ms_scan *scan, struct ms_derived *out,
                                  struct ms_error *err)
@@ -91,7 +126,7 @@ static enum ms_status put_judged(const struct ms_deriver *self, const struct ms_
     enum ms_class vt_class = ms_class_of_vt_category(judged->report.category);
     struct ms_label label = {.sample = out->sample,
                              .verdict = ms_verdict_name(judged->verdict),
-                             .class_ = bad ? judged->class_ : NULL,
+                             .class_ = class_of(judged),
                              .family = bad && tally->family[0] ? tally->family : NULL,
                              .votes_json = judged->votes,
                              .vt_category = judged->report.category,
@@ -164,6 +199,7 @@ void ms_derive_queue_free(struct ms_derive_queue *self)
     if (!self)
         return;
     clear_fold(&self->fold);
+    free(self->fold.flips);
     ms_buf_release(&self->bodies);
     free(self);
 }
@@ -191,6 +227,9 @@ static enum ms_status end_sample(struct ms_derive_queue *self, int64_t sample, s
         status = put_not_found(deriver, lookup.asked_ms, &out, err);
     else if (status == MS_OK && !fold->has && !deriver->dry)
         status = ms_label_clear(deriver->corpus, sample, deriver->name, &out.changed, err);
+    if (status == MS_OK && !deriver->dry)
+        status = ms_flips_put(deriver->corpus, sample, deriver->name, fold->flips, fold->flip_count,
+                              err);
     if (status == MS_OK && self->visit)
         status = self->visit(self->ctx, &out, fold->has ? &fold->held : NULL, &fold->scan, err);
     clear_fold(fold);
@@ -212,7 +251,7 @@ static enum ms_status take_item(struct ms_derive_queue *self, const struct item 
     reading->status = MS_REJECT; /* the report is no longer the reading's */
     enum ms_status status = ms_judge_report(self->deriver, &reading->report, &judged, err);
     if (status == MS_OK)
-        fold_scan(&self->fold, self->deriver->policy, &judged, &item->scan);
+        status = fold_scan(&self->fold, self->deriver->policy, &judged, &item->scan, err);
     return status;
 }
 

@@ -13,7 +13,9 @@
  *
  * where a scan is another analysis: the same one fetched again is none. (Two thirds of the verdicts
  * that flip do so with new signatures, a seventh without any change: Zhu et al., USENIX Security
- * 2020.) Without a scan, the look-up's answer that there is none makes the label not_found. */
+ * 2020.) Each scan after which another verdict holds is a flip, and is stored as one (a sample's
+ * only scan is none). Without a scan, the look-up's answer that there is none makes the label
+ * not_found. */
 #ifndef MS_LABEL_DERIVE_H
 #define MS_LABEL_DERIVE_H
 

@@ -29,10 +29,24 @@ CREATE INDEX request_subject ON request (subject, endpoint);
 -- Merging and forgetting samples, and the history of labels, go by sample.
 CREATE INDEX label_sample ON label (sample, policy);
 
--- Each change of verdict: what was held before, what after, and on which knowledge. cause: scan (a newer one, or a second one that
--- agrees), policy or taxonomy (other rules, whatever the scans said), history (an older scan came to be known: the engines changed
--- nothing then, the corpus learned something).
-CREATE VIEW label_flip AS
+-- Where the verdict on a sample turned, by its scans: written whenever the label is derived, from all scans in the order of their
+-- dates, so that the order in which they came to be known does not matter. What was never scanned has no row here.
+CREATE TABLE label_flip (
+    sample   INTEGER NOT NULL REFERENCES sample (id) ON DELETE CASCADE,
+    policy   TEXT NOT NULL,
+    seq      INTEGER NOT NULL,                             -- from 1, in order of time
+    before   TEXT NOT NULL,
+    after    TEXT NOT NULL,
+    class    TEXT,                                         -- after it
+    as_of_ms INTEGER NOT NULL,                             -- the date of the scan that turned it
+    scan     INTEGER NOT NULL REFERENCES scan (id),
+    PRIMARY KEY (sample, policy, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX label_flip_scan ON label_flip (scan);
+
+-- Each change of a label in this corpus, whatever changed it: a newer scan, or a second one that agrees (scan), other rules (policy,
+-- taxonomy), or an older scan that came to be known (history: the engines changed nothing then). Depends on the order of imports.
+CREATE VIEW label_change AS
 SELECT sample, policy, before, verdict AS after, class, as_of_ms, made_ms, scan, run,
     CASE WHEN policy_digest IS NOT old_policy THEN 'policy' WHEN taxonomy IS NOT old_taxonomy THEN 'taxonomy'
         WHEN as_of_ms < old_as_of THEN 'history' ELSE 'scan' END AS cause

@@ -68,6 +68,10 @@ static const struct table {
                                     "scan WHERE scan.id = label.scan), policy_digest, taxonomy,"
                                     " vt_class, family_votes, family_verified, contested"
                                     " FROM label WHERE current = 1"},
+    {"label_flip", "SELECT " SAMPLE_KEY(
+                       "sample") ", policy, seq, before, after, class,"
+                                 " (SELECT body_sha256 FROM scan WHERE scan.id = label_flip.scan)"
+                                 " FROM label_flip"},
     {"policy", "SELECT digest, name, text FROM policy"},
     {"model", "SELECT name, (SELECT digest FROM dataset WHERE dataset.id = model.dataset), split,"
               " digest, path, metrics FROM model"},

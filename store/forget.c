@@ -149,11 +149,14 @@ static enum ms_status remove_sample(struct ms_corpus *corpus, int64_t id, bool b
                                     struct doomed *doomed, struct ms_error *err)
 {
     static const char reports[] = "SELECT report_sha256 FROM analysis WHERE sample = ?1";
-    /* In this order: a label refers to its scan, a split to its analysis. */
+    /* In this order: labels and flips refer to scans, a split to its analysis. */
     static const char *const deletions[] = {
         "DELETE FROM split WHERE analysis IN (SELECT id FROM analysis WHERE sample = ?1)",
-        "DELETE FROM label WHERE sample = ?1", "DELETE FROM scan WHERE sample = ?1",
-        "DELETE FROM analysis WHERE sample = ?1", "DELETE FROM sample WHERE id = ?1"};
+        "DELETE FROM label_flip WHERE sample = ?1",
+        "DELETE FROM label WHERE sample = ?1",
+        "DELETE FROM scan WHERE sample = ?1",
+        "DELETE FROM analysis WHERE sample = ?1",
+        "DELETE FROM sample WHERE id = ?1"};
     struct ms_sample sample;
     enum ms_status status = ms_sample_get(corpus, id, &sample, err);
     if (status != MS_OK)

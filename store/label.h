@@ -154,6 +154,17 @@ enum ms_status ms_label_get(struct ms_corpus *corpus, int64_t sample, const char
                             struct ms_label *out, struct ms_error *err) MS_MUST_USE;
 void ms_label_release(struct ms_label *self);
 
+/* One turn of the verdict on a sample: a scan after which another one holds than before. */
+struct ms_flip {
+    const char *before, *after; /* verdicts */
+    const char *class_;         /* after it; may be NULL */
+    int64_t as_of_ms, scan;     /* when that scan was made, as label's */
+};
+/* Sets the flips of a sample under a policy, in order of time, in place of those there were. */
+enum ms_status ms_flips_put(struct ms_corpus *corpus, int64_t sample, const char *policy,
+                            const struct ms_flip *flips, size_t count,
+                            struct ms_error *err) MS_MUST_USE;
+
 /* The ledger. reserve and settle each commit on their own: call them outside a transaction. */
 enum ms_status ms_request_reserve(struct ms_corpus *corpus, const char *key_print,
                                   const char *endpoint, const char *subject, int64_t now_ms,

@@ -50,6 +50,14 @@ static const char *const moves[] = {
     "UPDATE label SET scan = (SELECT min(k.id) FROM scan d JOIN scan k ON k.sample = ?2"
     " AND k.body_sha256 = d.body_sha256 AND k.source = d.source WHERE d.id = label.scan)"
     " WHERE sample = ?1 AND scan IN (SELECT d.id FROM scan d WHERE d.sample = ?1 AND" SAME_SCAN ")",
+    /* What the scans of both tell together is derived again; until then one sample's flips stand.
+     */
+    "UPDATE label_flip SET scan = (SELECT min(k.id) FROM scan d JOIN scan k ON k.sample = ?2"
+    " AND k.body_sha256 = d.body_sha256 AND k.source = d.source WHERE d.id = label_flip.scan)"
+    " WHERE sample = ?1 AND scan IN (SELECT d.id FROM scan d WHERE d.sample = ?1 AND" SAME_SCAN ")",
+    "DELETE FROM label_flip AS f WHERE f.sample = ?1 AND EXISTS (SELECT 1 FROM label_flip k"
+    " WHERE k.sample = ?2 AND k.policy = f.policy)",
+    "UPDATE label_flip SET sample = ?2 WHERE sample = ?1",
     "DELETE FROM scan AS d WHERE d.sample = ?1 AND" SAME_SCAN,
     "UPDATE scan SET sample = ?2 WHERE sample = ?1",
 

@@ -1,6 +1,7 @@
 """Policies as data, labels from several scans, relabel --as-of, explain, and the seed authors' rule, through the command line."""
 # ctest: full timeout=240
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -97,7 +98,8 @@ class Files(PolicyCase):
         self.assertEqual(self.sql("SELECT count(*) FROM label WHERE policy = 'ours'"), [(1,)])
         self.assertEqual(again[0]["verdict"], "malicious")
         self.relabel("--policy", self.policy("stricter.json", malicious=5))
-        self.assertEqual(self.sql("SELECT before, after, cause FROM label_flip WHERE policy = 'ours'"), [("malicious", "uncertain", "policy")])
+        self.assertEqual(self.sql("SELECT before, after, cause FROM label_change WHERE policy = 'ours'"), [("malicious", "uncertain", "policy")])
+        self.assertEqual(self.sql("SELECT count(*) FROM label_flip"), [(0,)])      # no engine changed its mind
         self.assertEqual(self.sql("SELECT count(*) FROM policy WHERE name = 'ours'"), [(2,)])
         self.assertEqual(self.tool("malseq", "fsck", "--json"), "")
         with sqlite3.connect(self.corpus / "corpus.db") as connection:
@@ -150,7 +152,8 @@ class Scans(PolicyCase):
         self.assertEqual(self.current(), [("malicious", "benign")])
         self.take(report(1600, 0))
         self.assertEqual(self.current(), [("benign", None)])
-        self.assertEqual(self.sql("SELECT before, after, cause FROM label_flip"), [("malicious", "benign", "scan")])
+        self.assertEqual(self.sql("SELECT before, after, cause FROM label_change"), [("malicious", "benign", "scan")])
+        self.assertEqual(self.sql("SELECT before, after, class, as_of_ms FROM label_flip"), [("malicious", "benign", None, 1600 * DAY * 1000)])
         before = self.tool("malseq", "fsck", "--digest")
         self.relabel()
         self.assertEqual(self.tool("malseq", "fsck", "--digest"), before)   # relabel comes to the same
@@ -162,18 +165,30 @@ class Scans(PolicyCase):
     def test_the_order_of_import_does_not_matter(self):
         scans = [report(1200, 12), report(1300, 0), report(1400, 0), report(1500, 12)]
         ends = set()
-        for order in ((0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)):
+        flips = "SELECT before, after, as_of_ms / 86400000, f.scan = (SELECT id FROM scan WHERE last_analysis_ms = f.as_of_ms) FROM label_flip f WHERE policy = ? ORDER BY seq"
+        for order in itertools.permutations(range(4)):
             self.corpus = self.base / "corpus{}{}{}{}".format(*order)
             self.take(*(scans[number] for number in order))
-            ends.add((self.current()[0], self.tool("malseq", "fsck", "--digest")))
+            day = "1973-08-30"                                          # day 1337
+            if order in ((0, 1, 2, 3), (3, 1, 0, 2)):
+                self.relabel("--as-of", day)
+                self.assertEqual(self.sql(flips, "ember2024@" + day), [])
+                self.relabel("--policy", self.policy(confirm=1))
+                self.assertEqual(self.sql(flips, "ours"), [("malicious", "benign", 1300, 1), ("benign", "malicious", 1500, 1)])
+                with sqlite3.connect(self.corpus / "corpus.db") as connection:
+                    connection.executescript("DELETE FROM label_flip WHERE policy <> 'ember2024'; DELETE FROM label WHERE policy <> 'ember2024';"
+                                             "DELETE FROM policy WHERE name = 'ours'")
+            ends.add((self.current()[0], self.tool("malseq", "fsck", "--digest"), tuple(self.sql(flips, "ember2024"))))
         self.assertEqual(len(ends), 1, ends)
-        self.assertEqual(next(iter(ends))[0], ("benign", "malicious"))
+        end = next(iter(ends))
+        self.assertEqual((end[0], end[2]), (("benign", "malicious"), (("malicious", "benign", 1400, 1),)))
 
     def test_old_scans_that_come_late_are_no_flips_of_engines(self):
         for scan in (report(1300, 0), report(1200, 12), report(1400, 0)):
             self.take(scan)
-        self.assertEqual(self.sql("SELECT before, after, cause FROM label_flip"),
+        self.assertEqual(self.sql("SELECT before, after, cause FROM label_change"),
                          [("benign", "malicious", "history"), ("malicious", "benign", "scan")])
+        self.assertEqual(self.sql("SELECT before, after, as_of_ms FROM label_flip"), [("malicious", "benign", 1400 * DAY * 1000)])
 
     def test_provisional_verdicts_give_way_at_once(self):
         self.take(report(1010, 12))
@@ -182,6 +197,8 @@ class Scans(PolicyCase):
         self.assertEqual(self.current(), [("uncertain", None)])
         self.take(report(1300, 12))
         self.assertEqual(self.current(), [("malicious", None)])
+        self.assertEqual(self.sql("SELECT seq, before, after, class FROM label_flip ORDER BY seq"),
+                         [(1, "immature", "uncertain", None), (2, "uncertain", "malicious", "Worm")])
 
     def test_as_of(self):
         self.take(report(1200, 3), report(1300, 12))

@@ -200,6 +200,8 @@ static const char *const telling[] = {
     "UPDATE label SET verdict = 'benign' WHERE id = 1",
     "UPDATE label SET scan = NULL WHERE id = 1",
     "UPDATE label SET current = 0 WHERE id = 1",
+    "INSERT INTO label_flip (sample, policy, seq, before, after, as_of_ms, scan)"
+    " VALUES (1, 'ember2024', 1, 'benign', 'malicious', 1, 1)",
     "UPDATE dataset SET samples = 7",
     "UPDATE split SET part = 0 WHERE analysis = 1",
     "UPDATE model SET path = 'models/x'",

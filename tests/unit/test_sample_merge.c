@@ -95,12 +95,12 @@ static void every_table_is_thought_of(void **state)
     struct ms_corpus *corpus = ((struct fixture *)*state)->corpus;
     assert_int_equal(scalar(corpus, "SELECT count(*) FROM sqlite_schema t, pragma_foreign_key_list("
                                     "t.name) f WHERE t.type = 'table' AND f.\"table\" = 'sample'"),
-                     6);
+                     7);
     assert_int_equal(scalar(corpus, "SELECT count(DISTINCT t.name) FROM sqlite_schema t,"
                                     " pragma_foreign_key_list(t.name) f WHERE t.type = 'table' AND"
                                     " f.\"table\" = 'sample' AND t.name IN ('alias', 'sighting',"
-                                    " 'analysis', 'scan', 'lookup', 'label')"),
-                     6);
+                                    " 'analysis', 'scan', 'lookup', 'label', 'label_flip')"),
+                     7);
 }
 
 static void put_label(struct ms_corpus *corpus, int64_t sample, const char *verdict, int64_t as_of,
@@ -156,6 +156,12 @@ static void everything_moves(void **state)
     put_label(corpus, a, "uncertain", 100, twice);
     put_label(corpus, a, "malicious", 300, own);
     put_label(corpus, b, "benign", 200, kept);
+    const struct ms_flip flip = {"malicious", "benign", NULL, 100, twice};
+    assert_ok(ms_flips_put(corpus, a, "p", &flip, 1, &err), &err);
+    assert_ok(ms_flips_put(corpus, a, "both", &flip, 1, &err), &err);
+    assert_ok(ms_flips_put(corpus, b, "both",
+                           &(struct ms_flip){"benign", "malicious", "Worm", 200, kept}, 1, &err),
+              &err);
     const struct ms_lookup answered = {a, "labelled", NULL, 2, 300, 900, 1, 0};
     const struct ms_lookup missed = {b, "not_found", NULL, 1, 200, 800, 0, 0};
     assert_ok(ms_lookup_put(corpus, &answered, &err), &err);
@@ -178,6 +184,11 @@ static void everything_moves(void **state)
                      detonated);
     assert_int_equal(scalar(corpus, "SELECT count(*) FROM scan WHERE sample = 2"), 2);
     assert_int_equal(scalar(corpus, "SELECT scan FROM label WHERE verdict = 'uncertain'"), kept);
+    assert_int_equal(scalar(corpus, "SELECT scan FROM label_flip WHERE policy = 'p'"), kept);
+    assert_int_equal(scalar(corpus,
+                            "SELECT count(*) FROM label_flip WHERE sample = 2"
+                            " AND after = CASE policy WHEN 'p' THEN 'benign' ELSE 'malicious' END"),
+                     2);
     assert_int_equal(scalar(corpus, "SELECT count(*) FROM label WHERE sample = 2"), 3);
     assert_int_equal(scalar(corpus, "SELECT count(*) FROM label WHERE current = 1"), 1);
     assert_int_equal(scalar(corpus, "SELECT as_of_ms FROM label WHERE current = 1"), 300);
