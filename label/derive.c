@@ -31,11 +31,6 @@ static void clear_fold(struct fold *self)
     *self = (struct fold){.flips = self->flips, .flip_cap = self->flip_cap};
 }
 
-static int64_t known_since(const struct ms_scan *scan)
-{
-    return scan->last_analysis_ms > 0 ? scan->last_analysis_ms : scan->fetched_ms;
-}
-
 /* A class is given to what is malicious or grayware. */
 static const char *class_of(const struct ms_judged *judged)
 {
@@ -59,7 +54,7 @@ static enum ms_status add_flip(struct fold *self, const struct ms_judged *judged
         (struct ms_flip){.before = ms_verdict_name(self->held.verdict),
                          .after = ms_verdict_name(judged->verdict),
                          .class_ = class_of(judged),
-                         .as_of_ms = known_since(scan),
+                         .as_of_ms = ms_scan_known_ms(scan),
                          .scan = scan->id};
     return MS_OK;
 }
@@ -75,7 +70,7 @@ static enum ms_status fold_scan(struct fold *self, const struct ms_policy *polic
     if (self->scans >= MS_DERIVED_SCANS)
         memmove(history, history + 1, (MS_DERIVED_SCANS - 1) * sizeof *history);
     history[self->scans < MS_DERIVED_SCANS ? self->scans : MS_DERIVED_SCANS - 1] =
-        (struct ms_derived_scan){known_since(scan), verdict};
+        (struct ms_derived_scan){ms_scan_known_ms(scan), verdict};
     self->scans++;
     if (self->has && verdict != self->held.verdict && ms_verdict_is_decided(self->held.verdict)) {
         self->agreed = self->agreed > 0 && self->challenger == verdict ? self->agreed + 1 : 1;
@@ -138,7 +133,7 @@ static enum ms_status put_judged(const struct ms_deriver *self, const struct ms_
                              .family_votes = (int64_t)tally->family_votes,
                              .family_verified = tally->family_verified,
                              .contested = out->contested ? ms_verdict_name(out->newest) : NULL,
-                             .as_of_ms = known_since(scan),
+                             .as_of_ms = ms_scan_known_ms(scan),
                              .scan = scan->id};
     out->has = true;
     out->verdict = judged->verdict;

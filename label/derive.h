@@ -89,7 +89,7 @@ struct ms_derived {
     enum ms_verdict newest;   /* this */
     unsigned scans, unusable; /* that count; stored bodies that are no report */
     struct ms_derived_scan {  /* the newest of them, oldest first */
-        int64_t known_ms;     /* when it was analysed, else fetched */
+        int64_t known_ms;     /* ms_scan_known_ms */
         enum ms_verdict verdict;
     } history[MS_DERIVED_SCANS];
 };

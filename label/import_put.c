@@ -98,16 +98,14 @@ static enum ms_status put_scan(const struct ms_import_put *self, const struct ms
                                int64_t sample, struct ms_scan *scan, struct ms_error *err)
 {
     const struct ms_vt_report *report = ms_import_item_report(item);
-    int64_t now = ms_clock_wall_ms(), last = report->last_analysis_ms;
     struct ms_scan_packed packed = {.frame = ms_span_of(item->packed.data, item->packed.len)};
     memcpy(packed.sha256, item->sha256, sizeof packed.sha256);
     *scan = (struct ms_scan){.sample = sample,
                              .source = "import",
                              .asked = ms_import_hash(report),
                              .format = ms_record_format_name(item->format),
-                             /* A date in the future would be the newest for ever. */
-                             .fetched_ms = last > 0 && last < now ? last : now,
-                             .last_analysis_ms = last,
+                             .fetched_ms = ms_clock_wall_ms(),
+                             .last_analysis_ms = report->last_analysis_ms,
                              .first_submission_ms = report->first_submission_ms};
     return ms_scan_insert_packed(self->corpus, scan, &packed, self->run, &scan->id, err);
 }

@@ -316,7 +316,8 @@ static enum ms_status learn_hashes(struct ms_asker *self, const struct ms_vt_rep
     return status;
 }
 
-/* The scan row to rest the label on: the newest one when nobody rescanned since, else a new one. */
+/* The scan row to rest the label on: one of this analysis that is there already, by a look-up or an
+ * import, else a new one. */
 static enum ms_status keep_scan(struct ms_asker *self, int64_t sample, const char *hash,
                                 struct ms_span body, const struct ms_vt_report *report,
                                 struct ms_scan *scan, bool *unchanged, struct ms_error *err)
@@ -324,7 +325,8 @@ static enum ms_status keep_scan(struct ms_asker *self, int64_t sample, const cha
     struct ms_buf old;
     struct ms_error why = {0};
     ms_buf_init(&old, MS_LIMIT_SCAN_BYTES);
-    enum ms_status status = ms_scan_latest(self->corpus, sample, 0, scan, &old, &why);
+    enum ms_status status =
+        ms_scan_latest(self->corpus, sample, report->last_analysis_ms, scan, &old, &why);
     ms_buf_release(&old);
     *unchanged = status == MS_OK && scan->last_analysis_ms == report->last_analysis_ms &&
                  report->last_analysis_ms > 0;

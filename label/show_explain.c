@@ -107,10 +107,10 @@ static void print_dates(const struct ms_explained *e)
 {
     const struct ms_derived *derived = e->derived;
     char a[32], b[32], c[32];
-    (void)printf("dates:   first submitted %s, scanned %s (age %lld days), fetched %s\n",
-                 day(e->judged->report.first_submission_ms, a),
-                 day(e->judged->report.last_analysis_ms, b),
-                 (long long)ms_policy_age_days(&e->judged->report), day(e->scan->fetched_ms, c));
+    (void)printf(
+        "dates:   first submitted %s, scanned %s (age %lld days), in the corpus since %s\n",
+        day(e->judged->report.first_submission_ms, a), day(e->judged->report.last_analysis_ms, b),
+        (long long)ms_policy_age_days(&e->judged->report), day(e->scan->fetched_ms, c));
     (void)printf("scans:   %u", derived->scans);
     for (unsigned i = 0; i < derived->scans && i < MS_DERIVED_SCANS; i++)
         (void)printf("%s%s %s",
@@ -258,7 +258,7 @@ static void add_judged(json_t *object, const struct ms_explained *e)
         theirs == MS_CLASS_NONE || ours == MS_CLASS_NONE ? json_null()
                                                          : json_boolean(ours == theirs),
         "suggested", ms_json_text(report->suggested), "known_good", report->trusted, "as_of",
-        json_time(report->last_analysis_ms > 0 ? report->last_analysis_ms : e->scan->fetched_ms));
+        json_time(ms_scan_known_ms(e->scan)));
     if (more)
         (void)json_object_update(object, more);
     json_decref(more);

@@ -62,7 +62,7 @@ enum ms_status ms_labelled_foreach(struct ms_corpus *corpus, const char *policy,
         " CASE WHEN s.sha256 IS NULL THEN (SELECT CAST(source || ':' AS BLOB) || external_id"
         "  FROM alias WHERE sample = s.id ORDER BY source, external_id LIMIT 1) END,"
         " (SELECT first_submission_ms FROM scan WHERE sample = s.id"
-        "  ORDER BY fetched_ms DESC, id DESC LIMIT 1), l.policy"
+        "  ORDER BY coalesce(last_analysis_ms, fetched_ms) DESC, body_sha256 LIMIT 1), l.policy"
         " FROM sample s"
         " JOIN label l ON l.id = (SELECT id FROM label WHERE sample = s.id AND current = 1"
         "  AND CASE WHEN ?1 IS NULL THEN policy = 'ember2024' OR policy GLOB 'dataset:*'"

@@ -15,11 +15,13 @@ struct ms_scan {
     const char *source; /* virustotal, import */
     const char *asked;  /* the hash */
     const char *format; /* of the body: vt3 (NULL too), vt2, opswat, simple */
-    int64_t fetched_ms; /* an import's is the date of its analysis, or that of the import when it
-                           has none: what it says was known then */
+    int64_t fetched_ms; /* when the corpus got it, by look-up or import */
     int64_t last_analysis_ms, first_submission_ms; /* 0 unknown */
     struct ms_span body;                           /* plain JSON; stored as zstd */
 };
+/* Since when what a scan says is known, which orders scans: the date of its analysis, or that of
+ * its fetching where it has none or one after that (which would be the newest for ever). */
+int64_t ms_scan_known_ms(const struct ms_scan *scan);
 enum ms_status ms_scan_insert(struct ms_corpus *corpus, const struct ms_scan *scan, int64_t run,
                               int64_t *id, struct ms_error *err) MS_MUST_USE;
 /* The same for a body that was digested and compressed before, in whatever thread: scan->body is
@@ -37,7 +39,7 @@ enum ms_status ms_scan_find_body(struct ms_corpus *corpus, int64_t sample, const
 /* Which scan of a sample ms_scan_latest gives for as_of_ms 0; *id 0 when it has none. */
 enum ms_status ms_scan_newest(struct ms_corpus *corpus, int64_t sample, int64_t *id,
                               struct ms_error *err) MS_MUST_USE;
-/* The newest scan of a sample fetched at or before as_of_ms (0: any); its plain body is appended to
+/* The newest scan of a sample known at or before as_of_ms (0: any); its plain body is appended to
  * `body`, and out->body is that part of it; format is static text; source and asked are NULL.
  * MS_REJECT when there is none, MS_E_STORE when the stored body is damaged. */
 enum ms_status ms_scan_latest(struct ms_corpus *corpus, int64_t sample, int64_t as_of_ms,
@@ -106,10 +108,11 @@ struct ms_lookup_counts {
 enum ms_status ms_lookup_count(struct ms_corpus *corpus, struct ms_lookup_counts *out,
                                struct ms_error *err) MS_MUST_USE;
 
-/* The scans of a sample whose analysis (where its date is unknown: whose fetching) lies before
- * before_ms (INT64_MAX: all), in the order of these dates, then as fetched; of several fetchings of
- * one analysis the last alone. source and asked are NULL, format is static text. Without bodies,
- * body is empty; with them it is borrowed until visit returns. visit may write other tables. */
+/* The scans of a sample known before before_ms (INT64_MAX: all), in the order of ms_scan_known_ms,
+ * then imports before look-ups, then by their bodies' digests: an order of what they say, not of
+ * how they came. Of several of one analysis the last in this order alone. source and asked are
+ * NULL, format is static text. Without bodies, body is empty; with them it is borrowed until visit
+ * returns. visit may write other tables. */
 typedef enum ms_status (*ms_scan_visit)(void *ctx, const struct ms_scan *scan,
                                         struct ms_error *err);
 enum ms_status ms_scan_foreach(struct ms_corpus *corpus, int64_t sample, int64_t before_ms,

@@ -8,6 +8,11 @@
 
 #include <string.h>
 
+/* ms_scan_known_ms, and the order of ms_scan_foreach. */
+#define KNOWN "min(coalesce(last_analysis_ms, fetched_ms), fetched_ms)"
+#define OLDEST_FIRST KNOWN ", source = 'virustotal', body_sha256, id"
+#define NEWEST_FIRST KNOWN " DESC, source = 'virustotal' DESC, body_sha256 DESC, id DESC"
+
 /* An answer of VirusTotal has 30 to 300 KB of repeating keys. */
 enum { SCAN_ZSTD_LEVEL = 9 };
 
@@ -81,7 +86,7 @@ enum ms_status ms_scan_newest(struct ms_corpus *corpus, int64_t sample, int64_t 
                               struct ms_error *err)
 {
     static const char sql[] = "SELECT id FROM scan WHERE sample = ?1"
-                              " ORDER BY fetched_ms DESC, id DESC LIMIT 1";
+                              " ORDER BY " NEWEST_FIRST " LIMIT 1";
     sqlite3_stmt *statement;
     bool row = false;
     enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
@@ -92,6 +97,12 @@ enum ms_status ms_scan_newest(struct ms_corpus *corpus, int64_t sample, int64_t 
     *id = status == MS_OK && row ? ms_db_int(statement, 0, 0) : 0;
     ms_db_done(statement);
     return status;
+}
+
+int64_t ms_scan_known_ms(const struct ms_scan *scan)
+{
+    bool dated = scan->last_analysis_ms > 0 && scan->last_analysis_ms < scan->fetched_ms;
+    return dated ? scan->last_analysis_ms : scan->fetched_ms;
 }
 
 static const char *format_text(const char *text)
@@ -128,8 +139,8 @@ enum ms_status ms_scan_latest(struct ms_corpus *corpus, int64_t sample, int64_t 
                               struct ms_scan *out, struct ms_buf *body, struct ms_error *err)
 {
     static const char sql[] = "SELECT id, fetched_ms, last_analysis_ms, first_submission_ms, body,"
-                              " format FROM scan WHERE sample = ?1 AND (?2 = 0 OR fetched_ms <= ?2)"
-                              " ORDER BY fetched_ms DESC, id DESC LIMIT 1";
+                              " format FROM scan WHERE sample = ?1 AND (?2 = 0 OR " KNOWN " <= ?2)"
+                              " ORDER BY " NEWEST_FIRST " LIMIT 1";
     sqlite3_stmt *statement;
     bool row = false;
     enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
@@ -164,17 +175,14 @@ static enum ms_status step_scan(sqlite3_stmt *statement, struct ms_scan *out, st
 enum ms_status ms_scan_foreach(struct ms_corpus *corpus, int64_t sample, int64_t before_ms,
                                bool bodies, ms_scan_visit visit, void *ctx, struct ms_error *err)
 {
-    /* Rows with one analysis follow each other; the last one counts. A body's digest settles what
-     * dates leave open, so that the order is that of the answers and not of their rows. */
+    /* Rows with one analysis follow each other; the last one counts. */
     static const char sql[] =
         "SELECT id, fetched_ms, last_analysis_ms, first_submission_ms,"
         " CASE WHEN ?3 THEN body END, format FROM"
-        " (SELECT *, coalesce(last_analysis_ms, fetched_ms) AS day,"
-        "  lead(last_analysis_ms) OVER (ORDER BY coalesce(last_analysis_ms, fetched_ms),"
-        "  fetched_ms, body_sha256, id) AS following FROM scan"
-        "  WHERE sample = ?1 AND coalesce(last_analysis_ms, fetched_ms) < ?2)"
+        " (SELECT *, lead(last_analysis_ms) OVER (ORDER BY " OLDEST_FIRST ") AS following FROM scan"
+        "  WHERE sample = ?1 AND " KNOWN " < ?2)"
         " WHERE following IS NULL OR last_analysis_ms IS NOT following"
-        " ORDER BY day, fetched_ms, body_sha256, id";
+        " ORDER BY " OLDEST_FIRST;
     sqlite3_stmt *statement;
     bool row = false;
     struct ms_buf body;

@@ -261,7 +261,9 @@ class Corpus(ImportCase):
 
     def test_a_date_in_the_future_wins_no_more_than_once(self):
         self.take(self.file("future.json", dump(v3(1, groups=0, analysed=4000000000))))
-        self.assertLess(self.sql("SELECT fetched_ms / 1000 FROM scan")[0][0], 4000000000)
+        self.assertLess(self.sql("SELECT as_of_ms / 1000 FROM label")[0][0], 4000000000)
+        self.take(self.file("old.json", dump(v3(1, groups=20, analysed=1700000000))))
+        self.assertEqual(self.sql("SELECT verdict, contested FROM label WHERE current = 1"), [("malicious", "benign")])
 
     def test_imported_reports_cost_no_quota(self):
         rows = self.take(self.file("a.json", dump(v3(1, analysed=1700000000)) + dump({"response_code": 0, "resource": forms.spec(2).md5, "verbose_msg": "not there"}) +

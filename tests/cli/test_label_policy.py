@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -182,6 +183,31 @@ class Scans(PolicyCase):
         self.assertEqual(len(ends), 1, ends)
         end = next(iter(ends))
         self.assertEqual((end[0], end[2]), (("benign", "malicious"), (("malicious", "benign", 1400, 1),)))
+
+    def test_imported_today_known_long_ago(self):
+        """When a report came into the corpus is one thing, since when it is known another: the second orders scans, and --as-of goes by it."""
+        before = int(time.time() * 1000) - 1
+        self.take(report(1400, 0), report(1200, 12))
+        fetched = [row[0] for row in self.sql("SELECT fetched_ms FROM scan")]
+        self.assertTrue(all(before < moment <= time.time() * 1000 for moment in fetched), fetched)
+        self.assertEqual(self.sql("SELECT as_of_ms FROM label WHERE current = 1"), [(1200 * DAY * 1000,)])
+        self.assertEqual(self.current(), [("malicious", "benign")])
+        text = self.tool("label", "explain", SHA256)
+        self.assertIn("scanned 1973-04-15", text)
+        self.assertRegex(text, "in the corpus since 20[2-9]")
+        self.relabel("--as-of", "1973-04-14")
+        self.assertEqual(self.sql("SELECT count(*) FROM label WHERE policy LIKE '%@%'"), [(0,)])
+        self.relabel("--as-of", "1973-04-15")
+        self.assertEqual(self.current("ember2024@1973-04-15"), [("malicious", None)])
+
+    def test_two_answers_of_one_day(self):
+        """Reports of one analysis that contradict each other: one of them counts, the same in both orders."""
+        ends = set()
+        for order in ((0, 1), (1, 0)):
+            self.corpus = self.base / "corpus{}{}".format(*order)
+            self.take(*((report(1300, 0), report(1300, 12))[number] for number in order))
+            ends.add((self.current()[0], self.tool("malseq", "fsck", "--digest")))
+        self.assertEqual(len(ends), 1, ends)
 
     def test_old_scans_that_come_late_are_no_flips_of_engines(self):
         for scan in (report(1300, 0), report(1200, 12), report(1400, 0)):

@@ -173,5 +173,22 @@ class Unchanged(LabelCase):
         self.assertEqual(self.rows("SELECT count(*) FROM scan"), [(2,)])
 
 
+    def test_an_import_younger_than_the_service(self):
+        """What the service says again and again is kept once, also when somebody else's report is younger."""
+        vt = self.service()
+        vt.add(spec(1, "Worm", 12))
+        path = os.path.join(self.folder, "report.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"data": file_object(spec(1, "Worm", 12, analysed=1772000000))}, file)
+        self.label(vt, "--hashes", self.write_list(digest(1)))
+        subprocess.run([os.path.join(BIN, "label"), "import", path, "--corpus", self.corpus], capture_output=True, timeout=30, check=True,
+                       env=dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(EPOCH)))
+        for _ in range(2):
+            vt.clock.start += 400 * 86400
+            self.label(vt)
+        self.assertEqual(vt.count("/files/"), 3)
+        self.assertEqual(self.rows("SELECT source FROM scan ORDER BY last_analysis_ms"), [("virustotal",), ("import",)])
+
+
 if __name__ == "__main__":
     unittest.main()
