@@ -176,7 +176,7 @@ enum ms_status ms_label_quota(struct ms_cli *cli, struct ms_error *err)
     if (status == MS_OK)
         status = ms_session_read_key(&self, err);
     if (status == MS_OK)
-        status = ms_corpus_open(cli->common.corpus, MS_CORPUS_CREATE, &self.corpus, err);
+        status = ms_corpus_open(cli->common.corpus, MS_CORPUS_TRY, &self.corpus, err);
     /* While a run holds the corpus, people still want to know how far it is. */
     if (status == MS_E_LATER) {
         busy = true;

@@ -321,7 +321,10 @@ enum ms_status ms_label_run(struct ms_cli *cli, struct ms_error *err)
     if (status == MS_OK && !dry)
         status = ms_session_start_worker(&self, err);
     if (status == MS_OK)
-        status = ms_corpus_open(cli->common.corpus, dry ? MS_CORPUS_WRITE : MS_CORPUS_CREATE,
+        status = ms_corpus_open(cli->common.corpus,
+                                !dry                   ? MS_CORPUS_CREATE
+                                : self.options->hashes ? MS_CORPUS_TRY
+                                                       : MS_CORPUS_WRITE,
                                 &self.corpus, err);
     if (status == MS_OK)
         status = dry ? dry_run(&self, err) : ask_all(&self, err);

@@ -145,7 +145,7 @@ static enum ms_status open_database(struct ms_corpus *self, struct ms_error *err
             return fail_errno(self, "make the file 'corpus.db'", errno, err);
         close(fd);
     }
-    char *path = database_path(self);
+    char *path = self->in_memory ? strdup(":memory:") : database_path(self);
     if (!path)
         return ms_error_set(err, MS_E_NOMEM, "out of memory");
     int code = open_once(self, path, reading ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
@@ -183,19 +183,12 @@ static enum ms_status set_up_database(struct ms_corpus *self, struct ms_error *e
                       err);
 }
 
-enum ms_status ms_corpus_open(const char *dir, enum ms_corpus_mode mode, struct ms_corpus **out,
-                              struct ms_error *err)
+/* The folder, its lock, and the folders in it. */
+static enum ms_status open_folders(struct ms_corpus *self, struct ms_error *err)
 {
-    struct ms_corpus *self = calloc(1, sizeof *self);
-    if (!self)
-        return ms_error_set(err, MS_E_NOMEM, "out of memory");
-    self->mode = mode;
-    self->dir_fd = self->lock_fd = self->samples_fd = self->reports_fd = self->tmp_fd = -1;
-    self->dir = strdup(dir);
     int models_fd = -1;
-    enum ms_status status =
-        self->dir ? open_dir(self, err) : ms_error_set(err, MS_E_NOMEM, "out of memory");
-    if (status == MS_OK && mode != MS_CORPUS_READ)
+    enum ms_status status = MS_OK;
+    if (self->mode != MS_CORPUS_READ)
         status = take_lock(self, err);
     if (status == MS_OK)
         status = open_folder(self, "samples", &self->samples_fd, err);
@@ -207,6 +200,28 @@ enum ms_status ms_corpus_open(const char *dir, enum ms_corpus_mode mode, struct 
         status = open_folder(self, "tmp", &self->tmp_fd, err);
     if (models_fd >= 0)
         close(models_fd);
+    return status;
+}
+
+enum ms_status ms_corpus_open(const char *dir, enum ms_corpus_mode mode, struct ms_corpus **out,
+                              struct ms_error *err)
+{
+    struct ms_corpus *self = calloc(1, sizeof *self);
+    if (!self)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    self->mode = mode;
+    self->dir_fd = self->lock_fd = self->samples_fd = self->reports_fd = self->tmp_fd = -1;
+    self->dir = strdup(dir);
+    struct ms_error why = {0};
+    enum ms_status status =
+        self->dir ? open_dir(self, &why) : ms_error_set(&why, MS_E_NOMEM, "out of memory");
+    self->in_memory = status == MS_E_INPUT && mode == MS_CORPUS_TRY;
+    if (self->in_memory)
+        status = MS_OK;
+    else if (status == MS_OK)
+        status = open_folders(self, &why);
+    if (status != MS_OK && err)
+        *err = why;
     if (status == MS_OK)
         status = open_database(self, err);
     if (status == MS_OK)
@@ -215,7 +230,7 @@ enum ms_status ms_corpus_open(const char *dir, enum ms_corpus_mode mode, struct 
         ms_corpus_close(self);
         return status;
     }
-    if (mode != MS_CORPUS_READ)
+    if (mode != MS_CORPUS_READ && !self->in_memory)
         ms_vault_clean(self);
     *out = self;
     return MS_OK;

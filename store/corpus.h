@@ -11,14 +11,16 @@
 struct ms_corpus;
 
 enum ms_corpus_mode {
-    MS_CORPUS_READ,  /* must exist; a read-only connection; no lock */
-    MS_CORPUS_WRITE, /* must exist; takes the lock (another writer: MS_E_LATER) */
-    MS_CORPUS_CREATE /* as WRITE, and makes what is missing */
+    MS_CORPUS_READ,   /* must exist; a read-only connection; no lock */
+    MS_CORPUS_WRITE,  /* must exist; takes the lock (another writer: MS_E_LATER) */
+    MS_CORPUS_CREATE, /* as WRITE, and makes what is missing */
+    MS_CORPUS_TRY /* as WRITE; where there is no corpus an empty one in memory, gone when closed:
+                     nothing is made on disk */
 };
 
-/* Opens DIR. No corpus there: MS_E_INPUT, unless CREATE. An older schema is migrated when writing
- * (when reading it is MS_E_STORE with what to do), a newer one or a foreign database is refused
- * with MS_E_STORE. Folders are made 0700, the database 0600. Sets WAL, foreign_keys,
+/* Opens DIR. No corpus there: MS_E_INPUT, unless CREATE or TRY. An older schema is migrated when
+ * writing (when reading it is MS_E_STORE with what to do), a newer one or a foreign database is
+ * refused with MS_E_STORE. Folders are made 0700, the database 0600. Sets WAL, foreign_keys,
  * synchronous=FULL, busy_timeout, trusted_schema off. */
 enum ms_status ms_corpus_open(const char *dir, enum ms_corpus_mode mode, struct ms_corpus **out,
                               struct ms_error *err) MS_MUST_USE;

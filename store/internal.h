@@ -20,7 +20,8 @@ struct ms_statement_slot {
 struct ms_corpus {
     char *dir;
     enum ms_corpus_mode mode;
-    int lock_fd; /* -1 when reading */
+    bool in_memory; /* there is no folder */
+    int lock_fd;    /* -1 when reading */
     int dir_fd;
     int samples_fd, reports_fd, tmp_fd; /* -1 when the folder is missing (reading only) */
     sqlite3 *db;

@@ -59,7 +59,10 @@ class Lists(LabelCase):
         names = [hashlib.sha256(b"%d" % n).hexdigest() for n in range(count)]
         vt = self.service()
         path = self.write_bytes("\n".join(names + names[:10]).encode())
-        rows = self.label(None, "--dry-run", "--hashes", path, "--budget", "7", expect=3)     # no corpus yet
+        self.label(None, "--dry-run", expect=3)                             # no corpus yet,
+        rows = self.label(None, "--dry-run", "--hashes", path, "--budget", "7")     # which a list does not need
+        self.assertEqual([(row["hash"], row["state"], row["reason"]) for row in rows], [(name, "pending", "listed") for name in names[:7]])
+        self.assertFalse(os.path.exists(self.corpus))
         self.label(vt, "--hashes", path, "--budget", "3", json_lines=False)
         self.assertEqual(self.rows("SELECT count(*) FROM lookup WHERE asked_ms IS NULL"), [(count - 3,)])
         self.assertEqual(vt.charged, 3)

@@ -81,6 +81,19 @@ class Quota(LabelCase):
         asked = [entry["target"].rsplit("/", 1)[1] for entry in vt.log if "/files/" in entry["target"]]
         self.assertEqual((len(asked), len(set(asked) & {digest(n) for n in range(5)})), (19, 2))
 
+    def test_quota_without_a_corpus(self):
+        vt = self.service(minute=4, hour=240, day=20)
+        vt.spent(day=7)
+        for made in (False, True):
+            if made:
+                os.mkdir(self.corpus)
+            rows = self.label(vt, "quota")
+            shown = {row["window"]: row for row in rows[:-1]}
+            self.assertEqual((shown["day"]["allowed"], shown["day"]["used"], rows[-1]["due"]), (20, 7, 0))
+            self.assertEqual(os.path.exists(self.corpus) and os.listdir(self.corpus), made and [])
+        self.label(vt, "--hashes", self.write_list(digest(1)))
+        self.assertEqual({row["window"]: row for row in self.label(vt, "quota")[:-1]}["day"]["used"], 8)
+
     def test_nothing_allowed(self):
         vt = self.service(day=0)
         self.label(vt, "--hashes", self.write_list(digest(1)), expect=5)
