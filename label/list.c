@@ -1,4 +1,4 @@
-/* Reading hash lists. */
+/* Reading hash lists, and a word of warning about them. */
 #include "label/list.h"
 
 #include "base/limits.h"
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What is kept of a line: its first field is all that counts. */
+/* What is kept of a line: its first field is all that counts, the rest is only looked at. */
 enum { LINE_BYTES = 512 };
 
 static bool is_hash(const char *text, size_t n)
@@ -33,11 +33,34 @@ struct reader {
     const char *path;
     ms_list_visit visit;
     void *ctx;
-    uint64_t number; /* of the line, from 1 */
-    bool begun;      /* a line that says something was there */
+    uint64_t number;           /* of the line, from 1 */
+    bool begun;                /* a line that says something was there */
+    uint64_t lines, hashes;    /* that say something; with a hash */
+    uint64_t more, first_more; /* lines with another hash behind the first; the first of them */
     char line[LINE_BYTES];
     size_t length; /* bytes kept of the line */
 };
+
+/* Notes a line with another hash behind its first field: left out, but not in silence. */
+static void look_behind(struct reader *self, const char *field, const char *rest, const char *end)
+{
+    static const char between[] = " \t\r,;|\"'";
+    char word[65] = "";
+    for (const char *p = rest; p < end; p++) {
+        size_t n = 0;
+        while (p + n < end && p[n] && !strchr(between, p[n]))
+            n++;
+        for (size_t i = 0; i < n && n < sizeof word; i++)
+            word[i] = (char)(p[i] >= 'A' && p[i] <= 'Z' ? p[i] + 32 : p[i]);
+        if (n < sizeof word && is_hash(word, n) &&
+            (strlen(field) != n || memcmp(word, field, n) != 0)) {
+            if (self->more++ == 0)
+                self->first_more = self->number;
+            return;
+        }
+        p += n;
+    }
+}
 
 static enum ms_status visit_line(struct reader *self, struct ms_error *err)
 {
@@ -63,8 +86,12 @@ static enum ms_status visit_line(struct reader *self, struct ms_error *err)
     self->begun = true;
     if (first && is_heading(field))
         return MS_OK;
-    return self->visit(self->ctx, self->number,
-                       take == length && is_hash(field, take) ? field : NULL,
+    bool hash = take == length && is_hash(field, take);
+    self->lines++;
+    self->hashes += hash;
+    if (hash)
+        look_behind(self, field, line + length, line + n);
+    return self->visit(self->ctx, self->number, hash ? field : NULL,
                        ms_escape_bytes(line, length < 64 ? length : 64, shown, sizeof shown), err);
 }
 
@@ -120,6 +147,21 @@ static enum ms_status read_all(struct reader *self, FILE *file, const char *show
     return visit_line(self, err); /* a last line without a line feed */
 }
 
+/* What concerns the list as a whole. */
+static enum ms_status look_back(const struct reader *self, const char *shown, struct ms_error *err)
+{
+    if (self->lines > 0 && self->hashes == 0)
+        return ms_error_set(err, MS_E_INPUT,
+                            "'%s' has no MD5, SHA-1 or SHA-256 at the beginning of any line",
+                            shown);
+    if (self->more > 0)
+        ms_log(MS_LOG_WARNING,
+               "'%s': %llu lines (line %llu is the first) have another hash behind the first one, "
+               "which alone is taken; put each hash that names another file on a line of its own",
+               shown, (unsigned long long)self->more, (unsigned long long)self->first_more);
+    return MS_OK;
+}
+
 enum ms_status ms_list_read(const char *path, ms_list_visit visit, void *ctx, struct ms_error *err)
 {
     struct reader reader = {.path = path, .visit = visit, .ctx = ctx};
@@ -130,6 +172,8 @@ enum ms_status ms_list_read(const char *path, ms_list_visit visit, void *ctx, st
     if (!file)
         return ms_error_set_errno(err, MS_E_INPUT, errno, "cannot open '%s'", shown);
     enum ms_status status = read_all(&reader, file, shown, err);
+    if (status == MS_OK)
+        status = look_back(&reader, shown, err);
     if (!standard)
         (void)fclose(file);
     return status;

@@ -297,7 +297,7 @@ static enum ms_status ask(struct rescan *self, struct ms_error *err)
         status = ms_asker_read_quota(&session->asker, err);
     if (status == MS_OK)
         status = rescan_all(self, err);
-    if (session->run)
+    if (session->run && status != MS_E_INPUT) /* a list that cannot be read: nothing was done */
         say_end(self);
     return ms_session_end(session, status, err);
 }

@@ -284,7 +284,8 @@ static enum ms_status ask_all(struct ms_session *self, struct ms_error *err)
         status = enqueue(self, err);
     if (status == MS_OK)
         status = ms_corpus_commit(self->corpus, err);
-    if (status == MS_OK)
+    bool queued = status == MS_OK;
+    if (queued)
         ms_step("label.run.queued");
     else
         ms_corpus_rollback(self->corpus);
@@ -292,7 +293,7 @@ static enum ms_status ask_all(struct ms_session *self, struct ms_error *err)
         status = ms_asker_read_quota(&self->asker, err);
     if (status == MS_OK)
         status = visit_all_due(self, err);
-    if (self->run)
+    if (queued)
         say_end(self);
     if (status == MS_OK && self->options->upload)
         status = ms_upload_run(self, err);

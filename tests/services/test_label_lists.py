@@ -38,12 +38,28 @@ class Lists(LabelCase):
         self.label(vt, "--hashes", self.write_bytes(("\ufeff" + digest(1)).encode("utf-16-le")), expect=3)
         self.assertIn("UTF-16", self.talk)
         self.label(vt, "--hashes", self.folder, expect=3)
-        self.label(vt, "--hashes", os.path.join(self.folder, "none"), expect=3)
+        for verb in ((), ("rescan",)):
+            self.label(vt, *verb, "--hashes", os.path.join(self.folder, "none"), expect=3)
+            self.assertEqual(len(self.talk.splitlines()), 1, self.talk)     # why, and nothing else
+            rows = self.label(vt, *verb, "--hashes", self.write_bytes(b"no hash\n%s0\n" % digest(1).encode()), expect=3)
+            self.assertEqual(len(rows), 2)
+            self.assertIn("at the beginning of any line", self.talk)
+            self.assertNotIn("asked", self.talk)
         self.assertEqual(self.label(vt, "--hashes", self.write_bytes(b"")), [])
         self.assertIn("the list has no hash", self.talk)
-        rows = self.label(vt, "--hashes", self.write_bytes(bytes(range(256)) * 4 + b"\0" * 64), expect=1)
+        rows = self.label(vt, "--hashes", self.write_bytes(bytes(range(256)) * 4 + b"\0" * 64), expect=3)
         self.assertEqual({row["state"] for row in rows}, {"invalid"})
         self.assertEqual(vt.count("/files/"), 0)
+
+    def test_several_hashes_in_a_line(self):
+        vt = self.service()
+        lines = ["%s  %s" % (digest(1), digest(1).upper()), "%s,%s,a.exe" % (digest(2), digest(2, "md5")), "%s  VirusShare_%s" % (digest(3), digest(4, "md5")),
+                 "%s %s" % (digest(5), digest(6)), "%s # %s" % (digest(7), digest(8))]
+        self.label(vt, "--hashes", self.write_list(*lines))
+        self.assertEqual(vt.count("/files/"), 5)
+        self.assertIn("2 lines (line 2 is the first) have another hash behind the first one", self.talk)
+        self.label(vt, "--hashes", self.write_list(lines[0], *lines[2:3]))
+        self.assertNotIn("another hash", self.talk)
 
     def test_standard_input(self):
         vt = self.service()
