@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "base/stop.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -142,5 +143,6 @@ int ms_cli_main(const struct ms_tool *tool, int argc, char **argv)
         print_error(&cli, &err);
     }
     ms_cli_release(&cli);
+    ms_stop_end();
     return ms_status_exit_code(status);
 }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/step.h"
+#include "base/stop.h"
 #include "label/plan.h"
 #include "store/sample.h"
 
@@ -96,11 +97,17 @@ static void say_long_wait(struct ms_asker *self, const struct ms_quota_advice *a
     ms_log(MS_LOG_INFO, "%s; waiting until %s, because --until is later", advice->why, until);
 }
 
-/* Waits until a request may go, or sets self->done. */
+/* Waits until a request may go, or sets self->done. A signal that asks for an end is heard here:
+ * between two requests. */
 static enum ms_status wait_for_slot(struct ms_asker *self, struct ms_error *err)
 {
     struct ms_quota_advice advice;
     for (;;) {
+        if (ms_stop_signal())
+            return ms_error_set(
+                err, MS_E_LATER,
+                "stopped by %s; everything so far is kept, the same command goes on",
+                ms_stop_name());
         enum ms_status status = ms_quota_advise(&self->quota, &advice, err);
         if (status != MS_OK)
             return status;

@@ -56,7 +56,8 @@ bool ms_is_empty_file(const char *hash);
  * part of one; 4xx that are none of the table of error codes) is tried twice, or once where the
  * service itself declined, and falls due in a day, doubling to sixteen.
  * MS_E_LATER when the quota is spent (resume_at_ms says until when), MS_E_REMOTE when the
- * key is refused or the service fails for three hashes in a row, MS_E_STORE. Steps:
+ * key is refused or the service fails for three hashes in a row, MS_E_STORE. Where base/stop
+ * watches, a signal is MS_E_LATER before the next request. Steps:
  * label.lookup.reserved, .answered, .judged, .stored. */
 enum ms_status ms_asker_ask(struct ms_asker *self, const struct ms_lookup *lookup, const char *hash,
                             struct ms_asked *out, struct ms_error *err) MS_MUST_USE;

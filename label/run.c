@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/step.h"
+#include "base/stop.h"
 #include "label/plan.h"
 #include "label/submission.h"
 #include "label/upload.h"
@@ -289,17 +290,19 @@ static enum ms_status ask_all(struct ms_session *self, struct ms_error *err)
         ms_step("label.run.queued");
     else
         ms_corpus_rollback(self->corpus);
+    ms_stop_watch();
     if (status == MS_OK)
         status = ms_asker_read_quota(&self->asker, err);
     if (status == MS_OK)
         status = visit_all_due(self, err);
+    ms_stop_unwatch();
     if (queued)
         say_end(self);
-    if (status == MS_OK && self->options->upload)
+    if (status == MS_OK && self->options->upload && !ms_stop_signal())
         status = ms_upload_run(self, err);
     if (status == MS_OK)
         status = show_rest(self, err);
-    else if (status == MS_E_LATER)
+    else if (status == MS_E_LATER && !ms_stop_signal())
         (void)show_rest(self, NULL); /* why the run ends stays in err */
     ms_step("label.run.shown");
     return ms_session_end(self, status, err);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/stop.h"
 #include "label/keylock.h"
 #include "store/run.h"
 
@@ -182,7 +183,8 @@ enum ms_status ms_session_end(struct ms_session *self, enum ms_status status, st
                    (unsigned long long)self->changed, (unsigned long long)self->rejected);
     enum ms_status stored = MS_OK;
     if (self->run)
-        stored = ms_run_end(self->corpus, self->run, ms_status_exit_code(status), counts, NULL,
-                            status == MS_OK || status == MS_REJECT ? err : NULL);
+        stored = ms_run_end(self->corpus, self->run,
+                            ms_stop_signal() ? 128 + ms_stop_signal() : ms_status_exit_code(status),
+                            counts, NULL, status == MS_OK || status == MS_REJECT ? err : NULL);
     return (status == MS_OK || status == MS_REJECT) && stored != MS_OK ? stored : status;
 }

@@ -202,6 +202,66 @@ class Quota(LabelCase):
                 first.kill()
 
 
+class Stop(LabelCase):
+    def start(self, vt, path):
+        environment = dict(os.environ, VT_API_KEY=vt.key, VT_USER=vt.user, XDG_STATE_HOME=os.path.join(self.folder, "state"))
+        command = [os.path.join(BIN, "label"), "--vt-key", "--vt-url", vt.api, "--corpus", self.corpus, "--hashes", path]
+        # A shell's background and nohup leave these ignored, and what is ignored stays so.
+        run = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                               preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)])
+        self.addCleanup(run.kill)
+        return run
+
+    def wait(self, ready):
+        deadline = time.monotonic() + 20
+        while not ready() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self.assertTrue(ready())
+
+    def test_in_order(self):
+        """The first signal, sent to the whole group as a terminal does, ends a run that waits for its quota: all is kept, and the run's row says how
+        it ended."""
+        vt = self.service(minute=2, hour=120)
+        vt.clock = time.time
+        for number in range(4):
+            vt.add(spec(number))
+        path = self.write_list(*(digest(number) for number in range(4)))
+        for turn, end in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
+            self.corpus = os.path.join(self.folder, "c%d" % turn)
+            vt.times, seen = [], vt.count("/files/")
+            with self.start(vt, path) as run:
+                self.wait(lambda: vt.count("/files/") == seen + 2)
+                time.sleep(0.3)
+                os.killpg(run.pid, end)
+                begun = time.monotonic()
+                out, talk = run.communicate(timeout=20)
+            self.assertLess(time.monotonic() - begun, 5)
+            self.assertEqual(run.returncode, -end, talk)
+            self.assertEqual(len(out.splitlines()), 2)
+            self.assertEqual(talk.count(b"stopped by %s; everything so far is kept" % end.name.encode()), 1, talk)
+            self.assertEqual(self.rows("SELECT exit_code, ended_ms >= started_ms FROM run"), [(128 + end, 1)])
+            self.assertEqual(self.rows("SELECT count(*), sum(state = 'labelled'), sum(state = 'pending') FROM lookup"), [(4, 2, 2)])
+        vt.times, seen = [], vt.count("/files/")
+        vt.minute, vt.hour = 1000, 100000
+        with self.start(vt, path) as run:
+            out, talk = run.communicate(timeout=20)
+        self.assertEqual((run.returncode, vt.count("/files/") - seen), (0, 2), talk)
+
+    def test_at_once(self):
+        """A second signal does not wait for an answer that does not come."""
+        vt = self.service()
+        vt.fault("hang", path="/files/", seconds=30)
+        with self.start(vt, self.write_list(digest(1))) as run:
+            self.wait(lambda: vt.count("/files/") == 1)
+            run.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+            self.assertIsNone(run.poll())
+            run.send_signal(signal.SIGINT)
+            run.communicate(timeout=5)
+        self.assertEqual(run.returncode, -signal.SIGINT)
+        self.assertEqual(self.rows("SELECT ended_ms FROM run"), [(None,)])
+
+
 class Crash(LabelCase):
     def labels(self):
         return self.rows("SELECT hex(s.sha256), l.verdict, l.class, l.family, l.votes FROM label l JOIN sample s ON s.id = l.sample"
