@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/step.h"
+#include "base/stop.h"
 #include "label/list.h"
 #include "label/options.h"
 #include "label/session_private.h"
@@ -162,13 +163,13 @@ static enum ms_status send_rescan(void *ctx, struct ms_vt_answer *answer, struct
 }
 
 /* Writes down that a new analysis was asked for now, and when to look at it. */
-static enum ms_status expect(struct rescan *self, int64_t sample, int64_t due_ms,
+static enum ms_status expect(struct rescan *self, int64_t sample, int64_t now_ms, int64_t due_ms,
                              struct ms_error *err)
 {
     struct ms_corpus *corpus = self->session.corpus;
     enum ms_status status = ms_corpus_begin(corpus, err);
     if (status == MS_OK)
-        status = ms_lookup_expect(corpus, sample, NULL, NULL, ms_clock_wall_ms(), due_ms, err);
+        status = ms_lookup_expect(corpus, sample, NULL, NULL, now_ms, due_ms, err);
     if (status == MS_OK)
         status = ms_corpus_commit(corpus, err);
     if (status != MS_OK)
@@ -183,19 +184,19 @@ static enum ms_status take(struct rescan *self, const struct ms_lookup *lookup, 
 {
     struct ms_session *session = &self->session;
     struct ms_asked asked = {.state = lookup->state};
-    int64_t due = ms_clock_wall_ms() + MS_SUBMISSION_WAIT_MS;
+    int64_t now = ms_clock_wall_ms(), due = now + MS_SUBMISSION_WAIT_MS;
     enum ms_status status;
     switch (answer->outcome) {
     case MS_VT_FOUND:
         self->taken++;
-        status = expect(self, lookup->sample, due, err);
+        status = expect(self, lookup->sample, now, due, err);
         return status == MS_OK ? show(self, hash, "asked", NULL, due, err) : status;
     case MS_VT_NOT_FOUND:
         status = ms_asker_end(&session->asker, lookup, answer, &asked, err);
         session->changed += asked.changed;
         return status == MS_OK ? show(self, hash, "not_found", NULL, asked.due_ms, err) : status;
     case MS_VT_BAD_HASH: /* it would say the same tomorrow */
-        status = expect(self, lookup->sample, lookup->due_ms, err);
+        status = expect(self, lookup->sample, now, lookup->due_ms, err);
         return status == MS_OK ? refuse(self, hash, answer->why, err) : status;
     case MS_VT_NOT_YET:
         return show(self, hash, "skipped", answer->why, 0, err);
@@ -293,10 +294,12 @@ static enum ms_status ask(struct rescan *self, struct ms_error *err)
         status = ms_corpus_commit(session->corpus, err);
     if (status != MS_OK)
         ms_corpus_rollback(session->corpus);
+    ms_stop_watch();
     if (status == MS_OK)
         status = ms_asker_read_quota(&session->asker, err);
     if (status == MS_OK)
         status = rescan_all(self, err);
+    ms_stop_unwatch();
     if (session->run && status != MS_E_INPUT) /* a list that cannot be read: nothing was done */
         say_end(self);
     return ms_session_end(session, status, err);
