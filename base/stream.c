@@ -93,6 +93,25 @@ static bool is_zstd(const uint8_t *at, size_t n)
                                 ((at[0] & 0xf0) == 0x50 && memcmp(at + 1, skippable, 3) == 0));
 }
 
+const char *ms_stream_foreign(const struct ms_stream *self)
+{
+    static const struct {
+        const char *text;
+        uint8_t magic[MAGIC_BYTES], bytes;
+    } forms[] = {{"bzip2-compressed; decompress it first", "BZh", 3},
+                 {"xz-compressed; decompress it first", {0xfd, '7', 'z', 'X'}, 4},
+                 {"lzip-compressed; decompress it first", {'L', 'Z', 'I', 'P'}, 4},
+                 {"lz4-compressed; decompress it first", {0x04, 0x22, 0x4d, 0x18}, 4},
+                 {"compressed by compress(1); decompress it first", {0x1f, 0x9d}, 2},
+                 {"a zip archive; unpack it first", {'P', 'K', 3, 4}, 4},
+                 {"a 7z archive; unpack it first", {'7', 'z', 0xbc, 0xaf}, 4},
+                 {"a RAR archive; unpack it first", {'R', 'a', 'r', '!'}, 4}};
+    for (size_t i = 0; i < sizeof forms / sizeof *forms && self->kind == MS_STREAM_PLAIN; i++)
+        if (self->in_len >= MAGIC_BYTES && memcmp(self->in, forms[i].magic, forms[i].bytes) == 0)
+            return forms[i].text;
+    return NULL;
+}
+
 static enum ms_status start_decoder(struct ms_stream *self, struct ms_error *err)
 {
     if (self->kind == MS_STREAM_GZIP) {

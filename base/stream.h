@@ -29,6 +29,11 @@ void ms_stream_close(struct ms_stream *self);
 enum ms_status ms_stream_read(struct ms_stream *self, void *buf, size_t cap, size_t *n,
                               struct ms_error *err) MS_MUST_USE;
 
+/* What to say of a stream whose first bytes are those of a compressed form that is not read here
+ * ("bzip2-compressed; decompress it first"); NULL: nothing. Only right before the first read.
+ * Static text. */
+const char *ms_stream_foreign(const struct ms_stream *self);
+
 enum ms_stream_kind ms_stream_kind_get(const struct ms_stream *self);
 /* Plain bytes delivered so far, and bytes read from fd so far. */
 uint64_t ms_stream_plain_bytes(const struct ms_stream *self);

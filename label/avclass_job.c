@@ -328,8 +328,10 @@ static enum ms_status run(int input_fd, struct ms_span arg, struct ms_worker_out
     if (status == MS_OK)
         status = ms_stream_open(input_fd, MS_LIMIT_LABEL_FILE_BYTES, &stream, err);
     if (status == MS_OK) {
+        const char *foreign = ms_stream_foreign(stream);
         ms_avclass_lines_init(&lines, stream);
-        status = read_lines(&job, &lines, eager, err);
+        status = foreign ? ms_error_set(err, MS_REJECT, "%s", foreign)
+                         : read_lines(&job, &lines, eager, err);
         enum ms_status counted = send_counts(&job, err);
         status = status == MS_OK ? counted : status;
     }

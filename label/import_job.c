@@ -285,10 +285,12 @@ static enum ms_status read_part(struct job *self, uint64_t length, struct ms_spl
         ms_stream_open_part(self->fd, length, MS_LIMIT_IMPORT_BYTES, &self->stream, err);
     if (status != MS_OK)
         return status;
+    const char *foreign = from.byte == 0 ? ms_stream_foreign(self->stream) : NULL;
     self->bodies = self->ask.bodies || ms_stream_kind_get(self->stream) != MS_STREAM_PLAIN;
     status = ms_splitter_new(read_source, self, 0, &from, &splitter, err);
     if (status == MS_OK) {
-        status = read_pieces(self, splitter, from, &frame.more, &why);
+        status = foreign ? ms_error_set(&why, MS_REJECT, "%s", foreign)
+                         : read_pieces(self, splitter, from, &frame.more, &why);
         frame.state = ms_splitter_state(splitter);
         frame.more = frame.more && status == MS_OK;
         if (status != MS_OK && status != MS_REJECT && status != MS_E_LIMIT && err)

@@ -1,10 +1,12 @@
 """label avclass beside AVClass: its recorded output on real and made-up reports where MALSEQ_DATA is set, and everywhere the oracle of
 tests/ref on thousands of generated ones, with rules made for the test. Files that are broken or hostile, and the download of rules."""
+import bz2
 import gzip
 import hashlib
 import http.server
 import io
 import json
+import lzma
 import os
 import pty
 import random
@@ -328,6 +330,10 @@ class Files(Case):
             packed_too = subprocess.run(["zstd", "-c"], input=(GOOD + "\n").encode() * 3000, stdout=subprocess.PIPE, check=True, timeout=60).stdout
             done = self.judge(self.file("y.anything", packed_too))
             self.assertEqual((done.stdout, done.returncode), (3000 * LINE, 0))
+        for form, why in ((bz2, b"bzip2-compressed; decompress it first"), (lzma, b"xz-compressed; decompress it first")):
+            done = self.judge(self.file("z.anything", form.compress((GOOD + "\n").encode() * 3000)))
+            self.assertEqual((done.stdout, done.returncode, done.stderr.count(b"z.anything")), (b"", 1, 1))
+            self.assertIn(why, done.stderr)
         done = self.judge(self.file("cut.gz", packed[:-9]))
         self.assertEqual(done.returncode, 1)
         self.assertTrue(done.stdout.startswith(LINE))

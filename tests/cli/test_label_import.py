@@ -1,8 +1,11 @@
 """label import: what is refused and where, every form in every container and layout, and what the corpus says afterwards."""
 # ctest: full timeout=240
+import bz2
 import gzip
 import hashlib
+import io
 import json
+import lzma
 import os
 import pathlib
 import re
@@ -11,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import zipfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from gen import antivirus_forms as forms  # noqa: E402
@@ -127,6 +131,20 @@ class Refused(ImportCase):
         self.assertIn("zstd", rows[-1]["reason"])
         rows = self.take(self.file("tail.gz", gzip.compress(dump(v3(77))) + b"tail"), expect=1)
         self.assertEqual([row["status"] for row in rows], ["imported", "rejected"])
+
+    def test_what_is_not_unpacked_is_named(self):
+        text = b"".join(dump(v3(number)) + b"\n" for number in range(40))
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("a.json", text)
+        for name, packed, why in (("a.bz2", bz2.compress(text), "bzip2-compressed; decompress it first"),
+                                  ("a.xz", lzma.compress(text), "xz-compressed; decompress it first"),
+                                  ("a.zip", archive.getvalue(), "a zip archive; unpack it first")):
+            for size in (len(packed), 9 << 20):             # small files are read together, large ones in slices
+                rows = self.take(self.file(name, packed + b"\n{}" * ((size - len(packed)) // 3)), expect=3)
+                self.assertEqual([(row["status"], row["reason"]) for row in rows], [("rejected", why)])
+        rows = self.take(self.base / "a.bz2", self.file("good.json", dump(v3(1)) + b"\nBZh9\n"), expect=1)
+        self.assertEqual([row["status"] for row in rows], ["rejected", "imported", "rejected"])
 
     def test_one_bad_file_among_many(self):
         for number in range(30):
