@@ -7,27 +7,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Sources: the lists of EMBER2024 (vtpipeline-rs) and ClarAVy, which know no dates; the days are
- * those on which vendors changed or bought an engine, by the year or month where no day is known:
- * F-Secure left BitDefender for Avira in 2018-11; Emsisoft (a-squared) left Ikarus for BitDefender
- * in 2012-11; AVG runs on Avast's engine since the versions of 2017; VIPRE gives BitDefender's
- * names since 2022; Qihoo-360's use of BitDefender is held to end with 2018, no source gives the
- * day. A new name of the same engine (AntiVir, Avira) is an undated row. */
+/* Sources: the lists of EMBER2024 (vtpipeline-rs) and ClarAVy, which know no dates, and AVClass for
+ * F-Secure, which left BitDefender for Avira in 2018-11. The other days are approximate: no source
+ * at hand gives them, and a scan of the months around one may be counted by the wrong group. They
+ * are kept because without a date all scans of one side would be. Of published reports, those of
+ * 2013 and later have Emsisoft (a-squared) with BitDefender's labels and not with Ikarus's; AVG's
+ * differ from Avast's in 2015 and are the same in 2020; VIPRE's differ from BitDefender's in 2015
+ * and are the same in 2025. That Qihoo-360 used BitDefender in its early years is the lists' word;
+ * its end is the least certain of all. A new name of the same engine (AntiVir, Avira) is an undated
+ * row. */
 static const struct ms_group_row builtin_rows[] = {
     {"BitDefender Ad-Aware ALYac Arcabit FireEye Trellix TrellixHX GData", NULL, NULL},
     {"BitDefender MicroWorld-eScan eScan ViRobot", NULL, NULL},
     {"BitDefender BitDefenderTheta BitDefenderFalx", NULL, NULL},
     {"Avira AntiVir Avira(nocloud)", NULL, NULL},
     {"Emsisoft a-squared", NULL, NULL},
-    {"BitDefender Emsisoft", "2012-11-01", NULL},
-    {"Ikarus Emsisoft", NULL, "2012-11-01"},
+    {"BitDefender Emsisoft", "2012-11-01", NULL}, /* approximate */
+    {"Ikarus Emsisoft", NULL, "2012-11-01"},      /* approximate */
     {"BitDefender F-Secure", NULL, "2018-11-01"},
     {"Avira F-Secure", "2018-11-01", NULL},
-    {"BitDefender Qihoo-360", NULL, "2019-01-01"},
-    {"BitDefender VIPRE", "2022-01-01", NULL},
+    {"BitDefender Qihoo-360", NULL, "2019-01-01"}, /* approximate */
+    {"BitDefender VIPRE", "2022-01-01", NULL},     /* approximate */
     {"VIPRE AVware Sunbelt", NULL, NULL},
     {"Avast Avast5 Avast-Mobile", NULL, NULL},
-    {"Avast AVG", "2017-01-01", NULL},
+    {"Avast AVG", "2017-01-01", NULL}, /* approximate */
     {"K7AntiVirus K7GW", NULL, NULL},
     {"Kaspersky ZoneAlarm", NULL, NULL},
     {"McAfee McAfee-GW-Edition Skyhigh McAfeeD McAfee+Artemis TrellixENS", NULL, NULL},
