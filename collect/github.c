@@ -14,7 +14,8 @@ enum {
     PATH_BYTES = 512,
     URL_BYTES = 2048,
     TREE_DEPTH_MAX = 64,
-    SECONDARY_WAIT_MS = 60000 /* GitHub: wait at least a minute when no time is given */
+    SECONDARY_WAIT_MS = 60000, /* GitHub: wait at least a minute when no time is given */
+    RESET_MAX_S = 86400
 };
 
 /* "message" of an error answer, and its block's reason where it has one. */
@@ -41,32 +42,49 @@ static void read_problem(const struct ms_http_response *response, char *message,
     json_decref(root);
 }
 
+static bool nothing_remains(const struct ms_http_response *response)
+{
+    char value[64];
+    return ms_http_header(response, "x-ratelimit-remaining", value, sizeof value) &&
+           strcmp(value, "0") == 0;
+}
+
+/* When the quota is filled again; 0 when the answer leaves some, or does not say. A reset more than
+ * a day ahead is none of GitHub's. */
+static int64_t reset_time(const struct ms_http_response *response, int64_t now)
+{
+    char value[64];
+    if (!nothing_remains(response) ||
+        !ms_http_header(response, "x-ratelimit-reset", value, sizeof value))
+        return 0;
+    int64_t reset = (int64_t)strtoll(value, NULL, 10);
+    if (reset <= now / 1000 || reset > now / 1000 + RESET_MAX_S)
+        return 0;
+    return reset * 1000;
+}
+
 /* When the limit ends: Retry-After, else the reset time when nothing is left, else a minute. */
 static int64_t resume_time(const struct ms_http_response *response)
 {
-    char value[64];
     int64_t now = ms_clock_wall_ms();
     if (response->retry_after_ms >= 0)
         return now + response->retry_after_ms;
-    if (ms_http_header(response, "x-ratelimit-remaining", value, sizeof value) &&
-        strcmp(value, "0") == 0 &&
-        ms_http_header(response, "x-ratelimit-reset", value, sizeof value)) {
-        int64_t reset = (int64_t)strtoll(value, NULL, 10);
-        if (reset > 0 && reset < INT64_MAX / 1000 && reset * 1000 > now)
-            return reset * 1000;
-    }
-    return now + SECONDARY_WAIT_MS;
+    int64_t reset = reset_time(response, now);
+    return reset ? reset : now + SECONDARY_WAIT_MS;
 }
 
 static bool is_limit(const struct ms_http_response *response, const char *message)
 {
-    char value[64];
-    if (response->status == 429 || response->retry_after_ms >= 0)
-        return true;
-    if (ms_http_header(response, "x-ratelimit-remaining", value, sizeof value) &&
-        strcmp(value, "0") == 0)
-        return true;
-    return strstr(message, "rate limit") != NULL;
+    return response->status == 429 || response->retry_after_ms >= 0 || nothing_remains(response) ||
+           strstr(message, "rate limit") != NULL;
+}
+
+static void limited(struct ms_error *err, const char *reason, int64_t resume_at_ms)
+{
+    (void)ms_error_set(err, MS_E_LATER,
+                       "GitHub's rate limit is reached (%s); what was collected is kept", reason);
+    if (err)
+        err->resume_at_ms = resume_at_ms;
 }
 
 static enum ms_status classify(const struct ms_http_response *response,
@@ -102,13 +120,8 @@ static enum ms_status classify(const struct ms_http_response *response,
         *answer = MS_GITHUB_ERROR;
         return MS_OK;
     }
-    if (*answer == MS_GITHUB_LIMITED) {
-        (void)ms_error_set(err, MS_E_LATER,
-                           "GitHub's rate limit is reached (%s); what was collected is kept",
-                           reason);
-        if (err)
-            err->resume_at_ms = resume_time(response);
-    }
+    if (*answer == MS_GITHUB_LIMITED)
+        limited(err, reason, resume_time(response));
     return MS_OK;
 }
 
@@ -122,6 +135,14 @@ enum ms_status ms_github_get(struct ms_github *self, const struct ms_github_requ
     const char *headers[3] = {accept, "X-GitHub-Api-Version: 2022-11-28", etag};
     struct ms_error why = {MS_OK, 0, ""};
     reason[0] = '\0';
+    /* GitHub: no request after the last one that the quota allows; clients that go on are banned.
+     */
+    if (self->resume_at_ms > ms_clock_wall_ms()) {
+        *answer = MS_GITHUB_LIMITED;
+        (void)snprintf(reason, 256, "no request is left until the quota is filled again");
+        limited(err, reason, self->resume_at_ms);
+        return MS_OK;
+    }
     (void)snprintf(url, sizeof url, "%s%s", self->base, request->path);
     (void)snprintf(accept, sizeof accept, "Accept: %s",
                    request->accept ? request->accept : "application/vnd.github+json");
@@ -140,8 +161,11 @@ enum ms_status ms_github_get(struct ms_github *self, const struct ms_github_requ
                                    .max_body_bytes = request->max_bytes,
                                    .sink_fd = request->sink_fd};
     enum ms_status status = ms_http_perform(self->http, &http, response, &why);
-    if (status == MS_OK)
+    if (status == MS_OK) {
+        if (strncmp(response->final_url, self->base, strlen(self->base)) == 0)
+            self->resume_at_ms = reset_time(response, ms_clock_wall_ms());
         return classify(response, answer, reason, err);
+    }
     if (status != MS_E_REMOTE && status != MS_E_LIMIT && status != MS_REJECT) {
         if (err)
             *err = why;

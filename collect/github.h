@@ -14,6 +14,9 @@
 enum ms_status ms_github_collect(struct ms_collect *session, const char *list_path,
                                  struct ms_error *err) MS_MUST_USE;
 
+/* GitHub's own API; $GITHUB_TOKEN is for this origin alone. */
+#define MS_GITHUB_URL "https://api.github.com"
+
 /* What an answer means for a repository. */
 enum ms_github_answer {
     MS_GITHUB_OK,
@@ -31,6 +34,7 @@ struct ms_github {
     struct ms_http *http;
     const char *base;        /* without a slash at the end */
     struct ms_secret *token; /* may be NULL */
+    int64_t resume_at_ms;    /* an answer said that nothing is left until then; 0: none did */
 };
 
 struct ms_github_request {
@@ -41,9 +45,10 @@ struct ms_github_request {
     uint64_t max_bytes; /* 0: the default */
 };
 
-/* One GET. *answer says what came; reason (256 bytes) is a sentence on anything but OK and
- * UNCHANGED. err is filled for LIMITED too (MS_E_LATER with the time to resume) though MS_OK is
- * returned. Other statuses than MS_OK: a reason to stop (a refused token, no memory). */
+/* One GET; none, and LIMITED, while an earlier answer's limit lasts. *answer says what came; reason
+ * (256 bytes) is a sentence on anything but OK and UNCHANGED. err is filled for LIMITED too
+ * (MS_E_LATER with the time to resume) though MS_OK is returned. Other statuses than MS_OK: a
+ * reason to stop (a refused token, no memory). */
 enum ms_status ms_github_get(struct ms_github *self, const struct ms_github_request *request,
                              struct ms_http_response *response, enum ms_github_answer *answer,
                              char reason[256], struct ms_error *err) MS_MUST_USE;

@@ -16,11 +16,15 @@
 /* GitHub serves blobs up to 100 MB. */
 enum { BLOB_BYTES_MAX = 100 << 20, READ_BYTES = 128 << 10, FETCHES = 2, BACKOFF_MS = 500 };
 
+/* How long a repository that is not to be had is left in peace. */
+#define AGAIN_MS ((int64_t)7 * 24 * 3600 * 1000)
+
 struct repo_run {
     struct ms_collect *session;
     struct ms_github *github;
     const struct ms_repo *repo;
-    struct ms_origin origin; /* as it will be written */
+    char name[MS_REPO_NAME_BYTES]; /* as the host knows it now; the origin keeps the list's */
+    struct ms_origin origin;       /* as it will be written */
     bool claims_changed;
     char commit_hex[MS_HASH_HEX_MAX];
     enum ms_github_answer answer;
@@ -66,7 +70,7 @@ static enum ms_status download(struct repo_run *self, const struct ms_entry *ent
         return status;
     ms_http_response_init(&response);
     ms_hex_encode(entry->git_id, MS_SHA1_BYTES, hex);
-    (void)snprintf(path, sizeof path, "/repos/%s/git/blobs/%s", self->repo->name, hex);
+    (void)snprintf(path, sizeof path, "/repos/%s/git/blobs/%s", self->name, hex);
     struct ms_github_request request = {.path = path,
                                         .accept = "application/vnd.github.raw+json",
                                         .sink_fd = *fd,
@@ -116,37 +120,59 @@ static bool private_of(const struct repo_run *self)
     return self->repo->private_ || self->session->options->private_;
 }
 
-/* What the corpus knows of the origin, and its row. Forgotten: MS_REJECT. */
-static enum ms_status open_origin(struct repo_run *self, struct ms_error *err)
+/* The row, with what the list says today; url NULL: as it was. */
+static enum ms_status write_origin(struct repo_run *self, const char *url, struct ms_error *err)
 {
     struct ms_corpus *corpus = self->session->corpus;
-    bool found = false;
-    int64_t id = 0;
-    struct ms_origin wanted = {.kind = "github",
-                               .name = self->repo->name,
-                               .ref = self->repo->ref,
-                               .claim = claim_of(self),
-                               .private_ = private_of(self)};
-    enum ms_status status = MS_OK;
-    if (corpus)
-        status = ms_origin_find(corpus, wanted.kind, wanted.name, wanted.ref, &found, &id, err);
-    if (status == MS_OK && found) {
-        status = ms_origin_get(corpus, id, &self->origin, err);
-        self->claims_changed =
-            status == MS_OK &&
-            (self->origin.private_ != wanted.private_ ||
-             (wanted.claim && self->origin.claim && strcmp(self->origin.claim, wanted.claim) != 0));
-    }
-    if (status != MS_OK || self->session->intake.dry)
-        return status;
-    status = ms_corpus_begin(corpus, err);
+    const struct ms_origin row = {.kind = "github",
+                                  .name = self->repo->name,
+                                  .ref = self->repo->ref,
+                                  .url = url,
+                                  .claim = claim_of(self),
+                                  .private_ = private_of(self)};
+    enum ms_status status = ms_corpus_begin(corpus, err);
     if (status == MS_OK)
-        status = ms_origin_open(corpus, &wanted, &self->origin.id, err);
+        status = ms_origin_open(corpus, &row, &self->origin.id, err);
     if (status == MS_OK)
         status = ms_corpus_commit(corpus, err);
     if (status != MS_OK)
         ms_corpus_rollback(corpus);
+    ms_step("collect.github.origin");
     return status;
+}
+
+/* The name that the repository had when it was last seen to have moved. */
+static void recall_name(struct repo_run *self)
+{
+    const char *url = self->origin.url;
+    struct ms_repo moved;
+    bool empty = true;
+    if (url && ms_repo_parse(ms_span_of(url, strlen(url)), &moved, &empty, NULL) == MS_OK && !empty)
+        memcpy(self->name, moved.name, sizeof self->name);
+}
+
+/* What the corpus knows of the origin, and its row. Forgotten: MS_REJECT. */
+static enum ms_status open_origin(struct repo_run *self, struct ms_error *err)
+{
+    struct ms_corpus *corpus = self->session->corpus;
+    const char *claim = claim_of(self);
+    bool found = false;
+    int64_t id = 0;
+    enum ms_status status = MS_OK;
+    if (corpus)
+        status =
+            ms_origin_find(corpus, "github", self->repo->name, self->repo->ref, &found, &id, err);
+    if (status == MS_OK && found)
+        status = ms_origin_get(corpus, id, &self->origin, err);
+    if (status == MS_OK && found) {
+        recall_name(self);
+        self->claims_changed =
+            self->origin.private_ != private_of(self) ||
+            (claim && self->origin.claim && strcmp(self->origin.claim, claim) != 0);
+    }
+    if (status != MS_OK || self->session->intake.dry)
+        return status;
+    return write_origin(self, NULL, err);
 }
 
 static enum ms_status get(struct repo_run *self, const char *path, const char *accept,
@@ -156,8 +182,9 @@ static enum ms_status get(struct repo_run *self, const char *path, const char *a
     return ms_github_get(self->github, &request, response, &self->answer, self->reason, err);
 }
 
-/* The commit to collect. UNCHANGED also when a server ignores the condition. */
-static enum ms_status get_head(struct repo_run *self, struct ms_error *err)
+/* The commit to collect. UNCHANGED also when a server ignores the condition. *moved: the answer
+ * came from another name. */
+static enum ms_status get_head(struct repo_run *self, bool *moved, struct ms_error *err)
 {
     struct ms_http_response response;
     struct ms_buf path;
@@ -167,7 +194,7 @@ static enum ms_status get_head(struct repo_run *self, struct ms_error *err)
         ms_hex_encode(self->origin.commit_id, MS_SHA1_BYTES, etag);
     ms_buf_init(&path, (size_t)64 << 10);
     ms_http_response_init(&response);
-    (void)ms_buf_printf(&path, "/repos/%s/commits/", self->repo->name);
+    (void)ms_buf_printf(&path, "/repos/%s/commits/", self->name);
     (void)ms_http_encode(&path, self->repo->ref[0] ? self->repo->ref : "HEAD", false);
     enum ms_status status = path.failed
                                 ? ms_error_set(err, MS_E_NOMEM, "out of memory")
@@ -187,11 +214,29 @@ static enum ms_status get_head(struct repo_run *self, struct ms_error *err)
         self->answer = MS_GITHUB_ERROR;
         (void)snprintf(self->reason, sizeof self->reason, "304 to an unconditional request");
     }
-    if (status == MS_OK && response.redirected && self->answer <= MS_GITHUB_UNCHANGED)
-        ms_log(MS_LOG_INFO, "%s has moved; the list may name its new place", self->repo->name);
+    *moved = status == MS_OK && response.redirected && self->answer <= MS_GITHUB_UNCHANGED;
     ms_http_response_release(&response);
     ms_buf_release(&path);
     return status;
+}
+
+/* Takes over the name that the host gives the repository, which the next run then asks for. */
+static enum ms_status learn_name(struct repo_run *self, const json_t *root, struct ms_error *err)
+{
+    const char *said = ms_json_string_at(root, "full_name", "");
+    struct ms_repo now;
+    bool empty;
+    char url[MS_REPO_NAME_BYTES + 32];
+    if (strpbrk(said, " \t\r\n#@:") ||
+        ms_repo_parse(ms_span_of(said, strlen(said)), &now, &empty, NULL) != MS_OK || empty ||
+        strcmp(now.name, self->name) == 0)
+        return MS_OK; /* an answer without a proper name moves nothing */
+    memcpy(self->name, now.name, sizeof self->name);
+    ms_log(MS_LOG_INFO, "%s has moved to %s and is followed there", self->repo->name, self->name);
+    if (self->session->intake.dry)
+        return MS_OK;
+    (void)snprintf(url, sizeof url, "https://github.com/%s", self->name);
+    return write_origin(self, url, err);
 }
 
 /* The host's own id of the repository: the same name with another id belongs to somebody else. */
@@ -202,7 +247,7 @@ static enum ms_status check_identity(struct repo_run *self, bool *replaced, stru
     json_t *root = NULL;
     *replaced = false;
     ms_http_response_init(&response);
-    (void)snprintf(path, sizeof path, "/repos/%s", self->repo->name);
+    (void)snprintf(path, sizeof path, "/repos/%s", self->name);
     enum ms_status status = get(self, path, NULL, NULL, &response, err);
     if (status == MS_OK && self->answer == MS_GITHUB_OK) {
         struct ms_error why;
@@ -219,6 +264,7 @@ static enum ms_status check_identity(struct repo_run *self, bool *replaced, stru
                            (long long)id, (long long)self->origin.remote_id);
         } else {
             self->origin.remote_id = id;
+            status = learn_name(self, root, err);
         }
         json_decref(root);
     }
@@ -303,21 +349,41 @@ static enum ms_status get_files(struct repo_run *self, struct ms_entries *entrie
                                 const char **stop, struct ms_error *err)
 {
     bool replaced = false;
+    bool moved = false;
     *stop = NULL;
-    enum ms_status status = get_head(self, err);
-    *unchanged = self->answer == MS_GITHUB_UNCHANGED;
-    if (status == MS_OK && *unchanged)
-        return ms_crawl_last_tree(self->session, self->origin.id, entries, err);
-    if (status == MS_OK && self->answer == MS_GITHUB_OK)
+    enum ms_status status = get_head(self, &moved, err);
+    *unchanged = status == MS_OK && self->answer == MS_GITHUB_UNCHANGED;
+    if (status == MS_OK && (moved || self->answer == MS_GITHUB_OK))
         status = check_identity(self, &replaced, err);
+    if (status == MS_OK && *unchanged && self->answer <= MS_GITHUB_UNCHANGED && !replaced)
+        return ms_crawl_last_tree(self->session, self->origin.id, entries, err);
     if (status == MS_OK && self->answer == MS_GITHUB_OK && !replaced)
-        status = ms_github_tree(self->github, self->repo->name, self->commit_hex, entries,
-                                &self->answer, self->reason, err);
+        status = ms_github_tree(self->github, self->name, self->commit_hex, entries, &self->answer,
+                                self->reason, err);
     if (status == MS_OK && self->answer != MS_GITHUB_OK)
         *stop = state_word(self->answer);
     else if (replaced)
         *stop = "replaced";
     return status;
+}
+
+/* What was not to be had is asked for once a week: samples stay, the host is not hammered. A limit
+ * ends by itself, and an empty repository may be filled any day. */
+static bool is_due(const struct repo_run *self)
+{
+    static const char *const states[] = {"gone", "legal", "blocked", "replaced"};
+    int64_t now = ms_clock_wall_ms();
+    char when[32];
+    for (size_t i = 0; self->origin.state && i < sizeof states / sizeof *states; i++) {
+        if (strcmp(self->origin.state, states[i]) != 0 || self->session->options->recheck ||
+            self->origin.checked_ms > now || now - self->origin.checked_ms >= AGAIN_MS)
+            continue;
+        ms_clock_format(self->origin.checked_ms + AGAIN_MS, when);
+        ms_log(MS_LOG_DEBUG, "%s was %s when last asked; asked again after %s (--recheck asks now)",
+               self->repo->name, states[i], when);
+        return false;
+    }
+    return true;
 }
 
 static enum ms_status run_repo(struct repo_run *self, struct ms_entries *entries,
@@ -326,6 +392,10 @@ static enum ms_status run_repo(struct repo_run *self, struct ms_entries *entries
     struct ms_collect_counts before = self->session->counts;
     bool unchanged = false;
     const char *stop;
+    if (!is_due(self)) {
+        ms_collect_tell_origin(self->session, self->repo->name, self->origin.state, &before);
+        return MS_OK;
+    }
     enum ms_status status = get_files(self, entries, &unchanged, &stop, err);
     ms_step("collect.github.listed");
     if (status != MS_OK)
@@ -360,6 +430,7 @@ static enum ms_status collect_repo(struct ms_collect *session, struct ms_github 
                                    const struct ms_repo *repo, struct ms_error *err)
 {
     struct repo_run self = {.session = session, .github = github, .repo = repo};
+    memcpy(self.name, repo->name, sizeof self.name);
     struct ms_entries entries;
     session->counts.origins++;
     enum ms_status status = open_origin(&self, err);

@@ -23,13 +23,18 @@ static const struct ms_option run_options[] = {
      .kind = MS_OPT_SECRET,
      .arg = "SECRET",
      .offset = FIELD(github_token),
-     .help = "GitHub token: @FILE, env:NAME or the token itself (default: $GITHUB_TOKEN where set; "
-             "without one GitHub allows 60 requests an hour)"},
+     .help = "GitHub token: @FILE, env:NAME or the token itself (default: $GITHUB_TOKEN where set, "
+             "for api.github.com alone; without one GitHub allows 60 requests an hour)"},
     {.name = "github-url",
      .kind = MS_OPT_TEXT,
      .arg = "URL",
      .offset = FIELD(github_url),
      .help = "base URL of the API (default: https://api.github.com); https, or http on loopback"},
+    {.name = "recheck",
+     .kind = MS_OPT_FLAG,
+     .offset = FIELD(recheck),
+     .help = "ask now about repositories that were gone, blocked, taken down or somebody else's "
+             "when last asked; without it they are asked once a week"},
     {.name = "password-list",
      .kind = MS_OPT_TEXT,
      .arg = "FILE",
@@ -86,7 +91,10 @@ static const struct ms_tool tool = {
         "became of it is recorded, and it is not opened again until the unpacker or the passwords "
         "change.\n\n"
         "A second run asks each repository once and downloads only what is new. When GitHub's rate "
-        "limit is reached the tool ends with exit code 75 and says when to go on.\n\n"
+        "limit is reached the tool ends with exit code 75 and says when to go on. A repository "
+        "that "
+        "moved is followed to its new name; one whose name belongs to another repository now is "
+        "refused.\n\n"
         "Being found in a repository of malware does not make a file malware: --claim and claim= "
         "are recorded as what the origin says, and label decides.",
     .verbs = verbs,

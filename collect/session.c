@@ -2,6 +2,7 @@
 #include "collect/session.h"
 
 #include "base/file.h"
+#include "base/http_url.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "collect/folder.h"
@@ -18,7 +19,7 @@ enum { SESSION_ARENA_BYTES = 512 << 20 };
 void ms_collect_defaults(void *options)
 {
     struct ms_collect_options *self = options;
-    self->github_url = "https://api.github.com";
+    self->github_url = MS_GITHUB_URL;
 }
 
 static enum ms_status read_passwords(struct ms_collect *self, struct ms_error *err)
@@ -44,13 +45,41 @@ static enum ms_status read_passwords(struct ms_collect *self, struct ms_error *e
     return status;
 }
 
+/* Is the token that lies in the environment meant for this API? It was given for GitHub; another
+ * server gets one only when the command line says so. */
+static enum ms_status ambient_token(const struct ms_collect *self, bool *use, struct ms_error *err)
+{
+    const char *ambient = getenv("GITHUB_TOKEN");
+    struct ms_url here, github;
+    *use = false;
+    if (!ambient || !*ambient)
+        return MS_OK;
+    enum ms_status status = ms_url_parse(self->options->github_url, &here, err);
+    if (status == MS_OK)
+        status = ms_url_parse(MS_GITHUB_URL, &github, err);
+    if (status != MS_OK)
+        return status;
+    *use = strcmp(here.origin, github.origin) == 0;
+    if (!*use)
+        ms_log(MS_LOG_WARNING,
+               "$GITHUB_TOKEN is for %s and does not go to %s; --github-token env:GITHUB_TOKEN "
+               "would send it there",
+               github.host, here.origin);
+    return MS_OK;
+}
+
 /* The token is optional: without it GitHub allows 60 requests an hour. */
 static enum ms_status read_token(struct ms_collect *self, struct ms_error *err)
 {
     const struct ms_cli_secret *given = &self->options->github_token;
-    const char *ambient = getenv("GITHUB_TOKEN");
-    if (!self->options->github_list || (!given->given && (!ambient || !*ambient)))
+    bool use = given->given;
+    if (!self->options->github_list)
         return MS_OK;
+    if (!use) {
+        enum ms_status known = ambient_token(self, &use, err);
+        if (known != MS_OK || !use)
+            return known;
+    }
     enum ms_status status = ms_secret_read(given->given ? given->spec : NULL, given->wipe,
                                            "GITHUB_TOKEN", "GitHub token", &self->token, err);
     return status == MS_OK ? ms_secret_bind(self->token, self->options->github_url, err) : status;

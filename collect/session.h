@@ -15,6 +15,7 @@ struct ms_collect_options {
     const char *password_list;
     const char *claim;
     bool private_;
+    bool recheck;
 };
 
 struct ms_collect_counts {

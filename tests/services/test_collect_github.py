@@ -34,12 +34,15 @@ class GitHubCase(unittest.TestCase):
     def write_list(self, *lines):
         self.list.write_text("".join(line + "\n" for line in lines))
 
-    def collect(self, *args, expect=0, token=TOKEN, corpus=None, env=()):
-        """JSON objects of a run, samples and the rest apart; stderr is kept in self.talk."""
-        environment = dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(int(time.time() * 1000)), MALSEQ_TEST_SPEED=SPEED, **dict(env))
+    def collect(self, *args, expect=0, token=TOKEN, corpus=None, env=(), days=0):
+        """JSON objects of a run `days` from now, samples and the rest apart; stderr is kept in self.talk."""
+        epoch = int((time.time() + days * 86400) * 1000)
+        environment = dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(epoch), MALSEQ_TEST_SPEED=SPEED)
         environment.pop("GITHUB_TOKEN", None)
+        environment.update(dict(env))
         if token:
             environment["GITHUB_TOKEN"] = token
+            args = ("--github-token", "env:GITHUB_TOKEN", *args) if "--github-token" not in args else args
         command = [os.path.join(BIN, "collect"), "--github-list", str(self.list), "--github-url", self.hub.url, "--corpus",
                    str(corpus or self.corpus), "--json", *args]
         result = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False)
@@ -160,21 +163,86 @@ class States(GitHubCase):
         self.assertEqual(self.rows("SELECT state FROM origin WHERE name = 'lab/fine' AND ref = ''"), [("legal",)])
         self.assertEqual(self.rows("SELECT count(*) FROM sighting"), [(1,)])
 
-    def test_renamed_and_replaced(self):
+    def test_what_is_not_to_be_had_is_asked_weekly(self):
+        for name in ("gone", "empty", "dmca", "tos", "server"):
+            self.hub.add("lab/" + name, {"x.exe": pe.pe(name)}).state = name
+        self.write_list("lab/gone", "lab/empty", "lab/dmca", "lab/tos", "lab/server")
+        self.collect(expect=5)
+        before = self.digest(self.corpus)
+        asked = {}
+        for days in (1, 6.9):
+            self.hub.clear_log()
+            self.assertEqual(self.collect(expect=5, days=days)[0], [])
+            asked[days] = {request["target"].split("/")[3] for request in self.hub.requests()}
+        self.assertEqual(asked, dict.fromkeys((1, 6.9), {"empty", "server"}))
+        self.assertEqual(self.digest(self.corpus), before)
+        self.hub.clear_log()
+        self.collect("--recheck", expect=5, days=1)
+        self.assertEqual({request["target"].split("/")[3] for request in self.hub.requests()}, {"gone", "empty", "dmca", "tos", "server"})
+        for name in ("gone", "dmca", "tos", "server"):
+            self.hub.get("lab/" + name).state = "ok"
+        samples, rest = self.collect(days=8.1)
+        self.assertEqual((len(samples), rest), (4, []))
+        self.assertEqual(self.states(), dict(dict.fromkeys(("lab/gone", "lab/dmca", "lab/tos", "lab/server"), "ok"), **{"lab/empty": "empty"}))
+
+    def test_renamed_is_followed_and_remembered(self):
+        self.hub.add("lab/old", {"x.exe": pe.pe("x")})
+        self.write_list("lab/old claim=malware")
+        self.collect()
+        self.hub.rename("lab/old", "lab/New.Name")
+        for days in (1, 2):                  # a bare rename, then with a commit on top: each found by the remembered name
+            self.hub.clear_log()
+            samples, _ = self.collect(days=days)
+            self.assertEqual(samples, [])
+            self.assertEqual("moved" in self.talk, days == 1)
+        self.assertEqual([(r["target"], r["status"]) for r in self.hub.requests()], [("/repos/lab/new.name/commits/HEAD", 304)])
+        self.hub.commit("lab/new.name", {"x.exe": pe.pe("x"), "y.exe": pe.pe("y")})
+        self.hub.clear_log()
+        samples, _ = self.collect(days=3)
+        self.assertEqual([line["path"] for line in samples], ["y.exe"])
+        self.assertEqual(self.hub.count("/repos/lab/old"), 0)
+        # The list's name stays the origin's.
+        self.assertEqual(self.rows("SELECT name, state, claim FROM origin"), [("lab/old", "ok", "malware")])
+        # Somebody registers the old name: nothing of it comes in, the true repository is followed on.
+        self.hub.renamed.clear()
+        self.hub.add("lab/old", {"evil.exe": pe.pe("evil")}, identity=4242)
+        self.assertEqual(self.collect(days=4), ([], []))
+        # Renamed back.
+        del self.hub.repositories["lab/old"]
+        self.hub.rename("lab/new.name", "lab/old")
+        self.collect(days=5)
+        self.hub.clear_log()
+        self.collect(days=6)
+        self.assertEqual([(r["target"], r["status"]) for r in self.hub.requests()], [("/repos/lab/old/commits/HEAD", 304)])
+
+    def test_a_name_registered_anew_is_refused(self):
+        self.hub.add("lab/old", {"x.exe": pe.pe("x")})
+        self.write_list("lab/old")
+        self.collect()
+        identity = self.hub.get("lab/old").id
+        self.hub.replace("lab/old", {"evil.exe": pe.pe("evil")})
+        self.hub.clear_log()
+        samples, rest = self.collect(expect=1)
+        self.assertEqual((samples, [line["state"] for line in rest]), ([], ["replaced"]))
+        self.assertIn("another repository", rest[0]["reason"])
+        self.assertEqual((self.hub.count("/git/"), self.hub.count()), (0, 2))    # neither its tree nor its blobs
+        self.assertEqual(self.rows("SELECT state, remote_id FROM origin"), [("replaced", identity)])
+        self.assertEqual(self.rows("SELECT count(*) FROM sighting WHERE gone_ms IS NULL"), [(1,)])
+        self.hub.clear_log()
+        self.assertEqual(self.collect(days=3), ([], []))
+        self.assertEqual(self.hub.count(), 0)
+        samples, rest = self.collect(days=8, expect=1)
+        self.assertEqual((samples, [line["state"] for line in rest]), ([], ["replaced"]))
+
+    def test_a_redirect_of_the_repository_to_another_id_is_refused(self):
         self.hub.add("lab/old", {"x.exe": pe.pe("x")})
         self.write_list("lab/old")
         self.collect()
         self.hub.rename("lab/old", "lab/new")
-        self.hub.commit("lab/new", {"x.exe": pe.pe("x"), "y.exe": pe.pe("y")})
-        samples, _ = self.collect()
-        self.assertEqual([line["path"] for line in samples], ["y.exe"])
-        self.assertIn("moved", self.talk)
-        # Somebody else takes the name: not collected, and said.
-        self.hub.renamed.clear()
-        self.hub.add("lab/old", {"evil.exe": pe.pe("evil")}, identity=4242)
+        evil = self.hub.add("lab/evil", {"x.exe": pe.pe("x")})      # the same commit: the condition holds there too
+        self.hub.renamed["lab/old"] = evil.id
         samples, rest = self.collect(expect=1)
         self.assertEqual((samples, [line["state"] for line in rest]), ([], ["replaced"]))
-        self.assertEqual(self.hub.count("/git/blobs/", status=200), 2)
 
     def test_bad_lines(self):
         self.hub.add("lab/fine", {"x.exe": pe.pe("x")})
@@ -211,9 +279,13 @@ class Limits(GitHubCase):
     def test_quota_spent_in_the_middle(self):
         self.hub.limit = 6
         self.hub.add("lab/a", {"%d.exe" % index: pe.pe(index) for index in range(8)})
-        self.write_list("lab/a")
+        self.hub.add("lab/b", {"x.exe": pe.pe("b")})
+        self.write_list("lab/a", "lab/b")
         samples, _ = self.collect(expect=75)
         self.assertEqual(len(samples), 3)      # commit, repository, tree, then three blobs
+        self.assertEqual(self.hub.count(), 6, "no request after the answer that said none is left")
+        self.assertIn("try again at 20", self.talk)
+        self.write_list("lab/a")
         self.hub.limit = 5000
         again, _ = self.collect()
         self.assertEqual(len(again), 5)
@@ -225,8 +297,22 @@ class Limits(GitHubCase):
         self.write_list("lab/a")
         self.collect(token=None)
         self.assertEqual(self.hub.requests()[0]["headers"].get("authorization"), None)
+        used = dict(self.hub.used)
+        self.collect(token=None)
+        self.assertEqual((self.hub.count(status=304), self.hub.used[False]), (1, used[False] + 1))   # free with a token alone
+        self.collect()
+        self.assertEqual((self.hub.count(status=304), self.hub.used[True]), (2, used[True]))
         self.collect(token="ghp_wrong", expect=5)
         self.assertIn("token", self.talk)
+
+    def test_the_token_of_the_environment_is_for_github_alone(self):
+        self.hub.add("lab/a", {"x.exe": pe.pe("x")})
+        self.write_list("lab/a")
+        samples, _ = self.collect(token=None, env={"GITHUB_TOKEN": TOKEN})
+        self.assertEqual(len(samples), 1)
+        self.assertEqual([r["headers"].get("authorization") for r in self.hub.requests()], [None] * self.hub.count())
+        self.assertIn("$GITHUB_TOKEN is for api.github.com", self.talk)
+        self.assertIn(self.hub.url, self.talk)
 
 
 class Wire(GitHubCase):
