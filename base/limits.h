@@ -19,6 +19,9 @@
  * the worker's time. */
 #define MS_LIMIT_REPORT_BYTES ((uint64_t)8 << 30)
 
+/* One file from Git LFS, held in a memory file until it is opened: guards memory. */
+#define MS_LIMIT_LFS_BYTES ((uint64_t)512 << 20)
+
 /* Files of one repository or folder: guards the memory for its list (the Linux kernel has 90,000).
  */
 #define MS_LIMIT_TREE_ENTRIES ((size_t)2000000)

@@ -65,6 +65,15 @@ struct walk {
     struct closed *closed;
     size_t closed_count, closed_cap;
     struct ms_pool *pool;
+    struct pending *pending; /* MS_LFS_BATCH places */
+    size_t pending_count;
+};
+
+/* A pointer whose file is still to be had. */
+struct pending {
+    const struct ms_entry *entry;
+    uint8_t password_set[32];
+    struct ms_lfs_object object;
 };
 
 static void split_path(struct ms_span path, struct ms_span *folder, struct ms_span *name)
@@ -250,7 +259,7 @@ static enum ms_status note(struct walk *self, const struct ms_intake_blob *blob,
     if (!session->intake.dry)
         status = ms_intake_note(&session->intake, blob, outcome, reason, err);
     ms_intake_unlock(&session->intake);
-    bool failure = strcmp(outcome, "lfs_pointer") != 0;
+    bool failure = self->crawl->lfs || strcmp(outcome, "lfs_pointer") != 0;
     session->counts.failed += failure;
     if (status == MS_OK && failure)
         status = ms_collect_tell_failure(session, blob->origin_name, blob->path, blob->git_id,
@@ -334,56 +343,188 @@ static enum ms_status finish_all(struct walk *self, struct ms_error *err)
     return status;
 }
 
-static enum ms_status take_in(struct walk *self, const struct ms_entry *entry,
-                              const uint8_t password_set[32], struct ms_error *err)
+/* A place in the pool, filled in with what is known without the bytes. */
+static enum ms_status new_task(struct walk *self, const struct ms_entry *entry,
+                               const uint8_t password_set[32], struct ms_pool_task **out,
+                               struct ms_error *err)
 {
     const struct ms_crawl *crawl = self->crawl;
     struct ms_pool_task *task = ms_pool_place(self->pool);
-    enum ms_status status = MS_OK;
     if (!task) {
-        status = finish_oldest(self, err);
+        enum ms_status status = finish_oldest(self, err);
+        if (status != MS_OK)
+            return status;
         task = ms_pool_place(self->pool);
     }
-    if (status != MS_OK)
-        return status;
-    struct ms_intake_blob *blob = &task->blob;
-    *blob = (struct ms_intake_blob){.fd = -1,
-                                    .origin = crawl->origin,
-                                    .origin_name = crawl->name,
-                                    .path = entry->path,
-                                    .commit_id = crawl->commit_id,
-                                    .claim = crawl->claim,
-                                    .private_ = crawl->private_,
-                                    .passwords = &task->passwords};
+    task->blob = (struct ms_intake_blob){.fd = -1,
+                                         .origin = crawl->origin,
+                                         .origin_name = crawl->name,
+                                         .path = entry->path,
+                                         .commit_id = crawl->commit_id,
+                                         .claim = crawl->claim,
+                                         .private_ = crawl->private_,
+                                         .passwords = &task->passwords};
     task->tag = entry;
-    memcpy(blob->git_id, entry->git_id, sizeof blob->git_id);
-    memcpy(blob->password_set, password_set, sizeof blob->password_set);
-    blob->size = entry->size > 0 ? (uint64_t)entry->size : 0;
-    if (blob->size > crawl->max_blob_bytes)
-        return note(self, blob, "too_big", "larger than a file may be", err);
-    const char *outcome = "error";
-    struct ms_error why = {MS_OK, 0, ""};
-    status = fetch(self, entry, &blob->fd, &blob->size, &outcome, &why);
-    ms_step("collect.crawl.fetched");
-    bool lfs = status == MS_OK && ms_intake_is_lfs_pointer(blob->fd, blob->size);
-    if (status == MS_OK && !lfs)
-        status = passwords_for(self, entry, blob->fd, &task->arena, &task->passwords, err);
-    else if (status != MS_OK && status != MS_REJECT)
-        *err = why;
-    if (status == MS_OK && !lfs) {
+    memcpy(task->blob.git_id, entry->git_id, sizeof task->blob.git_id);
+    memcpy(task->blob.password_set, password_set, sizeof task->blob.password_set);
+    task->blob.size = entry->size > 0 ? (uint64_t)entry->size : 0;
+    *out = task;
+    return MS_OK;
+}
+
+/* Gives back a place that was not submitted. */
+static void drop_task(struct ms_pool_task *task)
+{
+    ms_arena_release(&task->arena);
+    if (task->blob.fd >= 0)
+        (void)close(task->blob.fd);
+    task->blob.fd = -1;
+}
+
+/* Hands the bytes over to be opened, or records that there are none. */
+static enum ms_status submit(struct walk *self, struct ms_pool_task *task, enum ms_status fetched,
+                             const char *outcome, const struct ms_error *why, struct ms_error *err)
+{
+    enum ms_status status = fetched;
+    if (status == MS_OK)
+        status = passwords_for(self, task->tag, task->blob.fd, &task->arena, &task->passwords, err);
+    else if (status != MS_REJECT && err)
+        *err = *why;
+    if (status == MS_OK) {
         ms_pool_submit(self->pool);
         return MS_OK;
     }
-    if (status == MS_REJECT) {
+    if (fetched == MS_REJECT) {
         self->crawl->incomplete = true;
-        status = note(self, blob, outcome, why.text, err);
-    } else if (lfs) {
-        status = note(self, blob, "lfs_pointer", "the file itself is in Git LFS", err);
+        status = note(self, &task->blob, outcome, why->text, err);
     }
-    ms_arena_release(&task->arena);
-    if (blob->fd >= 0)
-        (void)close(blob->fd);
+    drop_task(task);
     return status;
+}
+
+/* ---- files in Git LFS ------------------------------------------------------------------------ */
+
+/* Rows at once for a file that the corpus knows by its SHA-256; too_big for one that is. */
+static enum ms_status settle_pending(struct walk *self, struct pending *pending, bool *settled,
+                                     struct ms_error *err)
+{
+    struct ms_collect *session = self->session;
+    const struct ms_lfs_pointer *pointer = &pending->object.pointer;
+    struct ms_pool_task *task;
+    bool forgotten;
+    enum ms_status status = new_task(self, pending->entry, pending->password_set, &task, err);
+    *settled = false;
+    if (status != MS_OK)
+        return status;
+    task->blob.size = pointer->size;
+    ms_intake_lock(&session->intake);
+    status = ms_intake_know(&session->intake, &task->blob, pointer->oid, settled, &forgotten, err);
+    ms_intake_unlock(&session->intake);
+    if (status == MS_OK && *settled)
+        session->counts.skipped_forgotten += forgotten;
+    if (status == MS_OK && !*settled && pointer->size > MS_LIMIT_LFS_BYTES) {
+        *settled = true;
+        status = note(self, &task->blob, "too_big", "larger than a file may be", err);
+    }
+    drop_task(task);
+    return status;
+}
+
+static enum ms_status take_in_object(struct walk *self, struct pending *pending,
+                                     struct ms_error *err)
+{
+    const struct ms_lfs_object *object = &pending->object;
+    const char *outcome = object->outcome;
+    struct ms_pool_task *task;
+    struct ms_error why = {MS_OK, 0, ""};
+    enum ms_status status = new_task(self, pending->entry, pending->password_set, &task, err);
+    if (status != MS_OK)
+        return status;
+    task->blob.size = object->pointer.size;
+    if (outcome)
+        status = ms_error_set(&why, MS_REJECT, "%s", object->reason);
+    else
+        status = ms_file_memory("lfs", &task->blob.fd, &why);
+    if (status == MS_OK)
+        status = ms_lfs_fetch(self->crawl->lfs, object, task->blob.fd, &outcome, &why);
+    ms_step("collect.crawl.object");
+    return submit(self, task, status, outcome, &why, err);
+}
+
+/* Gets the files of the pointers met so far: one batch request for those the corpus lacks. */
+static enum ms_status resolve_pending(struct walk *self, struct ms_error *err)
+{
+    struct ms_lfs_object objects[MS_LFS_BATCH];
+    size_t count = 0;
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < self->pending_count && status == MS_OK; i++) {
+        bool settled = false;
+        status = settle_pending(self, &self->pending[i], &settled, err);
+        if (!settled)
+            self->pending[count++] = self->pending[i];
+    }
+    self->pending_count = 0;
+    if (status != MS_OK || !count)
+        return status;
+    for (size_t i = 0; i < count; i++)
+        objects[i] = self->pending[i].object;
+    status = ms_lfs_ask(self->crawl->lfs, objects, count, err);
+    ms_step("collect.crawl.batch");
+    for (size_t i = 0; i < count; i++) {
+        self->pending[i].object = objects[i];
+        if (status == MS_OK)
+            status = take_in_object(self, &self->pending[i], err);
+        ms_lfs_object_release(&self->pending[i].object);
+    }
+    return status;
+}
+
+static bool is_pending(const struct walk *self, const uint8_t git_id[MS_SHA1_BYTES])
+{
+    for (size_t i = 0; i < self->pending_count; i++)
+        if (memcmp(self->pending[i].entry->git_id, git_id, MS_SHA1_BYTES) == 0)
+            return true;
+    return false;
+}
+
+/* A pointer: kept for the next batch, or recorded where nobody has the file. */
+static enum ms_status take_in_pointer(struct walk *self, struct ms_pool_task *task,
+                                      const struct ms_lfs_pointer *pointer, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    if (!self->crawl->lfs) {
+        status = note(self, &task->blob, "lfs_pointer", "the file itself is in Git LFS", err);
+    } else {
+        struct pending *pending = &self->pending[self->pending_count++];
+        *pending = (struct pending){.entry = task->tag, .object.pointer = *pointer};
+        memcpy(pending->password_set, task->blob.password_set, sizeof pending->password_set);
+    }
+    drop_task(task);
+    return status == MS_OK && self->pending_count == MS_LFS_BATCH ? resolve_pending(self, err)
+                                                                  : status;
+}
+
+static enum ms_status take_in(struct walk *self, const struct ms_entry *entry,
+                              const uint8_t password_set[32], struct ms_error *err)
+{
+    struct ms_pool_task *task;
+    struct ms_lfs_pointer pointer;
+    const char *outcome = "error";
+    struct ms_error why = {MS_OK, 0, ""};
+    enum ms_status status = new_task(self, entry, password_set, &task, err);
+    if (status != MS_OK)
+        return status;
+    struct ms_intake_blob *blob = &task->blob;
+    if (blob->size > self->crawl->max_blob_bytes) {
+        status = note(self, blob, "too_big", "larger than a file may be", err);
+        drop_task(task);
+        return status;
+    }
+    status = fetch(self, entry, &blob->fd, &blob->size, &outcome, &why);
+    ms_step("collect.crawl.fetched");
+    if (status == MS_OK && ms_lfs_pointer_read(blob->fd, blob->size, &pointer))
+        return take_in_pointer(self, task, &pointer, err);
+    return submit(self, task, status, outcome, &why, err);
 }
 
 static enum ms_status visit(struct walk *self, const struct ms_entry *entry, unsigned pass,
@@ -393,6 +534,8 @@ static enum ms_status visit(struct walk *self, const struct ms_entry *entry, uns
     uint8_t tried[32];
     uint8_t password_set[32];
     enum ms_status status = MS_OK;
+    if (is_pending(self, entry->git_id))
+        return MS_OK;
     /* The same bytes under another path: known once they are through. */
     if (ms_pool_has(self->pool, entry->git_id))
         status = finish_all(self, err);
@@ -417,6 +560,9 @@ static enum ms_status visit_all(struct walk *self, unsigned pass, struct ms_erro
         status = visit(self, &self->entries->items[i], pass, err);
         ms_progress_update(i + 1);
     }
+    if (status == MS_OK)
+        status = resolve_pending(self, err);
+    self->pending_count = 0;
     /* A rate limit ends the downloads, not what they brought. */
     struct ms_error why = {MS_OK, 0, ""};
     enum ms_status rest = status == MS_OK || status == MS_E_LATER ? finish_all(self, &why) : MS_OK;
@@ -433,6 +579,9 @@ enum ms_status ms_crawl_files(struct ms_collect *session, struct ms_crawl *crawl
     ms_arena_init(&walk.arena, HINT_ARENA_BYTES);
     ms_arena_init(&walk.passwords_arena, HINT_ARENA_BYTES);
     enum ms_status status = find_hints(&walk, err);
+    walk.pending = calloc(MS_LFS_BATCH, sizeof *walk.pending);
+    if (status == MS_OK && !walk.pending)
+        status = ms_error_set(err, MS_E_NOMEM, "out of memory");
     if (status == MS_OK)
         status = refresh_passwords(&walk, err);
     if (status == MS_OK)
@@ -452,6 +601,7 @@ enum ms_status ms_crawl_files(struct ms_collect *session, struct ms_crawl *crawl
     if (status == MS_OK)
         status = tell_closed(&walk, err);
     free(walk.closed);
+    free(walk.pending);
     ms_arena_release(&walk.passwords_arena);
     ms_arena_release(&walk.arena);
     return status;

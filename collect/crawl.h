@@ -4,6 +4,7 @@
 #ifndef MS_COLLECT_CRAWL_H
 #define MS_COLLECT_CRAWL_H
 
+#include "collect/lfs.h"
 #include "collect/session.h"
 
 struct ms_entry {
@@ -43,7 +44,8 @@ struct ms_crawl {
     uint64_t max_blob_bytes;  /* larger ones are too_big, unread */
     ms_crawl_fetch fetch;
     void *fetch_ctx;
-    bool incomplete; /* set: some file was not to be had; worth another try */
+    const struct ms_lfs *lfs; /* gets the files that pointers stand for; NULL: pointers are left */
+    bool incomplete;          /* set: some file was not to be had; worth another try */
 };
 
 /* Opens what has to be opened. */

@@ -33,6 +33,7 @@ enum ms_github_answer {
 struct ms_github {
     struct ms_http *http;
     const char *base;        /* without a slash at the end */
+    const char *web;         /* scheme://host:port of the repositories' pages and LFS servers */
     struct ms_secret *token; /* may be NULL */
     int64_t resume_at_ms;    /* an answer said that nothing is left until then; 0: none did */
 };

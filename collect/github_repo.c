@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/http_url.h"
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -325,6 +326,10 @@ static enum ms_status collect_files(struct repo_run *self, const struct ms_entri
                              .max_blob_bytes = BLOB_BYTES_MAX,
                              .fetch = fetch_blob,
                              .fetch_ctx = self};
+    char lfs_url[MS_URL_ORIGIN_BYTES + MS_REPO_NAME_BYTES + 32];
+    (void)snprintf(lfs_url, sizeof lfs_url, "%s/%s.git/info/lfs", self->github->web, self->name);
+    const struct ms_lfs lfs = {self->github->http, lfs_url, self->github->web};
+    crawl.lfs = &lfs;
     crawl.commit_id = ms_span_of(self->origin.commit_id, MS_SHA1_BYTES);
     enum ms_status status = ms_crawl_files(session, &crawl, entries, err);
     if (status == MS_E_LATER) {
@@ -492,6 +497,7 @@ enum ms_status ms_github_collect(struct ms_collect *session, const char *list_pa
     struct ms_github github = {.token = session->token};
     struct ms_buf list;
     char base[MS_LIMIT_URL_BYTES];
+    struct ms_url web;
     (void)snprintf(base, sizeof base, "%s", session->options->github_url);
     size_t n = strlen(base);
     while (n && base[n - 1] == '/')
@@ -507,6 +513,13 @@ enum ms_status ms_github_collect(struct ms_collect *session, const char *list_pa
         status = ms_http_new(&options, &github.http, err);
     if (status == MS_OK)
         status = ms_http_trust(github.http, base, false, err);
+    /* github.com has an API host of its own; other servers have all under one roof. */
+    if (status == MS_OK)
+        status =
+            ms_url_parse(strcmp(base, MS_GITHUB_URL) == 0 ? "https://github.com" : base, &web, err);
+    if (status == MS_OK)
+        status = ms_http_trust(github.http, web.origin, false, err);
+    github.web = web.origin;
     if (status == MS_OK)
         status = collect_lines(session, &github, list_path, ms_span_of(list.data, list.len), err);
     ms_http_free(github.http);

@@ -23,6 +23,8 @@ enum {
     DETAIL_BYTES = 200
 };
 
+#define POINTER_AGAIN_MS ((int64_t)7 * 24 * 3600 * 1000)
+
 /* The frames of one job being read. */
 struct reading {
     const struct ms_intake *intake;
@@ -437,11 +439,19 @@ static bool is_one_of(const char *word, const char *const *words, size_t count)
     return false;
 }
 
+/* A file that its LFS server did not give is asked for once a week. A time ahead of ours is no
+ * reason to wait. */
+static bool is_old(int64_t last_ms)
+{
+    int64_t now_ms = ms_clock_wall_ms();
+    return last_ms > now_ms || now_ms - last_ms >= POINTER_AGAIN_MS;
+}
+
 enum ms_status ms_intake_look_up(const struct ms_intake *self, const uint8_t git_id[MS_SHA1_BYTES],
                                  enum ms_intake_state *state, uint8_t password_set[32],
                                  struct ms_error *err)
 {
-    static const char *const final_words[] = {"ok", "lfs_pointer", "too_big"};
+    static const char *const final_words[] = {"ok", "too_big"};
     static const char *const passing[] = {"mismatch", "gone", "error"};
     struct ms_blob blob;
     bool found = false;
@@ -455,6 +465,8 @@ enum ms_status ms_intake_look_up(const struct ms_intake *self, const uint8_t git
         *state = MS_INTAKE_KNOWN;
     else if (is_one_of(blob.outcome, passing, sizeof passing / sizeof *passing))
         *state = MS_INTAKE_PASSING;
+    else if (strcmp(blob.outcome, "lfs_pointer") == 0)
+        *state = is_old(blob.last_ms) ? MS_INTAKE_PASSING : MS_INTAKE_KNOWN;
     else if (blob.unpacker_version != MS_UNPACKER_VERSION)
         *state = MS_INTAKE_NEW;
     else
@@ -463,10 +475,72 @@ enum ms_status ms_intake_look_up(const struct ms_intake *self, const uint8_t git
     return MS_OK;
 }
 
-bool ms_intake_is_lfs_pointer(int fd, uint64_t size)
+static enum ms_status store_known(const struct ms_intake *self, const struct ms_intake_blob *blob,
+                                  const uint8_t sha256[MS_SHA256_BYTES], bool forgotten,
+                                  struct ms_error *err)
 {
-    static const char magic[] = "version https://git-lfs.github.com/spec/v1\n";
-    char head[sizeof magic - 1];
-    return size < 1024 && pread(fd, head, sizeof head, 0) == (ssize_t)sizeof head &&
-           memcmp(head, magic, sizeof head) == 0;
+    int64_t now_ms = ms_clock_wall_ms();
+    int64_t id;
+    bool inserted;
+    struct ms_sample sample = {
+        .has_sha256 = true, .size = -1, .machine = -1, .private_ = blob->private_};
+    struct ms_blob row = blob_row(blob, "ok", NULL, !forgotten);
+    memcpy(sample.digests.sha256, sha256, MS_SHA256_BYTES);
+    enum ms_status status =
+        forgotten ? MS_OK : ms_sample_upsert(self->corpus, &sample, self->run, &id, &inserted, err);
+    if (status == MS_OK && !forgotten) {
+        struct ms_sighting sighting = {.sample = id,
+                                       .origin = blob->origin,
+                                       .path = blob->path,
+                                       .commit_id = blob->commit_id,
+                                       .claim = blob->claim,
+                                       .private_ = blob->private_};
+        memcpy(sighting.git_blob, blob->git_id, sizeof sighting.git_blob);
+        status = ms_sighting_put(self->corpus, &sighting, now_ms, self->run, err);
+    }
+    return status == MS_OK ? ms_blob_put(self->corpus, &row, now_ms, self->run, err) : status;
+}
+
+static enum ms_status is_vaulted(const struct ms_intake *self,
+                                 const uint8_t sha256[MS_SHA256_BYTES], bool *vaulted,
+                                 struct ms_error *err)
+{
+    char hex[MS_HASH_HEX_MAX];
+    struct ms_sample sample;
+    struct ms_error why;
+    int64_t id;
+    *vaulted = false;
+    ms_hex_encode(sha256, MS_SHA256_BYTES, hex);
+    enum ms_status status = ms_sample_find(self->corpus, hex, &id, &why);
+    if (status == MS_OK)
+        status = ms_sample_get(self->corpus, id, &sample, &why);
+    if (status == MS_OK)
+        *vaulted = sample.vaulted;
+    if (status != MS_OK && status != MS_REJECT && err)
+        *err = why;
+    return status == MS_REJECT ? MS_OK : status;
+}
+
+enum ms_status ms_intake_know(const struct ms_intake *self, const struct ms_intake_blob *blob,
+                              const uint8_t sha256[MS_SHA256_BYTES], bool *known, bool *forgotten,
+                              struct ms_error *err)
+{
+    *known = *forgotten = false;
+    if (!self->corpus)
+        return MS_OK;
+    enum ms_status status = ms_sample_is_forgotten(self->corpus, sha256, forgotten, err);
+    if (status == MS_OK && !*forgotten)
+        status = is_vaulted(self, sha256, known, err);
+    *known |= *forgotten;
+    if (status != MS_OK || !*known || self->dry)
+        return status;
+    status = ms_corpus_begin(self->corpus, err);
+    if (status == MS_OK)
+        status = store_known(self, blob, sha256, *forgotten, err);
+    ms_step("collect.intake.known");
+    if (status == MS_OK)
+        status = ms_corpus_commit(self->corpus, err);
+    if (status != MS_OK)
+        ms_corpus_rollback(self->corpus);
+    return status;
 }

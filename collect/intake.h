@@ -92,7 +92,8 @@ enum ms_intake_state {
     MS_INTAKE_NEW,    /* never seen, or not opened by this unpacker */
     MS_INTAKE_KNOWN,  /* nothing more to be had */
     MS_INTAKE_CLOSED, /* no password fitted: worth opening when the set of passwords changed */
-    MS_INTAKE_PASSING /* the bytes were not to be had (mismatch, gone, error): worth another try */
+    MS_INTAKE_PASSING /* the bytes were not to be had (mismatch, gone, error; lfs_pointer a week
+                         ago): worth another try */
 };
 
 /* What the corpus knows of a blob. password_set is set for CLOSED. */
@@ -100,7 +101,11 @@ enum ms_status ms_intake_look_up(const struct ms_intake *self, const uint8_t git
                                  enum ms_intake_state *state, uint8_t password_set[32],
                                  struct ms_error *err) MS_MUST_USE;
 
-/* True for the text that stands in a repository for a file in Git LFS. */
-bool ms_intake_is_lfs_pointer(int fd, uint64_t size);
+/* What the vault has, or forget keeps out, needs no bytes: with *known, rows as if the blob had
+ * been read and found to be that program (blob->fd is not touched); *forgotten: nothing but the
+ * blob's row. A dry run writes none of them. */
+enum ms_status ms_intake_know(const struct ms_intake *self, const struct ms_intake_blob *blob,
+                              const uint8_t sha256[MS_SHA256_BYTES], bool *known, bool *forgotten,
+                              struct ms_error *err) MS_MUST_USE;
 
 #endif

@@ -133,6 +133,7 @@ struct ms_blob {
     unsigned unpacker_version;
     uint8_t password_set[32];
     uint64_t samples;
+    int64_t last_ms; /* when the row was written last; read back only */
 };
 /* *found false when never seen. put drops the faults of an earlier opening: call it before
  * ms_blob_fault_put. */

@@ -42,8 +42,8 @@ enum ms_status ms_sighting_put(struct ms_corpus *corpus, const struct ms_sightin
 enum ms_status ms_blob_find(struct ms_corpus *corpus, const uint8_t git_id[20], bool *found,
                             struct ms_blob *out, struct ms_error *err)
 {
-    static const char sql[] = "SELECT size, outcome, unpacker_version, password_set, samples"
-                              " FROM blob WHERE git_id = ?1";
+    static const char sql[] = "SELECT size, outcome, unpacker_version, password_set, samples,"
+                              " last_ms FROM blob WHERE git_id = ?1";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
     if (status != MS_OK)
@@ -55,7 +55,8 @@ enum ms_status ms_blob_find(struct ms_corpus *corpus, const uint8_t git_id[20], 
         struct ms_span set = ms_db_blob(statement, 3);
         *out = (struct ms_blob){.size = (uint64_t)ms_db_int(statement, 0, 0),
                                 .unpacker_version = (unsigned)ms_db_int(statement, 2, 0),
-                                .samples = (uint64_t)ms_db_int(statement, 4, 0)};
+                                .samples = (uint64_t)ms_db_int(statement, 4, 0),
+                                .last_ms = ms_db_int(statement, 5, 0)};
         for (size_t i = 0; i < sizeof out->git_id; i++)
             out->git_id[i] = git_id[i];
         snprintf(out->outcome, sizeof out->outcome, "%s", outcome ? outcome : "");

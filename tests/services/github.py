@@ -1,4 +1,4 @@
-"""A fake api.github.com with a codeload-like second host; real git object ids, no LFS, no releases, no smart HTTP.
+"""A fake api.github.com with a codeload-like second host; real git object ids, Git LFS, no releases, no smart HTTP.
 
     hub = GitHub(token="t0ken")                       # token=None: every token is taken, none is needed
     hub.add("owner/name", {"a/b.zip": b"..."})        # returns Repository; id, head (commit), default_branch
@@ -9,6 +9,9 @@ x-ratelimit-remaining 0, "secondary" 403 or 429 with Retry-After (repository.lim
 hub.rename("owner/old", "owner/new"): the old name answers 301 to /repositories/ID/...; hub.replace(name, files): the name now
 belongs to another id. repository.truncate = N: recursive trees stop after N entries with truncated true; the plain per-folder
 walk stays whole. Rate limit: hub.limit (with a token) and hub.anonymous_limit; 304 is free only with a token, as documented.
+Git LFS: hub.put_lfs(data) keeps an object and gives the text of its pointer; the batch API is below /OWNER/NAME.git/info/lfs, the objects
+below /lfs-store/ with a header of their own. hub.lfs[oid] = bytes, or an error object {"code":, "message":}; hub.lfs_action(oid) may be
+replaced: it gives the "download" action. Neither is charged.
 hub.used counts what was charged; hub.codeload is the second host (its log shows whether an Authorization header leaked there).
 """
 import base64
@@ -66,6 +69,11 @@ class Codeload(Service):
         return Response(200, body, "application/x-gzip", [("Content-Disposition", "attachment; filename=" + name), ("ETag", '"%s"' % commit)])
 
 
+def pointer(data):
+    """The text that stands for the bytes in a repository with Git LFS."""
+    return b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n" % (hashlib.sha256(data).hexdigest().encode(), len(data))
+
+
 def tarball(repository, commit):
     """What `git archive` packs: every file below OWNER-NAME-SHA7/, deterministic."""
     raw = io.BytesIO()
@@ -99,6 +107,35 @@ class GitHub(Service):
         self.reset = int(time.time()) + 3600
         self.repositories, self.renamed = {}, {}
         self.codeload = Codeload(self)
+        self.lfs, self.lfs_secret = {}, "RemoteAuth lfs-only"
+
+    def put_lfs(self, data):
+        self.lfs[hashlib.sha256(data).hexdigest()] = data
+        return pointer(data)
+
+    def lfs_action(self, oid):
+        return {"href": "%s/lfs-store/%s" % (self.url, oid), "header": {"Authorization": self.lfs_secret}, "expires_in": 3600}
+
+    def lfs_batch(self, request):
+        kind = "application/vnd.git-lfs+json"
+        name = "/".join(request.parts[:2])[:-len(".git")].lower()
+        if kind not in request.header("accept") or kind not in request.header("content-type"):
+            return Response(406, b'{"message": "not acceptable"}', kind)
+        order = json.loads(request.body)
+        if name not in self.repositories or order["operation"] != "download" or len(order["objects"]) > 100:
+            return Response(404 if name not in self.repositories else 422, b'{"message": "Not Found"}', kind)
+        answers = []
+        for item in order["objects"]:
+            data = self.lfs.get(item["oid"], {"code": 404, "message": "Object does not exist"})
+            answers.append(dict(item, error=data) if isinstance(data, dict) else
+                           dict(item, authenticated=True, actions={"download": self.lfs_action(item["oid"])}))
+        return Response(200, json.dumps({"transfer": "basic", "objects": answers, "hash_algo": "sha256"}).encode(), kind)
+
+    def lfs_object(self, request):
+        data = self.lfs.get(request.parts[1])
+        if request.header("authorization") != self.lfs_secret:
+            return Response(403, b"no", "text/plain")
+        return Response(200, data, "application/octet-stream") if isinstance(data, bytes) else Response(404, b"", "text/plain")
 
     def start(self):
         self.codeload.start()
@@ -146,6 +183,10 @@ class GitHub(Service):
     def handle(self, request):
         if not request.header("user-agent"):
             return Response(403, b"\r\nRequest forbidden by administrative rules. Please make sure your request has a User-Agent header\r\n", "text/html")
+        if request.path.endswith(".git/info/lfs/objects/batch") and request.method == "POST":
+            return self.lfs_batch(request)
+        if request.parts[0] == "lfs-store" and len(request.parts) == 2:
+            return self.lfs_object(request)
         scheme, _, secret = request.header("authorization").partition(" ")
         authorised = bool(secret)
         if secret and (scheme.lower() not in ("bearer", "token") or (self.token is not None and secret != self.token)):

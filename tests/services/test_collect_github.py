@@ -1,80 +1,11 @@
 """collect --github-list against the loopback GitHub: states, renames, limits, faults of the wire, secrets, and what a second run costs as
-the server counts it. Time runs faster than the world's where a wait is part of the case."""
-import json
-import os
-import pathlib
-import shutil
-import signal
-import sqlite3
-import subprocess
-import tempfile
-import time
+the server counts it."""
 import unittest
 
 from gen import archive, pe
-from gen.schema import Schema
-from services.gitobjects import SUBMODULE, SYMLINK, object_id
 from services.github import GitHub
-
-BIN = os.environ.get("MALSEQ_BIN", "build/dev/bin")
-SCHEMA = Schema("collect.schema.json")
-TOKEN = "ghp_onlyfortests0123456789"
-SPEED = "200"
-
-
-class GitHubCase(unittest.TestCase):
-    def setUp(self):
-        self.root = pathlib.Path(tempfile.mkdtemp(prefix="malseq-github-"))
-        self.addCleanup(shutil.rmtree, self.root)
-        self.corpus, self.list = self.root / "corpus", self.root / "repos.txt"
-        self.hub = GitHub(token=TOKEN)
-        self.hub.start()
-        self.addCleanup(self.hub.stop)
-
-    def write_list(self, *lines):
-        self.list.write_text("".join(line + "\n" for line in lines))
-
-    def collect(self, *args, expect=0, token=TOKEN, corpus=None, env=(), days=0):
-        """JSON objects of a run `days` from now, samples and the rest apart; stderr is kept in self.talk."""
-        epoch = int((time.time() + days * 86400) * 1000)
-        environment = dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(epoch), MALSEQ_TEST_SPEED=SPEED)
-        environment.pop("GITHUB_TOKEN", None)
-        environment.update(dict(env))
-        if token:
-            environment["GITHUB_TOKEN"] = token
-            args = ("--github-token", "env:GITHUB_TOKEN", *args) if "--github-token" not in args else args
-        command = [os.path.join(BIN, "collect"), "--github-list", str(self.list), "--github-url", self.hub.url, "--corpus",
-                   str(corpus or self.corpus), "--json", *args]
-        result = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False)
-        self.talk, out = result.stderr.decode("utf-8", "replace"), result.stdout.decode("utf-8", "replace")
-        if expect is not None:
-            self.assertEqual(result.returncode, expect, self.talk + out)
-        self.code = result.returncode
-        self.assertNotIn(TOKEN, self.talk + out)
-        lines = [json.loads(line) for line in out.splitlines()]
-        for line in lines:
-            SCHEMA.check(line, line["type"])
-        return [line for line in lines if line["type"] == "sample"], [line for line in lines if line["type"] != "sample"]
-
-    def rows(self, sql, corpus=None):
-        with sqlite3.connect("file:%s?mode=ro" % ((corpus or self.corpus) / "corpus.db"), uri=True) as db:
-            return db.execute(sql).fetchall()
-
-    def states(self):
-        return dict(self.rows("SELECT name, state FROM origin"))
-
-    def digest(self, corpus):
-        command = [os.path.join(BIN, "malseq"), "fsck", "--digest", "--corpus", str(corpus)]
-        return subprocess.run(command, capture_output=True, timeout=60, check=True).stdout.split()[-1]
-
-    def downloads(self):
-        return self.hub.count("/git/blobs/")
-
-
-def zoo():
-    return {"README.md": b"The password is `infected`.\n", "malware/A/A.zip": archive.zipped({"a.exe": pe.pe("a")}, "infected"),
-            "malware/A/A.pass": b"infected\n", "malware/B/b.exe": pe.pe("b"), "malware/link": (SYMLINK, b"../README.md"),
-            "vendor": (SUBMODULE, "1" * 40), "big.lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 9\n"}
+from services.github_case import LARGE, TOKEN, GitHubCase, zoo
+from services.gitobjects import object_id
 
 
 class Crawls(GitHubCase):
@@ -93,11 +24,13 @@ class Crawls(GitHubCase):
         private = {row[0] for row in self.rows("SELECT path FROM sighting WHERE private")}
         self.assertEqual(private, {b"own.exe", b"malware/A/A.zip", b"malware/B/b.exe"})
         self.assertEqual(self.rows("SELECT count(*) FROM sample WHERE private"), [(3,)])
-        self.assertEqual(self.rows("SELECT outcome FROM blob WHERE git_id = x'%s'" % object_id("blob", zoo()["big.lfs"])), [("lfs_pointer",)])
+        self.assertEqual(self.rows("SELECT outcome, size FROM blob WHERE git_id = x'%s'" % object_id("blob", zoo()["large.txt"])), [("no_pe", len(LARGE))])
+        self.assertEqual((self.hub.count("/lfs-store/"), self.hub.count("/objects/batch")), (1, 1))
         # Each blob once, though three repositories hold them.
         self.assertEqual(self.downloads(), len({r["target"].rsplit("/", 1)[1] for r in self.hub.requests("/git/blobs/")}))
-        for request in self.hub.requests():
+        for request in self.hub.requests("^/repo"):
             self.assertEqual(request["headers"].get("authorization"), "Bearer " + TOKEN)
+        self.assertEqual([r["headers"].get("authorization") for r in self.hub.requests("lfs")], [None, self.hub.lfs_secret])
         before = self.digest(self.corpus)
         self.hub.clear_log()
         self.assertEqual(self.collect(), ([], []))
@@ -369,26 +302,6 @@ class Wire(GitHubCase):
         for request in other.requests():
             self.assertIsNone(request["headers"].get("authorization"))
         self.assertEqual(other.count(), 0)     # loopback, and not the origin the user named
-
-
-class Killed(GitHubCase):
-    def test_kill_then_again(self):
-        self.hub.add("lab/a", dict(zoo(), **{"c.zip": archive.zipped({"c.exe": pe.pe("c")}, "unknown")}))
-        self.hub.add("lab/b", {"own.exe": pe.pe("own"), "again.zip": zoo()["malware/A/A.zip"]})
-        self.write_list("lab/a", "lab/b claim=benign")
-        log, whole = self.root / "steps", self.root / "whole"
-        self.collect(expect=1, corpus=whole, env={"MALSEQ_TEST_STEPS": str(log)})
-        want, reached = self.digest(whole), log.read_text().split()
-        steps = [step for step in sorted(set(reached)) if step.startswith("collect.")]
-        self.assertIn("collect.github.listed", steps)
-        for step in steps:
-            times = reached.count(step)
-            for nth in sorted({1, (times + 1) // 2, times}):
-                corpus = self.root / ("%s.%d" % (step, nth))
-                self.collect(expect=-signal.SIGKILL, corpus=corpus, env={"MALSEQ_TEST_KILL": "%s:%d" % (step, nth)})
-                self.collect(expect=None, corpus=corpus)
-                self.assertIn(self.code, (0, 1))
-                self.assertEqual(self.digest(corpus), want, (step, nth))
 
 
 if __name__ == "__main__":
