@@ -19,7 +19,9 @@
  * the worker's time. */
 #define MS_LIMIT_REPORT_BYTES ((uint64_t)8 << 30)
 
-/* One file from Git LFS, held in a memory file until it is opened: guards memory. */
+/* Pages of a hundred releases: guards against a list without end (GitHub shows 10,000). */
+#define MS_LIMIT_RELEASE_PAGES 100
+/* One file from Git LFS or a release, held in a memory file until it is opened: guards memory. */
 #define MS_LIMIT_LFS_BYTES ((uint64_t)512 << 20)
 
 /* Files of one repository or folder: guards the memory for its list (the Linux kernel has 90,000).

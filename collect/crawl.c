@@ -402,30 +402,41 @@ static enum ms_status submit(struct walk *self, struct ms_pool_task *task, enum 
     return status;
 }
 
+/* What needs no bytes: rows at once for a file that the corpus knows by its SHA-256 (NULL: not
+ * said), too_big for one that is. */
+static enum ms_status settle(struct walk *self, const struct ms_intake_blob *blob,
+                             const uint8_t *sha256, uint64_t max_bytes, bool *settled,
+                             struct ms_error *err)
+{
+    struct ms_collect *session = self->session;
+    bool forgotten = false;
+    enum ms_status status = MS_OK;
+    *settled = false;
+    if (sha256) {
+        ms_intake_lock(&session->intake);
+        status = ms_intake_know(&session->intake, blob, sha256, settled, &forgotten, err);
+        ms_intake_unlock(&session->intake);
+    }
+    session->counts.skipped_forgotten += status == MS_OK && forgotten;
+    if (status != MS_OK || *settled || blob->size <= max_bytes)
+        return status;
+    *settled = true;
+    return note(self, blob, "too_big", "larger than a file may be", err);
+}
+
 /* ---- files in Git LFS ------------------------------------------------------------------------ */
 
-/* Rows at once for a file that the corpus knows by its SHA-256; too_big for one that is. */
 static enum ms_status settle_pending(struct walk *self, struct pending *pending, bool *settled,
                                      struct ms_error *err)
 {
-    struct ms_collect *session = self->session;
     const struct ms_lfs_pointer *pointer = &pending->object.pointer;
     struct ms_pool_task *task;
-    bool forgotten;
     enum ms_status status = new_task(self, pending->entry, pending->password_set, &task, err);
     *settled = false;
     if (status != MS_OK)
         return status;
     task->blob.size = pointer->size;
-    ms_intake_lock(&session->intake);
-    status = ms_intake_know(&session->intake, &task->blob, pointer->oid, settled, &forgotten, err);
-    ms_intake_unlock(&session->intake);
-    if (status == MS_OK && *settled)
-        session->counts.skipped_forgotten += forgotten;
-    if (status == MS_OK && !*settled && pointer->size > MS_LIMIT_LFS_BYTES) {
-        *settled = true;
-        status = note(self, &task->blob, "too_big", "larger than a file may be", err);
-    }
+    status = settle(self, &task->blob, pointer->oid, MS_LIMIT_LFS_BYTES, settled, err);
     drop_task(task);
     return status;
 }
@@ -514,9 +525,12 @@ static enum ms_status take_in(struct walk *self, const struct ms_entry *entry,
     enum ms_status status = new_task(self, entry, password_set, &task, err);
     if (status != MS_OK)
         return status;
+    const struct ms_crawl *crawl = self->crawl;
     struct ms_intake_blob *blob = &task->blob;
-    if (blob->size > self->crawl->max_blob_bytes) {
-        status = note(self, blob, "too_big", "larger than a file may be", err);
+    const uint8_t *sha256 = crawl->sha256_of ? crawl->sha256_of(crawl->fetch_ctx, entry) : NULL;
+    bool settled = false;
+    status = settle(self, blob, sha256, crawl->max_blob_bytes, &settled, err);
+    if (status != MS_OK || settled) {
         drop_task(task);
         return status;
     }

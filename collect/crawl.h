@@ -35,6 +35,10 @@ typedef enum ms_status (*ms_crawl_fetch)(void *ctx, const struct ms_entry *entry
                                          uint64_t *size, const char **outcome,
                                          struct ms_error *err);
 
+/* The SHA-256 that the source gives for an entry, NULL where it gives none: what the corpus has is
+ * not fetched. */
+typedef const uint8_t *(*ms_crawl_sha256)(void *ctx, const struct ms_entry *entry);
+
 struct ms_crawl {
     int64_t origin;
     const char *name;
@@ -44,8 +48,9 @@ struct ms_crawl {
     uint64_t max_blob_bytes;  /* larger ones are too_big, unread */
     ms_crawl_fetch fetch;
     void *fetch_ctx;
-    const struct ms_lfs *lfs; /* gets the files that pointers stand for; NULL: pointers are left */
-    bool incomplete;          /* set: some file was not to be had; worth another try */
+    ms_crawl_sha256 sha256_of; /* with fetch_ctx; may be NULL */
+    const struct ms_lfs *lfs;  /* gets the files that pointers stand for; NULL: pointers are left */
+    bool incomplete;           /* set: some file was not to be had; worth another try */
 };
 
 /* Opens what has to be opened. */

@@ -131,7 +131,7 @@ enum ms_status ms_github_get(struct ms_github *self, const struct ms_github_requ
 {
     char url[URL_BYTES];
     char accept[128];
-    char etag[128];
+    char etag[MS_GITHUB_ETAG_BYTES + 32];
     const char *headers[3] = {accept, "X-GitHub-Api-Version: 2022-11-28", etag};
     struct ms_error why = {MS_OK, 0, ""};
     reason[0] = '\0';
@@ -147,7 +147,9 @@ enum ms_status ms_github_get(struct ms_github *self, const struct ms_github_requ
     (void)snprintf(accept, sizeof accept, "Accept: %s",
                    request->accept ? request->accept : "application/vnd.github+json");
     if (request->etag)
-        (void)snprintf(etag, sizeof etag, "If-None-Match: \"%s\"", request->etag);
+        (void)snprintf(etag, sizeof etag,
+                       strchr(request->etag, '"') ? "If-None-Match: %s" : "If-None-Match: \"%s\"",
+                       request->etag);
     struct ms_http_request http = {.method = "GET",
                                    .url = url,
                                    .peer = MS_HTTP_PEER_PUBLIC,

@@ -30,6 +30,9 @@ enum ms_github_answer {
     MS_GITHUB_ERROR      /* no proper answer after all attempts */
 };
 
+/* An ETag that is kept; longer ones are none. */
+enum { MS_GITHUB_ETAG_BYTES = 160 };
+
 struct ms_github {
     struct ms_http *http;
     const char *base;        /* without a slash at the end */
@@ -41,7 +44,7 @@ struct ms_github {
 struct ms_github_request {
     const char *path;   /* percent-encoded, from the "/" on */
     const char *accept; /* NULL: JSON */
-    const char *etag;   /* NULL: unconditional; the bare commit id */
+    const char *etag;   /* NULL: unconditional; a bare commit id, or an ETag as it came */
     int sink_fd;        /* 0: into response->body */
     uint64_t max_bytes; /* 0: the default */
 };
@@ -53,6 +56,9 @@ struct ms_github_request {
 enum ms_status ms_github_get(struct ms_github *self, const struct ms_github_request *request,
                              struct ms_http_response *response, enum ms_github_answer *answer,
                              char reason[256], struct ms_error *err) MS_MUST_USE;
+
+/* The word of origin.state for an answer. */
+const char *ms_github_state(enum ms_github_answer answer);
 
 /* All files of a commit's tree, walked folder by folder where the recursive listing is cut short.
  * Symbolic links and submodules are passed over. */

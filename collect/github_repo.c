@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "base/step.h"
 #include "collect/github.h"
+#include "collect/releases.h"
+#include "collect/source.h"
 #include "store/sample.h"
 
 #include <stdio.h>
@@ -16,9 +18,6 @@
 
 /* GitHub serves blobs up to 100 MB. */
 enum { BLOB_BYTES_MAX = 100 << 20, READ_BYTES = 128 << 10, FETCHES = 2, BACKOFF_MS = 500 };
-
-/* How long a repository that is not to be had is left in peace. */
-#define AGAIN_MS ((int64_t)7 * 24 * 3600 * 1000)
 
 struct repo_run {
     struct ms_collect *session;
@@ -122,24 +121,14 @@ static bool private_of(const struct repo_run *self)
 }
 
 /* The row, with what the list says today; url NULL: as it was. */
-static enum ms_status write_origin(struct repo_run *self, const char *url, struct ms_error *err)
+static struct ms_origin row_of(const struct repo_run *self, const char *url)
 {
-    struct ms_corpus *corpus = self->session->corpus;
-    const struct ms_origin row = {.kind = "github",
-                                  .name = self->repo->name,
-                                  .ref = self->repo->ref,
-                                  .url = url,
-                                  .claim = claim_of(self),
-                                  .private_ = private_of(self)};
-    enum ms_status status = ms_corpus_begin(corpus, err);
-    if (status == MS_OK)
-        status = ms_origin_open(corpus, &row, &self->origin.id, err);
-    if (status == MS_OK)
-        status = ms_corpus_commit(corpus, err);
-    if (status != MS_OK)
-        ms_corpus_rollback(corpus);
-    ms_step("collect.github.origin");
-    return status;
+    return (struct ms_origin){.kind = "github",
+                              .name = self->repo->name,
+                              .ref = self->repo->ref,
+                              .url = url,
+                              .claim = claim_of(self),
+                              .private_ = private_of(self)};
 }
 
 /* The name that the repository had when it was last seen to have moved. */
@@ -155,25 +144,12 @@ static void recall_name(struct repo_run *self)
 /* What the corpus knows of the origin, and its row. Forgotten: MS_REJECT. */
 static enum ms_status open_origin(struct repo_run *self, struct ms_error *err)
 {
-    struct ms_corpus *corpus = self->session->corpus;
-    const char *claim = claim_of(self);
-    bool found = false;
-    int64_t id = 0;
-    enum ms_status status = MS_OK;
-    if (corpus)
-        status =
-            ms_origin_find(corpus, "github", self->repo->name, self->repo->ref, &found, &id, err);
-    if (status == MS_OK && found)
-        status = ms_origin_get(corpus, id, &self->origin, err);
-    if (status == MS_OK && found) {
+    const struct ms_origin row = row_of(self, NULL);
+    enum ms_status status =
+        ms_source_open(self->session, &row, &self->origin, &self->claims_changed, err);
+    if (status == MS_OK)
         recall_name(self);
-        self->claims_changed =
-            self->origin.private_ != private_of(self) ||
-            (claim && self->origin.claim && strcmp(self->origin.claim, claim) != 0);
-    }
-    if (status != MS_OK || self->session->intake.dry)
-        return status;
-    return write_origin(self, NULL, err);
+    return status;
 }
 
 static enum ms_status get(struct repo_run *self, const char *path, const char *accept,
@@ -234,10 +210,13 @@ static enum ms_status learn_name(struct repo_run *self, const json_t *root, stru
         return MS_OK; /* an answer without a proper name moves nothing */
     memcpy(self->name, now.name, sizeof self->name);
     ms_log(MS_LOG_INFO, "%s has moved to %s and is followed there", self->repo->name, self->name);
-    if (self->session->intake.dry)
-        return MS_OK;
     (void)snprintf(url, sizeof url, "https://github.com/%s", self->name);
-    return write_origin(self, url, err);
+    const struct ms_origin row = row_of(self, url);
+    struct ms_origin written;
+    bool changed;
+    enum ms_status status = ms_source_open(self->session, &row, &written, &changed, err);
+    ms_origin_release(&written);
+    return status;
 }
 
 /* The host's own id of the repository: the same name with another id belongs to somebody else. */
@@ -276,20 +255,7 @@ static enum ms_status check_identity(struct repo_run *self, bool *replaced, stru
 static enum ms_status save_state(struct repo_run *self, const char *state, const char *reason,
                                  struct ms_error *err)
 {
-    struct ms_origin row = self->origin;
-    row.state = state;
-    row.reason = reason;
-    row.checked_ms = ms_clock_wall_ms();
-    if (self->session->intake.dry)
-        return MS_OK;
-    enum ms_status status = ms_corpus_begin(self->session->corpus, err);
-    if (status == MS_OK)
-        status = ms_origin_update(self->session->corpus, &row, err);
-    if (status == MS_OK)
-        status = ms_corpus_commit(self->session->corpus, err);
-    if (status != MS_OK)
-        ms_corpus_rollback(self->session->corpus);
-    return status;
+    return ms_source_save(self->session, &self->origin, state, reason, err);
 }
 
 /* An answer that ends this repository's turn. */
@@ -306,7 +272,7 @@ static enum ms_status give_up(struct repo_run *self, const char *state, struct m
                                    self->reason, err);
 }
 
-static const char *state_word(enum ms_github_answer answer)
+const char *ms_github_state(enum ms_github_answer answer)
 {
     static const char *const words[] = {"ok",      "ok",      "empty", "gone", "legal",
                                         "blocked", "limited", "error", "error"};
@@ -366,29 +332,17 @@ static enum ms_status get_files(struct repo_run *self, struct ms_entries *entrie
         status = ms_github_tree(self->github, self->name, self->commit_hex, entries, &self->answer,
                                 self->reason, err);
     if (status == MS_OK && self->answer != MS_GITHUB_OK)
-        *stop = state_word(self->answer);
+        *stop = ms_github_state(self->answer);
     else if (replaced)
         *stop = "replaced";
     return status;
 }
 
-/* What was not to be had is asked for once a week: samples stay, the host is not hammered. A limit
- * ends by itself, and an empty repository may be filled any day. */
-static bool is_due(const struct repo_run *self)
+static enum ms_status collect_releases(struct repo_run *self, struct ms_error *err)
 {
-    static const char *const states[] = {"gone", "legal", "blocked", "replaced"};
-    int64_t now = ms_clock_wall_ms();
-    char when[32];
-    for (size_t i = 0; self->origin.state && i < sizeof states / sizeof *states; i++) {
-        if (strcmp(self->origin.state, states[i]) != 0 || self->session->options->recheck ||
-            self->origin.checked_ms > now || now - self->origin.checked_ms >= AGAIN_MS)
-            continue;
-        ms_clock_format(self->origin.checked_ms + AGAIN_MS, when);
-        ms_log(MS_LOG_DEBUG, "%s was %s when last asked; asked again after %s (--recheck asks now)",
-               self->repo->name, states[i], when);
-        return false;
-    }
-    return true;
+    const struct ms_releases_repo repo = {self->repo->name, self->name, claim_of(self),
+                                          private_of(self)};
+    return ms_releases_collect(self->session, self->github, &repo, err);
 }
 
 static enum ms_status run_repo(struct repo_run *self, struct ms_entries *entries,
@@ -397,7 +351,7 @@ static enum ms_status run_repo(struct repo_run *self, struct ms_entries *entries
     struct ms_collect_counts before = self->session->counts;
     bool unchanged = false;
     const char *stop;
-    if (!is_due(self)) {
+    if (!ms_source_is_due(self->session, &self->origin, self->repo->name)) {
         ms_collect_tell_origin(self->session, self->repo->name, self->origin.state, &before);
         return MS_OK;
     }
@@ -421,6 +375,8 @@ static enum ms_status run_repo(struct repo_run *self, struct ms_entries *entries
                 return ms_error_set(err, MS_E_BUG, "commit id");
         }
         status = collect_files(self, entries, unchanged, err);
+        if (status == MS_OK && self->session->options->releases)
+            status = collect_releases(self, err);
     }
     if (status == MS_OK)
         ms_collect_tell_origin(self->session, self->repo->name,
@@ -455,35 +411,27 @@ static enum ms_status collect_repo(struct ms_collect *session, struct ms_github 
 
 /* ---- the list -------------------------------------------------------------------------------- */
 
-static enum ms_status collect_line(struct ms_collect *session, struct ms_github *github,
-                                   struct ms_span line, const char *list, uint64_t number,
+struct list_run {
+    struct ms_collect *session;
+    struct ms_github *github;
+    const char *path;
+};
+
+static enum ms_status collect_line(void *ctx, struct ms_span line, uint64_t number,
                                    struct ms_error *err)
 {
+    struct list_run *self = ctx;
     struct ms_repo repo;
     bool empty;
     struct ms_error why = {MS_OK, 0, ""};
     char shown[256];
     if (ms_repo_parse(line, &repo, &empty, &why) != MS_OK) {
-        ms_log(MS_LOG_WARNING, "%s:%llu: %s", ms_escape_text(list, shown, sizeof shown),
+        ms_log(MS_LOG_WARNING, "%s:%llu: %s", ms_escape_text(self->path, shown, sizeof shown),
                (unsigned long long)number, why.text);
-        session->counts.bad_lines++;
+        self->session->counts.bad_lines++;
         return MS_OK;
     }
-    return empty ? MS_OK : collect_repo(session, github, &repo, err);
-}
-
-static enum ms_status collect_lines(struct ms_collect *session, struct ms_github *github,
-                                    const char *list, struct ms_span text, struct ms_error *err)
-{
-    enum ms_status status = MS_OK;
-    for (uint64_t number = 1; text.len && status == MS_OK; number++) {
-        const uint8_t *end = memchr(text.data, '\n', text.len);
-        size_t n = end ? (size_t)(end - text.data) : text.len;
-        status = collect_line(session, github, ms_span_of(text.data, n), list, number, err);
-        n += end != NULL;
-        text = ms_span_of(text.data + n, text.len - n);
-    }
-    return status;
+    return empty ? MS_OK : collect_repo(self->session, self->github, &repo, err);
 }
 
 enum ms_status ms_github_collect(struct ms_collect *session, const char *list_path,
@@ -495,7 +443,7 @@ enum ms_status ms_github_collect(struct ms_collect *session, const char *list_pa
                                             .total_timeout_ms = 600000,
                                             .seed = session->cli->common.seed};
     struct ms_github github = {.token = session->token};
-    struct ms_buf list;
+    struct list_run run = {session, &github, list_path};
     char base[MS_LIMIT_URL_BYTES];
     struct ms_url web;
     (void)snprintf(base, sizeof base, "%s", session->options->github_url);
@@ -503,14 +451,7 @@ enum ms_status ms_github_collect(struct ms_collect *session, const char *list_pa
     while (n && base[n - 1] == '/')
         base[--n] = '\0';
     github.base = base;
-    ms_buf_init(&list, MS_LIMIT_LIST_BYTES);
-    enum ms_status status = ms_file_read(list_path, &list, err);
-    if (status == MS_E_IO) {
-        err->status = MS_E_INPUT;
-        status = MS_E_INPUT;
-    }
-    if (status == MS_OK)
-        status = ms_http_new(&options, &github.http, err);
+    enum ms_status status = ms_http_new(&options, &github.http, err);
     if (status == MS_OK)
         status = ms_http_trust(github.http, base, false, err);
     /* github.com has an API host of its own; other servers have all under one roof. */
@@ -521,8 +462,7 @@ enum ms_status ms_github_collect(struct ms_collect *session, const char *list_pa
         status = ms_http_trust(github.http, web.origin, false, err);
     github.web = web.origin;
     if (status == MS_OK)
-        status = collect_lines(session, &github, list_path, ms_span_of(list.data, list.len), err);
+        status = ms_source_foreach_line(list_path, collect_line, &run, err);
     ms_http_free(github.http);
-    ms_buf_release(&list);
     return status;
 }

@@ -286,7 +286,7 @@ enum ms_status ms_lfs_ask(const struct ms_lfs *self, struct ms_lfs_object *objec
 
 /* ---- one object ------------------------------------------------------------------------------ */
 
-static bool is_object(int fd, const struct ms_lfs_pointer *want)
+bool ms_lfs_is_content(int fd, const struct ms_lfs_pointer *want)
 {
     struct ms_hasher *hasher;
     struct ms_digests digests;
@@ -326,7 +326,7 @@ enum ms_status ms_lfs_fetch(const struct ms_lfs *self, const struct ms_lfs_objec
     int code = response.status;
     ms_http_response_release(&response);
     if (status == MS_E_LIMIT ||
-        (status == MS_OK && code == 200 && !is_object(fd, &object->pointer))) {
+        (status == MS_OK && code == 200 && !ms_lfs_is_content(fd, &object->pointer))) {
         *outcome = "mismatch";
         return ms_error_set(err, MS_REJECT,
                             "Git LFS: the bytes received are not those of the file");

@@ -23,6 +23,9 @@ struct ms_lfs_pointer {
 bool ms_lfs_pointer_read(int fd, uint64_t size, struct ms_lfs_pointer *out);
 bool ms_lfs_pointer_parse(const char *text, size_t n, struct ms_lfs_pointer *out);
 
+/* Does the file hold these bytes, and no more? */
+bool ms_lfs_is_content(int fd, const struct ms_lfs_pointer *want);
+
 struct ms_lfs {
     struct ms_http *http;
     const char *url;    /* the repository's LFS server, as "https://github.com/o/r.git/info/lfs" */

@@ -134,6 +134,22 @@ static bool parse_claim(struct ms_span value, const char **out)
     return false;
 }
 
+/* What may stand behind the first word of a line. */
+static enum ms_status parse_remarks(struct ms_span *line, const char **claim, bool *private_,
+                                    struct ms_error *err)
+{
+    struct ms_span word;
+    enum ms_status status = MS_OK;
+    while (status == MS_OK && next_word(line, &word)) {
+        struct ms_span value = word;
+        if (ms_span_equal_text(word, "private"))
+            *private_ = true;
+        else if (!strip(&value, "claim=") || !parse_claim(value, claim))
+            status = bad(word, "not claim=malware, claim=benign, claim=unknown or private", err);
+    }
+    return status;
+}
+
 enum ms_status ms_repo_parse(struct ms_span line, struct ms_repo *out, bool *empty,
                              struct ms_error *err)
 {
@@ -143,12 +159,26 @@ enum ms_status ms_repo_parse(struct ms_span line, struct ms_repo *out, bool *emp
     if (*empty)
         return MS_OK;
     enum ms_status status = parse_name(word, out, err);
-    while (status == MS_OK && next_word(&line, &word)) {
-        struct ms_span value = word;
-        if (ms_span_equal_text(word, "private"))
-            out->private_ = true;
-        else if (!strip(&value, "claim=") || !parse_claim(value, &out->claim))
-            status = bad(word, "not claim=malware, claim=benign, claim=unknown or private", err);
-    }
-    return status;
+    return status == MS_OK ? parse_remarks(&line, &out->claim, &out->private_, err) : status;
+}
+
+enum ms_status ms_list_url_parse(struct ms_span line, struct ms_list_url *out, bool *empty,
+                                 struct ms_error *err)
+{
+    struct ms_span word;
+    struct ms_error why = {MS_OK, 0, ""};
+    char text[MS_LIMIT_URL_BYTES];
+    *out = (struct ms_list_url){.claim = NULL};
+    *empty = !next_word(&line, &word);
+    if (*empty)
+        return MS_OK;
+    if (word.len >= sizeof text || memchr(word.data, 0, word.len))
+        return bad(word, "not a URL", err);
+    memcpy(text, word.data, word.len);
+    text[word.len] = '\0';
+    if (ms_url_parse(text, &out->url, &why) != MS_OK)
+        return ms_error_set(err, MS_REJECT, "%s", why.text);
+    if (!out->url.https && !out->url.loopback)
+        return bad(word, "not https", err);
+    return parse_remarks(&line, &out->claim, &out->private_, err);
 }

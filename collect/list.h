@@ -1,7 +1,9 @@
-/* The file behind --github-list: one repository a line. Parses text; asks nobody. */
+/* The files behind --github-list (one repository a line) and --url-list (one URL a line). Parses
+ * text; asks nobody. */
 #ifndef MS_COLLECT_LIST_H
 #define MS_COLLECT_LIST_H
 
+#include "base/http_url.h"
 #include "base/span.h"
 
 #include <stdbool.h>
@@ -22,5 +24,16 @@ struct ms_repo {
  * line. */
 enum ms_status ms_repo_parse(struct ms_span line, struct ms_repo *out, bool *empty,
                              struct ms_error *err) MS_MUST_USE;
+
+struct ms_list_url {
+    struct ms_url url;
+    const char *claim; /* NULL: not said */
+    bool private_;
+};
+
+/* The same for a URL: https, or http on loopback, without user and password; then claim= and
+ * private. */
+enum ms_status ms_list_url_parse(struct ms_span line, struct ms_list_url *out, bool *empty,
+                                 struct ms_error *err) MS_MUST_USE;
 
 #endif

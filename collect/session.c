@@ -8,6 +8,7 @@
 #include "collect/folder.h"
 #include "collect/github.h"
 #include "collect/job.h"
+#include "collect/urls.h"
 #include "store/run.h"
 
 #include <stdio.h>
@@ -126,8 +127,20 @@ static enum ms_status work(struct ms_collect *self, struct ms_error *err)
     /* --dir a b c: what follows belongs to it. */
     for (size_t i = 0; i < self->cli->operand_count && status == MS_OK; i++)
         status = ms_folder_collect(self, self->cli->operands[i], err);
+    struct ms_error later = {MS_OK, 0, ""};
     if (status == MS_OK && options->github_list)
         status = ms_github_collect(self, options->github_list, err);
+    /* GitHub's limit is no other server's. */
+    if (status == MS_E_LATER) {
+        later = *err;
+        status = MS_OK;
+    }
+    if (status == MS_OK && options->url_list)
+        status = ms_urls_collect(self, options->url_list, err);
+    if (status == MS_OK && later.status != MS_OK) {
+        *err = later;
+        status = MS_E_LATER;
+    }
     return status;
 }
 
@@ -146,7 +159,7 @@ static enum ms_status conclude(const struct ms_collect *self, struct ms_error *e
                self->intake.dry ? " (dry run: nothing was written)" : "");
     if (self->remote_failed)
         return ms_error_set(
-            err, MS_E_REMOTE, "%llu of %llu repositories could not be read; what was had is kept",
+            err, MS_E_REMOTE, "%llu of %llu origins could not be read; what was had is kept",
             (unsigned long long)counts->origins_failed, (unsigned long long)counts->origins);
     if (counts->failed || counts->origins_failed || counts->bad_lines) {
         if (err)
@@ -181,9 +194,10 @@ enum ms_status ms_collect_run(struct ms_cli *cli, struct ms_error *err)
 {
     struct ms_collect self = {
         .cli = cli, .options = cli->options, .lock = PTHREAD_MUTEX_INITIALIZER};
-    if (!self.options->github_list && !self.options->dirs.count)
+    if (!self.options->github_list && !self.options->url_list && !self.options->dirs.count)
         return ms_error_set(err, MS_E_USAGE,
-                            "nothing to collect from: give --github-list FILE or --dir PATH");
+                            "nothing to collect from: give --github-list FILE, --url-list FILE or "
+                            "--dir PATH");
     if (cli->operand_count && !self.options->dirs.count)
         return ms_error_set(err, MS_E_USAGE, "local paths need --dir in front of them");
     ms_arena_init(&self.arena, SESSION_ARENA_BYTES);

@@ -10,12 +10,14 @@
 struct ms_collect_options {
     const char *github_list;
     const char *github_url;
+    const char *url_list;
     struct ms_cli_secret github_token;
     struct ms_cli_list dirs;
     const char *password_list;
     const char *claim;
     bool private_;
     bool recheck;
+    bool releases;
 };
 
 struct ms_collect_counts {

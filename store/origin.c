@@ -75,8 +75,9 @@ static enum ms_status copy_origin(sqlite3_stmt *statement, struct ms_origin *out
     const struct {
         int column;
         const char **field;
-    } texts[] = {{0, &out->kind},    {1, &out->name},  {2, &out->ref},   {3, &out->url},
-                 {6, &out->licence}, {7, &out->claim}, {9, &out->state}, {10, &out->reason}};
+    } texts[] = {{0, &out->kind},  {1, &out->name},    {2, &out->ref},
+                 {3, &out->url},   {6, &out->licence}, {7, &out->claim},
+                 {9, &out->state}, {10, &out->reason}, {12, &out->validator}};
     enum ms_status status = MS_OK;
     for (size_t i = 0; i < sizeof texts / sizeof *texts && status == MS_OK; i++)
         status = ms_db_copy_text(statement, texts[i].column, texts[i].field, err);
@@ -95,8 +96,9 @@ static enum ms_status copy_origin(sqlite3_stmt *statement, struct ms_origin *out
 enum ms_status ms_origin_get(struct ms_corpus *corpus, int64_t id, struct ms_origin *out,
                              struct ms_error *err)
 {
-    static const char sql[] = "SELECT kind, name, ref, url, remote_id, commit_id, licence, claim,"
-                              " private, state, reason, checked_ms FROM origin WHERE id = ?1";
+    static const char sql[] =
+        "SELECT kind, name, ref, url, remote_id, commit_id, licence, claim,"
+        " private, state, reason, checked_ms, validator FROM origin WHERE id = ?1";
     sqlite3_stmt *statement;
     bool row = false;
     struct ms_origin origin = {.id = id};
@@ -118,8 +120,8 @@ enum ms_status ms_origin_get(struct ms_corpus *corpus, int64_t id, struct ms_ori
 
 void ms_origin_release(struct ms_origin *self)
 {
-    const char *texts[] = {self->kind,    self->name,  self->ref,   self->url,
-                           self->licence, self->claim, self->state, self->reason};
+    const char *texts[] = {self->kind,  self->name,  self->ref,    self->url,      self->licence,
+                           self->claim, self->state, self->reason, self->validator};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         ms_text_free(texts[i]);
     *self = (struct ms_origin){0};
@@ -130,7 +132,7 @@ enum ms_status ms_origin_update(struct ms_corpus *corpus, const struct ms_origin
 {
     static const char sql[] =
         "UPDATE origin SET remote_id = ?2, commit_id = ?3, state = coalesce(?4, state),"
-        " reason = ?5, checked_ms = ?6 WHERE id = ?1";
+        " reason = ?5, checked_ms = ?6, validator = ?7 WHERE id = ?1";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_need_transaction(corpus, err);
     if (status == MS_OK && origin->has_commit && origin->commit_bytes > sizeof origin->commit_id)
@@ -146,6 +148,7 @@ enum ms_status ms_origin_update(struct ms_corpus *corpus, const struct ms_origin
     ms_db_bind_text(statement, 4, origin->state);
     ms_db_bind_text(statement, 5, origin->reason);
     ms_db_bind_nonzero(statement, 6, origin->checked_ms);
+    ms_db_bind_text(statement, 7, origin->validator);
     return ms_db_run(corpus, statement, err);
 }
 

@@ -87,6 +87,8 @@ struct ms_origin {
     const char *state; /* new ok partial gone legal blocked limited empty replaced error */
     const char *reason;
     int64_t checked_ms;
+    /* ETag, else Last-Modified, of the last answer that was taken in whole; may be NULL */
+    const char *validator;
 };
 
 /* Finds or inserts (kind, name, ref); claim, private, url and licence are brought up to date. A
@@ -101,7 +103,7 @@ enum ms_status ms_origin_find(struct ms_corpus *corpus, const char *kind, const 
 enum ms_status ms_origin_get(struct ms_corpus *corpus, int64_t id, struct ms_origin *out,
                              struct ms_error *err) MS_MUST_USE;
 void ms_origin_release(struct ms_origin *self);
-/* Writes remote_id, commit, state, reason, checked_ms of an origin. */
+/* Writes remote_id, commit, state, reason, checked_ms, validator of an origin. */
 enum ms_status ms_origin_update(struct ms_corpus *corpus, const struct ms_origin *origin,
                                 struct ms_error *err) MS_MUST_USE;
 enum ms_status ms_origin_password_used(struct ms_corpus *corpus, int64_t origin,

@@ -10,19 +10,21 @@ class Killed(GitHubCase):
     def test_kill_then_again(self):
         self.hub.add("lab/a", dict(zoo(), **{"c.zip": archive.zipped({"c.exe": pe.pe("c")}, "unknown"), "l.exe": self.hub.put_lfs(pe.pe("l"))}))
         self.hub.add("lab/b", {"own.exe": pe.pe("own"), "again.zip": zoo()["malware/A/A.zip"], "b.exe": self.hub.put_lfs(pe.pe("b"))})
+        self.hub.release("lab/b", "v1", {"r.exe": pe.pe("r"), "own.exe": pe.pe("own")})
         self.write_list("lab/a", "lab/b claim=benign")
         log, whole = self.root / "steps", self.root / "whole"
-        self.collect(expect=1, corpus=whole, env={"MALSEQ_TEST_STEPS": str(log)})
+        self.collect("--releases", expect=1, corpus=whole, env={"MALSEQ_TEST_STEPS": str(log)})
         want, reached = self.digest(whole), log.read_text().split()
         steps = [step for step in sorted(set(reached)) if step.startswith("collect.")]
-        for step in ("collect.github.listed", "collect.github.origin", "collect.crawl.batch", "collect.crawl.object", "collect.intake.known"):
+        for step in ("collect.github.listed", "collect.source.opened", "collect.crawl.batch", "collect.crawl.object", "collect.intake.known",
+                     "collect.releases.listed", "collect.releases.fetched"):
             self.assertIn(step, steps)
         for step in steps:
             times = reached.count(step)
             for nth in sorted({1, (times + 1) // 2, times}):
                 corpus = self.root / ("%s.%d" % (step, nth))
-                self.collect(expect=-signal.SIGKILL, corpus=corpus, env={"MALSEQ_TEST_KILL": "%s:%d" % (step, nth)})
-                self.collect(expect=None, corpus=corpus)
+                self.collect("--releases", expect=-signal.SIGKILL, corpus=corpus, env={"MALSEQ_TEST_KILL": "%s:%d" % (step, nth)})
+                self.collect("--releases", expect=None, corpus=corpus)
                 self.assertIn(self.code, (0, 1))
                 self.assertEqual(self.digest(corpus), want, (step, nth))
 

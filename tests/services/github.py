@@ -1,4 +1,4 @@
-"""A fake api.github.com with a codeload-like second host; real git object ids, Git LFS, no releases, no smart HTTP.
+"""A fake api.github.com with a codeload-like second host; real git object ids, Git LFS, releases, no smart HTTP.
 
     hub = GitHub(token="t0ken")                       # token=None: every token is taken, none is needed
     hub.add("owner/name", {"a/b.zip": b"..."})        # returns Repository; id, head (commit), default_branch
@@ -12,6 +12,8 @@ walk stays whole. Rate limit: hub.limit (with a token) and hub.anonymous_limit; 
 Git LFS: hub.put_lfs(data) keeps an object and gives the text of its pointer; the batch API is below /OWNER/NAME.git/info/lfs, the objects
 below /lfs-store/ with a header of their own. hub.lfs[oid] = bytes, or an error object {"code":, "message":}; hub.lfs_action(oid) may be
 replaced: it gives the "download" action. Neither is charged.
+Releases: hub.release(name, tag, {asset: bytes}) adds one and gives its record; assets are listed with their digest unless digest=False, and
+fetched by a redirect to hub.asset_location(asset), which may be replaced. Records may be changed in place.
 hub.used counts what was charged; hub.codeload is the second host (its log shows whether an Authorization header leaked there).
 """
 import base64
@@ -35,6 +37,7 @@ class Repository:
     def __init__(self, name, identity, files, default_branch, seconds):
         self.name, self.id, self.default_branch = name, identity, default_branch
         self.store, self.state, self.truncate, self.limit_status = Store(), "ok", None, 403
+        self.releases = []
         self.head, self.seconds = None, seconds
         self.commit(files)
 
@@ -107,7 +110,7 @@ class GitHub(Service):
         self.reset = int(time.time()) + 3600
         self.repositories, self.renamed = {}, {}
         self.codeload = Codeload(self)
-        self.lfs, self.lfs_secret = {}, "RemoteAuth lfs-only"
+        self.lfs, self.lfs_secret, self.asset_bytes = {}, "RemoteAuth lfs-only", {}
 
     def put_lfs(self, data):
         self.lfs[hashlib.sha256(data).hexdigest()] = data
@@ -115,6 +118,37 @@ class GitHub(Service):
 
     def lfs_action(self, oid):
         return {"href": "%s/lfs-store/%s" % (self.url, oid), "header": {"Authorization": self.lfs_secret}, "expires_in": 3600}
+
+    def release(self, name, tag, assets, digest=True, draft=False):
+        with self.lock:
+            record = {"id": 500 + sum(len(item.releases) for item in self.repositories.values()), "tag_name": tag, "name": tag, "draft": draft,
+                      "prerelease": False, "assets": [self.asset(file, data, digest) for file, data in assets.items()]}
+            self.get(name).releases.insert(0, record)
+        return record
+
+    def asset(self, name, data, digest=True):
+        identity = 9000 + len(self.asset_bytes)
+        self.asset_bytes[identity] = data
+        return {"id": identity, "name": name, "label": None, "state": "uploaded", "content_type": "application/octet-stream", "size": len(data),
+                "digest": "sha256:" + hashlib.sha256(data).hexdigest() if digest else None, "download_count": 0,
+                "created_at": "2025-01-01T00:00:00Z", "updated_at": "2025-01-01T00:00:00Z"}
+
+    def asset_location(self, identity):
+        return "%s/asset-store/%d" % (self.url, identity)
+
+    def release_answer(self, repository, rest, request):
+        if rest[1:2] == ["assets"] and len(rest) == 3:
+            known = {str(asset["id"]) for record in repository.releases for asset in record["assets"]}
+            if rest[2] not in known or "octet-stream" not in request.header("accept"):
+                return self.problem(404, "Not Found")
+            return Response(302, b"", None, [("Location", self.asset_location(int(rest[2])))])
+        size, page = int(request.query.get("per_page", 30)), int(request.query.get("page", 1))
+        answer = self.json(repository.releases[(page - 1) * size:page * size])
+        etag = 'W/"%s"' % hashlib.sha256(answer.body).hexdigest()
+        if request.header("if-none-match") == etag:
+            return Response(304, b"", None, [("ETag", etag)])
+        answer.headers = answer.headers + [("ETag", etag)]
+        return answer
 
     def lfs_batch(self, request):
         kind = "application/vnd.git-lfs+json"
@@ -185,6 +219,8 @@ class GitHub(Service):
             return Response(403, b"\r\nRequest forbidden by administrative rules. Please make sure your request has a User-Agent header\r\n", "text/html")
         if request.path.endswith(".git/info/lfs/objects/batch") and request.method == "POST":
             return self.lfs_batch(request)
+        if request.parts[0] == "asset-store" and len(request.parts) == 2:
+            return Response(200, self.asset_bytes[int(request.parts[1])], "application/octet-stream")
         if request.parts[0] == "lfs-store" and len(request.parts) == 2:
             return self.lfs_object(request)
         scheme, _, secret = request.header("authorization").partition(" ")
@@ -267,6 +303,8 @@ class GitHub(Service):
             return self.tree_answer(repository, rest[2], "recursive" in request.query)
         if rest[:2] == ["git", "blobs"] and len(rest) == 3:
             return self.blob_answer(repository, rest[2], request)
+        if rest[0] == "releases":
+            return self.release_answer(repository, rest, request)
         if rest[0] == "tarball":
             commit = repository.resolve("/".join(rest[1:]) or "HEAD")
             if commit is None:
