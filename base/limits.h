@@ -45,6 +45,19 @@
 #define MS_LIMIT_UNPACK_PASSWORD_MISSES 64
 /* Candidate passwords tried on one archive: guards the time spent on key derivation. */
 #define MS_LIMIT_UNPACK_PASSWORDS 64
+/* Bytes hashed to derive keys for one blob: guards the worker's time, rounds being chosen by the
+ * archive (64 passwords on a 7z of today hash 0.8 GB; 4 GB take 2 to 10 s). */
+#define MS_LIMIT_DECRYPT_KDF_BYTES ((uint64_t)4 << 30)
+/* Rounds of one key derivation, as a power of two: 7-Zip's own cap (it writes 19). */
+#define MS_LIMIT_DECRYPT_KDF_POWER 24
+/* Units of an encrypted container on which all passwords may fail before the first success: guards
+ * the time spent on archives whose password is not known. */
+#define MS_LIMIT_DECRYPT_UNIT_MISSES 16
+/* A container's header, unpacked, and what is read from it: guard the worker's memory. */
+#define MS_LIMIT_DECRYPT_HEADER_BYTES ((size_t)32 << 20)
+#define MS_LIMIT_DECRYPT_ITEMS ((uint64_t)1 << 18)
+/* A decoder's dictionary or model in an encrypted container: guards the worker's address space. */
+#define MS_LIMIT_DECRYPT_DICTIONARY_BYTES ((uint64_t)1536 << 20)
 /* Bytes of a member's name that are kept: guards the database. */
 #define MS_LIMIT_NAME_BYTES 4096
 
