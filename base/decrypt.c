@@ -158,8 +158,8 @@ static enum ms_decrypt_answer move(int from_fd, uint64_t from, uint64_t n, EVP_C
             *why = "cut short";
             goto out;
         }
-        if (cipher && (EVP_DecryptUpdate(cipher, piece, &out_n, piece, (int)part) != 1 ||
-                       out_n != (int)part))
+        if (cipher &&
+            (EVP_DecryptUpdate(cipher, piece, &out_n, piece, (int)part) != 1 || out_n != (int)part))
             goto out;
         size_t wanted = part < keep ? part : (size_t)keep;
         if (!ms_decrypt_write(to_fd, to, piece, wanted)) {

@@ -5,8 +5,7 @@
 
 #include "base/buf.h"
 #include "base/limits.h"
-#include "base/stream.h"
-#include "base/unpack_private.h"
+#include "base/unpack_walk.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -18,63 +17,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 128 << 10, RETRIES = 16 };
-
-struct walk {
-    const struct ms_span *passwords;
-    size_t password_count;
-    ptrdiff_t last_password; /* -1: none worked yet */
-    struct ms_unpack_limits limits;
-    const struct ms_unpack_events *events;
-    struct ms_buf chain;
-    uint64_t entries;
-    uint64_t produced_bytes;
-    uint64_t held_bytes;
-    bool stopped; /* a limit of the whole blob */
-};
-
-/* A container being walked. */
-struct level {
-    struct walk *walk;
-    int fd;
-    unsigned depth;    /* of the container */
-    uint32_t *pending; /* indexes of encrypted members not opened yet, rising */
-    size_t pending_count;
-    size_t pending_cap;
-    bool damaged; /* a header was unreadable, and that was told */
-    bool cut;     /* a member whose password was accepted ends too early */
-    /* The members from open_from on were never listed: libarchive has to read through encrypted
-     * data to find them (a zip without its central directory). */
-    bool open_ended;
-    uint32_t open_from;
-    bool opened;            /* a password opened a member */
-    uint64_t beyond;        /* encrypted members no password would open */
-    const char *beyond_why; /* static text */
-    char accepted[160];     /* a password was accepted, yet: */
-};
-
-struct memory {
-    int fd;
-    uint64_t bytes;
-};
+/* PROOF_BYTES: a CRC-32 on fewer bytes has no room to spare: what fits it is right, but a wrong
+ * password may well have found it. */
+enum { RETRIES = 16, PROOF_BYTES = 4 };
 
 const char *ms_unpack_fault_name(enum ms_unpack_fault fault)
 {
     static const char *const names[] = {
-        "ok",          "not_archive",   "corrupt",     "need_password", "unsupported",
-        "limit_depth", "limit_entries", "limit_total", "limit_entry",   "limit_memory"};
+        "ok",          "not_archive", "corrupt",       "need_password",
+        "unsupported", "limit_depth", "limit_entries", "limit_total",
+        "limit_entry", "limit_work",  "limit_memory"};
     size_t index = (size_t)fault;
     return index < sizeof names / sizeof *names ? names[index] : "unknown";
 }
 
 /* ---- chain, faults, memory files ------------------------------------------------------------- */
 
-static struct ms_span chain_of(const struct walk *walk)
+struct ms_span ms_walk_chain(const struct ms_walk *walk)
 {
     return ms_span_of(walk->chain.data ? walk->chain.data : (const uint8_t *)"", walk->chain.len);
 }
 
-static enum ms_status chain_push(struct walk *walk, const char *name, struct ms_error *err)
+enum ms_status ms_walk_push(struct ms_walk *walk, const char *name, struct ms_error *err)
 {
     enum ms_status status = MS_OK;
     if (walk->chain.len)
@@ -84,21 +48,21 @@ static enum ms_status chain_push(struct walk *walk, const char *name, struct ms_
     return status == MS_OK ? MS_OK : ms_error_set(err, status, "no memory for a member's name");
 }
 
-static enum ms_status fault_text(struct walk *walk, enum ms_unpack_fault fault, const char *text,
-                                 struct ms_error *err)
+enum ms_status ms_walk_fault(struct ms_walk *walk, enum ms_unpack_fault fault, const char *text,
+                             struct ms_error *err)
 {
-    return walk->events->fault(walk->events->ctx, chain_of(walk), fault,
+    return walk->events->fault(walk->events->ctx, ms_walk_chain(walk), fault,
                                ms_span_of(text, strlen(text)), err);
 }
 
-static enum ms_status stop_at(struct walk *walk, enum ms_unpack_fault fault, const char *text,
-                              struct ms_error *err)
+enum ms_status ms_walk_stop(struct ms_walk *walk, enum ms_unpack_fault fault, const char *text,
+                            struct ms_error *err)
 {
     walk->stopped = true;
-    return fault_text(walk, fault, text, err);
+    return ms_walk_fault(walk, fault, text, err);
 }
 
-static enum ms_status memory_open(struct memory *memory, struct ms_error *err)
+enum ms_status ms_walk_memory_open(struct ms_walk_memory *memory, struct ms_error *err)
 {
     memory->bytes = 0;
     memory->fd = memfd_create("member", MFD_CLOEXEC);
@@ -107,7 +71,7 @@ static enum ms_status memory_open(struct memory *memory, struct ms_error *err)
     return MS_OK;
 }
 
-static void memory_close(struct walk *walk, struct memory *memory)
+void ms_walk_memory_close(struct ms_walk *walk, struct ms_walk_memory *memory)
 {
     walk->held_bytes -= memory->bytes;
     memory->bytes = 0;
@@ -117,8 +81,8 @@ static void memory_close(struct walk *walk, struct memory *memory)
 }
 
 /* Grows the memory file's accounted size to `end`; OK, or the limit that says no. */
-static enum ms_unpack_fault memory_account(struct walk *walk, struct memory *memory, uint64_t end,
-                                           uint64_t max_bytes)
+enum ms_unpack_fault ms_walk_account(struct ms_walk *walk, struct ms_walk_memory *memory,
+                                     uint64_t end, uint64_t max_bytes)
 {
     if (end <= memory->bytes)
         return MS_UNPACK_OK;
@@ -135,7 +99,7 @@ static enum ms_unpack_fault memory_account(struct walk *walk, struct memory *mem
     return MS_UNPACK_OK;
 }
 
-static bool memory_write(const struct memory *memory, const void *bytes, size_t n, uint64_t at)
+bool ms_walk_write(const struct ms_walk_memory *memory, const void *bytes, size_t n, uint64_t at)
 {
     while (n) {
         ssize_t done = pwrite(memory->fd, bytes, n, (off_t)at);
@@ -150,7 +114,7 @@ static bool memory_write(const struct memory *memory, const void *bytes, size_t 
     return true;
 }
 
-static const char *limit_text(enum ms_unpack_fault fault)
+const char *ms_walk_limit_text(enum ms_unpack_fault fault)
 {
     switch (fault) {
     case MS_UNPACK_LIMIT_ENTRY:
@@ -168,8 +132,8 @@ static const char *limit_text(enum ms_unpack_fault fault)
 
 /* Copies the current member's data. *fault says how it went, *text why not. Only memory files that
  * came out whole are left in *out. */
-static void extract(struct walk *walk, struct archive *a, uint64_t max_bytes, struct memory *out,
-                    enum ms_unpack_fault *fault, const char **text)
+void ms_walk_extract(struct ms_walk *walk, struct archive *a, uint64_t max_bytes,
+                     struct ms_walk_memory *out, enum ms_unpack_fault *fault, const char **text)
 {
     *fault = MS_UNPACK_OK;
     uint64_t position = 0;
@@ -190,11 +154,11 @@ static void extract(struct walk *walk, struct archive *a, uint64_t max_bytes, st
             *fault = MS_UNPACK_CORRUPT;
             *text = "pieces out of order";
         } else {
-            *fault = memory_account(walk, out, end, max_bytes);
-            *text = limit_text(*fault);
+            *fault = ms_walk_account(walk, out, end, max_bytes);
+            *text = ms_walk_limit_text(*fault);
             position = end;
         }
-        if (*fault == MS_UNPACK_OK && n && !memory_write(out, bytes, n, (uint64_t)offset)) {
+        if (*fault == MS_UNPACK_OK && n && !ms_walk_write(out, bytes, n, (uint64_t)offset)) {
             *fault = MS_UNPACK_LIMIT_MEMORY;
             *text = "cannot grow a memory file";
         }
@@ -202,15 +166,15 @@ static void extract(struct walk *walk, struct archive *a, uint64_t max_bytes, st
 }
 
 /* What the header promised must be what came; a sparse file may end in a hole. */
-static void check_size(struct walk *walk, struct archive_entry *entry, struct memory *out,
-                       enum ms_unpack_fault *fault, const char **text)
+static void check_size(struct ms_walk *walk, struct archive_entry *entry,
+                       struct ms_walk_memory *out, enum ms_unpack_fault *fault, const char **text)
 {
     if (*fault != MS_UNPACK_OK || !archive_entry_size_is_set(entry))
         return;
     la_int64_t size = archive_entry_size(entry);
     if (size >= 0 && (uint64_t)size > out->bytes && archive_entry_sparse_count(entry) > 0) {
-        *fault = memory_account(walk, out, (uint64_t)size, walk->limits.entry_bytes);
-        *text = limit_text(*fault);
+        *fault = ms_walk_account(walk, out, (uint64_t)size, walk->limits.entry_bytes);
+        *text = ms_walk_limit_text(*fault);
     }
     if (*fault == MS_UNPACK_OK && (size < 0 || (uint64_t)size != out->bytes)) {
         *fault = MS_UNPACK_CORRUPT;
@@ -224,17 +188,14 @@ static void check_size(struct walk *walk, struct archive_entry *entry, struct me
 
 /* ---- containers ------------------------------------------------------------------------------ */
 
-static enum ms_status open_container(struct walk *walk, int fd, enum ms_unpack_shape shape,
-                                     unsigned depth, struct ms_error *err);
-
 /* Hands a whole member out and goes into it when it is a container. */
-static enum ms_status deliver(struct walk *walk, const struct memory *memory, unsigned depth,
-                              ptrdiff_t password, struct ms_error *err)
+enum ms_status ms_walk_deliver(struct ms_walk *walk, const struct ms_walk_memory *memory,
+                               unsigned depth, ptrdiff_t password, struct ms_error *err)
 {
     enum ms_unpack_shape shape = ms_unpack_shape_of(memory->fd);
     if (lseek(memory->fd, 0, SEEK_SET) != 0)
         return ms_error_set_errno(err, MS_E_IO, errno, "memory file");
-    struct ms_unpack_member member = {.chain = chain_of(walk),
+    struct ms_unpack_member member = {.chain = ms_walk_chain(walk),
                                       .fd = memory->fd,
                                       .size = memory->bytes,
                                       .password_index = (int)password,
@@ -244,17 +205,17 @@ static enum ms_status deliver(struct walk *walk, const struct memory *memory, un
     enum ms_status status = walk->events->member(walk->events->ctx, &member, &descend, err);
     if (status != MS_OK || !descend || !member.is_container)
         return status;
-    return open_container(walk, memory->fd, shape, depth, err);
+    return ms_walk_open(walk, memory->fd, shape, depth, err);
 }
 
-static bool is_pending(const struct level *level, size_t *cursor, uint32_t index)
+static bool is_pending(const struct ms_walk_level *level, size_t *cursor, uint32_t index)
 {
     while (*cursor < level->pending_count && level->pending[*cursor] < index)
         (*cursor)++;
     return *cursor < level->pending_count && level->pending[*cursor] == index;
 }
 
-static enum ms_status add_pending(struct level *level, uint32_t index, struct ms_error *err)
+static enum ms_status add_pending(struct ms_walk_level *level, uint32_t index, struct ms_error *err)
 {
     if (level->pending_count == level->pending_cap) {
         size_t cap = level->pending_cap ? level->pending_cap * 2 : 64;
@@ -280,66 +241,70 @@ static const char *name_of(struct archive_entry *entry, uint32_t index, char syn
 }
 
 /* Takes one member out with the current password (-1: none). *miss: the password did not fit. */
-static enum ms_status take_member(struct level *level, struct archive *a,
-                                  struct archive_entry *entry, uint32_t index, ptrdiff_t password,
-                                  bool *miss, struct ms_error *err)
+enum ms_status ms_walk_take_member(struct ms_walk_level *level, struct archive *a,
+                                   struct archive_entry *entry, uint32_t index, ptrdiff_t password,
+                                   bool *miss, struct ms_error *err)
 {
-    struct walk *walk = level->walk;
+    struct ms_walk *walk = level->walk;
     size_t mark = walk->chain.len;
     char synthetic[32];
-    struct memory memory = {-1, 0};
+    struct ms_walk_memory memory = {-1, 0};
     enum ms_unpack_fault fault;
     const char *text = "";
     *miss = false;
-    enum ms_status status = chain_push(walk, name_of(entry, index, synthetic), err);
+    enum ms_status status = ms_walk_push(walk, name_of(entry, index, synthetic), err);
     if (status == MS_OK)
-        status = memory_open(&memory, err);
+        status = ms_walk_memory_open(&memory, err);
     if (status != MS_OK)
         goto out;
-    extract(walk, a, walk->limits.entry_bytes, &memory, &fault, &text);
+    ms_walk_extract(walk, a, walk->limits.entry_bytes, &memory, &fault, &text);
     check_size(walk, entry, &memory, &fault, &text);
     if (fault == MS_UNPACK_LIMIT_TOTAL) {
-        status = stop_at(walk, fault, text, err);
-    } else if (fault != MS_UNPACK_OK && fault != MS_UNPACK_LIMIT_ENTRY && password >= 0) {
+        status = ms_walk_stop(walk, fault, text, err);
+    } else if (fault != MS_UNPACK_OK && fault != MS_UNPACK_LIMIT_ENTRY && password >= 0 &&
+               !level->proven) {
         /* Wrong password, or a right one and damaged data: nothing says which but the AES check of
          * two bytes. The next candidate decides. */
         *miss = true;
+        level->refused = fault == MS_UNPACK_UNSUPPORTED && level->rewritten;
         if (!ms_unpack_is_password_error(a))
             (void)snprintf(level->accepted, sizeof level->accepted, "%s", text);
         level->cut |= ms_unpack_is_cut(text);
         walk->produced_bytes -= memory.bytes;
     } else if (fault != MS_UNPACK_OK) {
-        status = fault_text(walk, fault, text, err);
+        status = ms_walk_fault(walk, fault, text, err);
     } else {
         if (password >= 0) {
             walk->last_password = password;
             level->opened = true;
+            level->proven |= level->rewritten && memory.bytes >= PROOF_BYTES;
         }
-        status = deliver(walk, &memory, level->depth + 1, password, err);
+        status = ms_walk_deliver(walk, &memory, level->depth + 1, password, err);
     }
 out:
-    memory_close(walk, &memory);
+    ms_walk_memory_close(walk, &memory);
     walk->chain.len = mark;
     return status;
 }
 
 /* A failed header ends the container: what is behind it cannot be found. */
-static enum ms_status bad_header(struct level *level, struct archive *a, struct ms_error *err)
+static enum ms_status bad_header(struct ms_walk_level *level, struct archive *a,
+                                 struct ms_error *err)
 {
     const char *text;
     enum ms_unpack_fault fault = ms_unpack_fault_of(a, &text);
     level->damaged = fault == MS_UNPACK_CORRUPT;
-    return fault_text(level->walk, fault, text, err);
+    return ms_walk_fault(level->walk, fault, text, err);
 }
 
 /* First pass: everything that is not encrypted; notes what is. */
-static enum ms_status plain_pass(struct level *level, struct ms_error *err)
+static enum ms_status plain_pass(struct ms_walk_level *level, struct ms_error *err)
 {
-    struct walk *walk = level->walk;
+    struct ms_walk *walk = level->walk;
     const char *why;
     struct archive *a = ms_unpack_open_archive(level->fd, NULL, &why);
     if (!a)
-        return fault_text(walk, MS_UNPACK_CORRUPT, why, err);
+        return ms_walk_fault(walk, MS_UNPACK_CORRUPT, why, err);
     enum ms_status status = MS_OK;
     for (uint32_t index = 0; status == MS_OK && !walk->stopped; index++) {
         struct archive_entry *entry;
@@ -348,8 +313,8 @@ static enum ms_status plain_pass(struct level *level, struct ms_error *err)
         if (rc == ARCHIVE_EOF)
             break;
         if (++walk->entries > walk->limits.entries) {
-            status =
-                stop_at(walk, MS_UNPACK_LIMIT_ENTRIES, "more members than one blob may have", err);
+            status = ms_walk_stop(walk, MS_UNPACK_LIMIT_ENTRIES,
+                                  "more members than one blob may have", err);
             break;
         }
         if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN && rc != ARCHIVE_RETRY) {
@@ -363,7 +328,7 @@ static enum ms_status plain_pass(struct level *level, struct ms_error *err)
             archive_entry_hardlink(entry) || archive_entry_symlink(entry))
             continue;
         if (!archive_entry_is_encrypted(entry))
-            status = take_member(level, a, entry, index, -1, &miss, err);
+            status = ms_walk_take_member(level, a, entry, index, -1, &miss, err);
         else if (ms_unpack_cannot_decrypt(a, &level->beyond_why))
             level->beyond++;
         else
@@ -374,26 +339,27 @@ static enum ms_status plain_pass(struct level *level, struct ms_error *err)
 }
 
 /* A member that the plain pass could not see. It is counted here, and not tried again. */
-static enum ms_status take_unlisted(struct level *level, struct archive *a,
+static enum ms_status take_unlisted(struct ms_walk_level *level, struct archive *a,
                                     struct archive_entry *entry, uint32_t index, ptrdiff_t password,
                                     size_t *hits, struct ms_error *err)
 {
     bool miss = true;
     if (++level->walk->entries > level->walk->limits.entries)
-        return stop_at(level->walk, MS_UNPACK_LIMIT_ENTRIES, "more members than one blob may have",
-                       err);
+        return ms_walk_stop(level->walk, MS_UNPACK_LIMIT_ENTRIES,
+                            "more members than one blob may have", err);
     if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) ||
         archive_entry_symlink(entry))
         return MS_OK;
-    enum ms_status status = take_member(level, a, entry, index, password, &miss, err);
+    enum ms_status status = ms_walk_take_member(level, a, entry, index, password, &miss, err);
     *hits += !miss;
     return status;
 }
 
 /* One pass with one candidate over the members that are still closed. */
-static enum ms_status password_pass(struct level *level, ptrdiff_t password, struct ms_error *err)
+static enum ms_status password_pass(struct ms_walk_level *level, ptrdiff_t password,
+                                    struct ms_error *err)
 {
-    struct walk *walk = level->walk;
+    struct ms_walk *walk = level->walk;
     struct ms_span candidate = walk->passwords[password];
     char text[MS_LIMIT_SECRET_BYTES];
     if (!candidate.len || candidate.len >= sizeof text || memchr(candidate.data, 0, candidate.len))
@@ -421,7 +387,7 @@ static enum ms_status password_pass(struct level *level, ptrdiff_t password, str
         }
         if (!is_pending(level, &cursor, index))
             continue;
-        status = take_member(level, a, entry, index, password, &miss, err);
+        status = ms_walk_take_member(level, a, entry, index, password, &miss, err);
         hits += !miss;
         misses += miss;
         if (miss)
@@ -437,7 +403,7 @@ static enum ms_status password_pass(struct level *level, ptrdiff_t password, str
     return status;
 }
 
-static enum ms_status report_closed(struct level *level, struct ms_error *err)
+static enum ms_status report_closed(struct ms_walk_level *level, struct ms_error *err)
 {
     char text[256];
     enum ms_status status = MS_OK;
@@ -446,29 +412,34 @@ static enum ms_status report_closed(struct level *level, struct ms_error *err)
     if (level->beyond) {
         (void)snprintf(text, sizeof text, "%llu members: %s", (unsigned long long)level->beyond,
                        level->beyond_why);
-        status = fault_text(level->walk, MS_UNPACK_UNSUPPORTED, text, err);
+        status = ms_walk_fault(level->walk, MS_UNPACK_UNSUPPORTED, text, err);
     }
     /* A cut archive whose password is known: the cut is why members are missing. */
     bool explained = level->damaged && (level->opened || level->accepted[0]);
     if (status == MS_OK && level->cut && !level->damaged) {
-        status = fault_text(level->walk, MS_UNPACK_CORRUPT, "cut short", err);
+        status = ms_walk_fault(level->walk, MS_UNPACK_CORRUPT, "cut short", err);
         explained = true;
     }
     if (status == MS_OK && level->pending_count && !explained) {
         (void)snprintf(text, sizeof text, "%zu members, %zu passwords tried%s%s",
                        level->pending_count, level->walk->password_count,
                        level->accepted[0] ? "; one was accepted, then: " : "", level->accepted);
-        status = fault_text(level->walk, MS_UNPACK_NEED_PASSWORD, text, err);
+        status = ms_walk_fault(level->walk, MS_UNPACK_NEED_PASSWORD, text, err);
     }
     return status;
 }
 
-static enum ms_status walk_archive(struct walk *walk, int fd, unsigned depth, struct ms_error *err)
+static enum ms_status walk_archive(struct ms_walk *walk, int fd, unsigned depth,
+                                   struct ms_error *err)
 {
-    struct level level = {.walk = walk, .fd = fd, .depth = depth};
+    struct ms_walk_level level = {.walk = walk, .fd = fd, .depth = depth};
+    bool mine;
+    enum ms_status status = ms_walk_encrypted(walk, fd, depth, &mine, err);
+    if (status != MS_OK || mine)
+        return status;
     if (ms_unpack_is_encrypted_rar5(fd))
-        return fault_text(walk, MS_UNPACK_UNSUPPORTED, "RAR 5 encryption is not supported", err);
-    enum ms_status status = plain_pass(&level, err);
+        return ms_walk_fault(walk, MS_UNPACK_UNSUPPORTED, "RAR 5 encryption is not supported", err);
+    status = plain_pass(&level, err);
     ptrdiff_t first = walk->last_password;
     if (first >= 0 && status == MS_OK && level.pending_count && !walk->stopped)
         status = password_pass(&level, first, err);
@@ -481,133 +452,19 @@ static enum ms_status walk_archive(struct walk *walk, int fd, unsigned depth, st
     return status;
 }
 
-/* ---- compressed streams ---------------------------------------------------------------------- */
+/* ---- the walk ---------------------------------------------------------------------------------
+ */
 
-/* The plain bytes of a gzip or zstd stream, to their checksum. */
-static enum ms_status peel_stream(struct walk *walk, int fd, struct memory *out,
-                                  enum ms_unpack_fault *fault, char text[MS_ERROR_TEXT_BYTES],
-                                  struct ms_error *err)
-{
-    struct ms_stream *stream;
-    uint8_t *block = malloc(READ_BYTES);
-    if (!block)
-        return ms_error_set(err, MS_E_NOMEM, "out of memory");
-    enum ms_status status = lseek(fd, 0, SEEK_SET) == 0
-                                ? ms_stream_open(fd, UINT64_MAX, &stream, err)
-                                : ms_error_set_errno(err, MS_E_IO, errno, "cannot seek");
-    size_t n = 1;
-    struct ms_error why = {MS_OK, 0, ""};
-    while (status == MS_OK && n && *fault == MS_UNPACK_OK) {
-        if (ms_stream_read(stream, block, READ_BYTES, &n, &why) != MS_OK) {
-            *fault = why.status == MS_E_NOMEM ? MS_UNPACK_LIMIT_MEMORY : MS_UNPACK_CORRUPT;
-            (void)snprintf(text, MS_ERROR_TEXT_BYTES, "%s", why.text);
-            break;
-        }
-        uint64_t at = out->bytes;
-        *fault = memory_account(walk, out, at + n, UINT64_MAX);
-        if (*fault == MS_UNPACK_OK && !memory_write(out, block, n, at))
-            *fault = MS_UNPACK_LIMIT_MEMORY;
-        if (*fault != MS_UNPACK_OK)
-            (void)snprintf(text, MS_ERROR_TEXT_BYTES, "%s", limit_text(*fault));
-    }
-    if (status == MS_OK)
-        ms_stream_close(stream);
-    free(block);
-    return status;
-}
-
-static void peel_filter(struct walk *walk, int fd, struct memory *out, enum ms_unpack_fault *fault,
-                        char text[MS_ERROR_TEXT_BYTES])
-{
-    const char *why = "cannot be opened again";
-    struct archive_entry *entry;
-    struct archive *a = ms_unpack_open_filter(fd);
-    *fault = MS_UNPACK_CORRUPT;
-    if (a && archive_read_next_header(a, &entry) < ARCHIVE_WARN)
-        *fault = ms_unpack_fault_of(a, &why);
-    else if (a)
-        extract(walk, a, UINT64_MAX, out, fault, &why);
-    if (*fault != MS_UNPACK_OK)
-        (void)snprintf(text, MS_ERROR_TEXT_BYTES, "%s", why);
-    (void)archive_read_free(a);
-}
-
-/* The name of what a compressed file holds: its own without the suffix. */
-static void inner_name(const struct walk *walk, char out[MS_LIMIT_NAME_BYTES + 1])
-{
-    static const char *const suffixes[] = {".gz",  ".bz2", ".xz", ".zst", ".lzma",
-                                           ".lz4", ".lz",  ".z",  ".gzip"};
-    struct ms_span chain = chain_of(walk);
-    const uint8_t *bang = chain.len ? memrchr(chain.data, '!', chain.len) : NULL;
-    size_t from = bang ? (size_t)(bang - chain.data) + 1 : 0;
-    const uint8_t *slash = memrchr(chain.data + from, '/', chain.len - from);
-    if (slash)
-        from = (size_t)(slash - chain.data) + 1;
-    size_t n = chain.len - from;
-    (void)snprintf(out, MS_LIMIT_NAME_BYTES + 1, "data");
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        size_t cut = strlen(suffixes[i]);
-        if (n <= cut || n - cut > MS_LIMIT_NAME_BYTES ||
-            strncasecmp((const char *)chain.data + chain.len - cut, suffixes[i], cut) != 0)
-            continue;
-        memcpy(out, chain.data + from, n - cut);
-        out[n - cut] = '\0';
-        return;
-    }
-}
-
-static enum ms_status deliver_inner(struct walk *walk, const struct memory *inner, unsigned depth,
-                                    struct ms_error *err)
-{
-    char name[MS_LIMIT_NAME_BYTES + 1];
-    size_t mark = walk->chain.len;
-    if (inner->bytes > walk->limits.entry_bytes)
-        return fault_text(walk, MS_UNPACK_LIMIT_ENTRY, limit_text(MS_UNPACK_LIMIT_ENTRY), err);
-    inner_name(walk, name);
-    enum ms_status status = chain_push(walk, name, err);
-    if (status == MS_OK)
-        status = deliver(walk, inner, depth + 1, -1, err);
-    walk->chain.len = mark;
-    return status;
-}
-
-static enum ms_status walk_stream(struct walk *walk, int fd, enum ms_unpack_shape shape,
-                                  unsigned depth, struct ms_error *err)
-{
-    struct memory inner;
-    enum ms_unpack_fault fault = MS_UNPACK_OK;
-    char text[MS_ERROR_TEXT_BYTES] = "";
-    enum ms_status status = memory_open(&inner, err);
-    if (status != MS_OK)
-        return status;
-    if (++walk->entries > walk->limits.entries)
-        fault = MS_UNPACK_LIMIT_ENTRIES;
-    else if (shape == MS_SHAPE_GZIP_ZSTD)
-        status = peel_stream(walk, fd, &inner, &fault, text, err);
-    else
-        peel_filter(walk, fd, &inner, &fault, text);
-    if (status == MS_OK && fault != MS_UNPACK_OK) {
-        walk->stopped |= fault == MS_UNPACK_LIMIT_TOTAL || fault == MS_UNPACK_LIMIT_ENTRIES;
-        status = fault_text(walk, fault, text, err);
-    } else if (status == MS_OK) {
-        enum ms_unpack_shape within = ms_unpack_shape_of(inner.fd);
-        status = within == MS_SHAPE_PLAIN ? deliver_inner(walk, &inner, depth, err)
-                                          : open_container(walk, inner.fd, within, depth + 1, err);
-    }
-    memory_close(walk, &inner);
-    return status;
-}
-
-static enum ms_status open_container(struct walk *walk, int fd, enum ms_unpack_shape shape,
-                                     unsigned depth, struct ms_error *err)
+enum ms_status ms_walk_open(struct ms_walk *walk, int fd, enum ms_unpack_shape shape,
+                            unsigned depth, struct ms_error *err)
 {
     if (walk->stopped)
         return MS_OK;
     if (depth >= walk->limits.depth)
-        return fault_text(walk, MS_UNPACK_LIMIT_DEPTH, "containers nested too deep", err);
+        return ms_walk_fault(walk, MS_UNPACK_LIMIT_DEPTH, "containers nested too deep", err);
     if (shape == MS_SHAPE_ARCHIVE)
         return walk_archive(walk, fd, depth, err);
-    return walk_stream(walk, fd, shape, depth, err);
+    return ms_walk_stream(walk, fd, shape, depth, err);
 }
 
 static struct ms_unpack_limits with_defaults(const struct ms_unpack_limits *limits)
@@ -633,16 +490,16 @@ enum ms_status ms_unpack_walk(int fd, const struct ms_span *passwords, size_t pa
     struct stat st;
     if (fstat(fd, &st) != 0 || st.st_size < 0 || lseek(fd, 0, SEEK_SET) != 0)
         return ms_error_set_errno(err, MS_E_IO, errno, "cannot read the blob");
-    struct walk walk = {.passwords = passwords,
-                        .password_count = password_count < MS_LIMIT_UNPACK_PASSWORDS
-                                              ? password_count
-                                              : MS_LIMIT_UNPACK_PASSWORDS,
-                        .last_password = -1,
-                        .limits = with_defaults(limits),
-                        .events = events};
+    struct ms_walk walk = {.passwords = passwords,
+                           .password_count = password_count < MS_LIMIT_UNPACK_PASSWORDS
+                                                 ? password_count
+                                                 : MS_LIMIT_UNPACK_PASSWORDS,
+                           .last_password = -1,
+                           .limits = with_defaults(limits),
+                           .events = events};
     ms_buf_init(&walk.chain, ((size_t)walk.limits.depth + 2) * (MS_LIMIT_NAME_BYTES + 1));
     enum ms_unpack_shape shape = ms_unpack_shape_of(fd);
-    struct ms_unpack_member blob = {.chain = chain_of(&walk),
+    struct ms_unpack_member blob = {.chain = ms_walk_chain(&walk),
                                     .fd = fd,
                                     .size = (uint64_t)st.st_size,
                                     .password_index = -1,
@@ -652,9 +509,10 @@ enum ms_status ms_unpack_walk(int fd, const struct ms_span *passwords, size_t pa
                                 ? events->member(events->ctx, &blob, &descend, err)
                                 : ms_error_set_errno(err, MS_E_IO, errno, "cannot seek");
     if (status == MS_OK && !blob.is_container)
-        status = fault_text(&walk, MS_UNPACK_NOT_ARCHIVE, "", err);
+        status = ms_walk_fault(&walk, MS_UNPACK_NOT_ARCHIVE, "", err);
     else if (status == MS_OK && descend)
-        status = open_container(&walk, fd, shape, 0, err);
+        status = ms_walk_open(&walk, fd, shape, 0, err);
+    ms_decrypt_keys_free(walk.keys);
     ms_buf_release(&walk.chain);
     return status;
 }

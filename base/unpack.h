@@ -12,7 +12,7 @@
 
 /* Raised whenever a change can open what was not opened before; stored with each blob so that old
  * failures are tried again. */
-enum { MS_UNPACKER_VERSION = 1 };
+enum { MS_UNPACKER_VERSION = 2 };
 
 /* Why a container, or a member of it, could not be read. Each is a state of its own in the corpus.
  */
@@ -26,6 +26,7 @@ enum ms_unpack_fault {
     MS_UNPACK_LIMIT_ENTRIES,
     MS_UNPACK_LIMIT_TOTAL,
     MS_UNPACK_LIMIT_ENTRY,
+    MS_UNPACK_LIMIT_WORK,  /* key derivation would cost more than one blob may */
     MS_UNPACK_LIMIT_MEMORY /* a decoder asked for more than the worker may have */
 };
 const char *ms_unpack_fault_name(

@@ -1,5 +1,6 @@
 /* Which formats are opened and how libarchive's messages are read. Walks nothing. */
 #define _GNU_SOURCE
+#include "base/decrypt.h"
 #include "base/unpack_private.h"
 
 #include <archive_entry.h>
@@ -219,6 +220,8 @@ bool ms_unpack_is_encrypted_rar5(int fd)
 
 void ms_unpack_prepare(void)
 {
+    /* Without it keys cannot be derived, and every attempt says so. */
+    (void)ms_decrypt_prepare();
     /* In the C locale libarchive gives no name at all for members named in UTF-8. */
     (void)setlocale(LC_CTYPE, "C.UTF-8");
     tzset();

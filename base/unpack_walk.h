@@ -1,0 +1,88 @@
+/* The state of a walk and what its parts do for each other; for base/unpack*.c alone. */
+#ifndef MS_BASE_UNPACK_WALK_H
+#define MS_BASE_UNPACK_WALK_H
+
+#include "base/buf.h"
+#include "base/decrypt.h"
+#include "base/unpack_private.h"
+
+struct ms_walk {
+    const struct ms_span *passwords;
+    size_t password_count;
+    ptrdiff_t last_password; /* -1: none worked yet */
+    struct ms_unpack_limits limits;
+    const struct ms_unpack_events *events;
+    struct ms_buf chain;
+    uint64_t entries;
+    uint64_t produced_bytes;
+    uint64_t held_bytes;
+    struct ms_decrypt_keys *keys; /* NULL until an encrypted container needs it */
+    bool stopped;                 /* a limit of the whole blob */
+};
+
+/* A container being walked. */
+struct ms_walk_level {
+    struct ms_walk *walk;
+    int fd;
+    unsigned depth;    /* of the container */
+    uint32_t *pending; /* indexes of encrypted members not opened yet, rising */
+    size_t pending_count;
+    size_t pending_cap;
+    bool damaged; /* a header was unreadable, and that was told */
+    bool cut;     /* a member whose password was accepted ends too early */
+    /* The members from open_from on were never listed: libarchive has to read through encrypted
+     * data to find them (a zip without its central directory). */
+    bool open_ended;
+    uint32_t open_from;
+    bool opened;            /* a password opened a member */
+    uint64_t beyond;        /* encrypted members no password would open */
+    const char *beyond_why; /* static text */
+    char accepted[160];     /* a password was accepted, yet: */
+    bool rewritten;         /* what is read was decrypted by base/decrypt */
+    bool proven;            /* a member's checksum has shown that the password in use is right */
+    bool refused;           /* a method libarchive cannot read, whatever the password */
+};
+
+struct ms_walk_memory {
+    int fd;
+    uint64_t bytes;
+};
+
+/* The chain so far, borrowed; one more name at its end; cut it by setting chain.len back. */
+struct ms_span ms_walk_chain(const struct ms_walk *walk);
+enum ms_status ms_walk_push(struct ms_walk *walk, const char *name, struct ms_error *err);
+
+/* Tells a fault of what the chain names; the second form ends the walk as well. */
+enum ms_status ms_walk_fault(struct ms_walk *walk, enum ms_unpack_fault fault, const char *text,
+                             struct ms_error *err);
+enum ms_status ms_walk_stop(struct ms_walk *walk, enum ms_unpack_fault fault, const char *text,
+                            struct ms_error *err);
+
+enum ms_status ms_walk_memory_open(struct ms_walk_memory *memory, struct ms_error *err);
+void ms_walk_memory_close(struct ms_walk *walk, struct ms_walk_memory *memory);
+enum ms_unpack_fault ms_walk_account(struct ms_walk *walk, struct ms_walk_memory *memory,
+                                     uint64_t end, uint64_t max_bytes);
+bool ms_walk_write(const struct ms_walk_memory *memory, const void *bytes, size_t n, uint64_t at);
+const char *ms_walk_limit_text(enum ms_unpack_fault fault);
+void ms_walk_extract(struct ms_walk *walk, struct archive *a, uint64_t max_bytes,
+                     struct ms_walk_memory *out, enum ms_unpack_fault *fault, const char **text);
+
+/* A whole member; goes into it when it is a container. password: -1 for none. */
+enum ms_status ms_walk_deliver(struct ms_walk *walk, const struct ms_walk_memory *memory,
+                               unsigned depth, ptrdiff_t password, struct ms_error *err);
+enum ms_status ms_walk_open(struct ms_walk *walk, int fd, enum ms_unpack_shape shape,
+                            unsigned depth, struct ms_error *err);
+enum ms_status ms_walk_stream(struct ms_walk *walk, int fd, enum ms_unpack_shape shape,
+                              unsigned depth, struct ms_error *err);
+/* Takes the current member out of the archive with the given password (-1: none). *miss: the
+ * password did not fit, and nothing was told. */
+enum ms_status ms_walk_take_member(struct ms_walk_level *level, struct archive *a,
+                                   struct archive_entry *entry, uint32_t index, ptrdiff_t password,
+                                   bool *miss, struct ms_error *err);
+
+/* Walks a container that base/decrypt opens. *mine: it did, or told why it could not; otherwise
+ * the container is libarchive's business. */
+enum ms_status ms_walk_encrypted(struct ms_walk *walk, int fd, unsigned depth, bool *mine,
+                                 struct ms_error *err);
+
+#endif
