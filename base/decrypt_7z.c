@@ -141,14 +141,19 @@ static enum ms_decrypt_answer derive(struct ms_decrypt_keys *keys, const struct 
 
 /* ---- one folder ------------------------------------------------------------------------------ */
 
-/* LZMA begins with a zero byte and LZMA2 with a chunk that sets everything up: most wrong passwords
- * show here, before all of the data is decrypted. */
+/* LZMA and PPMd begin with a zero byte, LZMA2 with a chunk that sets everything up, bzip2 with
+ * "BZh", Deflate with one of three kinds of blocks: most wrong passwords show here, before all of
+ * the data is decrypted. */
 static bool may_begin(const struct ms_7z_coder *consumer, uint8_t first)
 {
-    if (ms_7z_coder_is(consumer, "\x03\x01\x01", 3))
+    if (ms_7z_coder_is(consumer, "\x03\x01\x01", 3) || ms_7z_coder_is(consumer, "\x03\x04\x01", 3))
         return first == 0;
     if (ms_7z_coder_is(consumer, "\x21", 1))
         return first <= 1 || first >= 0xe0;
+    if (ms_7z_coder_is(consumer, "\x04\x02\x02", 3))
+        return first == 'B';
+    if (ms_7z_coder_is(consumer, "\x04\x01\x08", 3))
+        return (first & 6) != 6;
     return true;
 }
 

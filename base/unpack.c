@@ -272,6 +272,7 @@ enum ms_status ms_walk_take_member(struct ms_walk_level *level, struct archive *
         level->cut |= ms_unpack_is_cut(text);
         walk->produced_bytes -= memory.bytes;
     } else if (fault != MS_UNPACK_OK) {
+        level->damaged |= level->rewritten;
         status = ms_walk_fault(walk, fault, text, err);
     } else {
         if (password >= 0) {

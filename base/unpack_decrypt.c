@@ -236,8 +236,13 @@ static enum ms_status walk_units(struct ms_walk *walk, const struct ms_decrypt *
         status = open_unit(&unit, &unit_closed, err);
         opened |= unit.level.opened;
         closed += unit_closed;
-        if (unit_closed)
-            memcpy(accepted, unit.level.accepted, sizeof accepted);
+        if (!unit_closed)
+            continue;
+        memcpy(accepted, unit.level.accepted, sizeof accepted);
+        /* It has a member at least, and all candidates were tried: that counts as one seen. */
+        if (status == MS_OK && !unit.known && ++walk->entries > walk->limits.entries)
+            status = ms_walk_stop(walk, MS_UNPACK_LIMIT_ENTRIES,
+                                  "more members than one blob may have", err);
     }
     return status == MS_OK ? tell_closed(walk, closed, proven, accepted, err) : status;
 }
