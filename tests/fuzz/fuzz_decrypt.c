@@ -1,0 +1,129 @@
+/* Fuzz target: encrypted containers and their rewriting. The first byte chooses whose checksums are
+ * mended first, so that changed bytes get past them: '7' for 7z, anything else for none. What is
+ * written must no longer be encrypted. */
+#include "base/decrypt.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/unpack.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { UNITS_MAX = 20, START_BYTES = 32, HASHED_BYTES = 1 << 20, OUT_MAX_BYTES = 4 << 20 };
+
+static void put_u32(uint8_t *to, uint32_t value)
+{
+    for (unsigned i = 0; i < 4; i++)
+        to[i] = (uint8_t)(value >> (8 * i));
+}
+
+/* The header is taken to reach to the end of the file. */
+static void mend_7z(uint8_t *bytes, size_t n)
+{
+    struct ms_span all = ms_span_of(bytes, n);
+    uint64_t at;
+    if (!ms_span_u64le(all, 12, &at) || n <= START_BYTES || at >= n - START_BYTES)
+        return;
+    at += START_BYTES;
+    for (unsigned i = 0; i < 8; i++)
+        bytes[20 + i] = (uint8_t)((uint64_t)(n - at) >> (8 * i));
+    put_u32(bytes + 28, (uint32_t)crc32_z(0, bytes + at, n - at));
+    put_u32(bytes + 8, (uint32_t)crc32_z(0, bytes + 12, 20));
+}
+
+static enum ms_status on_member(void *ctx, const struct ms_unpack_member *member, bool *descend,
+                                struct ms_error *err)
+{
+    (void)ctx;
+    (void)err;
+    *descend = member->depth == 0;
+    return MS_OK;
+}
+
+static enum ms_status on_fault(void *ctx, struct ms_span chain, enum ms_unpack_fault fault,
+                               struct ms_span detail, struct ms_error *err)
+{
+    (void)ctx;
+    (void)chain;
+    (void)detail;
+    (void)err;
+    return fault == MS_UNPACK_OK ? MS_E_BUG : MS_OK;
+}
+
+static void read_written(int fd, struct ms_decrypt_keys *keys)
+{
+    static const struct ms_unpack_limits limits = {
+        .depth = 1, .entries = 100, .total_bytes = OUT_MAX_BYTES, .entry_bytes = OUT_MAX_BYTES};
+    const struct ms_unpack_events events = {NULL, on_member, on_fault};
+    struct ms_decrypt again;
+    const char *why;
+    if (ms_decrypt_open(fd, keys, &again, &why) != MS_DECRYPT_NOT_ENCRYPTED ||
+        ms_unpack_walk(fd, NULL, 0, &limits, &events, NULL) == MS_E_BUG)
+        abort();
+}
+
+static void rewrite_unit(struct ms_decrypt *decrypt, struct ms_decrypt_keys *keys, size_t unit)
+{
+    const struct ms_span password = {(const uint8_t *)"infected", 8};
+    const char *why = NULL;
+    uint64_t bytes = UINT64_MAX;
+    int fd;
+    if (ms_file_memory("out", &fd, NULL) != MS_OK)
+        return;
+    enum ms_decrypt_answer answer =
+        decrypt->format->rewrite(decrypt->state, unit, password, fd, OUT_MAX_BYTES, &bytes, &why);
+    bool written = answer == MS_DECRYPT_DONE || answer == MS_DECRYPT_MAYBE;
+    if (bytes == UINT64_MAX || answer == MS_DECRYPT_NOT_ENCRYPTED || (!written && !why))
+        abort();
+    if (written)
+        read_written(fd, keys);
+    close(fd);
+}
+
+static void open_all(int fd, struct ms_decrypt_keys *keys)
+{
+    const struct ms_span password = {(const uint8_t *)"infected", 8};
+    struct ms_decrypt decrypt;
+    const char *why = NULL;
+    enum ms_decrypt_answer answer = ms_decrypt_open(fd, keys, &decrypt, &why);
+    if (answer != MS_DECRYPT_DONE) {
+        if (answer != MS_DECRYPT_NOT_ENCRYPTED && !why)
+            abort();
+        return;
+    }
+    if (decrypt.locked)
+        answer = decrypt.format->unlock(decrypt.state, password, &why);
+    size_t count = 0;
+    if (answer == MS_DECRYPT_DONE || answer == MS_DECRYPT_MAYBE)
+        count = decrypt.format->unit_count(decrypt.state);
+    for (size_t i = 0; i < count && i < UNITS_MAX; i++)
+        rewrite_unit(&decrypt, keys, i);
+    ms_decrypt_close(&decrypt);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    int fd = -1;
+    if (!size)
+        return 0;
+    uint8_t *bytes = malloc(size);
+    struct ms_decrypt_keys *keys = ms_decrypt_keys_new();
+    /* A small budget for key derivation: time goes into parsing. */
+    if (!bytes || !keys ||
+        !ms_decrypt_keys_spend(keys, MS_LIMIT_DECRYPT_KDF_BYTES - HASHED_BYTES) ||
+        ms_file_memory("fuzz", &fd, NULL) != MS_OK)
+        abort();
+    memcpy(bytes, data + 1, size - 1);
+    if (data[0] == '7')
+        mend_7z(bytes, size - 1);
+    if (ms_file_write_all(fd, bytes, size - 1, NULL) == MS_OK)
+        open_all(fd, keys);
+    close(fd);
+    ms_decrypt_keys_free(keys);
+    free(bytes);
+    return 0;
+}
