@@ -12,10 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
 
-enum { PIECE_BYTES = 256 << 10, KEYS = 128 };
+enum { PIECE_BYTES = 256 << 10, SUM_BYTES = 16 << 10, KEYS = 128 };
 
-static const struct ms_decrypt_format *const formats[] = {&ms_decrypt_7z};
+static const struct ms_decrypt_format *const formats[] = {&ms_decrypt_7z, &ms_decrypt_rar5,
+                                                          &ms_decrypt_rar4};
 
 struct kept {
     uint8_t id[MS_DECRYPT_ID_BYTES];
@@ -202,6 +204,22 @@ enum ms_decrypt_answer ms_decrypt_cbc(int from_fd, uint64_t from, uint64_t n, co
         answer = move(from_fd, from, n, ctx, to_fd, to, keep, why);
     EVP_CIPHER_CTX_free(ctx);
     return answer;
+}
+
+bool ms_decrypt_crc32(int fd, uint64_t at, uint64_t n, uint32_t *out)
+{
+    uint8_t piece[SUM_BYTES];
+    uLong crc = crc32(0, NULL, 0);
+    while (n) {
+        size_t part = n < sizeof piece ? (size_t)n : sizeof piece;
+        if (!ms_decrypt_read(fd, at, piece, part))
+            return false;
+        crc = crc32(crc, piece, (uInt)part);
+        at += part;
+        n -= part;
+    }
+    *out = (uint32_t)crc;
+    return true;
 }
 
 /* ---- passwords ------------------------------------------------------------------------------- */

@@ -32,7 +32,7 @@ enum ms_decrypt_answer {
 /* Shared by all containers of one blob, nested ones too. */
 struct ms_decrypt_keys;
 
-enum { MS_DECRYPT_ID_BYTES = 32, MS_DECRYPT_KEY_BYTES = 64 };
+enum { MS_DECRYPT_ID_BYTES = 32, MS_DECRYPT_KEY_BYTES = 72 };
 
 /* NULL without memory. Free wipes the keys. */
 struct ms_decrypt_keys *ms_decrypt_keys_new(void);
@@ -55,6 +55,9 @@ bool ms_decrypt_keys_spend(struct ms_decrypt_keys *self, uint64_t hashed_bytes) 
 /* `why` is set to static text with every answer but DONE, NOT_ENCRYPTED and MAYBE. */
 struct ms_decrypt_format {
     const char *name;
+    /* Methods stand in the encrypted data, so that what libarchive calls unsupported may be the
+     * work of a wrong password. */
+    bool method_is_data;
     /* Looks at the container in fd (seekable, borrowed until close, as are the keys). DONE: it is
      * encrypted, *state is to be closed, and *locked says that nothing can be read before unlock
      * said DONE or MAYBE. Every other answer leaves nothing to close. */
@@ -70,6 +73,10 @@ struct ms_decrypt_format {
      * ignored by a unit that needs none. */
     enum ms_decrypt_answer (*rewrite)(void *state, size_t unit, struct ms_span password, int out_fd,
                                       uint64_t max_bytes, uint64_t *bytes, const char **why);
+    /* Is this the CRC-32 of the given member of the unit that was rewritten last? Asked for members
+     * whose checksum could not be put into what was written in a form that libarchive verifies.
+     * NULL: there are none. */
+    bool (*verify)(const void *state, size_t member, uint32_t crc);
     void (*close)(void *state);
 };
 
@@ -99,6 +106,8 @@ bool ms_decrypt_write(int fd, uint64_t at, const void *bytes, size_t n) MS_MUST_
  * target cannot grow. */
 enum ms_decrypt_answer ms_decrypt_copy(int from_fd, uint64_t from, uint64_t n, int to_fd,
                                        uint64_t to, const char **why);
+/* The CRC-32 of n bytes of a file; false when they are not all there. */
+bool ms_decrypt_crc32(int fd, uint64_t at, uint64_t n, uint32_t *out) MS_MUST_USE;
 /* AES-CBC without padding. key_bytes: 16, 24 or 32. n is a multiple of 16 and keep at most n: only
  * the first `keep` plain bytes are written. Answers as ms_decrypt_copy. */
 enum ms_decrypt_answer ms_decrypt_cbc(int from_fd, uint64_t from, uint64_t n, const uint8_t *key,
@@ -110,5 +119,9 @@ size_t ms_decrypt_utf16(struct ms_span password, uint8_t *out, size_t cap);
 
 /* 7z: AES-256 over data, headers or both. Source: 7zFormat.txt and Methods.txt of the LZMA SDK. */
 extern const struct ms_decrypt_format ms_decrypt_7z;
+/* RAR 5: AES-256 over data, headers or both. Source: RAR 5.0 archive format (technical note). */
+extern const struct ms_decrypt_format ms_decrypt_rar5;
+/* RAR 3 and RAR 4: AES-128. What RAR 2 and before did is UNSUPPORTED. */
+extern const struct ms_decrypt_format ms_decrypt_rar4;
 
 #endif

@@ -186,6 +186,23 @@ static void check_size(struct ms_walk *walk, struct archive_entry *entry,
     }
 }
 
+/* A checksum that libarchive was not given, because it could not have verified it. */
+static void check_crc(const struct ms_walk_level *level, const struct ms_walk_memory *memory,
+                      enum ms_unpack_fault *fault, const char **text)
+{
+    const struct ms_decrypt *decrypt = level->decrypt;
+    uint32_t crc;
+    if (*fault != MS_UNPACK_OK || !decrypt || !decrypt->format->verify)
+        return;
+    if (!ms_decrypt_crc32(memory->fd, 0, memory->bytes, &crc)) {
+        *fault = MS_UNPACK_LIMIT_MEMORY;
+        *text = "cannot read a memory file";
+    } else if (!decrypt->format->verify(decrypt->state, level->member, crc)) {
+        *fault = MS_UNPACK_CORRUPT;
+        *text = "the checksum is wrong";
+    }
+}
+
 /* ---- containers ------------------------------------------------------------------------------ */
 
 /* Hands a whole member out and goes into it when it is a container. */
@@ -259,6 +276,7 @@ enum ms_status ms_walk_take_member(struct ms_walk_level *level, struct archive *
         goto out;
     ms_walk_extract(walk, a, walk->limits.entry_bytes, &memory, &fault, &text);
     check_size(walk, entry, &memory, &fault, &text);
+    check_crc(level, &memory, &fault, &text);
     if (fault == MS_UNPACK_LIMIT_TOTAL) {
         status = ms_walk_stop(walk, fault, text, err);
     } else if (fault != MS_UNPACK_OK && fault != MS_UNPACK_LIMIT_ENTRY && password >= 0 &&
@@ -266,7 +284,8 @@ enum ms_status ms_walk_take_member(struct ms_walk_level *level, struct archive *
         /* Wrong password, or a right one and damaged data: nothing says which but the AES check of
          * two bytes. The next candidate decides. */
         *miss = true;
-        level->refused = fault == MS_UNPACK_UNSUPPORTED && level->rewritten;
+        level->refused = fault == MS_UNPACK_UNSUPPORTED && level->rewritten &&
+                         !level->decrypt->format->method_is_data;
         if (!ms_unpack_is_password_error(a))
             (void)snprintf(level->accepted, sizeof level->accepted, "%s", text);
         level->cut |= ms_unpack_is_cut(text);
@@ -438,8 +457,6 @@ static enum ms_status walk_archive(struct ms_walk *walk, int fd, unsigned depth,
     enum ms_status status = ms_walk_encrypted(walk, fd, depth, &mine, err);
     if (status != MS_OK || mine)
         return status;
-    if (ms_unpack_is_encrypted_rar5(fd))
-        return ms_walk_fault(walk, MS_UNPACK_UNSUPPORTED, "RAR 5 encryption is not supported", err);
     status = plain_pass(&level, err);
     ptrdiff_t first = walk->last_password;
     if (first >= 0 && status == MS_OK && level.pending_count && !walk->stopped)

@@ -81,9 +81,10 @@ static enum ms_status read_unit(struct unit *unit, int fd, ptrdiff_t password, b
             break;
         if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN) {
             /* Behind a bad member, which was told, nothing can be found. */
+            enum ms_unpack_fault fault = ms_unpack_fault_of(a, &why);
             *miss = password >= 0 && !level->proven;
             if (!*miss && !level->damaged)
-                status = ms_walk_fault(walk, ms_unpack_fault_of(a, &why), why, err);
+                status = ms_walk_fault(walk, fault, why, err);
             break;
         }
         if (index >= unit->known) {
@@ -98,6 +99,7 @@ static enum ms_status read_unit(struct unit *unit, int fd, ptrdiff_t password, b
             archive_entry_hardlink(entry) || archive_entry_symlink(entry))
             continue;
         uint32_t number = (uint32_t)(unit->index < UINT32_MAX / 2 ? unit->index : 0) + index;
+        level->member = index;
         status = ms_walk_take_member(level, a, entry, number, password, miss, err);
         if (!*miss)
             unit->done = index + 1;
@@ -125,6 +127,7 @@ static enum ms_status try_unit(struct unit *unit, ptrdiff_t password,
                                              MS_LIMIT_UNPACK_HELD_BYTES - walk->held_bytes,
                                              &memory.bytes, why);
     walk->held_bytes += memory.bytes;
+    unit->level.proven |= *answer == MS_DECRYPT_DONE && password >= 0;
     if (is_open(*answer)) {
         status = read_unit(unit, memory.fd, password, &miss, err);
         *open = !miss;
@@ -223,7 +226,8 @@ static enum ms_status walk_units(struct ms_walk *walk, const struct ms_decrypt *
     size_t count = status == MS_OK && open ? decrypt->format->unit_count(decrypt->state) : 0;
     for (size_t i = 0; status == MS_OK && i < count && !walk->stopped; i++) {
         struct unit unit = {
-            .level = {.walk = walk, .fd = fd, .depth = depth, .rewritten = true},
+            .level =
+                {.walk = walk, .fd = fd, .depth = depth, .rewritten = true, .decrypt = decrypt},
             .decrypt = decrypt,
             .index = i,
         };

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BLOCK_BYTES = 64 << 10, HEAD_BYTES = 32, RAR5_HEAD_BYTES = 64 << 10 };
+enum { BLOCK_BYTES = 64 << 10, HEAD_BYTES = 32 };
 
 /* One by one: support_filter_all would bring lrzip and grzip, which run programs, and
  * support_format_all mtree, which reads local files. */
@@ -170,52 +170,6 @@ bool ms_unpack_cannot_decrypt(struct archive *archive, const char **why)
                ? "7z encryption (AES) is not supported"
                : "this archive's encryption is not supported";
     return true;
-}
-
-/* RAR 5 technical note: after the 8-byte signature, blocks of CRC32, vint size, vint type, vint
- * flags, [vint extra size], [vint data size]. Type 4 encrypts all headers; a record of type 1 in a
- * file block's (type 2) extra area encrypts that file. */
-bool ms_unpack_is_encrypted_rar5(int fd)
-{
-    static const uint8_t magic[8] = {'R', 'a', 'r', '!', 0x1a, 7, 1, 0};
-    uint8_t bytes[RAR5_HEAD_BYTES];
-    uint64_t at = sizeof magic;
-    if (pread(fd, bytes, sizeof magic, 0) != (ssize_t)sizeof magic ||
-        memcmp(bytes, magic, sizeof magic) != 0)
-        return false;
-    for (unsigned blocks = 0; blocks < 1024; blocks++) {
-        ssize_t got = pread(fd, bytes, sizeof bytes, (off_t)at);
-        struct ms_span rest = ms_span_of(bytes, got > 0 ? (size_t)got : 0);
-        struct ms_span skipped;
-        struct ms_span header;
-        uint64_t size, type, flags, extra = 0, data = 0, next;
-        if (!ms_span_take(&rest, 4, &skipped) || !ms_span_take_varint(&rest, &size))
-            return false;
-        uint64_t header_at = (uint64_t)(rest.data - bytes);
-        if (!ms_span_take(&rest, size, &header) || !ms_span_take_varint(&header, &type) ||
-            !ms_span_take_varint(&header, &flags))
-            return false;
-        if (type == 4)
-            return true;
-        if (((flags & 1) && !ms_span_take_varint(&header, &extra)) ||
-            ((flags & 2) && !ms_span_take_varint(&header, &data)))
-            return false;
-        struct ms_span records;
-        if (type == 2 && extra && extra <= header.len &&
-            ms_span_sub(header, header.len - extra, extra, &records)) {
-            struct ms_span record;
-            uint64_t bytes_of, kind;
-            while (ms_span_take_varint(&records, &bytes_of) &&
-                   ms_span_take(&records, bytes_of, &record) && ms_span_take_varint(&record, &kind))
-                if (kind == 1)
-                    return true;
-        }
-        if (type == 5 || !ms_add_u64(at, header_at, &next) || !ms_add_u64(next, size, &next) ||
-            !ms_add_u64(next, data, &next) || next > INT64_MAX)
-            return false;
-        at = next;
-    }
-    return false;
 }
 
 void ms_unpack_prepare(void)

@@ -31,7 +31,4 @@ bool ms_unpack_is_cut(const char *text);
 /* True when the current member, which is encrypted, is beyond libarchive 3.6.2; *why says how. */
 bool ms_unpack_cannot_decrypt(struct archive *archive, const char **why);
 
-/* RAR 5 encryption, which libarchive before 3.7.7 does not notice. */
-bool ms_unpack_is_encrypted_rar5(int fd);
-
 #endif

@@ -34,13 +34,15 @@ struct ms_walk_level {
      * data to find them (a zip without its central directory). */
     bool open_ended;
     uint32_t open_from;
-    bool opened;            /* a password opened a member */
-    uint64_t beyond;        /* encrypted members no password would open */
-    const char *beyond_why; /* static text */
-    char accepted[160];     /* a password was accepted, yet: */
-    bool rewritten;         /* what is read was decrypted by base/decrypt */
-    bool proven;            /* a member's checksum has shown that the password in use is right */
-    bool refused;           /* a method libarchive cannot read, whatever the password */
+    bool opened;                      /* a password opened a member */
+    uint64_t beyond;                  /* encrypted members no password would open */
+    const char *beyond_why;           /* static text */
+    char accepted[160];               /* a password was accepted, yet: */
+    bool rewritten;                   /* what is read was decrypted by base/decrypt */
+    const struct ms_decrypt *decrypt; /* by whom; NULL when not rewritten */
+    size_t member;                    /* the current one, in the order of what was written */
+    bool proven;  /* a member's checksum has shown that the password in use is right */
+    bool refused; /* a method libarchive cannot read, whatever the password */
 };
 
 struct ms_walk_memory {

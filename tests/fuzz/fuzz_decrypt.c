@@ -1,5 +1,6 @@
 /* Fuzz target: encrypted containers and their rewriting. The first byte chooses whose checksums are
- * mended first, so that changed bytes get past them: '7' for 7z, anything else for none. What is
+ * mended first, so that changed bytes get past them: '7' for 7z, '5' and '4'
+ * for RAR, anything else for none. What is
  * written must no longer be encrypted. */
 #include "base/decrypt.h"
 #include "base/file.h"
@@ -13,7 +14,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { UNITS_MAX = 20, START_BYTES = 32, HASHED_BYTES = 1 << 20, OUT_MAX_BYTES = 4 << 20 };
+enum { UNITS_MAX = 20, START_BYTES = 32, HASHED_BYTES = 20 << 20, OUT_MAX_BYTES = 4 << 20 };
 
 static void put_u32(uint8_t *to, uint32_t value)
 {
@@ -33,6 +34,42 @@ static void mend_7z(uint8_t *bytes, size_t n)
         bytes[20 + i] = (uint8_t)((uint64_t)(n - at) >> (8 * i));
     put_u32(bytes + 28, (uint32_t)crc32_z(0, bytes + at, n - at));
     put_u32(bytes + 8, (uint32_t)crc32_z(0, bytes + 12, 20));
+}
+
+/* CRCs of blocks in the clear. */
+static void mend_rar5(uint8_t *bytes, size_t n)
+{
+    for (uint64_t at = 8; at + 5 < n;) {
+        struct ms_span rest = ms_span_of(bytes + at + 4, n - (size_t)at - 4), body;
+        uint64_t size, kind, flags, extra = 0, data = 0;
+        if (!ms_span_take_varint(&rest, &size) || !ms_span_take(&rest, size, &body))
+            return;
+        uint64_t end = (uint64_t)(rest.data - bytes);
+        put_u32(bytes + at, (uint32_t)crc32_z(0, bytes + at + 4, (size_t)(end - at - 4)));
+        if (!ms_span_take_varint(&body, &kind) || !ms_span_take_varint(&body, &flags) ||
+            ((flags & 1) && !ms_span_take_varint(&body, &extra)) ||
+            ((flags & 2) && !ms_span_take_varint(&body, &data)) || data > n)
+            return;
+        at = end + data;
+    }
+}
+
+static void mend_rar4(uint8_t *bytes, size_t n)
+{
+    for (size_t at = 7; at + 7 <= n;) {
+        size_t size = (size_t)(bytes[at + 5] | bytes[at + 6] << 8);
+        uint32_t data = 0;
+        if (size < 7 || size > n - at)
+            return;
+        uint32_t crc = (uint32_t)crc32_z(0, bytes + at + 2, size - 2);
+        bytes[at] = (uint8_t)crc;
+        bytes[at + 1] = (uint8_t)(crc >> 8);
+        if ((bytes[at + 4] & 0x80) && !ms_span_u32le(ms_span_of(bytes + at, size), 7, &data))
+            return;
+        if (data > n - at - size)
+            return;
+        at += size + data;
+    }
 }
 
 static enum ms_status on_member(void *ctx, const struct ms_unpack_member *member, bool *descend,
@@ -120,6 +157,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(bytes, data + 1, size - 1);
     if (data[0] == '7')
         mend_7z(bytes, size - 1);
+    else if (data[0] == '5')
+        mend_rar5(bytes, size - 1);
+    else if (data[0] == '4')
+        mend_rar4(bytes, size - 1);
     if (ms_file_write_all(fd, bytes, size - 1, NULL) == MS_OK)
         open_all(fd, keys);
     close(fd);

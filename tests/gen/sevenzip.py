@@ -38,33 +38,34 @@ _BOX, _MIX = _tables()
 
 
 def _expand(key):
-    words, step = list(struct.unpack(">8I", key)), 1
-    for index in range(8, 60):
+    size = len(key) // 4
+    words, step = list(struct.unpack(">%dI" % size, key)), 1
+    for index in range(size, 4 * (size + 7)):
         word = words[-1]
-        if index % 8 == 0:
+        if index % size == 0:
             word = (word << 8 | word >> 24) & 0xFFFFFFFF
         if index % 4 == 0:
             word = sum(_BOX[word >> shift & 255] << shift for shift in (24, 16, 8, 0))
-        if index % 8 == 0:
+        if index % size == 0:
             word ^= step << 24
-            step <<= 1
-        words.append(words[-8] ^ word)
+            step = step << 1 ^ (0x11B if step & 0x80 else 0)
+        words.append(words[-size] ^ word)
     return words
 
 
 def aes_cbc_encrypt(data, key, start):
-    """AES-256-CBC of data, zero-padded to whole blocks."""
+    """AES-CBC of data, zero-padded to whole blocks; a key of 16 or 32 bytes."""
     keys, out, last = _expand(key), [], struct.unpack(">4I", start)
     t0, t1, t2, t3 = _MIX
     box = _BOX
     for block in struct.iter_unpack(">4I", data + b"\0" * (-len(data) % 16)):
         a, b, c, d = (block[i] ^ last[i] ^ keys[i] for i in range(4))
-        for turn in range(4, 56, 4):
+        for turn in range(4, len(keys) - 4, 4):
             a, b, c, d = (t0[a >> 24] ^ t1[b >> 16 & 255] ^ t2[c >> 8 & 255] ^ t3[d & 255] ^ keys[turn],
                           t0[b >> 24] ^ t1[c >> 16 & 255] ^ t2[d >> 8 & 255] ^ t3[a & 255] ^ keys[turn + 1],
                           t0[c >> 24] ^ t1[d >> 16 & 255] ^ t2[a >> 8 & 255] ^ t3[b & 255] ^ keys[turn + 2],
                           t0[d >> 24] ^ t1[a >> 16 & 255] ^ t2[b >> 8 & 255] ^ t3[c & 255] ^ keys[turn + 3])
-        last = tuple((box[w >> 24] << 24 | box[x >> 16 & 255] << 16 | box[y >> 8 & 255] << 8 | box[z & 255]) ^ keys[56 + i]
+        last = tuple((box[w >> 24] << 24 | box[x >> 16 & 255] << 16 | box[y >> 8 & 255] << 8 | box[z & 255]) ^ keys[len(keys) - 4 + i]
                      for i, (w, x, y, z) in enumerate(((a, b, c, d), (b, c, d, a), (c, d, a, b), (d, a, b, c))))
         out.append(struct.pack(">4I", *last))
     return b"".join(out)

@@ -5,7 +5,6 @@
 #include "base/rng.h"
 #include "base/unpack.h"
 #include "base/worker.h"
-#include "encrypted_archives.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -418,23 +417,6 @@ static void test_mixed_passwords(void **state)
     free(outer.data);
 }
 
-static void test_unsupported_encryption(void **state)
-{
-    (void)state;
-    static const struct {
-        const uint8_t *data;
-        size_t n;
-    } cases[] = {{rar5_header, sizeof rar5_header},
-                 {rar5_data, sizeof rar5_data}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        walk((struct bytes){(uint8_t *)(uintptr_t)cases[i].data, cases[i].n}, "infected");
-        assert_int_equal(seen.members, 1);
-        assert_true(seen.member[0].container);
-        assert_one_fault("", MS_UNPACK_UNSUPPORTED);
-        assert_non_null(strcasestr(seen.fault[0].detail, "encrypt"));
-    }
-}
-
 /* ---- nesting and limits ---------------------------------------------------------------------- */
 
 static struct bytes nest(unsigned depth, int format, const char *options, const char *password)
@@ -769,7 +751,6 @@ int main(void)
         cmocka_unit_test(test_passwords),
         cmocka_unit_test(test_accepted_wrong_passwords),
         cmocka_unit_test(test_mixed_passwords),
-        cmocka_unit_test(test_unsupported_encryption),
         cmocka_unit_test(test_nesting),
         cmocka_unit_test(test_bombs),
         cmocka_unit_test(test_names_and_types),
