@@ -196,7 +196,8 @@ static void look_behind_sections(struct image *image)
         image->pe->flags |= MS_PE_SIGNED;
     uint64_t start = image->raw_end;
     uint64_t headers_end = image->sections_at + image->section_count * SECTION_BYTES;
-    if (start < image->headers_bytes)
+    /* A header that claims to be larger than the file hides nothing behind the sections. */
+    if (start < image->headers_bytes && image->headers_bytes <= file.len)
         start = image->headers_bytes;
     if (start < headers_end)
         start = headers_end;
@@ -219,10 +220,16 @@ static bool checksum_is_right(const struct image *image)
 {
     struct ms_span file = image->file;
     uint64_t sum = 0;
+    size_t at = 0;
     if (image->checksum == 0 || file.len > UINT32_MAX)
         return false;
-    for (uint64_t at = 0; at < file.len; at += 2)
-        sum += at + 1 < file.len ? u16(file, at) : file.data[at];
+    for (; at + 4 <= file.len; at += 4) { /* two words at a time: folded below, the sum is equal */
+        uint32_t words = (uint32_t)file.data[at] | (uint32_t)file.data[at + 1] << 8 |
+                         (uint32_t)file.data[at + 2] << 16 | (uint32_t)file.data[at + 3] << 24;
+        sum += words;
+    }
+    for (size_t shift = 0; at < file.len; at++, shift += 8)
+        sum += (uint64_t)file.data[at] << shift;
     uint64_t field = image->optional_at + 64;
     if (field % 2) /* the words straddle it: not worth a second way */
         return false;

@@ -1,5 +1,5 @@
 /* Is this a Windows PE file, and of what kind: the minimal check. Reads headers only; decides
- * nothing about malice and extracts no features. */
+ * nothing about malice; features are pe_features. */
 #ifndef MS_COLLECT_PE_H
 #define MS_COLLECT_PE_H
 

@@ -200,6 +200,9 @@ static void test_flags(void **state)
     put32(at + 16, IMAGE_BYTES - HEADERS - 512);
     put32(at + 8, IMAGE_BYTES - HEADERS - 512);
     assert_int_equal(flags_of(IMAGE_BYTES), MS_PE_OVERLAY);
+    put32(OPTIONAL + 60, UINT32_MAX); /* headers that claim all of the file hide nothing */
+    assert_int_equal(flags_of(IMAGE_BYTES), MS_PE_OVERLAY);
+    put32(OPTIONAL + 60, HEADERS);
     put32(directory_at(false, 4), IMAGE_BYTES - 512);
     put32(directory_at(false, 4) + 4, 512);
     assert_int_equal(flags_of(IMAGE_BYTES), MS_PE_SIGNED);
