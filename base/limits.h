@@ -61,6 +61,14 @@
 /* Bytes of a member's name that are kept: guards the database. */
 #define MS_LIMIT_NAME_BYTES 4096
 
+/* Sections of a PE file whose features are kept, and sections that addresses are looked up in; the
+ * libraries it imports from that are kept by name; entries of import tables that are looked at
+ * (pefile's bound): guard the database and the worker's time (XP's loader takes 96 sections). */
+#define MS_LIMIT_PE_SECTIONS 96
+#define MS_LIMIT_PE_MAPPED 2048
+#define MS_LIMIT_PE_LIBRARIES 64
+#define MS_LIMIT_PE_IMPORTS 8192
+
 /* Worker: address space, CPU seconds and wall time for one input: guard the machine against
  * decoders that grab or spin. */
 #define MS_LIMIT_WORKER_ADDRESS_BYTES ((uint64_t)2 << 30)

@@ -9,6 +9,7 @@
 #include "base/step.h"
 #include "collect/job.h"
 #include "collect/pe.h"
+#include "collect/pe_features.h"
 #include "store/sample.h"
 #include "store/vault.h"
 
@@ -18,7 +19,8 @@
 #include <unistd.h>
 
 enum {
-    ARENA_BYTES = 256 << 20, /* chains and faults of one blob: 20,000 names of 4 KiB at most */
+    ARENA_BYTES = 512 << 20, /* of one blob: 20,000 names of 4 KiB, and features of 10 KiB, at most
+                              */
     FAULTS_KEPT = 1000,
     DETAIL_BYTES = 200
 };
@@ -128,9 +130,19 @@ static enum ms_status begin_program(struct reading *self, struct ms_span bytes,
     return status;
 }
 
+static enum ms_status add_features(struct reading *self, struct ms_span bytes, struct ms_error *err)
+{
+    struct ms_pe_features features;
+    if (!self->current || self->current->features.data || self->got_bytes ||
+        !ms_pe_features_unpack(bytes, &features))
+        return nonsense(self, err);
+    return copy_span(self->result, bytes, &self->current->features, err);
+}
+
 static enum ms_status add_bytes(struct reading *self, struct ms_span bytes, struct ms_error *err)
 {
-    if (!self->current || bytes.len > self->current->size - self->got_bytes ||
+    if (!self->current || !self->current->features.data ||
+        bytes.len > self->current->size - self->got_bytes ||
         (self->got_bytes == 0 && (bytes.len < 2 || memcmp(bytes.data, "MZ", 2) != 0)))
         return nonsense(self, err);
     self->got_bytes += bytes.len;
@@ -203,6 +215,8 @@ static enum ms_status on_frame(void *ctx, uint32_t type, struct ms_span bytes, s
     switch (type) {
     case MS_JOB_MEMBER:
         return begin_program(self, bytes, err);
+    case MS_JOB_FEATURES:
+        return add_features(self, bytes, err);
     case MS_JOB_DATA:
         return add_bytes(self, bytes, err);
     case MS_JOB_END:
@@ -296,7 +310,7 @@ enum ms_status ms_intake_open(const struct ms_intake *self, const struct ms_inta
     if (status == MS_OK && lseek(blob->fd, 0, SEEK_SET) != 0)
         status = ms_error_set(err, MS_E_IO, "cannot seek in the file");
     if (status == MS_OK)
-        status = ms_worker_run(self->worker, ms_job_intake.name, blob->fd,
+        status = ms_worker_run(self->worker, ms_job_kinds[MS_JOB_INTAKE].name, blob->fd,
                                ms_span_of(argument.data, argument.len), NULL, on_frame, &reading,
                                &end, err);
     if (reading.write)
@@ -313,13 +327,25 @@ enum ms_status ms_intake_open(const struct ms_intake *self, const struct ms_inta
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
+enum ms_status ms_intake_features(const struct ms_intake_program *program, struct ms_buf *out,
+                                  struct ms_error *err)
+{
+    struct ms_pe_features features;
+    if (!ms_pe_features_unpack(program->features, &features))
+        return ms_error_set(err, MS_E_BUG, "features were stored unchecked");
+    return ms_pe_features_json(&features, out, err);
+}
+
 static enum ms_status store_program(const struct ms_intake *self, const struct ms_intake_blob *blob,
                                     struct ms_intake_program *program, int64_t now_ms,
                                     struct ms_error *err)
 {
     char flags[128];
     int64_t id;
+    struct ms_buf features;
     ms_pe_flag_names(program->flags, flags);
+    ms_buf_init(&features, MS_LIMIT_FRAME_BYTES);
+    enum ms_status status = ms_intake_features(program, &features, err);
     struct ms_sample sample = {.has_sha256 = true,
                                .has_sha1 = true,
                                .has_md5 = true,
@@ -329,9 +355,11 @@ static enum ms_status store_program(const struct ms_intake *self, const struct m
                                .private_ = blob->private_,
                                .kind = program->kind,
                                .machine = program->machine,
-                               .flags = flags[0] ? flags : NULL};
-    enum ms_status status =
-        ms_sample_upsert(self->corpus, &sample, self->run, &id, &program->inserted, err);
+                               .flags = flags[0] ? flags : NULL,
+                               .features = ms_buf_text(&features)};
+    if (status == MS_OK)
+        status = ms_sample_upsert(self->corpus, &sample, self->run, &id, &program->inserted, err);
+    ms_buf_release(&features);
     if (status != MS_OK)
         return status;
     struct ms_sighting sighting = {.sample = id,

@@ -4,6 +4,7 @@
 #define MS_COLLECT_INTAKE_H
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/hash.h"
 #include "base/unpack.h"
 #include "base/worker.h"
@@ -35,6 +36,7 @@ struct ms_intake_program {
     const char *kind;
     uint16_t machine;
     unsigned flags;
+    struct ms_span features; /* what ms_pe_features_pack writes; checked */
     struct ms_span chain;
     struct ms_span password; /* data NULL: none needed */
     bool forgotten;          /* a tombstone: neither stored nor kept */
@@ -82,6 +84,10 @@ enum ms_status ms_intake_open(const struct ms_intake *self, const struct ms_inta
  * its outcome and faults. */
 enum ms_status ms_intake_store(const struct ms_intake *self, const struct ms_intake_blob *blob,
                                struct ms_intake_result *result, struct ms_error *err) MS_MUST_USE;
+
+/* The features of a program as JSON, appended to out. */
+enum ms_status ms_intake_features(const struct ms_intake_program *program, struct ms_buf *out,
+                                  struct ms_error *err) MS_MUST_USE;
 
 /* A blob that is not opened (too_big, lfs_pointer, mismatch, gone, error): its row alone. */
 enum ms_status ms_intake_note(const struct ms_intake *self, const struct ms_intake_blob *blob,

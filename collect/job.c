@@ -1,13 +1,16 @@
-/* Opens a blob in the confined child and sends out the PE files found. */
+/* Opens a blob in the confined child and sends out the PE files found, with their features. */
 #define _GNU_SOURCE
 #include "collect/job.h"
 
+#include "base/hash.h"
 #include "base/limits.h"
 #include "base/unpack.h"
 #include "collect/pe.h"
+#include "collect/pe_features.h"
 
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 enum { PIECE_BYTES = 256 << 10 };
 
@@ -49,6 +52,21 @@ static enum ms_status send_fault(const struct job *job, struct ms_span chain,
     return status;
 }
 
+static enum ms_status send_features(const struct job *job, struct ms_span file,
+                                    struct ms_error *err)
+{
+    struct ms_pe_features features;
+    struct ms_buf frame;
+    ms_buf_init(&frame, MS_LIMIT_FRAME_BYTES);
+    enum ms_status status = ms_pe_features_read(file, &features, err);
+    if (status == MS_OK)
+        status = ms_pe_features_pack(&features, &frame, err);
+    if (status == MS_OK)
+        status = emit(job, MS_JOB_FEATURES, frame.data, frame.len, err);
+    ms_buf_release(&frame);
+    return status;
+}
+
 static enum ms_status send_program(const struct job *job, const struct ms_unpack_member *member,
                                    const struct ms_pe *pe, struct ms_span file,
                                    struct ms_error *err)
@@ -65,6 +83,8 @@ static enum ms_status send_program(const struct job *job, const struct ms_unpack
     enum ms_status status = frame.failed ? ms_error_set(err, MS_E_NOMEM, "out of memory")
                                          : emit(job, MS_JOB_MEMBER, frame.data, frame.len, err);
     ms_buf_release(&frame);
+    if (status == MS_OK)
+        status = send_features(job, file, err);
     for (size_t at = 0; at < file.len && status == MS_OK; at += PIECE_BYTES) {
         size_t n = file.len - at < PIECE_BYTES ? file.len - at : PIECE_BYTES;
         status = emit(job, MS_JOB_DATA, file.data + at, n, err);
@@ -125,4 +145,34 @@ static enum ms_status run(int input_fd, struct ms_span arg, struct ms_worker_out
     return status;
 }
 
-const struct ms_worker_kind ms_job_intake = {"intake", run, ms_unpack_prepare};
+static enum ms_status run_features(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                                   struct ms_error *err)
+{
+    struct job job = {.out = out};
+    struct stat info;
+    struct ms_pe pe;
+    (void)arg;
+    if (fstat(input_fd, &info) != 0 || info.st_size < 2)
+        return MS_OK;
+    void *at = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, input_fd, 0);
+    if (at == MAP_FAILED)
+        return ms_error_set(err, MS_E_LIMIT, "cannot map the file");
+    struct ms_span file = ms_span_of(at, (size_t)info.st_size);
+    ms_pe_check(file, &pe);
+    enum ms_status status = pe.verdict == MS_PE_YES ? send_features(&job, file, err) : MS_OK;
+    (void)munmap(at, (size_t)info.st_size);
+    return status;
+}
+
+/* The hash library sets itself up with the first hasher. */
+static void prepare(void)
+{
+    struct ms_hasher *hasher;
+    ms_unpack_prepare();
+    if (ms_hasher_new(MS_HASH_MD5, &hasher, NULL) == MS_OK)
+        ms_hasher_free(hasher);
+}
+
+const struct ms_worker_kind ms_job_kinds[MS_JOB_KINDS] = {
+    [MS_JOB_INTAKE] = {"intake", run, prepare},
+    [MS_JOB_FEATURES_OF] = {"features", run_features, prepare}};

@@ -9,14 +9,15 @@
 
 #include <stdint.h>
 
-/* Frame types. A PE file is MEMBER, DATA…, END; the rest stand alone. Integers as in memory: both
- * ends are one program. */
+/* Frame types. A PE file is MEMBER, FEATURES, DATA…, END; the rest stand alone. Integers as in
+ * memory: both ends are one program. */
 enum ms_job_frame {
     MS_JOB_MEMBER = 1, /* struct ms_job_member, then the chain */
     MS_JOB_DATA = 2,
     MS_JOB_END = 3,
-    MS_JOB_FAULT = 4,  /* uint32_t fault, uint32_t bytes of the chain, chain, detail */
-    MS_JOB_SUMMARY = 5 /* struct ms_job_summary, once at the end */
+    MS_JOB_FAULT = 4,   /* uint32_t fault, uint32_t bytes of the chain, chain, detail */
+    MS_JOB_SUMMARY = 5, /* struct ms_job_summary, once at the end */
+    MS_JOB_FEATURES = 6 /* what ms_pe_features_pack writes */
 };
 
 struct ms_job_member {
@@ -33,7 +34,10 @@ struct ms_job_summary {
     uint64_t mz_only; /* begin like a program and are none of Windows */
 };
 
-extern const struct ms_worker_kind ms_job_intake; /* "intake" */
+/* What the worker of collect can do: "intake" opens a blob and sends all of the above; "features"
+ * sends the one frame FEATURES of the program that is its input, none when that is no program. */
+enum { MS_JOB_INTAKE, MS_JOB_FEATURES_OF, MS_JOB_KINDS };
+extern const struct ms_worker_kind ms_job_kinds[MS_JOB_KINDS];
 
 /* The job's argument: the candidate passwords. */
 enum ms_status ms_job_argument(const struct ms_span *passwords, size_t count, struct ms_buf *out,

@@ -8,6 +8,7 @@
 #include "collect/folder.h"
 #include "collect/github.h"
 #include "collect/job.h"
+#include "collect/refresh.h"
 #include "collect/urls.h"
 #include "store/run.h"
 
@@ -88,7 +89,8 @@ static enum ms_status read_token(struct ms_collect *self, struct ms_error *err)
 
 static enum ms_status start_worker(struct ms_collect *self, struct ms_error *err)
 {
-    const struct ms_worker_options options = {&ms_job_intake, 1, self->cli->common.no_confine};
+    const struct ms_worker_options options = {ms_job_kinds, MS_JOB_KINDS,
+                                              self->cli->common.no_confine};
     enum ms_status status = ms_worker_start(&options, &self->worker, err);
     if (status == MS_OK && !ms_worker_confined(self->worker))
         ms_log(MS_LOG_WARNING, "untrusted files are read without a system call filter "
@@ -208,6 +210,8 @@ enum ms_status ms_collect_run(struct ms_cli *cli, struct ms_error *err)
         status = read_passwords(&self, err);
     if (status == MS_OK)
         status = open_corpus(&self, err);
+    if (status == MS_OK && !self.intake.dry)
+        status = ms_collect_refresh(&self, err);
     if (status == MS_OK)
         status = work(&self, err);
     if (status == MS_OK)

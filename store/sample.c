@@ -125,7 +125,7 @@ static enum ms_status write_sample(struct ms_corpus *corpus, const struct ms_sam
         "UPDATE sample SET sha256 = coalesce(sha256, ?1), sha1 = coalesce(sha1, ?2),"
         " md5 = coalesce(md5, ?3), size = coalesce(size, ?4), vaulted = max(vaulted, ?5),"
         " private = max(private, ?6), kind = coalesce(kind, ?7), machine = coalesce(machine, ?8),"
-        " flags = coalesce(flags, ?9), features = coalesce(features, ?10),"
+        " flags = coalesce(flags, ?9), features = coalesce(?10, features),"
         " git_blob = coalesce(git_blob, ?11) WHERE id = ?12";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_prepare(corpus, id ? update : insert, &statement, err);

@@ -27,8 +27,8 @@ struct ms_sample {
 
 /* Finds the sample with the same sha256 (else a row known by sha1 alone, else by md5 alone, that no
  * other hash contradicts) or inserts it; fields known now and unknown before are filled in,
- * `vaulted` and `private_` only ever go up. No hash, or a tombstone for the strongest one given:
- * MS_REJECT. *id is set, *inserted says which. */
+ * features replace older ones, `vaulted` and `private_` only ever go up. No hash, or a tombstone
+ * for the strongest one given: MS_REJECT. *id is set, *inserted says which. */
 enum ms_status ms_sample_upsert(struct ms_corpus *corpus, const struct ms_sample *sample,
                                 int64_t run, int64_t *id, bool *inserted,
                                 struct ms_error *err) MS_MUST_USE;
@@ -70,6 +70,14 @@ enum ms_status ms_sample_foreach_unsubmitted(struct ms_corpus *corpus,
                                              const uint8_t settings_digest[32],
                                              ms_sample_visit visit, void *ctx,
                                              struct ms_error *err) MS_MUST_USE;
+/* Calls visit for each vaulted sample without features, oldest first; *count is their number and
+ * set before the first call. Ids are collected before, so visit may write. */
+enum ms_status ms_sample_foreach_featureless(struct ms_corpus *corpus, ms_sample_visit visit,
+                                             void *ctx, uint64_t *count,
+                                             struct ms_error *err) MS_MUST_USE;
+/* Replaces them; features: JSON. */
+enum ms_status ms_sample_features_put(struct ms_corpus *corpus, int64_t id, const char *features,
+                                      struct ms_error *err) MS_MUST_USE;
 
 struct ms_origin {
     int64_t id;

@@ -9,7 +9,7 @@ import re
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "schemas"
 TYPES = {"string": str, "object": dict, "array": list, "boolean": bool, "integer": int, "number": (int, float), "null": type(None)}
-WORDS = {"$ref", "enum", "const", "type", "pattern", "minimum", "items", "required", "properties", "additionalProperties", "title", "description"}
+WORDS = {"$ref", "enum", "const", "type", "pattern", "minimum", "maximum", "maxItems", "items", "required", "properties", "additionalProperties", "title", "description"}
 
 
 class Schema:
@@ -28,9 +28,12 @@ class Schema:
         self._check_type(value, schema.get("type"))
         if isinstance(value, str) and "pattern" in schema:
             assert re.search(schema["pattern"], value), (value, schema)
-        if isinstance(value, int) and "minimum" in schema:
+        if isinstance(value, (int, float)) and "minimum" in schema:
             assert value >= schema["minimum"], (value, schema)
+        if isinstance(value, (int, float)) and "maximum" in schema:
+            assert value <= schema["maximum"], (value, schema)
         if isinstance(value, list):
+            assert len(value) <= schema.get("maxItems", len(value)), (len(value), schema)
             for item in value:
                 self._check(item, schema.get("items", {}))
         if isinstance(value, dict):

@@ -5,6 +5,7 @@
 #include "collect/job.h"
 #include "collect/list.h"
 #include "collect/password.h"
+#include "collect/pe_features.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -253,6 +254,22 @@ static void test_bad_list_lines(void **state)
 
 /* ---- a worker that was taken over ------------------------------------------------------------ */
 
+/* Features of nothing, as which lie wants them: 'w' ends early, 'v' counts more than may be. */
+static enum ms_status send_features(struct ms_worker_out *out, uint8_t which)
+{
+    static struct ms_pe_features features;
+    struct ms_buf packed;
+    features.library_count = 2;
+    ms_buf_init(&packed, MS_LIMIT_FRAME_BYTES);
+    enum ms_status status = ms_pe_features_pack(&features, &packed, NULL);
+    if (which == 'v')
+        memset(packed.data + offsetof(struct ms_pe_features, section_count), 0xff, 4);
+    if (status == MS_OK)
+        status = ms_worker_emit(out, MS_JOB_FEATURES, packed.data, packed.len - (which == 'w'));
+    ms_buf_release(&packed);
+    return status;
+}
+
 /* The blob's first byte says which lie to tell. */
 static enum ms_status lie(int fd, struct ms_span arg, struct ms_worker_out *out,
                           struct ms_error *why)
@@ -285,6 +302,8 @@ static enum ms_status lie(int fd, struct ms_span arg, struct ms_worker_out *out,
     case 'x': /* no program */
         bytes[0] = 'X';
         break;
+    case 'u': /* features out of the blue */
+        return send_features(out, which);
     case 'f': /* an unknown fault */
         return ms_worker_emit(out, MS_JOB_FAULT, fault, sizeof fault);
     case 't': /* an unknown frame */
@@ -306,6 +325,10 @@ static enum ms_status lie(int fd, struct ms_span arg, struct ms_worker_out *out,
         break;
     }
     enum ms_status status = ms_worker_emit(out, type, &head, sizeof head);
+    if (status == MS_OK && which != 'o') /* 'o': none */
+        status = send_features(out, which);
+    if (status == MS_OK && which == '2') /* twice */
+        status = send_features(out, which);
     if (status == MS_OK)
         status = ms_worker_emit(out, MS_JOB_DATA, bytes, n);
     if (status == MS_OK)
@@ -332,7 +355,7 @@ static void test_lies(void **state)
 {
     (void)state;
     struct ms_intake intake = {.worker = worker, .dry = true};
-    for (const char *which = "gkpsmlxftdecnr"; *which; which++) {
+    for (const char *which = "gkpsmlxftdecnruwvo2"; *which; which++) {
         struct ms_intake_result result;
         struct ms_intake_blob blob = {.fd = memfd_create("blob", MFD_CLOEXEC),
                                       .size = 1,

@@ -1,0 +1,41 @@
+/* The column of static features: which samples still lack them, and writing them. What is in them
+ * is collect's business. */
+#include "store/sample.h"
+
+#include "store/internal.h"
+
+#include <string.h>
+
+enum ms_status ms_sample_features_put(struct ms_corpus *corpus, int64_t id, const char *features,
+                                      struct ms_error *err)
+{
+    sqlite3_stmt *statement;
+    enum ms_status status = ms_db_need_transaction(corpus, err);
+    if (status == MS_OK)
+        status =
+            ms_db_prepare(corpus, "UPDATE sample SET features = ?2 WHERE id = ?1", &statement, err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_int(statement, 1, id);
+    ms_db_bind_text(statement, 2, features);
+    return ms_db_run(corpus, statement, err);
+}
+
+enum ms_status ms_sample_foreach_featureless(struct ms_corpus *corpus, ms_sample_visit visit,
+                                             void *ctx, uint64_t *count, struct ms_error *err)
+{
+    /* The words of the partial index's condition, so that it is used. */
+    static const char sql[] = "SELECT id FROM sample WHERE vaulted = 1 AND features IS NULL"
+                              " AND sha256 IS NOT NULL ORDER BY id";
+    struct ms_ids ids = {NULL, 0, 0};
+    sqlite3_stmt *statement;
+    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    status = ms_ids_collect(corpus, statement, &ids, err);
+    *count = ids.count;
+    for (size_t i = 0; i < ids.count && status == MS_OK; i++)
+        status = visit(ctx, ids.items[i], err);
+    ms_ids_release(&ids);
+    return status;
+}
