@@ -94,8 +94,8 @@ static enum ms_status fold_scan(struct fold *self, const struct ms_policy *polic
 
 /* ---- the row ---- */
 
-static enum ms_status put_row(const struct ms_deriver *self, struct ms_label *label, bool *changed,
-                              struct ms_error *err)
+static enum ms_status put_row(const struct ms_deriver *self, struct ms_label *label,
+                              struct ms_derived *out, struct ms_error *err)
 {
     const struct ms_policy *policy = self->policy;
     int64_t now = ms_clock_wall_ms();
@@ -107,8 +107,12 @@ static enum ms_status put_row(const struct ms_deriver *self, struct ms_label *la
     memcpy(label->taxonomy, self->taxonomy, sizeof label->taxonomy);
     enum ms_status status =
         ms_policy_put(self->corpus, policy->digest, policy->name, policy->text, now, err);
-    return status == MS_OK ? ms_label_put(self->corpus, label, now, self->run, changed, err)
-                           : status;
+    if (status != MS_OK || !out->unlabelled)
+        return status == MS_OK
+                   ? ms_label_put(self->corpus, label, now, self->run, &out->changed, err)
+                   : status;
+    out->changed = true;
+    return ms_label_put_first(self->corpus, label, now, self->run, err);
 }
 
 /* The label that rests on one judgement. The votes are kept for all. */
@@ -137,7 +141,7 @@ static enum ms_status put_judged(const struct ms_deriver *self, const struct ms_
                              .scan = scan->id};
     out->has = true;
     out->verdict = judged->verdict;
-    return put_row(self, &label, &out->changed, err);
+    return put_row(self, &label, out, err);
 }
 
 static enum ms_status put_not_found(const struct ms_deriver *self, int64_t asked_ms,
@@ -154,7 +158,7 @@ static enum ms_status put_not_found(const struct ms_deriver *self, int64_t asked
                              .as_of_ms = asked_ms};
     out->has = true;
     out->verdict = MS_VERDICT_NOT_FOUND;
-    return put_row(self, &label, &out->changed, err);
+    return put_row(self, &label, out, err);
 }
 
 /* ---- many samples ---- */
@@ -360,11 +364,11 @@ static enum ms_status take_census(const struct ms_deriver *self, int64_t sample,
     return ms_scan_foreach(self->corpus, sample, self->before_ms, false, count_scan, out, err);
 }
 
-enum ms_status ms_derive_first(const struct ms_deriver *self, int64_t sample,
+enum ms_status ms_derive_first(const struct ms_deriver *self, int64_t sample, bool unlabelled,
                                const struct ms_judged *judged, const struct ms_scan *scan,
                                struct ms_derived *out, struct ms_error *err)
 {
-    *out = (struct ms_derived){.sample = sample, .scans = 1};
+    *out = (struct ms_derived){.sample = sample, .scans = 1, .unlabelled = unlabelled};
     return put_judged(self, judged, scan, out, err);
 }
 
@@ -387,7 +391,7 @@ enum ms_status ms_derive_fresh(const struct ms_deriver *self, int64_t sample,
         return status;
     if (!alone)
         return derive_stored(self, sample, out, err);
-    return ms_derive_first(self, sample, judged, scan, out, err);
+    return ms_derive_first(self, sample, false, judged, scan, out, err);
 }
 
 enum ms_status ms_derive_not_found(const struct ms_deriver *self, int64_t sample, int64_t asked_ms,

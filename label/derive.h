@@ -82,8 +82,9 @@ enum { MS_DERIVED_SCANS = 8 };
 /* What became of one sample's label. */
 struct ms_derived {
     int64_t sample;
-    bool changed; /* the label is new or another one than before */
-    bool has;     /* false: nothing is known, there is no label */
+    bool unlabelled; /* there was known to be no label before: none was looked for */
+    bool changed;    /* the label is new or another one than before */
+    bool has;        /* false: nothing is known, there is no label */
     enum ms_verdict verdict;
     bool contested;           /* the newest scan says otherwise: */
     enum ms_verdict newest;   /* this */
@@ -103,8 +104,9 @@ enum ms_status ms_derive_fresh(const struct ms_deriver *self, int64_t sample,
 /* Whether a scan is the only one of its sample that counts. */
 enum ms_status ms_derive_is_alone(const struct ms_deriver *self, int64_t sample, int64_t scan,
                                   bool *alone, struct ms_error *err) MS_MUST_USE;
-/* The same as ms_derive_fresh for a scan that is alone: nothing is looked up. */
-enum ms_status ms_derive_first(const struct ms_deriver *self, int64_t sample,
+/* The same as ms_derive_fresh for a scan that is alone: no other is looked for. unlabelled: there
+ * is no label of the sample either. */
+enum ms_status ms_derive_first(const struct ms_deriver *self, int64_t sample, bool unlabelled,
                                const struct ms_judged *judged, const struct ms_scan *scan,
                                struct ms_derived *out, struct ms_error *err) MS_MUST_USE;
 

@@ -22,9 +22,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows of one transaction: the disk is waited for once for all of them. A second's work is what a
- * crash may cost. */
-enum { STEP_ROWS = 512, STEP_BYTES = 16 << 20, STEP_MS = 1000 };
+/* Rows of one transaction: the disk is waited for once for all of them, and a page of the indexes
+ * of hashes, which every record changes somewhere, is written once. A second's work is what a crash
+ * may cost. Transactions grow, each to twice the one before, so that the first is soon safe. */
+enum { STEP_ROWS_FIRST = 256, STEP_ROWS_MOST = 4096, STEP_BYTES = 32 << 20, STEP_MS = 1000 };
 /* Rejects of one file that are said one by one; --json tells all. */
 enum { WARNINGS_MOST = 20 };
 
@@ -49,7 +50,7 @@ struct import {
     uint64_t verdicts[MS_VERDICT_COUNT];
     const char *warned_of;
     uint64_t warnings;
-    size_t step_rows, step_bytes;
+    size_t step_rows, step_bytes, step_rows_most;
     int64_t step_ms;
 };
 
@@ -235,6 +236,8 @@ static enum ms_status end_step(struct import *self, struct ms_error *err)
     if (status != MS_OK)
         return status;
     self->step_rows = self->step_bytes = 0;
+    if (self->step_rows_most < STEP_ROWS_MOST)
+        self->step_rows_most *= 2;
     ms_step("label.import.committed");
     return MS_OK;
 }
@@ -270,7 +273,7 @@ static enum ms_status put_record(struct import *self, struct ms_import_item *ite
     self->step_rows++;
     self->step_bytes += item->packed.len;
     self->stored_bytes += item->packed.len;
-    bool full = self->step_rows >= STEP_ROWS || self->step_bytes >= STEP_BYTES ||
+    bool full = self->step_rows >= self->step_rows_most || self->step_bytes >= STEP_BYTES ||
                 ms_clock_mono_ms() - self->step_ms >= STEP_MS;
     status = full ? end_step(self, err) : MS_OK;
     if (status != MS_OK)
@@ -426,7 +429,7 @@ static enum ms_status open_corpus(struct import *self, struct ms_error *err)
 enum ms_status ms_label_import(struct ms_cli *cli, struct ms_error *err)
 {
     const struct ms_label_options *options = cli->options;
-    struct import self = {.cli = cli};
+    struct import self = {.cli = cli, .step_rows_most = STEP_ROWS_FIRST};
     struct ms_error why = {.status = MS_OK};
     const struct ms_worker_kind kinds[] = {ms_import_kind, ms_vtjson_kind};
     const struct ms_worker_options worker = {kinds, 2, cli->common.no_confine};

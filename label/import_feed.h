@@ -5,6 +5,7 @@
 #define MS_LABEL_IMPORT_FEED_H
 
 #include "base/buf.h"
+#include "base/limits.h"
 #include "base/worker.h"
 #include "label/derive.h"
 
@@ -36,7 +37,8 @@ struct ms_import_item {
     bool queued;
     struct ms_vt_report report; /* until it is judged: ms_import_item_report finds it */
     bool has_report;
-    struct ms_judged judged; /* of a report that is not known */
+    struct ms_judged judged; /* of a report that is not known; without its engines and ballots */
+    char category[MS_LIMIT_ENGINE_TEXT_BYTES + 1]; /* judged.report's */
     bool has_judged;
 };
 

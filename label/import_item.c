@@ -22,7 +22,7 @@ enum { PACK_LEVEL = 2, KEPT_BYTES = 256 << 10, WIRE_BYTES = 4 << 20 };
 
 struct ms_import_desk {
     struct ms_deriver rules;
-    struct ms_corpus *corpus; /* a connection of its own, for reading; NULL: none */
+    struct ms_corpus *corpus; /* a connection of its own, for reading; NULL: nothing to be found */
     struct ms_zstd_packer *packer;
     struct ms_buf body, packed;
 };
@@ -118,11 +118,20 @@ enum ms_status ms_import_desk_new(const struct ms_deriver *rules, const char *co
         return ms_error_set(err, MS_E_NOMEM, "out of memory");
     ms_buf_init(&self->body, MS_LIMIT_SCAN_BYTES);
     ms_buf_init(&self->packed, (size_t)2 * MS_LIMIT_SCAN_BYTES);
+    bool any = false;
     enum ms_status status = ms_deriver_copy(&self->rules, rules, err);
     if (status == MS_OK)
         status = ms_zstd_packer_new(PACK_LEVEL, &self->packer, err);
     if (status == MS_OK && corpus)
         status = ms_corpus_open(corpus, MS_CORPUS_READ, &self->corpus, err);
+    if (status == MS_OK && corpus)
+        status = ms_scan_any(self->corpus, &any, err);
+    /* Where no scan was when the reading began, none has a known body but those that this run
+     * stores, and they are found when the record is put. */
+    if (status == MS_OK && corpus && !any) {
+        ms_corpus_close(self->corpus);
+        self->corpus = NULL;
+    }
     if (status != MS_OK)
         ms_import_desk_free(self);
     else
@@ -176,6 +185,22 @@ static enum ms_status fetch(struct ms_import_work *self, struct ms_import_desk *
     return MS_OK;
 }
 
+/* What the judgement rests on takes 64 KB and more a report, and thousands wait in line; one
+ * thread's next report finds the same memory still near. */
+static void forget_engines(struct ms_import_item *item)
+{
+    struct ms_vt_report *report = &item->judged.report;
+    ms_tally_release(&item->judged.tally);
+    item->judged.tally.ballot_count = 0;
+    if (report->category)
+        (void)snprintf(item->category, sizeof item->category, "%s", report->category);
+    ms_arena_release(&report->arena);
+    report->category = report->category ? item->category : NULL;
+    report->suggested = NULL;
+    report->engines = NULL;
+    report->engine_count = 0;
+}
+
 static enum ms_status pack_and_judge(struct ms_import_work *self, struct ms_import_desk *desk,
                                      struct ms_span body, struct ms_error *err)
 {
@@ -189,11 +214,8 @@ static enum ms_status pack_and_judge(struct ms_import_work *self, struct ms_impo
     item->has_report = false; /* the judge takes it over, whatever comes */
     status = ms_judge_report(&desk->rules, &item->report, &item->judged, err);
     item->has_judged = status == MS_OK;
-    if (item->has_judged) {
-        /* Each engine's ballot is a kilobyte, and a thousand reports wait in line. */
-        ms_tally_release(&item->judged.tally);
-        item->judged.tally.ballot_count = 0;
-    }
+    if (item->has_judged)
+        forget_engines(item);
     return status;
 }
 

@@ -165,7 +165,8 @@ static enum ms_status put_label(struct ms_import_put *self, const struct ms_impo
         status = ms_derive_is_alone(self->deriver, scan->sample, scan->id, &alone, err);
     if (status != MS_OK || !alone)
         return status == MS_OK ? put_waiting(self, scan->sample, err) : status;
-    status = ms_derive_first(self->deriver, scan->sample, &item->judged, scan, &derived, err);
+    status =
+        ms_derive_first(self->deriver, scan->sample, fresh, &item->judged, scan, &derived, err);
     return status == MS_OK ? put_labelled(self, scan->sample, &label,
                                           item->judged.report.first_submission_ms, fresh, err)
                            : status;

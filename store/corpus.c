@@ -238,7 +238,7 @@ enum ms_status ms_corpus_open(const char *dir, enum ms_corpus_mode mode, struct 
 
 enum ms_status ms_corpus_expect_bulk(struct ms_corpus *self, struct ms_error *err)
 {
-    return ms_db_exec(self, "PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -65536", err);
+    return ms_db_exec(self, "PRAGMA wal_autocheckpoint = 16384; PRAGMA cache_size = -65536", err);
 }
 
 static void close_fd(int fd)

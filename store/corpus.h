@@ -26,8 +26,8 @@ enum ms_status ms_corpus_open(const char *dir, enum ms_corpus_mode mode, struct 
                               struct ms_error *err) MS_MUST_USE;
 void ms_corpus_close(struct ms_corpus *self);
 /* For a run that writes a great deal in many transactions: the log is written back to the database
- * at 16 MiB rather than at 4, for each writing back waits for the disk twice. Commits are as
- * durable as ever. */
+ * at 64 MiB rather than at 4, for each writing back waits for the disk twice, and writes a page
+ * once however often it has changed. Commits are as durable as ever. */
 enum ms_status ms_corpus_expect_bulk(struct ms_corpus *self, struct ms_error *err) MS_MUST_USE;
 
 /* The folder's path as given, borrowed. */

@@ -63,8 +63,8 @@ static enum ms_status supersede(struct ms_corpus *corpus, const struct ms_label 
     return ms_db_run(corpus, statement, err);
 }
 
-enum ms_status ms_label_put(struct ms_corpus *corpus, const struct ms_label *label, int64_t now_ms,
-                            int64_t run, bool *changed, struct ms_error *err)
+enum ms_status ms_label_put_first(struct ms_corpus *corpus, const struct ms_label *label,
+                                  int64_t now_ms, int64_t run, struct ms_error *err)
 {
     static const char sql[] =
         "INSERT INTO label (sample, policy, verdict, class, family, votes, margin, positives,"
@@ -73,6 +73,20 @@ enum ms_status ms_label_put(struct ms_corpus *corpus, const struct ms_label *lab
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
         " ?19, ?20, ?21)";
     sqlite3_stmt *statement;
+    enum ms_status status = ms_db_need_transaction(corpus, err);
+    if (status == MS_OK)
+        status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    bind_label(statement, label);
+    ms_db_bind_int(statement, 20, now_ms);
+    ms_db_bind_nonzero(statement, 21, run);
+    return ms_db_run(corpus, statement, err);
+}
+
+enum ms_status ms_label_put(struct ms_corpus *corpus, const struct ms_label *label, int64_t now_ms,
+                            int64_t run, bool *changed, struct ms_error *err)
+{
     bool same = false;
     enum ms_status status = ms_db_need_transaction(corpus, err);
     if (status == MS_OK)
@@ -80,13 +94,7 @@ enum ms_status ms_label_put(struct ms_corpus *corpus, const struct ms_label *lab
     if (status == MS_OK && !same)
         status = supersede(corpus, label, err);
     if (status == MS_OK && !same)
-        status = ms_db_prepare(corpus, sql, &statement, err);
-    if (status == MS_OK && !same) {
-        bind_label(statement, label);
-        ms_db_bind_int(statement, 20, now_ms);
-        ms_db_bind_nonzero(statement, 21, run);
-        status = ms_db_run(corpus, statement, err);
-    }
+        status = ms_label_put_first(corpus, label, now_ms, run, err);
     if (status == MS_OK)
         *changed = !same;
     return status;

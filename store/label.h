@@ -33,6 +33,8 @@ struct ms_scan_packed {
 enum ms_status ms_scan_insert_packed(struct ms_corpus *corpus, const struct ms_scan *scan,
                                      const struct ms_scan_packed *packed, int64_t run, int64_t *id,
                                      struct ms_error *err) MS_MUST_USE;
+/* Whether there is any scan of any sample. */
+enum ms_status ms_scan_any(struct ms_corpus *corpus, bool *any, struct ms_error *err) MS_MUST_USE;
 /* The first scan with this body, of this sample (0: of any); *id 0 when there is none. */
 enum ms_status ms_scan_find_body(struct ms_corpus *corpus, int64_t sample, const uint8_t sha256[32],
                                  int64_t *id, struct ms_error *err) MS_MUST_USE;
@@ -146,6 +148,10 @@ enum ms_status ms_label_clear(struct ms_corpus *corpus, int64_t sample, const ch
  * many of these are the same. */
 enum ms_status ms_label_agreement(struct ms_corpus *corpus, const char *policy, uint64_t *both,
                                   uint64_t *agree, struct ms_error *err) MS_MUST_USE;
+/* Puts the label of a sample that has none yet under the policy, and looks for none: MS_E_STORE
+ * when there is one after all. */
+enum ms_status ms_label_put_first(struct ms_corpus *corpus, const struct ms_label *label,
+                                  int64_t now_ms, int64_t run, struct ms_error *err) MS_MUST_USE;
 /* Puts a label; a current one equal in every field (as_of_ms and scan included, id aside) is left
  * alone
  * (*changed false), a different one is superseded. */

@@ -64,6 +64,14 @@ enum ms_status ms_scan_insert(struct ms_corpus *corpus, const struct ms_scan *sc
     return status;
 }
 
+enum ms_status ms_scan_any(struct ms_corpus *corpus, bool *any, struct ms_error *err)
+{
+    int64_t found = 0;
+    enum ms_status status = ms_db_scalar(corpus, "SELECT EXISTS (SELECT 1 FROM scan)", &found, err);
+    *any = found != 0;
+    return status;
+}
+
 enum ms_status ms_scan_find_body(struct ms_corpus *corpus, int64_t sample, const uint8_t sha256[32],
                                  int64_t *id, struct ms_error *err)
 {

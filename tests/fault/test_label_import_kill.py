@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("MALSEQ_BIN", ROOT / "build/release/bin"))
 HITS = 3  # each step is hit that often at least
 STEPS = {"label.import." + step for step in ("started", "begun", "scan", "record", "rows", "committed")}
-RECORDS = 1300  # two transactions of 512, and a third
+RECORDS = 1300  # transactions of 256 and 512, and a third
 
 
 def small(number):

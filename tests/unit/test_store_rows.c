@@ -114,12 +114,17 @@ static void test_scans(void **state)
     struct ms_scan scan = {.source = "virustotal", .asked = "00", .fetched_ms = 100};
     struct ms_scan back;
     int64_t id;
+    bool any = true;
     ms_buf_init(&body, 1000);
     assert_ok(ms_corpus_begin(corpus, &err), &err);
     scan.sample = add_sample(corpus, 1);
     assert_int_equal(ms_scan_latest(corpus, scan.sample, 0, &back, &body, &err), MS_REJECT);
+    assert_ok(ms_scan_any(corpus, &any, &err), &err);
+    assert_false(any);
     scan.body = text_span("{\"old\": 1}");
     assert_ok(ms_scan_insert(corpus, &scan, 0, &id, &err), &err);
+    assert_ok(ms_scan_any(corpus, &any, &err), &err);
+    assert_true(any);
     scan.fetched_ms = 200;
     scan.body = text_span("{\"new\": 1}");
     assert_ok(ms_scan_insert(corpus, &scan, 0, &id, &err), &err);
@@ -226,6 +231,36 @@ static void test_labels(void **state)
     assert_int_equal(back.positives, 40);
     assert_int_equal(back.groups, -1);
     ms_label_release(&back);
+    ms_corpus_rollback(corpus);
+}
+
+static void test_first_label(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ms_corpus *corpus = fixture->corpus;
+    struct ms_error err;
+    struct ms_label back;
+    struct ms_label label = {.policy = "ember2024",
+                             .verdict = "benign",
+                             .margin = -1,
+                             .positives = 0,
+                             .responding = 60,
+                             .groups = 0,
+                             .as_of_ms = 7};
+    bool changed = true;
+    assert_int_equal(ms_label_put_first(corpus, &label, 1, 0, &err), MS_E_BUG);
+    assert_ok(ms_corpus_begin(corpus, &err), &err);
+    label.sample = add_sample(corpus, 3);
+    assert_ok(ms_label_put_first(corpus, &label, 10, 0, &err), &err);
+    assert_ok(ms_label_get(corpus, label.sample, "ember2024", &back, &err), &err);
+    assert_string_equal(back.verdict, "benign");
+    assert_int_equal(back.responding, 60);
+    ms_label_release(&back);
+    assert_ok(ms_label_put(corpus, &label, 11, 0, &changed, &err), &err);
+    assert_false(changed); /* it is the same row that the looking way would have put */
+    label.verdict = "malicious";
+    assert_int_equal(ms_label_put_first(corpus, &label, 12, 0, &err), MS_E_STORE);
+    assert_int_equal(scalar(corpus, "SELECT count(*) FROM label"), 1);
     ms_corpus_rollback(corpus);
 }
 
@@ -461,9 +496,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         fixture_test(test_analysis),      fixture_test(test_processes_and_apis),
         fixture_test(test_scans),         fixture_test(test_lookups),
-        fixture_test(test_labels),        fixture_test(test_ledger),
-        fixture_test(test_forget_sample), fixture_test(test_forget_origin),
-        fixture_test(test_datasets),
+        fixture_test(test_labels),        fixture_test(test_first_label),
+        fixture_test(test_ledger),        fixture_test(test_forget_sample),
+        fixture_test(test_forget_origin), fixture_test(test_datasets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
