@@ -97,6 +97,10 @@ class Lfs(GitHubCase):
                 samples, rest = self.collect(expect=1, corpus=self.root / str(index))
                 self.assertEqual(samples, [])
                 self.assertIn(self.failure(rest), (("aim.exe", "lfs_pointer"), ("aim.exe", "error")))
+                if str(action.get("href")).startswith("https://127.") or "10.0.0.1" in str(action.get("href")):
+                    self.assertRegex(rest[0]["reason"], "loopback|private")       # the address itself, not what listens there
+                if str(action.get("href")).startswith("http://") and "localhost" not in action["href"]:
+                    self.assertIn("not https", rest[0]["reason"])       # refused for that, before any address is looked at
         self.assertEqual((other.count(), self.hub.count("/lfs-store/")), (0, 0))
 
     def test_redirects_of_an_object(self):
