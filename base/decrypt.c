@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "base/utf8.h"
+#include "base/zip_cipher.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -17,7 +18,7 @@
 enum { PIECE_BYTES = 256 << 10, SUM_BYTES = 16 << 10, KEYS = 128 };
 
 static const struct ms_decrypt_format *const formats[] = {&ms_decrypt_7z, &ms_decrypt_rar5,
-                                                          &ms_decrypt_rar4};
+                                                          &ms_decrypt_rar4, &ms_decrypt_zip};
 
 struct kept {
     uint8_t id[MS_DECRYPT_ID_BYTES];
@@ -108,7 +109,7 @@ bool ms_decrypt_prepare(void)
     for (size_t i = 0; i < sizeof ciphers / sizeof *ciphers; i++)
         good &= ctx && EVP_DecryptInit_ex(ctx, ciphers[i], NULL, zeros, zeros) == 1;
     EVP_CIPHER_CTX_free(ctx);
-    return good;
+    return ms_zip_cipher_prepare() && good;
 }
 
 /* ---- bytes ----------------------------------------------------------------------------------- */

@@ -22,6 +22,8 @@ enum ms_decrypt_answer {
     MS_DECRYPT_WRONG_PASSWORD, /* surely wrong */
     MS_DECRYPT_MAYBE,          /* written, and only a member's checksum can tell */
     MS_DECRYPT_CORRUPT,
+    MS_DECRYPT_DAMAGED, /* rewrite: the password's check value is right and the data's is not; a
+                           wrong password of many passes the first, so the others are tried too */
     MS_DECRYPT_UNSUPPORTED,
     MS_DECRYPT_LIMIT_WORK,  /* key derivation would cost more than one blob may */
     MS_DECRYPT_LIMIT_MEMORY /* more bytes than may be held, or a decoder that would take them */
@@ -52,7 +54,8 @@ bool ms_decrypt_keys_spend(struct ms_decrypt_keys *self, uint64_t hashed_bytes) 
 
 /* ---- what formats implement ------------------------------------------------------------------ */
 
-/* `why` is set to static text with every answer but DONE, NOT_ENCRYPTED and MAYBE. */
+/* `why` is set with every answer but DONE, NOT_ENCRYPTED and MAYBE, to text that is static or
+ * lives as long as the state. */
 struct ms_decrypt_format {
     const char *name;
     /* Methods stand in the encrypted data, so that what libarchive calls unsupported may be the
@@ -68,6 +71,9 @@ struct ms_decrypt_format {
     /* Known once open, or unlocked. */
     size_t (*unit_count)(const void *state);
     bool (*unit_needs_password)(const void *state, size_t unit);
+    /* True when rewrite's DONE proves the unit's bytes and its members have no checksum: none is to
+     * be looked for in what was written. May be NULL. */
+    bool (*unit_is_proven)(const void *state, size_t unit);
     /* Writes an unencrypted container with the members of one unit to out_fd, an empty memory file,
      * at most max_bytes; *bytes is what it takes there, set with every answer. The password is
      * ignored by a unit that needs none. */
@@ -123,5 +129,8 @@ extern const struct ms_decrypt_format ms_decrypt_7z;
 extern const struct ms_decrypt_format ms_decrypt_rar5;
 /* RAR 3 and RAR 4: AES-128. What RAR 2 and before did is UNSUPPORTED. */
 extern const struct ms_decrypt_format ms_decrypt_rar4;
+/* zip: the traditional cipher and WinZip's AES, for archives with a member whose method libarchive
+ * decodes but does not decrypt. Sources: PKWARE APPNOTE.TXT, WinZip's AE-1 and AE-2. */
+extern const struct ms_decrypt_format ms_decrypt_zip;
 
 #endif

@@ -58,6 +58,9 @@
 #define MS_LIMIT_DECRYPT_ITEMS ((uint64_t)1 << 18)
 /* A decoder's dictionary or model in an encrypted container: guards the worker's address space. */
 #define MS_LIMIT_DECRYPT_DICTIONARY_BYTES ((uint64_t)1536 << 20)
+/* The central directory of a zip file with encrypted members: guards the worker's memory (20,000
+ * members of 1 KB each). */
+#define MS_LIMIT_ZIP_DIRECTORY_BYTES ((size_t)32 << 20)
 /* Bytes of a member's name that are kept: guards the database. */
 #define MS_LIMIT_NAME_BYTES 4096
 

@@ -2,8 +2,8 @@
  * proves. Rewriting is base/decrypt's business.
  *
  * A unit's members are handed out once their checksums are right. A password counts as proven when
- * that happened to a member of a few bytes or more; from then on a bad member is damage, before it
- * the next candidate is tried. */
+ * that happened to a member of a few bytes or more, or when the container itself says so; from then
+ * on a bad member is damage, before it the next candidate is tried. */
 #define _GNU_SOURCE
 #include "base/limits.h"
 #include "base/unpack_walk.h"
@@ -70,7 +70,11 @@ static enum ms_status read_unit(struct unit *unit, int fd, ptrdiff_t password, b
     struct ms_walk *walk = level->walk;
     const char *why;
     *miss = false;
-    struct archive *a = ms_unpack_open_archive(fd, NULL, &why);
+    const struct ms_decrypt *decrypt = unit->decrypt;
+    bool bare = decrypt->format->unit_is_proven &&
+                decrypt->format->unit_is_proven(decrypt->state, unit->index);
+    struct archive *a =
+        bare ? ms_unpack_open_proven_zip(fd, &why) : ms_unpack_open_archive(fd, NULL, &why);
     if (!a)
         return ms_walk_fault(walk, MS_UNPACK_CORRUPT, why, err);
     enum ms_status status = MS_OK;
@@ -143,6 +147,7 @@ static enum ms_status open_unit(struct unit *unit, bool *closed, struct ms_error
     enum ms_decrypt_answer answer = MS_DECRYPT_WRONG_PASSWORD;
     enum ms_status status = MS_OK;
     const char *why = "";
+    char damage[160] = "";
     bool open = false;
     *closed = false;
     if (!unit->decrypt->format->unit_needs_password(unit->decrypt->state, unit->index)) {
@@ -158,11 +163,15 @@ static enum ms_status open_unit(struct unit *unit, bool *closed, struct ms_error
         if (!is_usable(walk->passwords[password]))
             continue;
         status = try_unit(unit, password, &answer, &open, &why, err);
-        if (status == MS_OK && !is_open(answer) && answer != MS_DECRYPT_WRONG_PASSWORD)
+        if (answer == MS_DECRYPT_DAMAGED)
+            (void)snprintf(damage, sizeof damage, "%s", why);
+        else if (status == MS_OK && !is_open(answer) && answer != MS_DECRYPT_WRONG_PASSWORD)
             return ms_walk_fault(walk, fault_of(answer), why, err);
         if (status == MS_OK && !open && unit->level.refused)
             return ms_walk_fault(walk, MS_UNPACK_UNSUPPORTED, unit->level.accepted, err);
     }
+    if (status == MS_OK && !open && !walk->stopped && damage[0])
+        return ms_walk_fault(walk, MS_UNPACK_CORRUPT, damage, err);
     *closed = !open;
     return status;
 }

@@ -47,7 +47,8 @@ static bool open_at_start(struct archive *a, int fd)
     return lseek(fd, 0, SEEK_SET) == 0 && archive_read_open_fd(a, fd, BLOCK_BYTES) >= ARCHIVE_WARN;
 }
 
-struct archive *ms_unpack_open_archive(int fd, const char *password, const char **why)
+static struct archive *open_with(int fd, const char *password, const char *options,
+                                 const char **why)
 {
     struct archive *a = archive_read_new();
     *why = "out of memory";
@@ -55,12 +56,22 @@ struct archive *ms_unpack_open_archive(int fd, const char *password, const char 
         return NULL;
     if (!enable_formats(a) ||
         (password && archive_read_add_passphrase(a, password) != ARCHIVE_OK) ||
-        !open_at_start(a, fd)) {
+        (options && archive_read_set_options(a, options) != ARCHIVE_OK) || !open_at_start(a, fd)) {
         *why = "no archive format";
         (void)archive_read_free(a);
         return NULL;
     }
     return a;
+}
+
+struct archive *ms_unpack_open_archive(int fd, const char *password, const char **why)
+{
+    return open_with(fd, password, NULL, why);
+}
+
+struct archive *ms_unpack_open_proven_zip(int fd, const char **why)
+{
+    return open_with(fd, NULL, "zip:ignorecrc32", why);
 }
 
 struct archive *ms_unpack_open_filter(int fd)
