@@ -113,7 +113,8 @@ def zip_bomb(total_bytes, name="zeros.bin"):
 def wrong_but_accepted(archive, count=1, stem="wrong"):
     """Passwords STEM<i> that pass the one-byte check of the first entry although they are wrong (about one in 256 does)."""
     name_bytes, extra_bytes = struct.unpack_from("<HH", archive, 26)
-    check = struct.unpack_from("<I", archive, 14)[0] >> 24
+    # Where sizes follow the data (flag bit 3), the check byte is the time's, not the checksum's.
+    check = archive[11] if archive[6] & 8 else struct.unpack_from("<I", archive, 14)[0] >> 24
     head = archive[30 + name_bytes + extra_bytes:][:12]
     found, index = [], 0
     while len(found) < count and index < 200000:
