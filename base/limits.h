@@ -28,6 +28,30 @@
  */
 #define MS_LIMIT_TREE_ENTRIES ((size_t)2000000)
 
+/* One answer of a git server: guards the memory file it waits in (GitHub warns at repositories of 1
+ * GB; trees without blobs, and blobs in batches, are far smaller). */
+#define MS_LIMIT_GIT_ANSWER_BYTES ((uint64_t)512 << 20)
+/* A blob that comes by git's protocol: what GitHub serves by its API too, so that both ways agree.
+ */
+#define MS_LIMIT_GIT_BLOB_BYTES ((uint64_t)100 << 20)
+/* Objects of one pack: guards the reader's table (the Linux kernel has 10 M, its trees of one
+ * commit 6,000). */
+#define MS_LIMIT_GIT_OBJECTS ((uint64_t)4000000)
+/* Bytes that reading one pack may produce, and the bytes kept at hand meanwhile: guard against
+ * packs of bombs, and the worker's memory. */
+#define MS_LIMIT_GIT_TOTAL_BYTES ((uint64_t)16 << 30)
+#define MS_LIMIT_GIT_CACHE_BYTES ((size_t)256 << 20)
+/* Deltas upon deltas: guards the reader's time (git makes at most 4095). */
+#define MS_LIMIT_GIT_DELTA_DEPTH 4095
+/* Folders in folders, and the bytes of one path and of all paths together: guard both sides against
+ * trees that contain each other many times. */
+#define MS_LIMIT_GIT_TREE_DEPTH 256
+#define MS_LIMIT_GIT_PATH_BYTES ((size_t)16 << 10)
+#define MS_LIMIT_GIT_PATHS_BYTES ((uint64_t)256 << 20)
+/* CPU and wall time for one pack. */
+#define MS_LIMIT_GIT_CPU_S 300
+#define MS_LIMIT_GIT_WALL_MS 900000
+
 /* Containers inside containers: guards the worker's stack and time (droppers nest 2 or 3 deep). */
 #define MS_LIMIT_UNPACK_DEPTH 8
 /* Members of one top-level blob, nested ones included: guards against archives of empty files. */

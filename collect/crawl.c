@@ -43,6 +43,7 @@ struct hint {
     struct ms_span folder;
     bool readme;
     bool loaded;
+    bool whole; /* text is all of it */
     struct ms_span text;
 };
 
@@ -125,12 +126,13 @@ static struct hint *hint_of(struct walk *self, const struct ms_entry *entry)
     return NULL;
 }
 
-static void keep_text(struct walk *self, struct hint *hint, int fd)
+static void keep_text(struct walk *self, struct hint *hint, int fd, uint64_t size)
 {
     char *text = ms_arena_alloc(&self->arena, HINT_BYTES);
     ssize_t n = text ? pread(fd, text, HINT_BYTES, 0) : -1;
     hint->loaded = true;
     hint->text = ms_span_of(text, n > 0 ? (size_t)n : 0);
+    hint->whole = n >= 0 && (uint64_t)n == size;
 }
 
 /* Fetches through the hints' texts, so that none is downloaded twice. */
@@ -138,7 +140,7 @@ static enum ms_status fetch(struct walk *self, const struct ms_entry *entry, int
                             uint64_t *size, const char **outcome, struct ms_error *err)
 {
     struct hint *hint = hint_of(self, entry);
-    if (hint && hint->loaded && hint->text.len == (size_t)entry->size) {
+    if (hint && hint->whole) {
         enum ms_status status = ms_file_memory("hint", fd, err);
         *size = hint->text.len;
         return status == MS_OK ? ms_file_write_all(*fd, hint->text.data, hint->text.len, err)
@@ -147,7 +149,7 @@ static enum ms_status fetch(struct walk *self, const struct ms_entry *entry, int
     enum ms_status status =
         self->crawl->fetch(self->crawl->fetch_ctx, entry, fd, size, outcome, err);
     if (status == MS_OK && hint)
-        keep_text(self, hint, *fd);
+        keep_text(self, hint, *fd, *size);
     return status;
 }
 
@@ -159,10 +161,12 @@ static enum ms_status load_hint(struct walk *self, struct hint *hint, struct ms_
     struct ms_error why;
     if (hint->loaded)
         return MS_OK;
+    self->crawl->aside = true;
     enum ms_status status =
         self->crawl->fetch(self->crawl->fetch_ctx, hint->entry, &fd, &size, &outcome, &why);
+    self->crawl->aside = false;
     if (status == MS_OK) {
-        keep_text(self, hint, fd);
+        keep_text(self, hint, fd, size);
     } else if (status == MS_REJECT) {
         hint->loaded = true; /* the file's own turn reports it */
         status = MS_OK;
@@ -356,14 +360,15 @@ static enum ms_status new_task(struct walk *self, const struct ms_entry *entry,
             return status;
         task = ms_pool_place(self->pool);
     }
-    task->blob = (struct ms_intake_blob){.fd = -1,
-                                         .origin = crawl->origin,
-                                         .origin_name = crawl->name,
-                                         .path = entry->path,
-                                         .commit_id = crawl->commit_id,
-                                         .claim = crawl->claim,
-                                         .private_ = crawl->private_,
-                                         .passwords = &task->passwords};
+    task->blob = (struct ms_intake_blob){
+        .fd = -1,
+        .origin = crawl->origin,
+        .origin_name = crawl->name,
+        .path = entry->path,
+        .commit_id = entry->past ? ms_span_of(entry->commit_id, MS_SHA1_BYTES) : crawl->commit_id,
+        .claim = crawl->claim,
+        .private_ = crawl->private_,
+        .passwords = &task->passwords};
     task->tag = entry;
     memcpy(task->blob.git_id, entry->git_id, sizeof task->blob.git_id);
     memcpy(task->blob.password_set, password_set, sizeof task->blob.password_set);
@@ -395,7 +400,7 @@ static enum ms_status submit(struct walk *self, struct ms_pool_task *task, enum 
         return MS_OK;
     }
     if (fetched == MS_REJECT) {
-        self->crawl->incomplete = true;
+        self->crawl->incomplete |= strcmp(outcome, "too_big") != 0;
         status = note(self, &task->blob, outcome, why->text, err);
     }
     drop_task(task);
@@ -630,6 +635,14 @@ static enum ms_status write_tree(struct ms_collect *session, const struct ms_cra
     struct ms_corpus *corpus = session->corpus;
     int64_t now_ms = ms_clock_wall_ms();
     enum ms_status status = ms_tree_replace_begin(corpus, crawl->origin, err);
+    /* Blobs of earlier commits first, so that today's place of a program wins; gone when the tree
+     * is closed. */
+    for (size_t i = 0; crawl->past && i < crawl->past->count && status == MS_OK; i++) {
+        const struct ms_entry *entry = &crawl->past->items[i];
+        status = ms_blob_sight_again(corpus, entry->git_id, crawl->origin, entry->path,
+                                     ms_span_of(entry->commit_id, MS_SHA1_BYTES), crawl->claim,
+                                     crawl->private_, now_ms, session->intake.run, err);
+    }
     for (size_t i = 0; i < entries->count && status == MS_OK; i++) {
         const struct ms_entry *entry = &entries->items[i];
         status = ms_tree_put(corpus, crawl->origin, entry->path, entry->git_id, entry->size, err);

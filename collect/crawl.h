@@ -10,7 +10,9 @@
 struct ms_entry {
     struct ms_span path; /* relative to the origin */
     uint8_t git_id[MS_SHA1_BYTES];
-    int64_t size; /* -1 unknown */
+    int64_t size;                     /* -1 unknown */
+    bool past;                        /* not in the tree any more, but in that of commit_id */
+    uint8_t commit_id[MS_SHA1_BYTES]; /* set when past */
 };
 
 /* Sorted by path once ms_entries_sort was called; memory is its own arena's. */
@@ -48,6 +50,8 @@ struct ms_crawl {
     uint64_t max_blob_bytes;  /* larger ones are too_big, unread */
     ms_crawl_fetch fetch;
     void *fetch_ctx;
+    const struct ms_entries *past; /* NULL: none; files of earlier commits, for ms_crawl_finish */
+    bool aside; /* set: what is fetched now is asked for out of its turn (a password file) */
     ms_crawl_sha256 sha256_of; /* with fetch_ctx; may be NULL */
     const struct ms_lfs *lfs;  /* gets the files that pointers stand for; NULL: pointers are left */
     bool incomplete;           /* set: some file was not to be had; worth another try */

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/step.h"
+#include "collect/git.h"
 #include "collect/github.h"
 #include "collect/releases.h"
 #include "collect/source.h"
@@ -431,7 +432,11 @@ static enum ms_status collect_line(void *ctx, struct ms_span line, uint64_t numb
         self->session->counts.bad_lines++;
         return MS_OK;
     }
-    return empty ? MS_OK : collect_repo(self->session, self->github, &repo, err);
+    if (empty)
+        return MS_OK;
+    return repo.url[0] || !self->session->token || self->session->options->history
+               ? ms_git_collect(self->session, self->github->http, self->github->base, &repo, err)
+               : collect_repo(self->session, self->github, &repo, err);
 }
 
 enum ms_status ms_github_collect(struct ms_collect *session, const char *list_path,
@@ -454,6 +459,11 @@ enum ms_status ms_github_collect(struct ms_collect *session, const char *list_pa
     enum ms_status status = ms_http_new(&options, &github.http, err);
     if (status == MS_OK)
         status = ms_http_trust(github.http, base, false, err);
+    for (size_t i = 0; i < session->options->git_hosts.count && status == MS_OK; i++)
+        status = ms_http_trust(github.http, session->options->git_hosts.items[i], false, err);
+    if (status == MS_OK && !session->token)
+        ms_log(MS_LOG_INFO, "no GitHub token: repositories are read by git's own protocol; the API "
+                            "and its anonymous quota are not used");
     /* github.com has an API host of its own; other servers have all under one roof. */
     if (status == MS_OK)
         status =

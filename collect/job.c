@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "collect/job.h"
 
+#include "collect/gitjob.h"
+
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/unpack.h"
@@ -175,4 +177,5 @@ static void prepare(void)
 
 const struct ms_worker_kind ms_job_kinds[MS_JOB_KINDS] = {
     [MS_JOB_INTAKE] = {"intake", run, prepare},
-    [MS_JOB_FEATURES_OF] = {"features", run_features, prepare}};
+    [MS_JOB_FEATURES_OF] = {"features", run_features, prepare},
+    [MS_JOB_GIT] = {"git", ms_gitjob_work, ms_gitjob_prepare}};

@@ -1,6 +1,7 @@
 /* Lines of a repository list. */
 #include "collect/list.h"
 
+#include "base/http_url.h"
 #include "base/log.h"
 
 #include <stdio.h>
@@ -86,13 +87,48 @@ static struct ms_span take_part(struct ms_span *text)
     return part;
 }
 
+/* A repository on another host: the URL up to an '@' in its path, which a ref follows. */
+static enum ms_status parse_url(struct ms_span word, struct ms_repo *out, struct ms_error *err)
+{
+    struct ms_url url;
+    char text[MS_REPO_URL_BYTES];
+    struct ms_span rest = word;
+    if (!strip(&rest, "https://"))
+        (void)strip(&rest, "http://");
+    (void)take_part(&rest);
+    const uint8_t *at = rest.len ? memchr(rest.data, '@', rest.len) : NULL;
+    size_t n = at ? (size_t)(at - word.data) : word.len;
+    if (at) {
+        struct ms_span ref = ms_span_of(at + 1, word.len - n - 1);
+        if (!good_ref(ref))
+            return bad(word, "no branch, tag or commit name behind the @", err);
+        (void)snprintf(out->ref, sizeof out->ref, "%.*s", (int)ref.len, (const char *)ref.data);
+    }
+    if (n >= sizeof text || memchr(word.data, 0, n))
+        return bad(word, "the URL is too long", err);
+    memcpy(text, word.data, n);
+    text[n] = '\0';
+    if (ms_url_parse(text, &url, NULL) != MS_OK || strchr(url.text, '?'))
+        return bad(word, "not the URL of a git repository", err);
+    if (!url.https && !url.loopback)
+        return bad(word, "only https URLs are collected", err);
+    n = strlen(url.text);
+    while (n && url.text[n - 1] == '/')
+        url.text[--n] = '\0';
+    if (n >= sizeof out->url || n <= strlen(url.https ? "https://" : "http://") ||
+        !strchr(url.text + 8, '/'))
+        return bad(word, "not the URL of a git repository", err);
+    memcpy(out->url, url.text, n + 1);
+    return MS_OK;
+}
+
 static enum ms_status parse_name(struct ms_span word, struct ms_repo *out, struct ms_error *err)
 {
     struct ms_span rest = word;
     struct ms_span ref = ms_span_of(NULL, 0);
     bool url = strip(&rest, "https://") || strip(&rest, "http://");
     if (url && !strip(&rest, "www.github.com/") && !strip(&rest, "github.com/"))
-        return bad(word, "only repositories on github.com can be collected", err);
+        return parse_url(word, out, err);
     const uint8_t *at = !url && rest.len ? memchr(rest.data, '@', rest.len) : NULL;
     if (at) {
         size_t n = (size_t)(at - rest.data);

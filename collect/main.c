@@ -12,8 +12,10 @@ static const struct ms_option run_options[] = {
      .kind = MS_OPT_TEXT,
      .arg = "FILE",
      .offset = FIELD(github_list),
-     .help = "collect from these repositories: one owner/repo[@ref] or URL a line, then optionally "
-             "claim=malware|benign|unknown and private"},
+     .help =
+         "collect from these repositories: one owner/repo[@ref] of GitHub, or "
+         "https://host/path.git[@ref], a line; then optionally claim=malware|benign|unknown and "
+         "private"},
     {.name = "url-list",
      .kind = MS_OPT_TEXT,
      .arg = "FILE",
@@ -30,7 +32,21 @@ static const struct ms_option run_options[] = {
      .arg = "SECRET",
      .offset = FIELD(github_token),
      .help = "GitHub token: @FILE, env:NAME or the token itself (default: $GITHUB_TOKEN where set, "
-             "for api.github.com alone; without one GitHub allows 60 requests an hour)"},
+             "for api.github.com alone; without one repositories are read by git's own protocol, "
+             "which has no hourly quota, "
+             "and a name that was registered anew is not noticed)"},
+    {.name = "history",
+     .kind = MS_OPT_FLAG,
+     .offset = FIELD(history),
+     .help =
+         "every blob of every commit that leads to HEAD (or @ref), also files deleted since; by "
+         "git's protocol, without the token"},
+    {.name = "git-host",
+     .kind = MS_OPT_LIST,
+     .arg = "URL",
+     .offset = FIELD(git_hosts),
+     .help = "a git server that may have a private or loopback address (lines of the list lead to "
+             "public addresses only); https, or http on loopback"},
     {.name = "github-url",
      .kind = MS_OPT_TEXT,
      .arg = "URL",
@@ -100,6 +116,10 @@ static const struct ms_tool tool = {
         "run nor be matched by scanners. A file that cannot be read costs itself alone: what "
         "became of it is recorded, and it is not opened again until the unpacker or the passwords "
         "change.\n\n"
+        "Repositories of other hosts than GitHub, and GitHub's where no token is given, are read "
+        "by "
+        "git's smart HTTP protocol (version 2) without a login: trees first, then the blobs that "
+        "the corpus does not know, many in a request.\n\n"
         "A second run asks each repository once and downloads only what is new. When GitHub's rate "
         "limit is reached the tool ends with exit code 75 and says when to go on. A repository "
         "that "

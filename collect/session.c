@@ -70,7 +70,7 @@ static enum ms_status ambient_token(const struct ms_collect *self, bool *use, st
     return MS_OK;
 }
 
-/* The token is optional: without it GitHub allows 60 requests an hour. */
+/* The token is optional: without it repositories are read by git's protocol instead of the API. */
 static enum ms_status read_token(struct ms_collect *self, struct ms_error *err)
 {
     const struct ms_cli_secret *given = &self->options->github_token;

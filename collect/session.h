@@ -14,6 +14,8 @@ struct ms_collect_options {
     struct ms_cli_secret github_token;
     struct ms_cli_list dirs;
     const char *password_list;
+    struct ms_cli_list git_hosts;
+    bool history;
     const char *claim;
     bool private_;
     bool recheck;

@@ -90,6 +90,7 @@ static enum ms_status copy_origin(sqlite3_stmt *statement, struct ms_origin *out
     out->remote_id = ms_db_int(statement, 4, 0);
     out->private_ = ms_db_int(statement, 8, 0) != 0;
     out->checked_ms = ms_db_int(statement, 11, 0);
+    out->history = ms_db_int(statement, 13, 0) != 0;
     return status;
 }
 
@@ -98,7 +99,7 @@ enum ms_status ms_origin_get(struct ms_corpus *corpus, int64_t id, struct ms_ori
 {
     static const char sql[] =
         "SELECT kind, name, ref, url, remote_id, commit_id, licence, claim,"
-        " private, state, reason, checked_ms, validator FROM origin WHERE id = ?1";
+        " private, state, reason, checked_ms, validator, history FROM origin WHERE id = ?1";
     sqlite3_stmt *statement;
     bool row = false;
     struct ms_origin origin = {.id = id};
@@ -132,7 +133,7 @@ enum ms_status ms_origin_update(struct ms_corpus *corpus, const struct ms_origin
 {
     static const char sql[] =
         "UPDATE origin SET remote_id = ?2, commit_id = ?3, state = coalesce(?4, state),"
-        " reason = ?5, checked_ms = ?6, validator = ?7 WHERE id = ?1";
+        " reason = ?5, checked_ms = ?6, validator = ?7, history = ?8 WHERE id = ?1";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_need_transaction(corpus, err);
     if (status == MS_OK && origin->has_commit && origin->commit_bytes > sizeof origin->commit_id)
@@ -149,6 +150,7 @@ enum ms_status ms_origin_update(struct ms_corpus *corpus, const struct ms_origin
     ms_db_bind_text(statement, 5, origin->reason);
     ms_db_bind_nonzero(statement, 6, origin->checked_ms);
     ms_db_bind_text(statement, 7, origin->validator);
+    ms_db_bind_int(statement, 8, origin->history);
     return ms_db_run(corpus, statement, err);
 }
 

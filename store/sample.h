@@ -81,7 +81,8 @@ enum ms_status ms_sample_features_put(struct ms_corpus *corpus, int64_t id, cons
 
 struct ms_origin {
     int64_t id;
-    const char *kind; /* github folder list dataset reports */
+    const char
+        *kind; /* github folder list dataset reports; list: a URL, as of a repository elsewhere */
     const char *name;
     const char *ref;   /* "" for HEAD */
     const char *url;   /* may be NULL */
@@ -89,6 +90,7 @@ struct ms_origin {
     bool has_commit;
     uint8_t commit_id[32]; /* SHA-1 in the first 20 bytes, or SHA-256 */
     unsigned commit_bytes;
+    bool history;        /* the whole history of commit_id was gone through */
     const char *licence; /* may be NULL */
     const char *claim;   /* malware benign unknown; NULL = unknown */
     bool private_;
@@ -111,7 +113,7 @@ enum ms_status ms_origin_find(struct ms_corpus *corpus, const char *kind, const 
 enum ms_status ms_origin_get(struct ms_corpus *corpus, int64_t id, struct ms_origin *out,
                              struct ms_error *err) MS_MUST_USE;
 void ms_origin_release(struct ms_origin *self);
-/* Writes remote_id, commit, state, reason, checked_ms, validator of an origin. */
+/* Writes remote_id, commit, history, state, reason, checked_ms, validator of an origin. */
 enum ms_status ms_origin_update(struct ms_corpus *corpus, const struct ms_origin *origin,
                                 struct ms_error *err) MS_MUST_USE;
 enum ms_status ms_origin_password_used(struct ms_corpus *corpus, int64_t origin,

@@ -179,7 +179,7 @@ class States(GitHubCase):
 
     def test_bad_lines(self):
         self.hub.add("lab/fine", {"x.exe": pe.pe("x")})
-        self.write_list("lab/fine claim=malware private", "justaname", "lab/fine/tree", "https://gitlab.example/a/b", "lab/x claim=evil", "../../etc", "lab/..",
+        self.write_list("lab/fine claim=malware private", "justaname", "lab/fine/tree", "http://gitlab.example/a/b", "lab/x claim=evil", "../../etc", "lab/..",
                         "lab/fine@a..b")
         samples, _ = self.collect(expect=1)
         self.assertEqual(len(samples), 1)
@@ -228,13 +228,11 @@ class Limits(GitHubCase):
     def test_without_a_token_and_with_a_wrong_one(self):
         self.hub.add("lab/a", {"x.exe": pe.pe("x")})
         self.write_list("lab/a")
-        self.collect(token=None)
-        self.assertEqual(self.hub.requests()[0]["headers"].get("authorization"), None)
-        used = dict(self.hub.used)
-        self.collect(token=None)
-        self.assertEqual((self.hub.count(status=304), self.hub.used[False]), (1, used[False] + 1))   # free with a token alone
-        self.collect()
-        self.assertEqual((self.hub.count(status=304), self.hub.used[True]), (2, used[True]))
+        # Without one git's own protocol is spoken (services/test_collect_git.py), which this server does not.
+        self.collect(token=None, expect=None)
+        self.assertIn(self.code, (1, 5))
+        self.assertEqual([request["target"] for request in self.hub.requests()][0], "/lab/a.git/git-upload-pack")
+        self.assertTrue(all(request["headers"].get("authorization") is None for request in self.hub.requests()))
         self.collect(token="ghp_wrong", expect=5)
         self.assertIn("token", self.talk)
 

@@ -220,6 +220,30 @@ static void test_list_lines(void **state)
     }
 }
 
+static void test_urls_of_other_hosts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line, *url, *ref;
+    } good[] = {
+        {"https://GitLab.example/A/b/c.git claim=malware", "https://gitlab.example/A/b/c.git", ""},
+        {"https://git.example:8443/~me/x@v1.0", "https://git.example:8443/~me/x", "v1.0"},
+        {"https://git.example/a/../b.git/@feature/x", "https://git.example/b.git", "feature/x"},
+        {"http://127.0.0.1:8080/a.git", "http://127.0.0.1:8080/a.git", ""},
+    };
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        struct ms_repo repo;
+        bool empty;
+        enum ms_status status = ms_repo_parse(span(good[i].line), &repo, &empty, &err);
+        if (status != MS_OK)
+            print_error("%s: %s\n", good[i].line, err.text);
+        assert_int_equal(status, MS_OK);
+        assert_string_equal(repo.url, good[i].url);
+        assert_string_equal(repo.ref, good[i].ref);
+        assert_string_equal(repo.name, "");
+    }
+}
+
 static void test_bad_list_lines(void **state)
 {
     (void)state;
@@ -234,7 +258,15 @@ static void test_bad_list_lines(void **state)
                                       "a/b@x y",
                                       "a/b claim=evil",
                                       "a/b privat",
-                                      "https://example.com/a/b",
+                                      "http://example.com/a/b",
+                                      "https://example.com",
+                                      "https://example.com/",
+                                      "https://user:word@example.com/a",
+                                      "https://example.com/a?b",
+                                      "https://example.com/a.git@",
+                                      "https://example.com/a.git@x..y",
+                                      "ftp://example.com/a",
+                                      "git@example.com:a/b",
                                       "https://github.com/a",
                                       "https://github.com/a/b/issues",
                                       "a b/c",
@@ -390,6 +422,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_digest, fresh, drop),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_list_lines),
+        cmocka_unit_test(test_urls_of_other_hosts),
         cmocka_unit_test(test_bad_list_lines),
         cmocka_unit_test_setup_teardown(test_lies, start, stop),
     };
