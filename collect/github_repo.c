@@ -434,7 +434,9 @@ static enum ms_status collect_line(void *ctx, struct ms_span line, uint64_t numb
     }
     if (empty)
         return MS_OK;
-    return repo.url[0] || !self->session->token || self->session->options->history
+    /* Releases are known to the API alone. */
+    const struct ms_collect_options *options = self->session->options;
+    return repo.url[0] || options->history || (!self->session->token && !options->releases)
                ? ms_git_collect(self->session, self->github->http, self->github->base, &repo, err)
                : collect_repo(self->session, self->github, &repo, err);
 }
@@ -461,7 +463,7 @@ enum ms_status ms_github_collect(struct ms_collect *session, const char *list_pa
         status = ms_http_trust(github.http, base, false, err);
     for (size_t i = 0; i < session->options->git_hosts.count && status == MS_OK; i++)
         status = ms_http_trust(github.http, session->options->git_hosts.items[i], false, err);
-    if (status == MS_OK && !session->token)
+    if (status == MS_OK && !session->token && !session->options->releases)
         ms_log(MS_LOG_INFO, "no GitHub token: repositories are read by git's own protocol; the API "
                             "and its anonymous quota are not used");
     /* github.com has an API host of its own; other servers have all under one roof. */

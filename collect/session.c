@@ -200,6 +200,10 @@ enum ms_status ms_collect_run(struct ms_cli *cli, struct ms_error *err)
         return ms_error_set(err, MS_E_USAGE,
                             "nothing to collect from: give --github-list FILE, --url-list FILE or "
                             "--dir PATH");
+    if (self.options->history && self.options->releases)
+        return ms_error_set(err, MS_E_USAGE,
+                            "--releases needs GitHub's API and --history git's own protocol: make "
+                            "two runs of it");
     if (cli->operand_count && !self.options->dirs.count)
         return ms_error_set(err, MS_E_USAGE, "local paths need --dir in front of them");
     ms_arena_init(&self.arena, SESSION_ARENA_BYTES);
