@@ -228,13 +228,22 @@ static bool may_be_container(int fd)
                    "7zXZ",
                    5},
                   {"\x28\xb5\x2f\xfd", 4},
-                  {"MSCF", 4}};
+                  {"MSCF", 4},
+                  {"LZIP", 4},
+                  {"\x04\x22\x4d\x18", 4},
+                  {"\x1f\x9d", 2},
+                  {"!<arch>", 7},
+                  {"07070", 5},
+                  {"\x5d\0\0", 3}};
     uint8_t head[262] = {0};
     ssize_t n = pread(fd, head, sizeof head, 0);
     for (size_t i = 0; i < sizeof magics / sizeof *magics; i++)
         if (n >= (ssize_t)magics[i].n && memcmp(head, magics[i].bytes, magics[i].n) == 0)
             return true;
-    return memcmp(head + 257, "ustar", 5) == 0;
+    uint8_t disc[6] = {0};
+    bool iso = pread(fd, disc, sizeof disc, 32768) == (ssize_t)sizeof disc &&
+               memcmp(disc + 1, "CD001", 5) == 0;
+    return iso || memcmp(head + 2, "-lh", 3) == 0 || memcmp(head + 257, "ustar", 5) == 0;
 }
 
 static enum ms_status passwords_for(struct walk *self, const struct ms_entry *entry, int fd,
@@ -244,6 +253,9 @@ static enum ms_status passwords_for(struct walk *self, const struct ms_entry *en
     struct hint *hints[HINTS_A_BLOB];
     enum ms_status status = ms_passwords_init_from(out, &self->passwords, arena, err);
     size_t count = may_be_container(fd) ? hints_for(self, entry, hints) : 0;
+    if (status == MS_OK)
+        status = ms_passwords_add_names(
+            out, entry->path, ms_span_of(self->crawl->name, strlen(self->crawl->name)), err);
     for (size_t i = 0; i < count && status == MS_OK; i++) {
         status = load_hint(self, hints[i], err);
         if (status == MS_OK)

@@ -8,7 +8,13 @@
 #include <string.h>
 #include <strings.h>
 
-enum { PASSWORD_MAX_BYTES = 127, README_HINTS = 8, README_WINDOW = 160, PART_MAX = 4096 };
+enum {
+    PASSWORD_MAX_BYTES = 127,
+    README_HINTS = 8,
+    README_WINDOW = 160,
+    PART_MAX = 4096,
+    SUFFIXES = 3
+};
 
 /* Collections' own habit first; then contagio's scheme, Assemblyline's list, and repositories'
  * known ones (ytisf/theZoo, Endermanch/MalwareDatabase). */
@@ -211,6 +217,50 @@ enum ms_status ms_passwords_add_readme(struct ms_passwords *self, struct ms_span
     return status;
 }
 
+static struct ms_span last_part(struct ms_span path)
+{
+    for (size_t i = path.len; i; i--)
+        if (path.data[i - 1] == '/')
+            return ms_span_of(path.data + i, path.len - i);
+    return path;
+}
+
+/* The name up to its last dot; the whole name when there is none but a leading one. */
+static struct ms_span stem(struct ms_span name)
+{
+    for (size_t i = name.len; i > 1; i--)
+        if (name.data[i - 1] == '.')
+            return ms_span_of(name.data, i - 1);
+    return name;
+}
+
+static enum ms_status add_contagio(struct ms_passwords *self, struct ms_span name,
+                                   struct ms_error *err)
+{
+    char word[] = "infected666?";
+    uint8_t last = name.len ? name.data[name.len - 1] : 0;
+    bool fits = (last >= '0' && last <= '9') || (last >= 'a' && last <= 'z') ||
+                (last >= 'A' && last <= 'Z');
+    word[sizeof word - 2] = (char)last;
+    return fits ? ms_passwords_add(self, MS_PASSWORD_NAME, ms_span_of(word, sizeof word - 1), err)
+                : MS_OK;
+}
+
+enum ms_status ms_passwords_add_names(struct ms_passwords *self, struct ms_span path,
+                                      struct ms_span origin, struct ms_error *err)
+{
+    struct ms_span name = stem(last_part(path));
+    enum ms_status status = add_contagio(self, name, err);
+    for (unsigned i = 0; i < SUFFIXES && status == MS_OK; i++) {
+        status = ms_passwords_add(self, MS_PASSWORD_NAME, name, err);
+        name = stem(name);
+    }
+    struct ms_span from = last_part(origin);
+    if (from.len > 4 && memcmp(from.data + from.len - 4, ".git", 4) == 0)
+        from.len -= 4;
+    return status == MS_OK ? ms_passwords_add(self, MS_PASSWORD_NAME, from, err) : status;
+}
+
 enum ms_status ms_passwords_init_from(struct ms_passwords *self, const struct ms_passwords *from,
                                       struct ms_arena *arena, struct ms_error *err)
 {
@@ -231,7 +281,7 @@ enum ms_status ms_passwords_init_from(struct ms_passwords *self, const struct ms
 size_t ms_passwords_candidates(const struct ms_passwords *self, struct ms_span *out, size_t max)
 {
     /* What each later source may be sure of, as a part of max. */
-    static const size_t share[MS_PASSWORD_SOURCES] = {8, 0, 8, 8, 4};
+    static const size_t share[MS_PASSWORD_SOURCES] = {8, 0, 8, 8, 4, 8};
     size_t count = 0;
     for (int source = 0; source < MS_PASSWORD_SOURCES; source++) {
         size_t reserved = 0;

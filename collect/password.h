@@ -17,6 +17,7 @@ enum ms_password_source {
     MS_PASSWORD_BESIDE, /* a .pass or password*.txt file in the same folder */
     MS_PASSWORD_README, /* named in a README */
     MS_PASSWORD_BUILTIN,
+    MS_PASSWORD_NAME, /* the archive's own name, and its origin's */
     MS_PASSWORD_SOURCES
 };
 
@@ -46,6 +47,11 @@ enum ms_status ms_passwords_add_lines(struct ms_passwords *self, enum ms_passwor
 /* What a README calls the password: the words and quoted strings that follow "password". */
 enum ms_status ms_passwords_add_readme(struct ms_passwords *self, struct ms_span text,
                                        struct ms_error *err) MS_MUST_USE;
+/* What the names say: the file name without one, two and three suffixes, "infected666" and the last
+ * character of the first of these (contagio's scheme), and the last part of the origin's name
+ * without ".git". */
+enum ms_status ms_passwords_add_names(struct ms_passwords *self, struct ms_span path,
+                                      struct ms_span origin, struct ms_error *err) MS_MUST_USE;
 /* A set that begins with what another one holds, whose bytes it borrows. */
 enum ms_status ms_passwords_init_from(struct ms_passwords *self, const struct ms_passwords *from,
                                       struct ms_arena *arena, struct ms_error *err) MS_MUST_USE;

@@ -151,6 +151,13 @@ class Kinds(CollectCase):
                          {"a/0.zip": "from a file", "a/x.zip": "s3cret word", "b/y.zip": "from a file", "c/z.zip": "k3y", "d/wrong.zip": "infected"})
         self.assertEqual(self.collect(), ([], []))
 
+    def test_names_as_passwords(self):
+        words = {"e/Mirai.v2.zip": "Mirai", "f/x.Q.zip": "infected666Q", "g/y.zip": "in"}
+        self.put({path: archive.zipped({"n.exe": pe.pe(path)}, word) for path, word in words.items()})
+        samples, rest = self.collect()
+        self.assertEqual(rest, [])
+        self.assertEqual({line["path"]: line["password"] for line in samples}, words)
+
     def test_wrong_password_that_passes_the_check(self):
         data = pe.pe("collide")
         for method in ("store", "deflate"):

@@ -145,6 +145,35 @@ static void test_readmes(void **state)
     }
 }
 
+static void test_words_in_names(void **state)
+{
+    static const struct {
+        const char *path, *origin, *want;
+    } cases[] = {
+        {"mal/zoo/Tapaoux.p.zip", "ytisf/theZoo", "infected666p|Tapaoux.p|Tapaoux|theZoo|"},
+        {"a.tar.gz.zip", "https://host/x/repo.git", "infected666z|a.tar.gz|a.tar|a|repo|"},
+        {"nothing", "", "infected666g|nothing|"},
+        {".zip", ".git", "infected666p|.zip|.git|"},
+        {"a/", "o/", ""},
+        {"\xe3\x81\x82.zip", "b", "\xe3\x81\x82|b|"},
+        {"--.zip", "b", "--|b|"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ms_password_part *found = &set.parts[MS_PASSWORD_NAME];
+        char got[256] = "";
+        found->count = 0;
+        assert_int_equal(
+            ms_passwords_add_names(&set, span(cases[i].path), span(cases[i].origin), &err), MS_OK);
+        for (size_t k = 0; k < found->count; k++) {
+            size_t n = strlen(got);
+            (void)snprintf(got + n, sizeof got - n, "%.*s|", (int)found->items[k].len,
+                           (const char *)found->items[k].data);
+        }
+        assert_string_equal(got, cases[i].want);
+    }
+}
+
 static void test_digest(void **state)
 {
     (void)state;
@@ -419,6 +448,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_passed_over, fresh, drop),
         cmocka_unit_test_setup_teardown(test_every_source_keeps_a_share, fresh, drop),
         cmocka_unit_test_setup_teardown(test_readmes, fresh, drop),
+        cmocka_unit_test_setup_teardown(test_words_in_names, fresh, drop),
         cmocka_unit_test_setup_teardown(test_digest, fresh, drop),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_list_lines),
