@@ -2,11 +2,11 @@
 #define _GNU_SOURCE
 #include "collect/crawl.h"
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/progress.h"
 #include "base/step.h"
+#include "collect/hints.h"
 #include "collect/pool.h"
 #include "store/sample.h"
 
@@ -15,37 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum {
-    HINT_ARENA_BYTES = 64 << 20,
-    HINT_BYTES = 64 << 10, /* a README or password file that is read */
-    HINTS_MAX = 4096,
-    HINTS_A_BLOB = 12,
-    PASSES = 2
-};
-
-static enum ms_status add_from_tree(void *ctx, struct ms_span path, const uint8_t git_id[20],
-                                    int64_t size, struct ms_error *err)
-{
-    return ms_entries_add(ctx, path, git_id, size, err);
-}
-
-enum ms_status ms_crawl_last_tree(struct ms_collect *session, int64_t origin,
-                                  struct ms_entries *entries, struct ms_error *err)
-{
-    return ms_tree_foreach(session->corpus, origin, add_from_tree, entries, err);
-}
-
-/* ---- hints: files that may name a password ----------------------------------------------------
- */
-
-struct hint {
-    const struct ms_entry *entry;
-    struct ms_span folder;
-    bool readme;
-    bool loaded;
-    bool whole; /* text is all of it */
-    struct ms_span text;
-};
+enum { HINT_ARENA_BYTES = 64 << 20, PASSES = 2 };
 
 /* An archive that no password opened so far. */
 struct closed {
@@ -58,8 +28,7 @@ struct walk {
     struct ms_crawl *crawl;
     const struct ms_entries *entries;
     struct ms_arena arena; /* hints and their texts */
-    struct hint *hints;
-    size_t hint_count;
+    struct ms_hints hints;
     struct ms_passwords passwords; /* the session's and those that worked here */
     struct ms_arena passwords_arena;
     size_t worked_count;
@@ -76,107 +45,6 @@ struct pending {
     uint8_t password_set[32];
     struct ms_lfs_object object;
 };
-
-static void split_path(struct ms_span path, struct ms_span *folder, struct ms_span *name)
-{
-    const uint8_t *slash = path.len ? memrchr(path.data, '/', path.len) : NULL;
-    size_t n = slash ? (size_t)(slash - path.data) : 0;
-    *folder = ms_span_of(path.data, n);
-    *name = slash ? ms_span_of(slash + 1, path.len - n - 1) : path;
-}
-
-static enum ms_status find_hints(struct walk *self, struct ms_error *err)
-{
-    self->hints = ms_arena_alloc_array(&self->arena, HINTS_MAX, sizeof *self->hints);
-    if (!self->hints)
-        return ms_error_set(err, MS_E_NOMEM, "out of memory");
-    for (size_t i = 0; i < self->entries->count && self->hint_count < HINTS_MAX; i++) {
-        const struct ms_entry *entry = &self->entries->items[i];
-        struct ms_span folder, name;
-        split_path(entry->path, &folder, &name);
-        bool readme = ms_password_is_readme(name);
-        if ((readme || ms_password_is_beside(name)) && entry->size <= HINT_BYTES)
-            self->hints[self->hint_count++] =
-                (struct hint){.entry = entry, .folder = folder, .readme = readme};
-    }
-    return MS_OK;
-}
-
-/* The hints for a file: password files and READMEs of its folder, and the READMEs at the top. */
-static size_t hints_for(struct walk *self, const struct ms_entry *entry,
-                        struct hint *out[HINTS_A_BLOB])
-{
-    struct ms_span folder, name;
-    size_t count = 0;
-    split_path(entry->path, &folder, &name);
-    for (size_t i = 0; i < self->hint_count && count < HINTS_A_BLOB; i++) {
-        struct hint *hint = &self->hints[i];
-        bool here = ms_span_equal(hint->folder, folder);
-        if (hint->entry != entry && (here || (hint->readme && hint->folder.len == 0)))
-            out[count++] = hint;
-    }
-    return count;
-}
-
-static struct hint *hint_of(struct walk *self, const struct ms_entry *entry)
-{
-    for (size_t i = 0; i < self->hint_count; i++)
-        if (self->hints[i].entry == entry)
-            return &self->hints[i];
-    return NULL;
-}
-
-static void keep_text(struct walk *self, struct hint *hint, int fd, uint64_t size)
-{
-    char *text = ms_arena_alloc(&self->arena, HINT_BYTES);
-    ssize_t n = text ? pread(fd, text, HINT_BYTES, 0) : -1;
-    hint->loaded = true;
-    hint->text = ms_span_of(text, n > 0 ? (size_t)n : 0);
-    hint->whole = n >= 0 && (uint64_t)n == size;
-}
-
-/* Fetches through the hints' texts, so that none is downloaded twice. */
-static enum ms_status fetch(struct walk *self, const struct ms_entry *entry, int *fd,
-                            uint64_t *size, const char **outcome, struct ms_error *err)
-{
-    struct hint *hint = hint_of(self, entry);
-    if (hint && hint->whole) {
-        enum ms_status status = ms_file_memory("hint", fd, err);
-        *size = hint->text.len;
-        return status == MS_OK ? ms_file_write_all(*fd, hint->text.data, hint->text.len, err)
-                               : status;
-    }
-    enum ms_status status =
-        self->crawl->fetch(self->crawl->fetch_ctx, entry, fd, size, outcome, err);
-    if (status == MS_OK && hint)
-        keep_text(self, hint, *fd, *size);
-    return status;
-}
-
-static enum ms_status load_hint(struct walk *self, struct hint *hint, struct ms_error *err)
-{
-    int fd = -1;
-    uint64_t size;
-    const char *outcome = NULL;
-    struct ms_error why;
-    if (hint->loaded)
-        return MS_OK;
-    self->crawl->aside = true;
-    enum ms_status status =
-        self->crawl->fetch(self->crawl->fetch_ctx, hint->entry, &fd, &size, &outcome, &why);
-    self->crawl->aside = false;
-    if (status == MS_OK) {
-        keep_text(self, hint, fd, size);
-    } else if (status == MS_REJECT) {
-        hint->loaded = true; /* the file's own turn reports it */
-        status = MS_OK;
-    } else if (err) {
-        *err = why;
-    }
-    if (fd >= 0)
-        (void)close(fd);
-    return status;
-}
 
 /* ---- one file -------------------------------------------------------------------------------- */
 
@@ -205,11 +73,8 @@ static enum ms_status refresh_passwords(struct walk *self, struct ms_error *err)
 static enum ms_status digest_for(struct walk *self, const struct ms_entry *entry, uint8_t out[32],
                                  struct ms_error *err)
 {
-    struct hint *hints[HINTS_A_BLOB];
-    uint8_t ids[HINTS_A_BLOB * MS_SHA1_BYTES];
-    size_t count = hints_for(self, entry, hints);
-    for (size_t i = 0; i < count; i++)
-        memcpy(ids + i * MS_SHA1_BYTES, hints[i]->entry->git_id, MS_SHA1_BYTES);
+    uint8_t ids[MS_HINTS_A_FILE][MS_SHA1_BYTES];
+    size_t count = ms_hints_ids(&self->hints, entry, ids);
     return ms_passwords_digest(&self->passwords, ms_span_of(ids, count * MS_SHA1_BYTES), out, err);
 }
 
@@ -250,20 +115,12 @@ static enum ms_status passwords_for(struct walk *self, const struct ms_entry *en
                                     struct ms_arena *arena, struct ms_passwords *out,
                                     struct ms_error *err)
 {
-    struct hint *hints[HINTS_A_BLOB];
     enum ms_status status = ms_passwords_init_from(out, &self->passwords, arena, err);
-    size_t count = may_be_container(fd) ? hints_for(self, entry, hints) : 0;
     if (status == MS_OK)
         status = ms_passwords_add_names(
             out, entry->path, ms_span_of(self->crawl->name, strlen(self->crawl->name)), err);
-    for (size_t i = 0; i < count && status == MS_OK; i++) {
-        status = load_hint(self, hints[i], err);
-        if (status == MS_OK)
-            status = hints[i]->readme
-                         ? ms_passwords_add_readme(out, hints[i]->text, err)
-                         : ms_passwords_add_lines(out, MS_PASSWORD_BESIDE, hints[i]->text, err);
-    }
-    return status;
+    return status == MS_OK && may_be_container(fd) ? ms_hints_add(&self->hints, entry, out, err)
+                                                   : status;
 }
 
 static enum ms_status note(struct walk *self, const struct ms_intake_blob *blob,
@@ -551,7 +408,7 @@ static enum ms_status take_in(struct walk *self, const struct ms_entry *entry,
         drop_task(task);
         return status;
     }
-    status = fetch(self, entry, &blob->fd, &blob->size, &outcome, &why);
+    status = ms_hints_fetch(&self->hints, entry, &blob->fd, &blob->size, &outcome, &why);
     ms_step("collect.crawl.fetched");
     if (status == MS_OK && ms_lfs_pointer_read(blob->fd, blob->size, &pointer))
         return take_in_pointer(self, task, &pointer, err);
@@ -609,7 +466,7 @@ enum ms_status ms_crawl_files(struct ms_collect *session, struct ms_crawl *crawl
     struct walk walk = {.session = session, .crawl = crawl, .entries = entries};
     ms_arena_init(&walk.arena, HINT_ARENA_BYTES);
     ms_arena_init(&walk.passwords_arena, HINT_ARENA_BYTES);
-    enum ms_status status = find_hints(&walk, err);
+    enum ms_status status = ms_hints_init(&walk.hints, crawl, entries, &walk.arena, err);
     walk.pending = calloc(MS_LFS_BATCH, sizeof *walk.pending);
     if (status == MS_OK && !walk.pending)
         status = ms_error_set(err, MS_E_NOMEM, "out of memory");
@@ -635,53 +492,5 @@ enum ms_status ms_crawl_files(struct ms_collect *session, struct ms_crawl *crawl
     free(walk.pending);
     ms_arena_release(&walk.passwords_arena);
     ms_arena_release(&walk.arena);
-    return status;
-}
-
-/* ---- the end --------------------------------------------------------------------------------- */
-
-static enum ms_status write_tree(struct ms_collect *session, const struct ms_crawl *crawl,
-                                 const struct ms_entries *entries, const struct ms_origin *origin,
-                                 struct ms_error *err)
-{
-    struct ms_corpus *corpus = session->corpus;
-    int64_t now_ms = ms_clock_wall_ms();
-    enum ms_status status = ms_tree_replace_begin(corpus, crawl->origin, err);
-    /* Blobs of earlier commits first, so that today's place of a program wins; gone when the tree
-     * is closed. */
-    for (size_t i = 0; crawl->past && i < crawl->past->count && status == MS_OK; i++) {
-        const struct ms_entry *entry = &crawl->past->items[i];
-        status = ms_blob_sight_again(corpus, entry->git_id, crawl->origin, entry->path,
-                                     ms_span_of(entry->commit_id, MS_SHA1_BYTES), crawl->claim,
-                                     crawl->private_, now_ms, session->intake.run, err);
-    }
-    for (size_t i = 0; i < entries->count && status == MS_OK; i++) {
-        const struct ms_entry *entry = &entries->items[i];
-        status = ms_tree_put(corpus, crawl->origin, entry->path, entry->git_id, entry->size, err);
-        if (status == MS_OK)
-            status = ms_blob_sight_again(corpus, entry->git_id, crawl->origin, entry->path,
-                                         crawl->commit_id, crawl->claim, crawl->private_, now_ms,
-                                         session->intake.run, err);
-    }
-    if (status == MS_OK)
-        status = ms_tree_replace_end(corpus, crawl->origin, now_ms, err);
-    return status == MS_OK ? ms_origin_update(corpus, origin, err) : status;
-}
-
-enum ms_status ms_crawl_finish(struct ms_collect *session, const struct ms_crawl *crawl,
-                               const struct ms_entries *entries, const struct ms_origin *origin,
-                               struct ms_error *err)
-{
-    if (session->intake.dry)
-        return MS_OK;
-    enum ms_status status = ms_corpus_begin(session->corpus, err);
-    if (status == MS_OK)
-        status = write_tree(session, crawl, entries, origin, err);
-    ms_step("collect.crawl.tree");
-    if (status == MS_OK)
-        status = ms_corpus_commit(session->corpus, err);
-    if (status != MS_OK)
-        ms_corpus_rollback(session->corpus);
-    ms_step("collect.crawl.finished");
     return status;
 }
