@@ -66,6 +66,24 @@ enum ms_status ms_db_exec(struct ms_corpus *corpus, const char *sql, struct ms_e
     return code == SQLITE_OK ? MS_OK : ms_db_error(corpus, code, err);
 }
 
+enum ms_status ms_db_take_ints(struct ms_corpus *corpus, sqlite3_stmt *statement, int64_t *out,
+                               size_t count, struct ms_error *err)
+{
+    bool row = false;
+    enum ms_status status = ms_db_step(corpus, statement, &row, err);
+    for (size_t i = 0; i < count; i++)
+        out[i] = status == MS_OK && row ? ms_db_int(statement, (int)i, 0) : 0;
+    ms_db_done(statement);
+    return status;
+}
+
+enum ms_status ms_db_prepare_write(struct ms_corpus *corpus, const char *sql, sqlite3_stmt **out,
+                                   struct ms_error *err)
+{
+    enum ms_status status = ms_db_need_transaction(corpus, err);
+    return status == MS_OK ? ms_db_prepare(corpus, sql, out, err) : status;
+}
+
 enum ms_status ms_db_scalar(struct ms_corpus *corpus, const char *sql, int64_t *out,
                             struct ms_error *err)
 {

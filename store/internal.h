@@ -40,6 +40,12 @@ enum ms_status ms_db_scalar(struct ms_corpus *corpus, const char *sql, int64_t *
 void ms_db_release(struct ms_corpus *corpus);
 /* MS_E_BUG unless a transaction is open: a step's rows come together or not at all. */
 enum ms_status ms_db_need_transaction(struct ms_corpus *corpus, struct ms_error *err);
+/* ms_db_prepare for what writes: in an open transaction only. */
+enum ms_status ms_db_prepare_write(struct ms_corpus *corpus, const char *sql, sqlite3_stmt **out,
+                                   struct ms_error *err);
+/* The first `count` columns of the one row a statement gives, all 0 without a row; resets it. */
+enum ms_status ms_db_take_ints(struct ms_corpus *corpus, sqlite3_stmt *statement, int64_t *out,
+                               size_t count, struct ms_error *err);
 
 /* A growing list of row ids, so that a visitor may write while a list is walked. */
 struct ms_ids {

@@ -73,9 +73,7 @@ enum ms_status ms_label_put_first(struct ms_corpus *corpus, const struct ms_labe
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
         " ?19, ?20, ?21)";
     sqlite3_stmt *statement;
-    enum ms_status status = ms_db_need_transaction(corpus, err);
-    if (status == MS_OK)
-        status = ms_db_prepare(corpus, sql, &statement, err);
+    enum ms_status status = ms_db_prepare_write(corpus, sql, &statement, err);
     if (status != MS_OK)
         return status;
     bind_label(statement, label);
@@ -174,9 +172,7 @@ enum ms_status ms_label_clear(struct ms_corpus *corpus, int64_t sample, const ch
                               " AND current = 1";
     const struct ms_label label = {.sample = sample, .policy = policy};
     sqlite3_stmt *statement;
-    enum ms_status status = ms_db_need_transaction(corpus, err);
-    if (status == MS_OK)
-        status = ms_db_prepare(corpus, sql, &statement, err);
+    enum ms_status status = ms_db_prepare_write(corpus, sql, &statement, err);
     if (status != MS_OK)
         return status;
     ms_db_bind_int(statement, 1, sample);
@@ -192,9 +188,7 @@ enum ms_status ms_policy_put(struct ms_corpus *corpus, const uint8_t digest[32],
     static const char sql[] = "INSERT INTO policy (digest, name, text, first_ms)"
                               " VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
     sqlite3_stmt *statement;
-    enum ms_status status = ms_db_need_transaction(corpus, err);
-    if (status == MS_OK)
-        status = ms_db_prepare(corpus, sql, &statement, err);
+    enum ms_status status = ms_db_prepare_write(corpus, sql, &statement, err);
     if (status != MS_OK)
         return status;
     ms_db_bind_blob(statement, 1, digest, 32);
@@ -210,14 +204,13 @@ enum ms_status ms_label_agreement(struct ms_corpus *corpus, const char *policy, 
     static const char sql[] = "SELECT count(agrees), coalesce(sum(agrees), 0) FROM label_agreement"
                               " WHERE policy = ?1";
     sqlite3_stmt *statement;
-    bool row = false;
+    int64_t counts[2] = {0, 0};
     enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
     if (status != MS_OK)
         return status;
     ms_db_bind_text(statement, 1, policy);
-    status = ms_db_step(corpus, statement, &row, err);
-    *both = row ? (uint64_t)ms_db_int(statement, 0, 0) : 0;
-    *agree = row ? (uint64_t)ms_db_int(statement, 1, 0) : 0;
-    ms_db_done(statement);
+    status = ms_db_take_ints(corpus, statement, counts, 2, err);
+    *both = (uint64_t)counts[0];
+    *agree = (uint64_t)counts[1];
     return status;
 }

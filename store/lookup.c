@@ -17,9 +17,7 @@ enum ms_status ms_lookup_enqueue_all(struct ms_corpus *corpus, struct ms_error *
         " AND (sha256 IS NOT NULL OR sha1 IS NOT NULL OR md5 IS NOT NULL)"
         " AND NOT EXISTS (SELECT 1 FROM lookup l WHERE l.sample = s.id)";
     sqlite3_stmt *statement;
-    enum ms_status status = ms_db_need_transaction(corpus, err);
-    if (status == MS_OK)
-        status = ms_db_prepare(corpus, sql, &statement, err);
+    enum ms_status status = ms_db_prepare_write(corpus, sql, &statement, err);
     return status == MS_OK ? ms_db_run(corpus, statement, err) : status;
 }
 
@@ -31,9 +29,7 @@ enum ms_status ms_lookup_put(struct ms_corpus *corpus, const struct ms_lookup *l
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (sample) DO UPDATE SET state = ?2,"
         " reason = ?3, tries = ?4, asked_ms = ?5, due_ms = ?6, unchanged = ?7";
     sqlite3_stmt *statement;
-    enum ms_status status = ms_db_need_transaction(corpus, err);
-    if (status == MS_OK)
-        status = ms_db_prepare(corpus, sql, &statement, err);
+    enum ms_status status = ms_db_prepare_write(corpus, sql, &statement, err);
     if (status != MS_OK)
         return status;
     ms_db_bind_int(statement, 1, lookup->sample);

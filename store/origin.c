@@ -160,9 +160,7 @@ enum ms_status ms_origin_password_used(struct ms_corpus *corpus, int64_t origin,
     static const char sql[] = "INSERT INTO origin_password (origin, password) VALUES (?1, ?2)"
                               " ON CONFLICT (origin, password) DO UPDATE SET uses = uses + 1";
     sqlite3_stmt *statement;
-    enum ms_status status = ms_db_need_transaction(corpus, err);
-    if (status == MS_OK)
-        status = ms_db_prepare(corpus, sql, &statement, err);
+    enum ms_status status = ms_db_prepare_write(corpus, sql, &statement, err);
     if (status != MS_OK)
         return status;
     ms_db_bind_int(statement, 1, origin);
@@ -209,9 +207,7 @@ enum ms_status ms_tree_put(struct ms_corpus *corpus, int64_t origin, struct ms_s
         "INSERT INTO tree_entry (origin, path, git_id, size) VALUES (?1, ?2, ?3, ?4)"
         " ON CONFLICT (origin, path) DO UPDATE SET git_id = ?3, size = ?4";
     sqlite3_stmt *statement;
-    enum ms_status status = ms_db_need_transaction(corpus, err);
-    if (status == MS_OK)
-        status = ms_db_prepare(corpus, sql, &statement, err);
+    enum ms_status status = ms_db_prepare_write(corpus, sql, &statement, err);
     if (status != MS_OK)
         return status;
     ms_db_bind_int(statement, 1, origin);

@@ -25,9 +25,7 @@ enum ms_status ms_scan_insert_packed(struct ms_corpus *corpus, const struct ms_s
         " first_submission_ms, body_sha256, body, run, format)"
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     sqlite3_stmt *statement;
-    enum ms_status status = ms_db_need_transaction(corpus, err);
-    if (status == MS_OK)
-        status = ms_db_prepare(corpus, sql, &statement, err);
+    enum ms_status status = ms_db_prepare_write(corpus, sql, &statement, err);
     if (status != MS_OK)
         return status;
     ms_db_bind_int(statement, 1, scan->sample);
@@ -78,16 +76,12 @@ enum ms_status ms_scan_find_body(struct ms_corpus *corpus, int64_t sample, const
     static const char sql[] = "SELECT id FROM scan WHERE body_sha256 = ?1"
                               " AND (?2 = 0 OR sample = ?2) ORDER BY id LIMIT 1";
     sqlite3_stmt *statement;
-    bool row = false;
     enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
     if (status != MS_OK)
         return status;
     ms_db_bind_blob(statement, 1, sha256, MS_SHA256_BYTES);
     ms_db_bind_int(statement, 2, sample);
-    status = ms_db_step(corpus, statement, &row, err);
-    *id = status == MS_OK && row ? ms_db_int(statement, 0, 0) : 0;
-    ms_db_done(statement);
-    return status;
+    return ms_db_take_ints(corpus, statement, id, 1, err);
 }
 
 enum ms_status ms_scan_newest(struct ms_corpus *corpus, int64_t sample, int64_t *id,
@@ -96,15 +90,11 @@ enum ms_status ms_scan_newest(struct ms_corpus *corpus, int64_t sample, int64_t 
     static const char sql[] = "SELECT id FROM scan WHERE sample = ?1"
                               " ORDER BY " NEWEST_FIRST " LIMIT 1";
     sqlite3_stmt *statement;
-    bool row = false;
     enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
     if (status != MS_OK)
         return status;
     ms_db_bind_int(statement, 1, sample);
-    status = ms_db_step(corpus, statement, &row, err);
-    *id = status == MS_OK && row ? ms_db_int(statement, 0, 0) : 0;
-    ms_db_done(statement);
-    return status;
+    return ms_db_take_ints(corpus, statement, id, 1, err);
 }
 
 int64_t ms_scan_known_ms(const struct ms_scan *scan)

@@ -121,9 +121,7 @@ enum ms_status ms_lookup_expect(struct ms_corpus *corpus, int64_t sample, const 
         " tries = CASE WHEN coalesce(?2, state) = state THEN tries ELSE 0 END,"
         " due_ms = ?5, rescan_ms = ?4";
     sqlite3_stmt *statement;
-    enum ms_status status = ms_db_need_transaction(corpus, err);
-    if (status == MS_OK)
-        status = ms_db_prepare(corpus, sql, &statement, err);
+    enum ms_status status = ms_db_prepare_write(corpus, sql, &statement, err);
     if (status != MS_OK)
         return status;
     ms_db_bind_int(statement, 1, sample);
@@ -139,9 +137,7 @@ enum ms_status ms_lookup_explain(struct ms_corpus *corpus, int64_t sample, const
 {
     static const char sql[] = "UPDATE lookup SET reason = ?2 WHERE sample = ?1";
     sqlite3_stmt *statement;
-    enum ms_status status = ms_db_need_transaction(corpus, err);
-    if (status == MS_OK)
-        status = ms_db_prepare(corpus, sql, &statement, err);
+    enum ms_status status = ms_db_prepare_write(corpus, sql, &statement, err);
     if (status != MS_OK)
         return status;
     ms_db_bind_int(statement, 1, sample);
