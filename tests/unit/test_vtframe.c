@@ -104,6 +104,48 @@ static void there_and_back(void **state)
     ms_buf_release(&frame);
 }
 
+/* A record of `count` engines without labels, as the worker would send it if it had no limit. */
+static void encode_many(size_t count, struct ms_buf *frame)
+{
+    static struct ms_record_engine engines[MS_LIMIT_ENGINES + 1];
+    const struct ms_record record = {.format = MS_RECORD_VT2,
+                                     .engines_kind = MS_RECORD_OBJECT,
+                                     .size = -1,
+                                     .response_code = 1,
+                                     .engines = engines,
+                                     .engine_count = MS_LIMIT_ENGINES};
+    ms_buf_init(frame, MS_LIMIT_FRAME_BYTES);
+    assert_int_equal(ms_vt_report_encode(&record, frame, NULL), MS_OK);
+    /* The count (two bytes) stands before rows of four bytes each. */
+    size_t rows = 4 * (size_t)MS_LIMIT_ENGINES, at = frame->len - rows - 2;
+    frame->len = at;
+    assert_int_equal(ms_buf_append_varint(frame, count), MS_OK);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(ms_buf_append(frame, "\0\0\0", 4), MS_OK);
+}
+
+/* As many engines as there may be, and one more: the parent refuses, whatever the worker says. */
+static void at_the_limit(void **state)
+{
+    struct ms_vt_report report;
+    struct ms_buf frame;
+    (void)state;
+    encode_many(MS_LIMIT_ENGINES, &frame);
+    assert_int_equal(decode(frame.data, frame.len, &report), MS_OK);
+    assert_int_equal(report.engine_count, MS_LIMIT_ENGINES);
+    ms_vt_report_release(&report);
+    ms_buf_release(&frame);
+    encode_many(MS_LIMIT_ENGINES + 1, &frame);
+    assert_int_equal(decode(frame.data, frame.len, &report), MS_REJECT);
+    ms_buf_release(&frame);
+    static struct ms_record_engine engines[MS_LIMIT_ENGINES + 1];
+    const struct ms_record record = {
+        .format = MS_RECORD_VT2, .engines = engines, .engine_count = MS_LIMIT_ENGINES + 1};
+    ms_buf_init(&frame, MS_LIMIT_FRAME_BYTES);
+    assert_int_equal(ms_vt_report_encode(&record, &frame, NULL), MS_REJECT);
+    ms_buf_release(&frame);
+}
+
 static void other_reports(void **state)
 {
     struct ms_vt_report report;
@@ -127,6 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cut_and_changed),
         cmocka_unit_test(there_and_back),
+        cmocka_unit_test(at_the_limit),
         cmocka_unit_test(other_reports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
