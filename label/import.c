@@ -8,6 +8,7 @@
 #include "base/step.h"
 #include "label/import_feed.h"
 #include "label/import_job.h"
+#include "label/import_lines.h"
 #include "label/import_put.h"
 #include "label/session.h"
 #include "label/session_private.h"
@@ -26,6 +27,8 @@
  * of hashes, which every record changes somewhere, is written once. A second's work is what a crash
  * may cost. Transactions grow, each to twice the one before, so that the first is soon safe. */
 enum { STEP_ROWS_FIRST = 256, STEP_ROWS_MOST = 4096, STEP_BYTES = 32 << 20, STEP_MS = 1000 };
+/* Lines of --json that wait for the step's end, those of rejects among them. */
+enum { LINES_MOST = 8192 };
 /* Rejects of one file that are said one by one; --json tells all. */
 enum { WARNINGS_MOST = 20 };
 
@@ -52,6 +55,8 @@ struct import {
     uint64_t warnings;
     size_t step_rows, step_bytes, step_rows_most;
     int64_t step_ms;
+    struct ms_import_lines lines;
+    bool lost; /* the open step was rolled back */
 };
 
 /* Reports come and go by the thousand; memory that is given back to the system with each costs a
@@ -154,7 +159,7 @@ static json_t *text_or_null(const char *text)
     return ms_json_text(text && text[0] ? text : NULL);
 }
 
-static enum ms_status print_json(const struct import *self, const struct ms_import_item *item,
+static enum ms_status print_json(struct import *self, const struct ms_import_item *item,
                                  enum ms_import_result result, struct ms_error *err)
 {
     const struct ms_judged *judged = item->has_judged ? &item->judged : NULL;
@@ -178,7 +183,10 @@ static enum ms_status print_json(const struct import *self, const struct ms_impo
     json_object_set_new(line, "class",
                         ms_json_text(bad && judged->class_ ? judged->class_ : "none"));
     json_object_set_new(line, "family", bad ? text_or_null(judged->tally.family) : json_null());
-    return ms_json_line(stdout, line, err);
+    enum ms_status status =
+        ms_import_lines_add(&self->lines, line, result != MS_IMPORT_REJECTED, err);
+    bool step_open = self->put.corpus && ms_corpus_in_transaction(self->put.corpus);
+    return status == MS_OK && !step_open ? ms_import_lines_flush(&self->lines, false, err) : status;
 }
 
 static void warn(struct import *self, const struct ms_import_item *item)
@@ -239,7 +247,7 @@ static enum ms_status end_step(struct import *self, struct ms_error *err)
     if (self->step_rows_most < STEP_ROWS_MOST)
         self->step_rows_most *= 2;
     ms_step("label.import.committed");
-    return MS_OK;
+    return ms_import_lines_flush(&self->lines, false, err);
 }
 
 static enum ms_status begin_step(struct import *self, struct ms_error *err)
@@ -267,6 +275,7 @@ static enum ms_status put_record(struct import *self, struct ms_import_item *ite
     if (status != MS_OK) {
         /* Half a record must not be committed with what came before it. */
         ms_corpus_rollback(self->put.corpus);
+        self->lost = true;
         return status;
     }
     ms_step("label.import.record");
@@ -274,10 +283,13 @@ static enum ms_status put_record(struct import *self, struct ms_import_item *ite
     self->step_bytes += item->packed.len;
     self->stored_bytes += item->packed.len;
     bool full = self->step_rows >= self->step_rows_most || self->step_bytes >= STEP_BYTES ||
-                ms_clock_mono_ms() - self->step_ms >= STEP_MS;
+                self->lines.count >= LINES_MOST || ms_clock_mono_ms() - self->step_ms >= STEP_MS;
     status = full ? end_step(self, err) : MS_OK;
-    if (status != MS_OK)
+    if (status != MS_OK) {
+        ms_corpus_rollback(self->put.corpus);
+        self->lost = true;
         self->step_rows--; /* this one will not be told of */
+    }
     return status;
 }
 
@@ -344,7 +356,13 @@ static enum ms_status read_all(struct import *self, struct ms_error *err)
     ms_import_feed_stop(feed);
     /* Whatever ended it: what is still there is whole, and is kept. */
     struct ms_error why = {.status = MS_OK};
-    enum ms_status kept = end_step(self, &why);
+    enum ms_status kept = end_step(self, &why), told;
+    struct ms_error untold = {.status = MS_OK};
+    told = ms_import_lines_flush(&self->lines, self->lost || kept != MS_OK, &untold);
+    if (kept == MS_OK && told != MS_OK) {
+        kept = told;
+        why = untold;
+    }
     if (status == MS_OK && kept != MS_OK) {
         status = kept;
         *err = why;
@@ -368,7 +386,7 @@ static enum ms_status judge_run(const struct import *self, struct ms_error *err)
 
 static void say_end(const struct import *self, int64_t began_ms)
 {
-    if (self->step_rows) /* told as imported, and then the store failed */
+    if (self->step_rows) /* counted as imported, and then the store failed */
         ms_log(MS_LOG_WARNING,
                "the last %zu of these records are not kept; the same command takes them in again",
                self->step_rows);
@@ -462,6 +480,7 @@ enum ms_status ms_label_import(struct ms_cli *cli, struct ms_error *err)
         if (!cli->common.json)
             print_summary(&self);
     }
+    ms_import_lines_release(&self.lines);
     ms_import_put_release(&self.put);
     ms_deriver_close(&self.deriver);
     ms_policy_free(self.policy);

@@ -60,10 +60,12 @@ static enum ms_status contradicts(const struct ms_import_put *self,
     return status;
 }
 
-/* Finds or makes the sample; *id 0 when it is not to be had, and *result says why. */
+/* Finds or makes the sample; *id 0 when it is not to be had, and *result says why. What the report
+ * says of the file's other names makes rows that are one file one row; *merged: how many came in.
+ */
 static enum ms_status open_sample(const struct ms_import_put *self, struct ms_import_item *item,
                                   enum ms_import_result *result, int64_t *id, bool *fresh,
-                                  struct ms_error *err)
+                                  uint64_t *merged, struct ms_error *err)
 {
     const struct ms_vt_report *report = ms_import_item_report(item);
     struct ms_sample sample = sample_of(report);
@@ -80,9 +82,8 @@ static enum ms_status open_sample(const struct ms_import_put *self, struct ms_im
         return MS_OK;
     }
     status = ms_sample_upsert(self->corpus, &sample, self->run, id, fresh, &why);
-    uint64_t merged = 0;
-    if (status == MS_OK && !*fresh) /* the report may tell that two known hashes are one file's */
-        status = ms_sample_unite(self->corpus, *id, &merged, &why);
+    if (status == MS_OK && !*fresh)
+        status = ms_sample_unite(self->corpus, *id, merged, &why);
     if (status == MS_REJECT) {
         *result = MS_IMPORT_FORGOTTEN;
         (void)snprintf(item->why, sizeof item->why, "%s", why.text);
@@ -220,6 +221,14 @@ void ms_import_put_release(struct ms_import_put *self)
     self->waiting = NULL;
 }
 
+/* A record that stores no scan, and yet made two samples one: the label is of both one's scans. */
+static enum ms_status put_merged(struct ms_import_put *self, int64_t sample, struct ms_error *err)
+{
+    int64_t newest = 0;
+    enum ms_status status = ms_scan_newest(self->corpus, sample, &newest, err);
+    return status == MS_OK && newest ? put_waiting(self, sample, err) : status;
+}
+
 /* v2's word for a file that is not known there, or not looked at yet: a state for those of which
  * nothing is known, and nothing for others. */
 static enum ms_status put_absent(const struct ms_import_put *self,
@@ -257,8 +266,12 @@ enum ms_status ms_import_put_record(struct ms_import_put *self, struct ms_import
     int64_t same = 0;
     uint64_t merged = 0;
     bool fresh = false; /* nothing is known of the sample: no need to look */
-    enum ms_status status = open_sample(self, item, result, sample, &fresh, err);
+    enum ms_status status = open_sample(self, item, result, sample, &fresh, &merged, err);
     if (status != MS_OK || *sample == 0)
+        return status;
+    if (item->absent && merged)
+        status = put_merged(self, *sample, err);
+    if (status != MS_OK)
         return status;
     if (item->absent) {
         *result = MS_IMPORT_ABSENT;
@@ -270,11 +283,8 @@ enum ms_status ms_import_put_record(struct ms_import_put *self, struct ms_import
         return status;
     if (same) {
         *result = MS_IMPORT_KNOWN;
-        return MS_OK;
+        return merged ? put_merged(self, *sample, err) : MS_OK;
     }
-    /* What the report says of the file's other names makes rows that are one file one row. */
-    if (!fresh)
-        status = ms_sample_unite(self->corpus, *sample, &merged, err);
     /* The same bytes, read as a report on another sample. */
     if (status == MS_OK && item->known)
         status = ms_import_feed_finish(self->feed, item, err);

@@ -7,7 +7,8 @@
 
 enum ms_import_result {
     MS_IMPORTED,         /* stored */
-    MS_IMPORT_KNOWN,     /* this body of this sample was there: nothing was changed */
+    MS_IMPORT_KNOWN,     /* this body of this sample was there: nothing was changed, but that it may
+                            make two samples one */
     MS_IMPORT_OLDER,     /* stored; what is known is newer, and stays the label */
     MS_IMPORT_ABSENT,    /* the service did not know the file, or had not yet looked at it */
     MS_IMPORT_FORGOTTEN, /* the sample was removed for good and stays out */

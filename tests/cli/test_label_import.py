@@ -9,6 +9,7 @@ import lzma
 import os
 import pathlib
 import re
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -264,6 +265,37 @@ class Corpus(ImportCase):
         self.assertEqual([run[:3] for run in runs], [(20, 0, 0), (0, 20, 0)])
         self.assertEqual(runs[0][3], runs[1][3])
         self.assertEqual(len(runs[0][3]), 64)
+
+    def test_a_known_record_that_unites_two_samples_relabels(self):
+        """The scans of the other row are the sample's from then on, and its label rests on them too."""
+        first, second = v3(1, groups=20, analysed=1700000000), v3(1, groups=0, analysed=1690000000)
+        path = self.file("a.jsonl", dump(first) + b"\n" + dump(second))
+        self.take(path)
+        whole, labels = self.digest(), self.sql("SELECT verdict, scan FROM label WHERE current = 1")
+        with sqlite3.connect(self.corpus / "corpus.db") as connection:
+            connection.execute("INSERT INTO sample (id, md5) SELECT 77, md5 FROM sample")
+            connection.execute("UPDATE scan SET sample = 77 WHERE last_analysis_ms < 1695000000000")
+        self.run_tool("label", "relabel")
+        self.assertNotEqual(self.sql("SELECT verdict, scan FROM label WHERE current = 1 AND sample <> 77"), labels)
+        rows = self.take(self.file("b.json", dump(first)))
+        self.assertEqual([row["status"] for row in rows], ["known"])
+        self.assertEqual(self.sql("SELECT count(*) FROM sample"), [(1,)])
+        self.assertEqual(self.sql("SELECT verdict, scan FROM label WHERE current = 1"), labels)
+        self.assertEqual(len(whole), len(self.digest()))
+
+    def test_what_is_told_is_kept(self):
+        """The store fails in the middle (a limit on file sizes stands for a full disk): no line says of a lost record that it is imported."""
+        path = self.file("a.jsonl", b"\n".join(b'{"x"' if number == 300 else dump(v3(number)) for number in range(900)))
+        for megabytes in (1, 3):
+            corpus, limit = self.base / str(megabytes), megabytes << 20
+            done = subprocess.run([str(BIN / "label"), "import", str(path), "--json", "--corpus", str(corpus)], capture_output=True, timeout=120,
+                                  restore_signals=False, preexec_fn=lambda n=limit: resource.setrlimit(resource.RLIMIT_FSIZE, (n, n)))
+            self.assertEqual(done.returncode, 4, done.stderr)
+            told = [json.loads(line)["status"] for line in done.stdout.splitlines()]
+            self.assertIn("not kept", done.stderr.decode())
+            self.assertEqual(told.count("imported"), self.sql("SELECT count(*) FROM scan", corpus=corpus)[0][0])
+            self.assertEqual(told.count("rejected"), done.stderr.count(b"line 301 "))
+        self.assertGreater(told.count("imported"), 0)
 
     def test_an_older_scan_counts_as_older(self):
         """Whatever the order of import: the older one decided, and one newer scan does not overturn it, but a second does."""
