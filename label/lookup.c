@@ -42,7 +42,11 @@ bool ms_is_empty_file(const char *hash)
 enum ms_status ms_asker_read_quota(struct ms_asker *self, struct ms_error *err)
 {
     struct ms_quota_told told;
-    enum ms_status status = ms_vt_quotas(self->vt, &told, err);
+    if (self->untold) {
+        ms_quota_tried(&self->quota);
+        return MS_OK;
+    }
+    enum ms_status status = ms_vt_quotas(self->vt, &told, &self->untold, err);
     ms_quota_tried(&self->quota);
     if (status != MS_OK)
         return status;
@@ -448,7 +452,11 @@ static enum ms_status take_report(struct ms_asker *self, const struct ms_lookup 
         return status;
     }
     ms_step("label.lookup.judged");
-    if (!ms_judged_is_about(&judged, hash)) {
+    if (judged.report.format != MS_RECORD_VT3) { /* what import takes is not what the API answers */
+        answer->outcome = MS_VT_TRANSIENT;
+        (void)snprintf(answer->why, sizeof answer->why,
+                       "the answer is unusable: no file object of version 3");
+    } else if (!ms_judged_is_about(&judged, hash)) {
         answer->outcome = MS_VT_TRANSIENT;
         (void)snprintf(answer->why, sizeof answer->why, "the answer is about another file");
     } else {

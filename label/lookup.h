@@ -21,6 +21,7 @@ struct ms_asker {
     uint64_t merged;        /* samples that turned out to be one with another */
     int64_t waiting_for_ms; /* the window that is being waited for; 0: none yet */
     bool named;             /* the account is: its silence about the quota is worth a word */
+    bool untold;            /* the service forbids to ask for the account's quota */
     const char *done;       /* set when the run's own bound is reached: why; nothing was asked */
 };
 

@@ -224,13 +224,15 @@ static void read_window(const json_t *root, const char *name, int64_t *allowed, 
     }
 }
 
-enum ms_status ms_vt_quotas(struct ms_vt *self, struct ms_quota_told *told, struct ms_error *err)
+enum ms_status ms_vt_quotas(struct ms_vt *self, struct ms_quota_told *told, bool *forbidden,
+                            struct ms_error *err)
 {
     char path[1024];
     struct ms_error fault = {0};
     struct ms_buf id;
     json_t *root = NULL;
     *told = (struct ms_quota_told){-1, -1, -1, -1, -1, -1};
+    *forbidden = false;
     if (!self->user)
         return MS_OK;
     const struct ms_vt_call call = {.method = "GET", .path = path};
@@ -245,6 +247,7 @@ enum ms_status ms_vt_quotas(struct ms_vt *self, struct ms_quota_told *told, stru
     if (status == MS_OK && self->response.status == 401)
         return ms_error_set(err, MS_E_REMOTE,
                             "the service refuses the key (401); check VT_API_KEY or --vt-key");
+    *forbidden = status == MS_OK && self->response.status == 403;
     if ((status == MS_E_REMOTE && self->response.may_pass) || status == MS_E_LIMIT ||
         (status == MS_OK && self->response.status != 200))
         return MS_OK;

@@ -85,8 +85,9 @@ enum ms_status ms_vt_file(struct ms_vt *self, const char *hash, struct ms_vt_ans
 
 /* GET /users/ID/overall_quotas, which costs nothing. Where the account has a group as well, the
  * window with less left rules. *told is all -1 when the account's id is unknown or the service will
- * not say (403, 404, not JSON, no answer). MS_E_REMOTE for a wrong key. */
-enum ms_status ms_vt_quotas(struct ms_vt *self, struct ms_quota_told *told,
+ * not say (403, 404, not JSON, no answer). *forbidden: it said so (403), and will not say otherwise
+ * in this run. MS_E_REMOTE for a wrong key. */
+enum ms_status ms_vt_quotas(struct ms_vt *self, struct ms_quota_told *told, bool *forbidden,
                             struct ms_error *err) MS_MUST_USE;
 
 #endif

@@ -146,6 +146,8 @@ BODIES = [passes(name, "body", body=body) for name, body in (
     Row("half a body", changed(lambda text: text[:len(text) // 2]), "labelled", 2, 1, 2),
     Row("about another file, for good", lambda vt: vt.fault("body", path=TARGET, times=ALWAYS, body=json.dumps({"data": vt.files[BEFORE]})), "error",
         2, 0, 2, exit_code=1, reason="about another file"),
+    Row("a report of version 2, for good", fault("body", ALWAYS, body={"response_code": 1, "sha256": TARGET, "resource": TARGET, "scan_date": "2024-01-01 00:00:00", "scans": {
+        "Engine": {"detected": True, "result": "Worm.Other"}}}), "error", 2, 0, 2, exit_code=1, reason="no file object of version 3"),
     Row("half a body, for good", changed(lambda text: text[:len(text) // 2], ALWAYS), "error", 2, 0, 2, exit_code=1, reason="unusable"),
     Row("a body with a tail", changed(lambda text: text + "{}"), "labelled", 2, 1, 2),
     Row("a body with escapes", changed(lambda text: text.replace("Win32 EXE", "\\u001b]0;x\\u0007\\u202e"), ALWAYS), "labelled", 1, 0, 1),

@@ -150,6 +150,17 @@ class Quota(LabelCase):
         self.assertEqual([shown[name]["allowed"] for name in ("minute", "day", "month")], [4, 500, 15500])
         self.assertIn("does not tell the quota of the account", self.talk)
 
+    def test_a_quota_that_may_not_be_read_is_asked_for_once(self):
+        vt = self.service()
+        vt.fault("status", status=403, path="overall_quotas")
+        for number in range(1, 4):
+            vt.add(spec(number))
+            vt.fault("status", path=digest(number), times=1, status=429)
+        self.label(vt, "--hashes", self.write_list(digest(1), digest(2), digest(3)))
+        self.assertEqual(vt.count("/files/"), 6)
+        self.assertEqual(vt.count("overall_quotas"), 1)
+        self.assertEqual(self.talk.count("does not tell the quota of the account"), 1)
+
     def test_budget_and_until(self):
         vt = self.service()
         path = self.write_list(*(digest(n) for n in range(5)))
