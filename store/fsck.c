@@ -85,7 +85,8 @@ static enum ms_status lose_sample(struct fsck *self, const uint8_t sha256[32], s
     "(SELECT g." COLUMN " FROM sighting g JOIN sample s ON s.id = g.sample WHERE s.sha256 = ?1)"
     static const char *const sql[] = {
         "UPDATE origin SET commit_id = NULL WHERE id IN " SEEN("origin"),
-        "DELETE FROM tree_entry WHERE git_id IN " SEEN("git_blob"),
+        "DELETE FROM tree_entry WHERE git_id IN " SEEN("git_blob") " OR set_id IN " SEEN(
+            "git_blob"),
         "DELETE FROM blob WHERE git_id IN " SEEN("git_blob"),
         "UPDATE sample SET vaulted = 0 WHERE sha256 = ?1"};
 #undef SEEN

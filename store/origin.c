@@ -217,17 +217,33 @@ enum ms_status ms_tree_put(struct ms_corpus *corpus, int64_t origin, struct ms_s
     return ms_db_run(corpus, statement, err);
 }
 
+enum ms_status ms_tree_put_set(struct ms_corpus *corpus, int64_t origin, struct ms_span path,
+                               const uint8_t set_id[20], struct ms_error *err)
+{
+    static const char sql[] = "UPDATE tree_entry SET set_id = ?3 WHERE origin = ?1 AND path = ?2";
+    sqlite3_stmt *statement;
+    enum ms_status status = ms_db_need_transaction(corpus, err);
+    if (status == MS_OK)
+        status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_int(statement, 1, origin);
+    ms_db_bind_blob(statement, 2, path.data ? (const void *)path.data : "", path.len);
+    ms_db_bind_blob(statement, 3, set_id, 20);
+    return ms_db_run(corpus, statement, err);
+}
+
 enum ms_status ms_tree_replace_end(struct ms_corpus *corpus, int64_t origin, int64_t now_ms,
                                    struct ms_error *err)
 {
     static const char gone[] =
         "UPDATE sighting SET gone_ms = ?2 WHERE origin = ?1 AND gone_ms IS NULL AND NOT EXISTS"
         " (SELECT 1 FROM tree_entry t WHERE t.origin = ?1 AND t.path = sighting.path"
-        " AND t.git_id = sighting.git_blob)";
+        " AND sighting.git_blob IN (t.git_id, t.set_id))";
     static const char back[] =
         "UPDATE sighting SET gone_ms = NULL WHERE origin = ?1 AND gone_ms IS NOT NULL AND ?2 IS ?2"
         " AND EXISTS (SELECT 1 FROM tree_entry t WHERE t.origin = ?1 AND t.path = sighting.path"
-        " AND t.git_id = sighting.git_blob)";
+        " AND sighting.git_blob IN (t.git_id, t.set_id))";
     const char *const both[] = {gone, back};
     enum ms_status status = ms_db_need_transaction(corpus, err);
     for (size_t i = 0; i < 2 && status == MS_OK; i++) {

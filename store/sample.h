@@ -145,6 +145,7 @@ struct ms_blob {
     unsigned unpacker_version;
     uint8_t password_set[32];
     uint64_t samples;
+    bool sfx;        /* programs in it were searched for archives */
     int64_t last_ms; /* when the row was written last; read back only */
 };
 /* *found false when never seen. put drops the faults of an earlier opening: call it before
@@ -156,6 +157,9 @@ enum ms_status ms_blob_put(struct ms_corpus *corpus, const struct ms_blob *blob,
 enum ms_status ms_blob_fault_put(struct ms_corpus *corpus, const uint8_t git_id[20],
                                  struct ms_span chain, const char *fault, const char *detail,
                                  struct ms_error *err) MS_MUST_USE;
+/* A part of a joined set, which has a blob row of its own; numbers count from 0. */
+enum ms_status ms_volume_put(struct ms_corpus *corpus, const uint8_t set_id[20], size_t number,
+                             const uint8_t git_id[20], struct ms_error *err) MS_MUST_USE;
 /* A known blob at a new place: copies the sightings of its samples to (origin, path); used when a
  * file moved or a fork holds it. */
 enum ms_status ms_blob_sight_again(struct ms_corpus *corpus, const uint8_t git_id[20],
@@ -171,6 +175,9 @@ enum ms_status ms_tree_replace_begin(struct ms_corpus *corpus, int64_t origin,
 enum ms_status ms_tree_put(struct ms_corpus *corpus, int64_t origin, struct ms_span path,
                            const uint8_t git_id[20], int64_t size,
                            struct ms_error *err) MS_MUST_USE;
+/* The path was put, and names a set that was joined: samples in the set are seen there. */
+enum ms_status ms_tree_put_set(struct ms_corpus *corpus, int64_t origin, struct ms_span path,
+                               const uint8_t set_id[20], struct ms_error *err) MS_MUST_USE;
 enum ms_status ms_tree_replace_end(struct ms_corpus *corpus, int64_t origin, int64_t now_ms,
                                    struct ms_error *err) MS_MUST_USE;
 

@@ -43,7 +43,7 @@ enum ms_status ms_blob_find(struct ms_corpus *corpus, const uint8_t git_id[20], 
                             struct ms_blob *out, struct ms_error *err)
 {
     static const char sql[] = "SELECT size, outcome, unpacker_version, password_set, samples,"
-                              " last_ms FROM blob WHERE git_id = ?1";
+                              " last_ms, sfx FROM blob WHERE git_id = ?1";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
     if (status != MS_OK)
@@ -56,7 +56,8 @@ enum ms_status ms_blob_find(struct ms_corpus *corpus, const uint8_t git_id[20], 
         *out = (struct ms_blob){.size = (uint64_t)ms_db_int(statement, 0, 0),
                                 .unpacker_version = (unsigned)ms_db_int(statement, 2, 0),
                                 .samples = (uint64_t)ms_db_int(statement, 4, 0),
-                                .last_ms = ms_db_int(statement, 5, 0)};
+                                .last_ms = ms_db_int(statement, 5, 0),
+                                .sfx = ms_db_int(statement, 6, 0) != 0};
         for (size_t i = 0; i < sizeof out->git_id; i++)
             out->git_id[i] = git_id[i];
         snprintf(out->outcome, sizeof out->outcome, "%s", outcome ? outcome : "");
@@ -85,9 +86,10 @@ enum ms_status ms_blob_put(struct ms_corpus *corpus, const struct ms_blob *blob,
 {
     static const char sql[] =
         "INSERT INTO blob (git_id, size, outcome, reason, unpacker_version, password_set, samples,"
-        " first_ms, last_ms, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9)"
+        " first_ms, last_ms, run, sfx) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10)"
         " ON CONFLICT (git_id) DO UPDATE SET size = ?2, outcome = ?3, reason = ?4,"
-        " unpacker_version = ?5, password_set = ?6, samples = ?7, last_ms = ?8, run = ?9";
+        " unpacker_version = ?5, password_set = ?6, samples = ?7, last_ms = ?8, run = ?9,"
+        " sfx = ?10";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_need_transaction(corpus, err);
     if (status == MS_OK)
@@ -105,6 +107,24 @@ enum ms_status ms_blob_put(struct ms_corpus *corpus, const struct ms_blob *blob,
     ms_db_bind_int(statement, 7, (int64_t)blob->samples);
     ms_db_bind_int(statement, 8, now_ms);
     ms_db_bind_nonzero(statement, 9, run);
+    ms_db_bind_int(statement, 10, blob->sfx);
+    return ms_db_run(corpus, statement, err);
+}
+
+enum ms_status ms_volume_put(struct ms_corpus *corpus, const uint8_t set_id[20], size_t number,
+                             const uint8_t git_id[20], struct ms_error *err)
+{
+    static const char sql[] = "INSERT INTO volume (set_id, number, git_id) VALUES (?1, ?2, ?3)"
+                              " ON CONFLICT (set_id, number) DO UPDATE SET git_id = ?3";
+    sqlite3_stmt *statement;
+    enum ms_status status = ms_db_need_transaction(corpus, err);
+    if (status == MS_OK)
+        status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_blob(statement, 1, set_id, 20);
+    ms_db_bind_int(statement, 2, (int64_t)number);
+    ms_db_bind_blob(statement, 3, git_id, 20);
     return ms_db_run(corpus, statement, err);
 }
 
