@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 
+#include <stdio.h>
 #include <sys/stat.h>
 
 /* Appends the whole file to `out` (its max is the cap). MS_E_IO when it cannot be read, MS_E_LIMIT
@@ -14,6 +15,19 @@ enum ms_status ms_file_read(const char *path, struct ms_buf *out, struct ms_erro
  * for open(2). */
 enum ms_status ms_file_write_atomic(const char *path, const void *bytes, size_t n, unsigned mode,
                                     struct ms_error *err) MS_MUST_USE;
+
+/* The same for a file that is written piece by piece through `file`: nothing is to be seen under
+ * `path` until commit, which ends it, as abort does (also after a failed commit it is over). What
+ * is there already must be a regular file: MS_E_USAGE, for renaming over a pipe would not write to
+ * it. */
+struct ms_file_stream {
+    FILE *file;
+    char *path, *temporary;
+};
+enum ms_status ms_file_stream_open(const char *path, unsigned mode, struct ms_file_stream *out,
+                                   struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_file_stream_commit(struct ms_file_stream *self, struct ms_error *err) MS_MUST_USE;
+void ms_file_stream_abort(struct ms_file_stream *self);
 
 /* mkdir -p with mode 0700 for what it makes; an existing folder is fine. */
 enum ms_status ms_file_make_dirs(const char *path, struct ms_error *err) MS_MUST_USE;

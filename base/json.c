@@ -46,19 +46,37 @@ static int write_chunk(const char *bytes, size_t n, void *ctx)
     return 0;
 }
 
+enum { DUMP_FLAGS = JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15) };
+
 enum ms_status ms_json_line(FILE *out, json_t *object, struct ms_error *err)
 {
     if (!object)
         return ms_error_set(err, MS_E_NOMEM, "out of memory");
     errno = 0;
-    int bad = json_dump_callback(object, write_chunk, out,
-                                 JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY |
-                                     JSON_REAL_PRECISION(15));
+    int bad = json_dump_callback(object, write_chunk, out, DUMP_FLAGS);
     json_decref(object);
     if (!bad && putc('\n', out) != EOF && !ferror(out))
         return MS_OK;
     return errno ? ms_error_set_errno(err, MS_E_IO, errno, "cannot write to standard output")
                  : ms_error_set(err, MS_E_IO, "cannot write to standard output");
+}
+
+static int append_chunk(const char *bytes, size_t n, void *ctx)
+{
+    struct ms_buf *out = ctx;
+    for (size_t i = 0; i < n; i++)
+        if (bytes[i] == 0x7f)
+            (void)ms_buf_append_text(out, "\\u007f");
+        else
+            (void)ms_buf_append_byte(out, (uint8_t)bytes[i]);
+    return out->failed ? -1 : 0;
+}
+
+enum ms_status ms_json_append(struct ms_buf *out, json_t *value, struct ms_error *err)
+{
+    int bad = value ? json_dump_callback(value, append_chunk, out, DUMP_FLAGS) : -1;
+    json_decref(value);
+    return bad ? ms_error_set(err, MS_E_NOMEM, "out of memory") : MS_OK;
 }
 
 enum ms_status ms_json_parse(const void *bytes, size_t n, json_t **out, struct ms_error *err)

@@ -2,6 +2,7 @@
 #ifndef MS_BASE_JSON_H
 #define MS_BASE_JSON_H
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "base/span.h"
 
@@ -16,6 +17,10 @@ json_t *ms_json_text(const char *text) MS_MUST_USE; /* NULL gives JSON null */
 /* Writes `object` compactly with its members in the order they were set and a newline, and drops
  * the reference. MS_E_IO when stdout is gone or the disk is full. */
 enum ms_status ms_json_line(FILE *out, json_t *object, struct ms_error *err) MS_MUST_USE;
+
+/* The same text without the newline, appended to a buffer; for a line that is longer than one would
+ * hold in memory. MS_E_NOMEM beyond the buffer's maximum. */
+enum ms_status ms_json_append(struct ms_buf *out, json_t *value, struct ms_error *err) MS_MUST_USE;
 
 /* Parses one small document (an API answer). MS_E_REMOTE with line and column when it is not JSON.
  * Duplicate keys are refused, NUL in strings is allowed. */

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/utf8.h"
+#include "malseq/csv.h"
 #include "store/query.h"
 
 #include <math.h>
@@ -68,21 +69,6 @@ static void append_real(struct ms_buf *out, double real)
     (void)ms_buf_printf(out, "%.15g", real);
 }
 
-/* Spreadsheets run cells that begin so; an apostrophe makes them text. */
-static void append_csv(struct ms_buf *out, struct ms_span text)
-{
-    bool formula = text.len && strchr("=+-@\t\r", text.data[0]) && text.data[0];
-    (void)ms_buf_append_byte(out, '"');
-    if (formula)
-        (void)ms_buf_append_byte(out, '\'');
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.data[i] == '"')
-            (void)ms_buf_append_byte(out, '"');
-        (void)ms_buf_append_byte(out, text.data[i]);
-    }
-    (void)ms_buf_append_byte(out, '"');
-}
-
 /* One value as text into self->cell: escaped for a terminal, or as CSV. */
 static void render(struct printer *self, const struct ms_value *value)
 {
@@ -102,11 +88,7 @@ static void render(struct printer *self, const struct ms_value *value)
         if (value->kind == MS_VALUE_BLOB && !is_text(value->bytes)) {
             append_blob(out, value->bytes, self->csv ? SIZE_MAX : BLOB_SHOWN_BYTES);
         } else if (self->csv) {
-            struct ms_buf safe;
-            ms_buf_init(&safe, TEXT_MAX_BYTES);
-            (void)ms_escape(&safe, value->bytes.data, value->bytes.len);
-            append_csv(out, ms_span_of(safe.data, safe.len));
-            ms_buf_release(&safe);
+            malseq_csv_text(out, value->bytes);
         } else {
             (void)ms_escape(out, value->bytes.data, value->bytes.len);
         }
