@@ -20,6 +20,14 @@ struct malseq_fsck {
     bool digest;
 };
 
+struct malseq_export {
+    bool csv;
+    bool sightings;
+    bool times;
+    const char *policy; /* NULL: the default one */
+    const char *out;    /* NULL: standard output */
+};
+
 struct malseq_demo {
     uint64_t samples;
     bool shuffle_labels;
@@ -32,6 +40,7 @@ enum ms_status malseq_exec(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_status(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_query(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_fsck(struct ms_cli *cli, struct ms_error *err);
+enum ms_status malseq_export(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_demo(struct ms_cli *cli, struct ms_error *err);
 void malseq_demo_defaults(void *options);
 

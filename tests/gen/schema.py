@@ -9,7 +9,7 @@ import re
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "schemas"
 TYPES = {"string": str, "object": dict, "array": list, "boolean": bool, "integer": int, "number": (int, float), "null": type(None)}
-WORDS = {"$ref", "enum", "const", "type", "pattern", "minimum", "maximum", "maxItems", "items", "required", "properties", "additionalProperties", "title", "description"}
+WORDS = {"$ref", "anyOf", "enum", "const", "type", "pattern", "minimum", "maximum", "maxItems", "items", "required", "properties", "additionalProperties", "title", "description"}
 
 
 class Schema:
@@ -22,7 +22,10 @@ class Schema:
     def _check(self, value, schema):
         assert not set(schema) - WORDS, f"a word this reader does not know: {set(schema) - WORDS}"
         if "$ref" in schema:
-            self.check(value, schema["$ref"].removeprefix("#/$defs/"))
+            file, definition = schema["$ref"].split("#/$defs/")
+            (Schema(file) if file else self).check(value, definition)
+        if "anyOf" in schema:
+            self._check_any(value, schema["anyOf"])
         assert "enum" not in schema or value in schema["enum"], (value, schema)
         assert "const" not in schema or value == schema["const"], (value, schema)
         self._check_type(value, schema.get("type"))
@@ -38,6 +41,15 @@ class Schema:
                 self._check(item, schema.get("items", {}))
         if isinstance(value, dict):
             self._check_members(value, schema)
+
+    def _check_any(self, value, choices):
+        reasons = []
+        for choice in choices:
+            try:
+                return self._check(value, choice)
+            except AssertionError as reason:
+                reasons.append(reason)
+        raise AssertionError(reasons)
 
     @staticmethod
     def _check_type(value, names):
