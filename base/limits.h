@@ -41,6 +41,12 @@
  * packs of bombs, and the worker's memory. */
 #define MS_LIMIT_GIT_TOTAL_BYTES ((uint64_t)16 << 30)
 #define MS_LIMIT_GIT_CACHE_BYTES ((size_t)256 << 20)
+/* Branches and tags of one repository whose history is asked for: guards the request, which names
+ * each (GitHub's largest have some thousand; those beyond are left). */
+#define MS_LIMIT_GIT_REFS ((size_t)20000)
+/* Known commits named in a request for what is new: guards the request; a server that is told of
+ * fewer sends more, and nothing is lost. */
+#define MS_LIMIT_GIT_HAVES ((size_t)1024)
 /* Deltas upon deltas: guards the reader's time (git makes at most 4095). */
 #define MS_LIMIT_GIT_DELTA_DEPTH 4095
 /* Folders in folders, and the bytes of one path and of all paths together: guard both sides against

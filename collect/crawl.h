@@ -51,6 +51,9 @@ struct ms_crawl {
     ms_crawl_fetch fetch;
     void *fetch_ctx;
     const struct ms_entries *past; /* NULL: none; files of earlier commits, for ms_crawl_finish */
+    /* Called in the transaction of ms_crawl_finish; NULL: nothing more is to be written. */
+    enum ms_status (*also)(void *ctx, struct ms_error *err);
+    void *also_ctx;
     bool aside; /* set: what is fetched now is asked for out of its turn (a password file) */
     ms_crawl_sha256 sha256_of; /* with fetch_ctx; may be NULL */
     const struct ms_lfs *lfs;  /* gets the files that pointers stand for; NULL: pointers are left */

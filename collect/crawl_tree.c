@@ -55,6 +55,8 @@ enum ms_status ms_crawl_finish(struct ms_collect *session, const struct ms_crawl
     enum ms_status status = ms_corpus_begin(session->corpus, err);
     if (status == MS_OK)
         status = write_tree(session, crawl, entries, origin, err);
+    if (status == MS_OK && crawl->also)
+        status = crawl->also(crawl->also_ctx, err);
     ms_step("collect.crawl.tree");
     if (status == MS_OK)
         status = ms_corpus_commit(session->corpus, err);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-    REQUEST_BYTES = 1 << 20,
+    REQUEST_BYTES = 4 << 20,
     HEADER_BYTES = 256,
     LIMIT_WAIT_MS = 60000, /* where the server names no time */
     TIMEOUT_MS = 1800000
@@ -176,39 +176,81 @@ static void begin(struct ms_buf *out, const char *command)
     ms_pkt_add_delim(out);
 }
 
-static enum ms_status ls_refs(struct ms_git *self, const char *ref, bool *found,
-                              uint8_t id[MS_SHA1_BYTES], bool *understood, struct ms_error *err)
+/* What is asked for by ls-refs, and what it says. */
+struct refs {
+    const char *ref;
+    bool branches; /* all of them, for a HEAD that leads nowhere */
+    struct ms_git_tips *tips;
+    bool found;
+    uint8_t id[MS_SHA1_BYTES];
+    bool understood; /* false: redirects, and 200 with nonsense, want a closer look */
+};
+
+static void add_prefixes(struct ms_buf *body, const struct refs *refs)
+{
+    if (refs->tips || refs->branches)
+        ms_pkt_add(body, "ref-prefix refs/heads/");
+    if (refs->tips)
+        ms_pkt_add(body, "ref-prefix refs/tags/");
+    if (refs->tips || !refs->ref[0])
+        ms_pkt_add(body, "ref-prefix HEAD");
+    if (!refs->ref[0])
+        return;
+    ms_pkt_add(body, "ref-prefix refs/heads/%s", refs->ref);
+    ms_pkt_add(body, "ref-prefix refs/tags/%s", refs->ref);
+    ms_pkt_add(body, "ref-prefix %s", refs->ref);
+}
+
+static void read_refs(struct ms_git *self, struct ms_span body, struct refs *refs)
 {
     struct ms_error why = {MS_OK, 0, ""};
+    enum ms_status status = ms_git_refs_read(body, refs->ref, &refs->found, refs->id, &why);
+    if (status == MS_OK && refs->tips) {
+        ms_git_tips_release(refs->tips);
+        status = ms_git_tips_read(body, refs->tips, &why);
+    }
+    refs->understood = status == MS_OK;
+    if (status != MS_OK)
+        fail(self, MS_GIT_ERROR, why.text);
+}
+
+static enum ms_status ls_refs(struct ms_git *self, struct refs *refs, struct ms_error *err)
+{
     struct ms_http_response response;
     struct ms_buf body;
     begin(&body, "ls-refs");
     ms_pkt_add(&body, "peel");
     ms_pkt_add(&body, "symrefs");
-    if (!ref[0]) {
-        ms_pkt_add(&body, "ref-prefix HEAD");
-    } else {
-        ms_pkt_add(&body, "ref-prefix refs/heads/%s", ref);
-        ms_pkt_add(&body, "ref-prefix refs/tags/%s", ref);
-        ms_pkt_add(&body, "ref-prefix %s", ref);
-    }
+    add_prefixes(&body, refs);
     ms_pkt_add_flush(&body);
     ms_http_response_init(&response);
     enum ms_status status = post(self, &body, 0, 0, &response, err);
-    *understood = self->answer == MS_GIT_OK;
-    if (status == MS_OK && *understood &&
-        ms_git_refs_read(ms_span_of(response.body.data, response.body.len), ref, found, id, &why) !=
-            MS_OK) {
-        fail(self, MS_GIT_ERROR, why.text);
-        *understood = false;
-    }
-    /* A status that says something itself is taken at its word; redirects, and 200 with nonsense,
-     * want a closer look. */
-    if (!*understood && response.status != 200 && (response.status < 300 || response.status > 399))
-        *understood = true;
+    refs->understood = false;
+    if (status == MS_OK && self->answer == MS_GIT_OK)
+        read_refs(self, ms_span_of(response.body.data, response.body.len), refs);
+    else /* a status that says something itself is taken at its word */
+        refs->understood =
+            response.status != 200 && (response.status < 300 || response.status > 399);
     ms_http_response_release(&response);
     ms_buf_release(&body);
     return status;
+}
+
+/* Asks; and where the answer makes no sense, finds out why, and at a new place asks again. */
+static enum ms_status ask_refs(struct ms_git *self, struct refs *refs, struct ms_error *err)
+{
+    char reason[sizeof self->reason];
+    enum ms_status status = ls_refs(self, refs, err);
+    if (status != MS_OK || refs->understood)
+        return status;
+    (void)snprintf(reason, sizeof reason, "%s", self->reason);
+    status = ask_features(self, err);
+    if (status != MS_OK || self->answer != MS_GIT_OK)
+        return status;
+    if (self->moved)
+        return ls_refs(self, refs, err);
+    fail(self, MS_GIT_ERROR, reason); /* it speaks version 2, and yet */
+    return MS_OK;
 }
 
 static bool is_commit_id(const char *ref, uint8_t id[MS_SHA1_BYTES])
@@ -217,31 +259,38 @@ static bool is_commit_id(const char *ref, uint8_t id[MS_SHA1_BYTES])
 }
 
 enum ms_status ms_git_head(struct ms_git *self, const char *ref, uint8_t commit[MS_SHA1_BYTES],
-                           struct ms_error *err)
+                           struct ms_git_tips *tips, struct ms_error *err)
 {
-    bool found = false, understood = false;
-    uint8_t named[MS_SHA1_BYTES];
-    bool by_id = is_commit_id(ref, named);
-    const char *asked = by_id ? "" : ref; /* is it still there? */
-    enum ms_status status = ls_refs(self, asked, &found, commit, &understood, err);
-    if (status == MS_OK && !understood) {
-        char reason[sizeof self->reason];
-        (void)snprintf(reason, sizeof reason, "%s", self->reason);
-        status = ask_features(self, err);
-        if (status == MS_OK && self->answer == MS_GIT_OK && self->moved)
-            status = ls_refs(self, asked, &found, commit, &understood, err);
-        else if (status == MS_OK && self->answer == MS_GIT_OK)
-            fail(self, MS_GIT_ERROR, reason); /* it speaks version 2, and yet */
-    }
-    if (status != MS_OK || self->answer != MS_GIT_OK)
-        return status;
+    struct refs refs = {.ref = ref, .tips = tips};
+    bool by_id = is_commit_id(ref, commit);
     if (by_id)
-        memcpy(commit, named, sizeof named);
-    else if (!found && !ref[0])
-        fail(self, MS_GIT_EMPTY, "no commit yet");
-    else if (!found)
+        refs.ref = ""; /* is it still there? */
+    enum ms_status status = ask_refs(self, &refs, err);
+    if (status != MS_OK || self->answer != MS_GIT_OK || by_id)
+        return status;
+    if (!refs.found && !ref[0] && !tips) {
+        refs.branches = true;
+        status = ls_refs(self, &refs, err);
+        if (status != MS_OK || self->answer != MS_GIT_OK)
+            return status;
+    }
+    if (refs.found)
+        memcpy(commit, refs.id, MS_SHA1_BYTES);
+    else if (ref[0])
         fail(self, MS_GIT_ERROR, "no such branch or tag");
+    else
+        fail(self, MS_GIT_EMPTY, "no commit yet");
     return MS_OK;
+}
+
+static void add_ids(struct ms_buf *body, const char *word, const uint8_t (*ids)[MS_SHA1_BYTES],
+                    size_t count)
+{
+    char hex[MS_HASH_HEX_MAX];
+    for (size_t i = 0; i < count; i++) {
+        ms_hex_encode(ids[i], MS_SHA1_BYTES, hex);
+        ms_pkt_add(body, "%s %s", word, hex);
+    }
 }
 
 enum ms_status ms_git_fetch(struct ms_git *self, const struct ms_git_want *want, int sink_fd,
@@ -249,7 +298,6 @@ enum ms_status ms_git_fetch(struct ms_git *self, const struct ms_git_want *want,
 {
     struct ms_http_response response;
     struct ms_buf body;
-    char hex[MS_HASH_HEX_MAX];
     if (!self->asked) {
         enum ms_status status = ask_features(self, err);
         if (status != MS_OK || self->answer != MS_GIT_OK)
@@ -262,10 +310,8 @@ enum ms_status ms_git_fetch(struct ms_git *self, const struct ms_git_want *want,
         ms_pkt_add(&body, "deepen 1");
     if (want->without_blobs && self->features.filter)
         ms_pkt_add(&body, "filter blob:none");
-    for (size_t i = 0; i < want->count; i++) {
-        ms_hex_encode(want->ids[i], MS_SHA1_BYTES, hex);
-        ms_pkt_add(&body, "want %s", hex);
-    }
+    add_ids(&body, "want", want->ids, want->count);
+    add_ids(&body, "have", want->have, want->have_count);
     ms_pkt_add(&body, "done");
     ms_pkt_add_flush(&body);
     ms_http_response_init(&response);

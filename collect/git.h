@@ -35,14 +35,19 @@ struct ms_git {
  * (MS_E_LATER with the time to resume) though MS_OK is returned. */
 
 /* One request: the commit that `ref` ("" for HEAD, a branch, a tag, or 40 digits of a commit)
- * stands for. Where the answer makes no sense, a second one finds out why (version 0, SHA-256, no
- * repository, moved). */
+ * stands for, and with `tips` (may be NULL; released by the caller in any case) those of all
+ * branches and tags. A HEAD without a commit, as a server keeps that was never told the branch's
+ * name, costs a second one: its branches. Where the answer makes no sense, a second one finds out
+ * why (version 0, SHA-256, no repository, moved). */
 enum ms_status ms_git_head(struct ms_git *self, const char *ref, uint8_t commit[MS_SHA1_BYTES],
-                           struct ms_error *err) MS_MUST_USE;
+                           struct ms_git_tips *tips, struct ms_error *err) MS_MUST_USE;
 
 struct ms_git_want {
     const uint8_t (*ids)[MS_SHA1_BYTES];
     size_t count;
+    const uint8_t (*have)[MS_SHA1_BYTES]; /* commits whose history is known and not sent again; a
+                                             server passes over those it does not have */
+    size_t have_count;
     bool tip_only;      /* deepen 1 */
     bool without_blobs; /* filter blob:none, where the server can */
     uint64_t max_bytes;

@@ -2,20 +2,18 @@
  * trees, and only the blobs that the corpus does not know, in batches. */
 #define _GNU_SOURCE
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/step.h"
 #include "collect/crawl.h"
 #include "collect/git.h"
 #include "collect/git_batch.h"
-#include "collect/gitjob.h"
+#include "collect/git_history.h"
 #include "collect/source.h"
 #include "store/sample.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 struct git_run {
     struct ms_collect *session;
@@ -26,8 +24,8 @@ struct git_run {
     bool claims_changed;
     uint8_t commit[MS_SHA1_BYTES];
     struct ms_entries entries; /* of the tree */
-    struct ms_entries past;    /* of earlier commits */
-    struct ms_entries all;     /* both: what is gone through */
+    struct ms_git_history history;
+    struct ms_entries all; /* the tree's and those of earlier commits: what is gone through */
 };
 
 /* ---- the origin ------------------------------------------------------------------------------ */
@@ -87,38 +85,6 @@ static enum ms_status give_up(struct git_run *self, struct ms_error *err)
 
 /* ---- trees ----------------------------------------------------------------------------------- */
 
-static enum ms_status add_file(struct git_run *self, bool past, const struct ms_gitjob_file *file,
-                               struct ms_span path, struct ms_error *err)
-{
-    struct ms_entries *lists[] = {past ? &self->past : &self->entries, &self->all};
-    for (size_t i = 0; i < 2; i++) {
-        enum ms_status status = ms_entries_add(lists[i], path, file->id, -1, err);
-        if (status == MS_E_LIMIT || status == MS_E_NOMEM)
-            status = ms_error_set(err, MS_REJECT, "the repository has too many files");
-        if (status != MS_OK)
-            return status;
-        struct ms_entry *entry = &lists[i]->items[lists[i]->count - 1];
-        entry->past = past;
-        memcpy(entry->commit_id, file->commit, MS_SHA1_BYTES);
-    }
-    return MS_OK;
-}
-
-static enum ms_status on_files(void *ctx, uint32_t type, struct ms_span bytes, struct ms_error *err)
-{
-    struct git_run *self = ctx;
-    struct ms_gitjob_file file;
-    struct ms_span path;
-    bool end = false;
-    enum ms_status status = MS_OK;
-    if (type != MS_GITJOB_FILES && type != MS_GITJOB_PAST)
-        return ms_error_set(err, MS_REJECT, "the worker's answer makes no sense");
-    while (status == MS_OK &&
-           (status = ms_gitjob_file_take(&bytes, &file, &path, &end, err)) == MS_OK && !end)
-        status = add_file(self, type == MS_GITJOB_PAST, &file, path, err);
-    return status;
-}
-
 /* A path twice in one tree: git makes none, and the corpus holds one blob at a place. */
 static void drop_doubles(struct ms_entries *entries)
 {
@@ -129,39 +95,36 @@ static void drop_doubles(struct ms_entries *entries)
     entries->count = kept;
 }
 
-/* The files of the commit, and with --history those of all commits before it. */
-static enum ms_status get_trees(struct git_run *self, struct ms_error *err)
+static enum ms_status get_tree(struct git_run *self, struct ms_error *err)
 {
-    bool history = self->session->options->history;
-    const uint8_t(*ids)[MS_SHA1_BYTES] = (const uint8_t(*)[MS_SHA1_BYTES]) & self->commit;
-    struct ms_git_want want = {.ids = ids,
-                               .count = 1,
-                               .tip_only = !history,
-                               .without_blobs = true,
-                               .max_bytes = MS_LIMIT_GIT_ANSWER_BYTES};
-    struct ms_error why = {MS_OK, 0, ""};
-    int fd = -1;
-    enum ms_status status = ms_file_memory("trees", &fd, err);
-    if (status == MS_OK)
-        status = ms_git_fetch(&self->git, &want, fd, err);
-    if (status == MS_OK && self->git.answer == MS_GIT_OK) {
-        status = ms_git_read_answer(self->session->worker, fd,
-                                    history ? MS_GITJOB_HISTORY : MS_GITJOB_TREE, ids, 1, on_files,
-                                    self, &why);
-        if (status == MS_REJECT) {
-            self->git.answer = MS_GIT_ERROR;
-            (void)snprintf(self->git.reason, sizeof self->git.reason, "%.255s", why.text);
-            status = MS_OK;
-        } else if (status != MS_OK && err) {
-            *err = why;
-        }
-    }
-    if (fd >= 0)
-        (void)close(fd);
+    const struct ms_git_want want = {.ids = (const uint8_t(*)[MS_SHA1_BYTES]) & self->commit,
+                                     .count = 1,
+                                     .tip_only = true,
+                                     .without_blobs = true,
+                                     .max_bytes = MS_LIMIT_GIT_ANSWER_BYTES};
+    enum ms_status status =
+        ms_git_get_files(self->session, &self->git, &want, MS_GITJOB_TREE, &self->entries, err);
     ms_entries_sort(&self->entries);
     drop_doubles(&self->entries);
-    ms_entries_sort(&self->all);
     return status;
+}
+
+static enum ms_status join(struct git_run *self, struct ms_error *err)
+{
+    const struct ms_entries *lists[] = {&self->entries, &self->history.past};
+    for (size_t l = 0; l < 2; l++)
+        for (size_t i = 0; i < lists[l]->count; i++) {
+            const struct ms_entry *entry = &lists[l]->items[i];
+            enum ms_status status =
+                ms_entries_add(&self->all, entry->path, entry->git_id, entry->size, err);
+            if (status != MS_OK)
+                return status;
+            struct ms_entry *copy = &self->all.items[self->all.count - 1];
+            copy->past = entry->past;
+            memcpy(copy->commit_id, entry->commit_id, MS_SHA1_BYTES);
+        }
+    ms_entries_sort(&self->all);
+    return MS_OK;
 }
 
 /* What is to be gone through. The last tree again when the commit is the same: passwords may have
@@ -170,22 +133,33 @@ static enum ms_status get_files(struct git_run *self, bool *unchanged, struct ms
 {
     bool history = self->session->options->history;
     *unchanged = false;
-    enum ms_status status = ms_git_head(&self->git, self->repo->ref, self->commit, err);
+    enum ms_status status = ms_git_head(&self->git, self->repo->ref, self->commit,
+                                        history ? &self->history.tips : NULL, err);
     if (status != MS_OK || self->git.answer != MS_GIT_OK)
         return status;
     if (self->git.moved)
         ms_log(MS_LOG_INFO, "%s has moved; the list may name its new place", self->name);
     *unchanged = self->origin.has_commit && self->origin.commit_bytes == MS_SHA1_BYTES &&
-                 memcmp(self->origin.commit_id, self->commit, MS_SHA1_BYTES) == 0 &&
-                 (!history || self->origin.history);
-    if (!*unchanged)
-        return get_trees(self, err);
-    status = ms_crawl_last_tree(self->session, self->origin.id, &self->entries, err);
-    return status == MS_OK ? ms_crawl_last_tree(self->session, self->origin.id, &self->all, err)
-                           : status;
+                 memcmp(self->origin.commit_id, self->commit, MS_SHA1_BYTES) == 0;
+    status = *unchanged ? ms_crawl_last_tree(self->session, self->origin.id, &self->entries, err)
+                        : get_tree(self, err);
+    if (status == MS_OK && self->git.answer == MS_GIT_OK && history)
+        status = ms_git_history_get(&self->history, &self->git, self->origin.id, self->commit,
+                                    &self->entries, err);
+    *unchanged &= !self->history.news;
+    return status == MS_OK && self->git.answer == MS_GIT_OK ? join(self, err) : status;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
+
+/* The tree is there, what came before it is not. */
+static enum ms_status tell_failed(struct git_run *self, struct ms_error *err)
+{
+    self->session->counts.origins_failed++;
+    self->session->remote_failed = true;
+    return ms_collect_tell_failure(self->session, self->name, ms_span_of(NULL, 0), NULL, "error",
+                                   self->history.reason, err);
+}
 
 /* Opens what is new and writes the tree. */
 static enum ms_status collect_files(struct git_run *self, bool unchanged, struct ms_error *err)
@@ -201,22 +175,27 @@ static enum ms_status collect_files(struct git_run *self, bool unchanged, struct
                              .max_blob_bytes = MS_LIMIT_GIT_BLOB_BYTES,
                              .fetch = ms_git_batch_fetch,
                              .fetch_ctx = &batch,
-                             .past = &self->past};
+                             .past = &self->history.past,
+                             .also = session->options->history ? ms_git_history_save : NULL,
+                             .also_ctx = &self->history};
     ms_git_batch_init(&batch, session, &self->git, &crawl, &self->all);
     enum ms_status status = ms_crawl_files(session, &crawl, &self->all, err);
     ms_git_batch_release(&batch);
     if (status == MS_E_LATER && self->git.answer != MS_GIT_OK)
         return MS_OK; /* the commit is not written: the next run goes on */
-    const char *state = crawl.incomplete ? "partial" : "ok";
+    bool failed = self->history.failed;
+    const char *state = crawl.incomplete || failed ? "partial" : "ok";
+    if (status == MS_OK && failed)
+        status = tell_failed(self, err);
     if (status == MS_OK && unchanged && !self->claims_changed && session->counts.opened == opened)
         return ms_source_save(session, &self->origin, state, NULL, err);
     struct ms_origin row = self->origin;
     row.has_commit = true;
     row.commit_bytes = MS_SHA1_BYTES;
     memcpy(row.commit_id, self->commit, MS_SHA1_BYTES);
-    row.history = unchanged ? row.history : session->options->history;
+    row.history = session->options->history ? !failed : unchanged && row.history;
     row.state = state;
-    row.reason = NULL;
+    row.reason = failed ? self->history.reason : NULL;
     row.checked_ms = ms_clock_wall_ms();
     return status == MS_OK ? ms_crawl_finish(session, &crawl, &self->entries, &row, err) : status;
 }
@@ -275,7 +254,7 @@ enum ms_status ms_git_collect(struct ms_collect *session, struct ms_http *http, 
     else
         github_base(base, repo->name, self.git.base);
     ms_entries_init(&self.entries);
-    ms_entries_init(&self.past);
+    ms_git_history_init(&self.history, session);
     ms_entries_init(&self.all);
     session->counts.origins++;
     enum ms_status status = open_origin(&self, err);
@@ -287,7 +266,7 @@ enum ms_status ms_git_collect(struct ms_collect *session, struct ms_http *http, 
                                          err->text, err);
     }
     ms_entries_release(&self.all);
-    ms_entries_release(&self.past);
+    ms_git_history_release(&self.history);
     ms_entries_release(&self.entries);
     ms_origin_release(&self.origin);
     return status;

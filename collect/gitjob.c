@@ -40,7 +40,6 @@ struct job {
     size_t commit_count, commit_cap;
     uint8_t *seen; /* by index: trees and commits that were read */
     struct id_set blobs;
-    bool history;
     uint8_t commit[MS_SHA1_BYTES];
     uint64_t visits, path_bytes;
 };
@@ -137,9 +136,9 @@ static enum ms_status send_file(struct job *self, const struct folder *folder,
     size_t len = folder->len + (folder->len ? 1 : 0) + item->name.len;
     bool added = true;
     enum ms_status status = MS_OK;
-    if (self->history)
+    if (self->frame_type == MS_GITJOB_PAST)
         status = id_set_add(&self->blobs, item->id, &added, err);
-    if (status != MS_OK || (self->frame_type == MS_GITJOB_PAST && !added))
+    if (status != MS_OK || !added)
         return status;
     self->path_bytes += len;
     if (self->path_bytes > MS_LIMIT_GIT_PATHS_BYTES)
@@ -194,7 +193,8 @@ static enum ms_status visit(struct job *self, const struct folder *folder,
     return (item->mode & MODE_KIND) == MODE_FILE ? send_file(self, folder, item, err) : MS_OK;
 }
 
-/* The object of an id and type. In the past it may be missing: a graft, or a damaged history. */
+/* The object of an id and type. In the past it may be missing: the server was told that it is
+ * known; or a graft, or a damaged history. */
 static enum ms_status find(struct job *self, const uint8_t id[MS_SHA1_BYTES],
                            enum ms_pack_type type, size_t *index, bool *found, struct ms_error *err)
 {
@@ -250,8 +250,9 @@ static enum ms_status push_commit(void *ctx, const uint8_t id[MS_SHA1_BYTES], st
     struct ms_pack_object object;
     size_t index;
     (void)err;
-    if (!self->history || !ms_pack_find(self->pack, id, &index) || self->seen[index] ||
-        !ms_pack_object(self->pack, index, &object) || object.type != MS_PACK_COMMIT)
+    if (self->frame_type != MS_GITJOB_PAST || !ms_pack_find(self->pack, id, &index) ||
+        self->seen[index] || !ms_pack_object(self->pack, index, &object) ||
+        object.type != MS_PACK_COMMIT)
         return MS_OK;
     if (!grow((void **)&self->commits, self->commit_count, &self->commit_cap,
               sizeof *self->commits))
@@ -274,26 +275,41 @@ static enum ms_status read_commit(struct job *self, size_t index, struct ms_erro
     return status == MS_OK ? walk_tree(self, tree, err) : status;
 }
 
-/* The commit, then the rest of its history, nearest commits first. */
-static enum ms_status walk_commits(struct job *self, const uint8_t id[MS_SHA1_BYTES],
-                                   struct ms_error *err)
+static enum ms_status walk_commit(struct job *self, const uint8_t id[MS_SHA1_BYTES],
+                                  struct ms_error *err)
 {
     size_t index;
     bool found;
-    self->frame_type = MS_GITJOB_FILES;
+    enum ms_status status = find(self, id, MS_PACK_COMMIT, &index, &found, err);
+    return status == MS_OK ? read_commit(self, index, err) : status;
+}
+
+/* All commits from these on, nearest first. A tag may stand for a tree. */
+static enum ms_status walk_history(struct job *self, struct ms_span ids, struct ms_error *err)
+{
+    struct ms_span id;
+    enum ms_status status = MS_OK;
+    struct ms_span tips = ids;
+    while (status == MS_OK && ms_span_take(&tips, MS_SHA1_BYTES, &id))
+        status = push_commit(self, id.data, err);
+    for (size_t next = 0; next < self->commit_count && status == MS_OK; next++)
+        status = read_commit(self, self->commits[next], err);
+    while (status == MS_OK && ms_span_take(&ids, MS_SHA1_BYTES, &id)) {
+        memcpy(self->commit, id.data, MS_SHA1_BYTES);
+        status = walk_tree(self, id.data, err);
+    }
+    return status;
+}
+
+static enum ms_status walk(struct job *self, enum ms_gitjob_mode mode, struct ms_span ids,
+                           struct ms_error *err)
+{
+    self->frame_type = mode == MS_GITJOB_TREE ? MS_GITJOB_FILES : MS_GITJOB_PAST;
     self->seen = calloc(ms_pack_count(self->pack) + 1, 1);
     if (!self->seen)
         return no_memory(err);
-    enum ms_status status = find(self, id, MS_PACK_COMMIT, &index, &found, err);
-    if (status != MS_OK)
-        return status;
-    self->seen[index] = 1;
-    status = read_commit(self, index, err);
-    if (status == MS_OK)
-        status = flush(self, err);
-    self->frame_type = MS_GITJOB_PAST;
-    for (size_t next = 0; next < self->commit_count && status == MS_OK; next++)
-        status = read_commit(self, self->commits[next], err);
+    enum ms_status status =
+        mode == MS_GITJOB_TREE ? walk_commit(self, ids.data, err) : walk_history(self, ids, err);
     return status == MS_OK ? flush(self, err) : status;
 }
 
@@ -362,8 +378,8 @@ static enum ms_status work(struct job *self, struct ms_span arg, struct ms_error
     uint8_t mode;
     if (!ms_span_take_u8(&arg, &mode) || arg.len < MS_SHA1_BYTES)
         return ms_error_set(err, MS_E_BUG, "the job's argument");
-    self->history = mode == MS_GITJOB_HISTORY;
-    return mode == MS_GITJOB_BLOBS ? send_blobs(self, arg, err) : walk_commits(self, arg.data, err);
+    return mode == MS_GITJOB_BLOBS ? send_blobs(self, arg, err)
+                                   : walk(self, (enum ms_gitjob_mode)mode, arg, err);
 }
 
 enum ms_status ms_gitjob_run(struct ms_span answer, struct ms_span arg, ms_gitjob_emit emit,

@@ -11,14 +11,15 @@
 
 enum ms_gitjob_mode {
     MS_GITJOB_TREE,    /* FILES of one commit */
-    MS_GITJOB_HISTORY, /* FILES of one commit, then PAST for every other blob of its history */
+    MS_GITJOB_HISTORY, /* PAST of every blob of the commits and of all before them, as far as the
+                          pack has them: what the server was told to be known is not in it */
     MS_GITJOB_BLOBS    /* the blobs among the ids given */
 };
 
 /* Frames. Integers as in memory: both ends are one program. */
 enum ms_gitjob_frame {
     MS_GITJOB_FILES = 1, /* struct ms_gitjob_file and its path, many in a frame */
-    MS_GITJOB_PAST = 2,  /* the same: a blob of an earlier commit, each once */
+    MS_GITJOB_PAST = 2,  /* the same: each blob once, under a commit that held it */
     MS_GITJOB_BLOB = 3,  /* struct ms_gitjob_blob, then DATA…, END; with too_big alone */
     MS_GITJOB_DATA = 4,
     MS_GITJOB_END = 5
@@ -42,7 +43,8 @@ enum ms_status ms_gitjob_work(int input_fd, struct ms_span arg, struct ms_worker
                               struct ms_error *err) MS_MUST_USE;
 void ms_gitjob_prepare(void);
 
-/* The job's argument: ids are the commit, or the blobs wanted, in any order. */
+/* The job's argument: ids are the commit, the commits (the first comes first), or the blobs wanted,
+ * in any order. */
 enum ms_status ms_gitjob_argument(enum ms_gitjob_mode mode, const uint8_t (*ids)[MS_SHA1_BYTES],
                                   size_t count, struct ms_buf *out,
                                   struct ms_error *err) MS_MUST_USE;

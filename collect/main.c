@@ -39,7 +39,7 @@ static const struct ms_option run_options[] = {
      .kind = MS_OPT_FLAG,
      .offset = FIELD(history),
      .help =
-         "every blob of every commit that leads to HEAD (or @ref), also files deleted since; by "
+         "every blob of every commit that any branch or tag leads to, also files deleted since; by "
          "git's protocol, without the token"},
     {.name = "git-host",
      .kind = MS_OPT_LIST,

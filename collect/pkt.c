@@ -1,9 +1,11 @@
 /* pkt-lines of git's protocol version 2. Every length is checked against what is there. */
 #include "collect/pkt.h"
 
+#include "base/limits.h"
 #include "base/log.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { HEAD_BYTES = 4, LINE_BYTES = 1024, SHOWN_BYTES = 256 };
@@ -147,15 +149,14 @@ enum ms_status ms_git_features_read(struct ms_span body, struct ms_git_features 
 static unsigned fit(struct ms_span name, const char *ref)
 {
     char full[LINE_BYTES];
-    if (!ref[0])
-        return ms_span_equal_text(name, "HEAD") ? 1 : 0;
+    static const char *const heads[] = {"refs/heads/master", "refs/heads/main", "HEAD"};
     static const char *const prefixes[] = {"", "refs/tags/", "refs/heads/"};
     for (unsigned i = 0; i < 3; i++) {
         (void)snprintf(full, sizeof full, "%s%s", prefixes[i], ref);
-        if (ms_span_equal_text(name, full))
-            return i + 1;
+        if (ms_span_equal_text(name, ref[0] ? full : heads[i]))
+            return i + 2;
     }
-    return 0;
+    return !ref[0] && starts_with(name, "refs/heads/");
 }
 
 static bool read_id(struct ms_span text, uint8_t id[MS_SHA1_BYTES])
@@ -179,39 +180,122 @@ static struct ms_span take_word(struct ms_span *line)
     return word;
 }
 
-enum ms_status ms_git_refs_read(struct ms_span body, const char *ref, bool *found,
-                                uint8_t id[MS_SHA1_BYTES], struct ms_error *err)
+struct ref {
+    struct ms_span name;
+    uint8_t id[MS_SHA1_BYTES]; /* peeled, where it is a tag */
+};
+
+/* The next ref of an answer to ls-refs; *end true behind the last. A HEAD without a commit is
+ * passed over. */
+static enum ms_status take_ref(struct ms_span *body, struct ref *out, bool *end,
+                               struct ms_error *err)
 {
     struct ms_pkt pkt;
-    unsigned best = 0;
-    *found = false;
-    for (;;) {
-        uint8_t got[MS_SHA1_BYTES];
-        enum ms_status status = ms_pkt_take(&body, &pkt, err);
+    struct ms_span line, word;
+    do {
+        enum ms_status status = ms_pkt_take(body, &pkt, err);
         if (status != MS_OK)
             return status;
-        if (pkt.kind == MS_PKT_FLUSH)
+        *end = pkt.kind == MS_PKT_FLUSH;
+        if (*end)
             return MS_OK;
         if (pkt.kind != MS_PKT_DATA)
             return ms_error_set(err, MS_REJECT, "the list of refs is cut short");
-        struct ms_span line = line_of(pkt.data);
-        struct ms_span word = take_word(&line);
-        bool unborn = ms_span_equal_text(word, "unborn");
-        if (!unborn && !read_id(word, got))
-            return ms_error_set(err, MS_REJECT, "the answer is no list of refs");
-        unsigned fits = unborn ? 0 : fit(take_word(&line), ref);
-        while (line.len && fits > best) {
-            word = take_word(&line);
-            if (starts_with(word, "peeled:") &&
-                !read_id(ms_span_of(word.data + 7, word.len - 7), got))
-                return ms_error_set(err, MS_REJECT, "the answer is no list of refs");
-        }
-        if (fits > best) {
-            best = fits;
-            *found = true;
-            memcpy(id, got, MS_SHA1_BYTES);
-        }
+        line = line_of(pkt.data);
+        word = take_word(&line);
+    } while (ms_span_equal_text(word, "unborn"));
+    bool good = read_id(word, out->id);
+    out->name = take_word(&line);
+    while (good && line.len) {
+        word = take_word(&line);
+        if (starts_with(word, "peeled:"))
+            good = read_id(ms_span_of(word.data + 7, word.len - 7), out->id);
     }
+    return good ? MS_OK : ms_error_set(err, MS_REJECT, "the answer is no list of refs");
+}
+
+enum ms_status ms_git_refs_read(struct ms_span body, const char *ref, bool *found,
+                                uint8_t id[MS_SHA1_BYTES], struct ms_error *err)
+{
+    struct ref next;
+    unsigned best = 0;
+    bool end = false;
+    enum ms_status status;
+    *found = false;
+    while ((status = take_ref(&body, &next, &end, err)) == MS_OK && !end) {
+        unsigned fits = fit(next.name, ref);
+        if (fits <= best)
+            continue;
+        best = fits;
+        *found = true;
+        memcpy(id, next.id, MS_SHA1_BYTES);
+    }
+    return status;
+}
+
+/* ---- tips ------------------------------------------------------------------------------------ */
+
+enum ms_status ms_git_tips_add(struct ms_git_tips *self, const uint8_t id[MS_SHA1_BYTES],
+                               struct ms_error *err)
+{
+    if (self->count == self->cap) {
+        size_t cap = self->cap ? self->cap * 2 : 64;
+        void *grown = realloc(self->ids, cap * sizeof *self->ids);
+        if (!grown)
+            return ms_error_set(err, MS_E_NOMEM, "out of memory");
+        self->ids = grown;
+        self->cap = cap;
+    }
+    memcpy(self->ids[self->count++], id, MS_SHA1_BYTES);
+    return MS_OK;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    return memcmp(a, b, MS_SHA1_BYTES);
+}
+
+void ms_git_tips_sort(struct ms_git_tips *self)
+{
+    size_t kept = 0;
+    if (self->count)
+        qsort(self->ids, self->count, sizeof *self->ids, compare_ids);
+    for (size_t i = 0; i < self->count; i++)
+        if (!kept || compare_ids(self->ids[kept - 1], self->ids[i]) != 0)
+            memmove(self->ids[kept++], self->ids[i], MS_SHA1_BYTES);
+    self->count = kept;
+}
+
+bool ms_git_tips_has(const struct ms_git_tips *self, const uint8_t id[MS_SHA1_BYTES])
+{
+    return self->count && bsearch(id, self->ids, self->count, sizeof *self->ids, compare_ids);
+}
+
+void ms_git_tips_release(struct ms_git_tips *self)
+{
+    free(self->ids);
+    *self = (struct ms_git_tips){.count = 0};
+}
+
+enum ms_status ms_git_tips_read(struct ms_span body, struct ms_git_tips *out, struct ms_error *err)
+{
+    struct ref next;
+    bool end = false;
+    enum ms_status status;
+    *out = (struct ms_git_tips){.count = 0};
+    while ((status = take_ref(&body, &next, &end, err)) == MS_OK && !end) {
+        if (!ms_span_equal_text(next.name, "HEAD") && !starts_with(next.name, "refs/heads/") &&
+            !starts_with(next.name, "refs/tags/"))
+            continue;
+        out->cut = out->count == MS_LIMIT_GIT_REFS;
+        if (out->cut)
+            break;
+        status = ms_git_tips_add(out, next.id, err);
+        if (status != MS_OK)
+            break;
+    }
+    ms_git_tips_sort(out);
+    return status;
 }
 
 /* The sections before the pack (shallow-info and the like). */

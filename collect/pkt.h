@@ -42,10 +42,28 @@ enum ms_status ms_git_features_read(struct ms_span body, struct ms_git_features 
                                     struct ms_error *err) MS_MUST_USE;
 
 /* The commit that the answer to ls-refs gives for `ref` ("": HEAD; else a branch, a tag or a full
- * ref name, in this order, tags peeled). *found false when it is not there. MS_REJECT when the
- * answer is none. */
+ * ref name, in this order, tags peeled). Where the answer has no HEAD but branches, one of them
+ * stands in for it: main, master, or the first. *found false when it is not there. MS_REJECT when
+ * the answer is none. */
 enum ms_status ms_git_refs_read(struct ms_span body, const char *ref, bool *found,
                                 uint8_t id[MS_SHA1_BYTES], struct ms_error *err) MS_MUST_USE;
+
+/* What branches and tags stand for; tags peeled. Sorted, each once, after ms_git_tips_read. */
+struct ms_git_tips {
+    uint8_t (*ids)[MS_SHA1_BYTES];
+    size_t count, cap;
+    bool cut; /* there are more than MS_LIMIT_GIT_REFS */
+};
+/* HEAD and everything under refs/heads and refs/tags in the answer to ls-refs. *out is released by
+ * the caller in any case. */
+enum ms_status ms_git_tips_read(struct ms_span body, struct ms_git_tips *out,
+                                struct ms_error *err) MS_MUST_USE;
+/* Appends, out of order. */
+enum ms_status ms_git_tips_add(struct ms_git_tips *self, const uint8_t id[MS_SHA1_BYTES],
+                               struct ms_error *err) MS_MUST_USE;
+void ms_git_tips_sort(struct ms_git_tips *self);
+bool ms_git_tips_has(const struct ms_git_tips *self, const uint8_t id[MS_SHA1_BYTES]);
+void ms_git_tips_release(struct ms_git_tips *self);
 
 /* Takes the pack out of an answer to fetch: sections and sideband removed. `pack` holds at least
  * body.len bytes. MS_REJECT when the answer is cut short, has no pack, or reports an error (ERR or

@@ -53,6 +53,8 @@ static const struct table {
     {"blob_fault", "SELECT git_id, chain, fault, detail FROM blob_fault"},
     {"tree_entry", "SELECT " ORIGIN_KEY("origin") ", path, git_id, size, set_id FROM tree_entry"},
     {"volume", "SELECT set_id, number, git_id FROM volume"},
+    {"origin_tip", "SELECT " ORIGIN_KEY("origin") ", commit_id FROM origin_tip"},
+    {"past_entry", "SELECT " ORIGIN_KEY("origin") ", git_id, path, commit_id FROM past_entry"},
     {"origin_password", "SELECT " ORIGIN_KEY("origin") ", password FROM origin_password"},
     {"tombstone", "SELECT kind, key FROM tombstone"},
     {"analysis", "SELECT " ANALYSIS_KEY("analysis.id") ", " SAMPLE_KEY("sample") ", " ORIGIN_KEY(

@@ -237,8 +237,10 @@ static enum ms_status bury_origin(struct ms_corpus *corpus, int64_t origin, int6
 static const char forget_blobs[] =
     "DELETE FROM blob WHERE git_id IN (SELECT git_blob FROM sighting WHERE origin = ?1"
     " UNION SELECT git_id FROM tree_entry WHERE origin = ?1"
-    " UNION SELECT set_id FROM tree_entry WHERE origin = ?1 AND set_id IS NOT NULL)"
-    " AND git_id NOT IN (SELECT git_id FROM tree_entry WHERE origin <> ?1)"
+    " UNION SELECT set_id FROM tree_entry WHERE origin = ?1 AND set_id IS NOT NULL"
+    " UNION SELECT git_id FROM past_entry WHERE origin = ?1)"
+    " AND git_id NOT IN (SELECT git_id FROM tree_entry WHERE origin <> ?1"
+    " UNION SELECT git_id FROM past_entry WHERE origin <> ?1)"
     " AND NOT EXISTS (SELECT 1 FROM tree_entry WHERE set_id = blob.git_id AND origin <> ?1)"
     " AND NOT EXISTS (SELECT 1 FROM sighting WHERE git_blob = blob.git_id AND origin <> ?1)";
 

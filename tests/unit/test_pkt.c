@@ -110,7 +110,10 @@ static void test_refs(void **state)
         const char *ref, *want; /* NULL: not found */
     } cases[] = {
         {{ID " HEAD symref-target:refs/heads/main\n", "-"}, "", ID},
-        {{ID " refs/heads/HEAD\n", "-"}, "", NULL},
+        {{ID " refs/tags/HEAD\n", "-"}, "", NULL},
+        {{ID2 " refs/heads/a\n", ID " refs/heads/main\n", "-"}, "", ID},
+        {{ID " refs/heads/a\n", ID2 " refs/heads/b\n", "-"}, "", ID},
+        {{ID " HEAD\n", ID2 " refs/heads/main\n", "-"}, "", ID},
         {{"unborn HEAD symref-target:refs/heads/main\n", "-"}, "", NULL},
         {{"-"}, "", NULL},
         {{ID " refs/heads/v1\n", ID2 " refs/tags/v1 peeled:" ID2 "\n", "-"}, "v1", ID},
