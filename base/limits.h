@@ -70,6 +70,10 @@
 /* Bytes that one worker holds in memory files at a time, nested containers and the plain form of a
  * compressed archive included: guards the machine's memory, which RLIMIT_AS does not see there. */
 #define MS_LIMIT_UNPACK_HELD_BYTES ((uint64_t)2 << 30)
+/* Parts of one multi-volume set, and their bytes together, which are held in a memory file while
+ * the set is opened: guard memory (sets of 100 MB parts, as GitHub takes them, have a handful). */
+#define MS_LIMIT_VOLUME_PARTS ((size_t)4096)
+#define MS_LIMIT_VOLUME_SET_BYTES ((uint64_t)1 << 30)
 /* Encrypted members on which one password may fail before the first success: guards the time spent
  * on archives of many members whose password is not known. */
 #define MS_LIMIT_UNPACK_PASSWORD_MISSES 64

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/limits.h"
+#include "base/unpack_volumes.h"
 #include "base/unpack_walk.h"
 
 #include <archive.h>
@@ -24,9 +25,9 @@ enum { RETRIES = 16, PROOF_BYTES = 4 };
 const char *ms_unpack_fault_name(enum ms_unpack_fault fault)
 {
     static const char *const names[] = {
-        "ok",          "not_archive", "corrupt",       "need_password",
-        "unsupported", "limit_depth", "limit_entries", "limit_total",
-        "limit_entry", "limit_work",  "limit_memory"};
+        "ok",           "not_archive",   "corrupt",     "need_password", "unsupported",
+        "limit_depth",  "limit_entries", "limit_total", "limit_entry",   "limit_work",
+        "limit_memory", "incomplete",    "apart"};
     size_t index = (size_t)fault;
     return index < sizeof names / sizeof *names ? names[index] : "unknown";
 }
@@ -48,9 +49,19 @@ enum ms_status ms_walk_push(struct ms_walk *walk, const char *name, struct ms_er
     return status == MS_OK ? MS_OK : ms_error_set(err, status, "no memory for a member's name");
 }
 
+/* A set that ends too early lacks its last part. What lies deeper was cut by somebody else. */
+static bool lacks_a_part(const struct ms_walk *walk, enum ms_unpack_fault fault, const char *text)
+{
+    return walk->part_named && fault == MS_UNPACK_CORRUPT &&
+           (ms_unpack_is_cut(text) || strstr(text, "cut short")) &&
+           !(walk->chain.len && memchr(walk->chain.data, '!', walk->chain.len));
+}
+
 enum ms_status ms_walk_fault(struct ms_walk *walk, enum ms_unpack_fault fault, const char *text,
                              struct ms_error *err)
 {
+    if (lacks_a_part(walk, fault, text))
+        fault = MS_UNPACK_INCOMPLETE;
     return walk->events->fault(walk->events->ctx, ms_walk_chain(walk), fault,
                                ms_span_of(text, strlen(text)), err);
 }
@@ -501,12 +512,33 @@ static struct ms_unpack_limits with_defaults(const struct ms_unpack_limits *limi
     return out;
 }
 
-enum ms_status ms_unpack_walk(int fd, const struct ms_span *passwords, size_t password_count,
-                              const struct ms_unpack_limits *limits,
-                              const struct ms_unpack_events *events, struct ms_error *err)
+/* The blob itself, or what its parts were joined into. */
+static enum ms_status walk_blob(struct ms_walk *walk, int fd, uint64_t size, struct ms_error *err)
+{
+    enum ms_unpack_shape shape = ms_unpack_shape_of(fd);
+    struct ms_unpack_member blob = {.chain = ms_walk_chain(walk),
+                                    .fd = fd,
+                                    .size = size,
+                                    .password_index = -1,
+                                    .is_container = shape != MS_SHAPE_PLAIN};
+    bool descend = blob.is_container;
+    enum ms_status status = lseek(fd, 0, SEEK_SET) == 0
+                                ? walk->events->member(walk->events->ctx, &blob, &descend, err)
+                                : ms_error_set_errno(err, MS_E_IO, errno, "cannot seek");
+    if (status == MS_OK && !blob.is_container)
+        status = ms_walk_fault(walk, MS_UNPACK_NOT_ARCHIVE, "", err);
+    else if (status == MS_OK && descend)
+        status = ms_walk_open(walk, fd, shape, 0, err);
+    return status;
+}
+
+enum ms_status ms_unpack_walk_input(const struct ms_unpack_input *input,
+                                    const struct ms_span *passwords, size_t password_count,
+                                    const struct ms_unpack_limits *limits,
+                                    const struct ms_unpack_events *events, struct ms_error *err)
 {
     struct stat st;
-    if (fstat(fd, &st) != 0 || st.st_size < 0 || lseek(fd, 0, SEEK_SET) != 0)
+    if (fstat(input->fd, &st) != 0 || st.st_size < 0 || lseek(input->fd, 0, SEEK_SET) != 0)
         return ms_error_set_errno(err, MS_E_IO, errno, "cannot read the blob");
     struct ms_walk walk = {.passwords = passwords,
                            .password_count = password_count < MS_LIMIT_UNPACK_PASSWORDS
@@ -514,23 +546,34 @@ enum ms_status ms_unpack_walk(int fd, const struct ms_span *passwords, size_t pa
                                                  : MS_LIMIT_UNPACK_PASSWORDS,
                            .last_password = -1,
                            .limits = with_defaults(limits),
-                           .events = events};
+                           .events = events,
+                           .part_named = input->part_named || input->part_count > 1};
     ms_buf_init(&walk.chain, ((size_t)walk.limits.depth + 2) * (MS_LIMIT_NAME_BYTES + 1));
-    enum ms_unpack_shape shape = ms_unpack_shape_of(fd);
-    struct ms_unpack_member blob = {.chain = ms_walk_chain(&walk),
-                                    .fd = fd,
-                                    .size = (uint64_t)st.st_size,
-                                    .password_index = -1,
-                                    .is_container = shape != MS_SHAPE_PLAIN};
-    bool descend = blob.is_container;
-    enum ms_status status = lseek(fd, 0, SEEK_SET) == 0
-                                ? events->member(events->ctx, &blob, &descend, err)
-                                : ms_error_set_errno(err, MS_E_IO, errno, "cannot seek");
-    if (status == MS_OK && !blob.is_container)
-        status = ms_walk_fault(&walk, MS_UNPACK_NOT_ARCHIVE, "", err);
-    else if (status == MS_OK && descend)
-        status = ms_walk_open(&walk, fd, shape, 0, err);
+    struct ms_walk_memory joined = {-1, 0};
+    enum ms_join how = MS_JOIN_AS_IS;
+    enum ms_status status = MS_OK;
+    uint64_t size = (uint64_t)st.st_size;
+    struct ms_unpack_input one = *input;
+    if (input->part_count < 2) {
+        one.part_bytes = &size;
+        one.part_count = 1;
+    }
+    if (walk.part_named)
+        status = ms_walk_join(&walk, &one, &joined, &how, err);
+    if (status == MS_OK && how == MS_JOIN_AS_IS)
+        status = walk_blob(&walk, input->fd, size, err);
+    else if (status == MS_OK && how == MS_JOIN_DONE)
+        status = walk_blob(&walk, joined.fd, joined.bytes, err);
+    ms_walk_memory_close(&walk, &joined);
     ms_decrypt_keys_free(walk.keys);
     ms_buf_release(&walk.chain);
     return status;
+}
+
+enum ms_status ms_unpack_walk(int fd, const struct ms_span *passwords, size_t password_count,
+                              const struct ms_unpack_limits *limits,
+                              const struct ms_unpack_events *events, struct ms_error *err)
+{
+    const struct ms_unpack_input input = {.fd = fd};
+    return ms_unpack_walk_input(&input, passwords, password_count, limits, events, err);
 }

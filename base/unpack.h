@@ -12,7 +12,7 @@
 
 /* Raised whenever a change can open what was not opened before; stored with each blob so that old
  * failures are tried again. */
-enum { MS_UNPACKER_VERSION = 2 };
+enum { MS_UNPACKER_VERSION = 3 };
 
 /* Why a container, or a member of it, could not be read. Each is a state of its own in the corpus.
  */
@@ -26,8 +26,10 @@ enum ms_unpack_fault {
     MS_UNPACK_LIMIT_ENTRIES,
     MS_UNPACK_LIMIT_TOTAL,
     MS_UNPACK_LIMIT_ENTRY,
-    MS_UNPACK_LIMIT_WORK,  /* key derivation would cost more than one blob may */
-    MS_UNPACK_LIMIT_MEMORY /* a decoder asked for more than the worker may have */
+    MS_UNPACK_LIMIT_WORK,   /* key derivation would cost more than one blob may */
+    MS_UNPACK_LIMIT_MEMORY, /* a decoder asked for more than the worker may have */
+    MS_UNPACK_INCOMPLETE,   /* a part of a multi-volume set is missing */
+    MS_UNPACK_APART         /* the input's parts are no set: nothing was walked */
 };
 const char *ms_unpack_fault_name(
     enum ms_unpack_fault fault); /* "ok", "not_archive", "corrupt", "need_password", … */
@@ -78,6 +80,23 @@ enum ms_status ms_unpack_walk(int fd, const struct ms_span *passwords, size_t pa
                               const struct ms_unpack_limits *limits,
                               const struct ms_unpack_events *events,
                               struct ms_error *err) MS_MUST_USE;
+
+/* What is walked: one file, or the parts of a multi-volume set. */
+struct ms_unpack_input {
+    int fd;                     /* as above; parts lie one behind the other, in their order */
+    const uint64_t *part_bytes; /* their sizes, which make up the whole input */
+    size_t part_count;          /* 0 or 1: one file */
+    bool part_named; /* the file, or the first part, is named like a part of a set: an archive that
+                        ends too early lacks a part */
+};
+
+/* ms_unpack_walk over an input. Of a set the joined archive is the blob: its name is in no chain.
+ * Joined are pieces of one file and split zip files. */
+enum ms_status ms_unpack_walk_input(const struct ms_unpack_input *input,
+                                    const struct ms_span *passwords, size_t password_count,
+                                    const struct ms_unpack_limits *limits,
+                                    const struct ms_unpack_events *events,
+                                    struct ms_error *err) MS_MUST_USE;
 
 /* Loads what libarchive and iconv load lazily; call it before confinement (ms_worker_kind.prepare).
  */

@@ -18,6 +18,7 @@ struct ms_walk {
     uint64_t held_bytes;
     struct ms_decrypt_keys *keys; /* NULL until an encrypted container needs it */
     bool stopped;                 /* a limit of the whole blob */
+    bool part_named;              /* see ms_unpack_input */
 };
 
 /* A container being walked. */

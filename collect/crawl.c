@@ -7,6 +7,7 @@
 #include "base/progress.h"
 #include "base/step.h"
 #include "collect/hints.h"
+#include "collect/join.h"
 #include "collect/pool.h"
 #include "store/sample.h"
 
@@ -37,6 +38,7 @@ struct walk {
     struct ms_pool *pool;
     struct pending *pending; /* MS_LFS_BATCH places */
     size_t pending_count;
+    struct ms_volumes volumes;
 };
 
 /* A pointer whose file is still to be had. */
@@ -195,6 +197,7 @@ static enum ms_status finish_oldest(struct walk *self, struct ms_error *err)
         bool closed;
         session->counts.opened++;
         reopen_closed(self, task->tag);
+        ms_join_judge(task->tag, task->result.outcome);
         status = ms_collect_tell_blob(session, &task->blob, &task->result, &closed, err);
         if (status == MS_OK && closed)
             status = add_closed(self, task->tag, task->result.reason, err);
@@ -242,6 +245,7 @@ static enum ms_status new_task(struct walk *self, const struct ms_entry *entry,
     memcpy(task->blob.git_id, entry->git_id, sizeof task->blob.git_id);
     memcpy(task->blob.password_set, password_set, sizeof task->blob.password_set);
     task->blob.size = entry->size > 0 ? (uint64_t)entry->size : 0;
+    ms_join_name(entry, &task->arena, &task->blob);
     *out = task;
     return MS_OK;
 }
@@ -389,6 +393,19 @@ static enum ms_status take_in_pointer(struct walk *self, struct ms_pool_task *ta
                                                                   : status;
 }
 
+/* Files that only look like a set by their names. */
+static enum ms_status note_apart(struct walk *self, struct ms_pool_task *task, struct ms_error *err)
+{
+    struct ms_collect *session = self->session;
+    enum ms_status status = MS_OK;
+    ms_intake_lock(&session->intake);
+    if (!session->intake.dry)
+        status = ms_intake_note(&session->intake, &task->blob, "apart", NULL, err);
+    ms_intake_unlock(&session->intake);
+    drop_task(task);
+    return status;
+}
+
 static enum ms_status take_in(struct walk *self, const struct ms_entry *entry,
                               const uint8_t password_set[32], struct ms_error *err)
 {
@@ -401,16 +418,23 @@ static enum ms_status take_in(struct walk *self, const struct ms_entry *entry,
         return status;
     const struct ms_crawl *crawl = self->crawl;
     struct ms_intake_blob *blob = &task->blob;
-    const uint8_t *sha256 = crawl->sha256_of ? crawl->sha256_of(crawl->fetch_ctx, entry) : NULL;
-    bool settled = false;
-    status = settle(self, blob, sha256, crawl->max_blob_bytes, &settled, err);
+    bool settled = false, is_set = ms_join_is_set(entry);
+    const uint8_t *sha256 =
+        crawl->sha256_of && !is_set ? crawl->sha256_of(crawl->fetch_ctx, entry) : NULL;
+    status = settle(self, blob, sha256, is_set ? MS_LIMIT_VOLUME_SET_BYTES : crawl->max_blob_bytes,
+                    &settled, err);
     if (status != MS_OK || settled) {
         drop_task(task);
         return status;
     }
-    status = ms_hints_fetch(&self->hints, entry, &blob->fd, &blob->size, &outcome, &why);
+    if (is_set)
+        status = ms_join_fetch(self->crawl, entry->set, &task->arena, blob, &outcome, &why);
+    else
+        status = ms_hints_fetch(&self->hints, entry, &blob->fd, &blob->size, &outcome, &why);
     ms_step("collect.crawl.fetched");
-    if (status == MS_OK && ms_lfs_pointer_read(blob->fd, blob->size, &pointer))
+    if (is_set && entry->set->apart)
+        return note_apart(self, task, err);
+    if (status == MS_OK && !is_set && ms_lfs_pointer_read(blob->fd, blob->size, &pointer))
         return take_in_pointer(self, task, &pointer, err);
     return submit(self, task, status, outcome, &why, err);
 }
@@ -441,11 +465,31 @@ static enum ms_status visit(struct walk *self, const struct ms_entry *entry, uns
     return take_in(self, entry, password_set, err);
 }
 
+/* A set, at the first of its parts that the crawl meets; whether it is one at all is known
+ * afterwards. */
+static enum ms_status visit_set(struct walk *self, struct ms_volume_set *set, unsigned pass,
+                                struct ms_error *err)
+{
+    if (set->apart || set->visits > pass)
+        return MS_OK;
+    set->visits = pass + 1;
+    ms_intake_lock(&self->session->intake);
+    enum ms_status status = ms_join_look_up(&self->session->intake, set, err);
+    ms_intake_unlock(&self->session->intake);
+    if (status == MS_OK && !set->apart)
+        status = visit(self, &set->entry, pass, err);
+    return status == MS_OK ? finish_all(self, err) : status;
+}
+
 static enum ms_status visit_all(struct walk *self, unsigned pass, struct ms_error *err)
 {
     enum ms_status status = MS_OK;
     for (size_t i = 0; i < self->entries->count && status == MS_OK; i++) {
-        status = visit(self, &self->entries->items[i], pass, err);
+        const struct ms_entry *entry = &self->entries->items[i];
+        if (entry->set)
+            status = visit_set(self, entry->set, pass, err);
+        if (status == MS_OK && (!entry->set || entry->set->apart))
+            status = visit(self, entry, pass, err);
         ms_progress_update(i + 1);
     }
     if (status == MS_OK)
@@ -467,6 +511,8 @@ enum ms_status ms_crawl_files(struct ms_collect *session, struct ms_crawl *crawl
     ms_arena_init(&walk.arena, HINT_ARENA_BYTES);
     ms_arena_init(&walk.passwords_arena, HINT_ARENA_BYTES);
     enum ms_status status = ms_hints_init(&walk.hints, crawl, entries, &walk.arena, err);
+    if (status == MS_OK)
+        status = ms_volumes_find(entries, &walk.volumes, err);
     walk.pending = calloc(MS_LFS_BATCH, sizeof *walk.pending);
     if (status == MS_OK && !walk.pending)
         status = ms_error_set(err, MS_E_NOMEM, "out of memory");
@@ -488,6 +534,7 @@ enum ms_status ms_crawl_files(struct ms_collect *session, struct ms_crawl *crawl
     ms_pool_free(walk.pool);
     if (status == MS_OK)
         status = tell_closed(&walk, err);
+    ms_volumes_release(&walk.volumes);
     free(walk.closed);
     free(walk.pending);
     ms_arena_release(&walk.passwords_arena);

@@ -7,12 +7,15 @@
 #include "collect/lfs.h"
 #include "collect/session.h"
 
+struct ms_volume_set;
+
 struct ms_entry {
     struct ms_span path; /* relative to the origin */
     uint8_t git_id[MS_SHA1_BYTES];
     int64_t size;                     /* -1 unknown */
     bool past;                        /* not in the tree any more, but in that of commit_id */
     uint8_t commit_id[MS_SHA1_BYTES]; /* set when past */
+    struct ms_volume_set *set;        /* NULL: a file by itself; see collect/volumes.h */
 };
 
 /* Sorted by path once ms_entries_sort was called; memory is its own arena's. */

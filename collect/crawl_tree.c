@@ -4,7 +4,10 @@
 
 #include "base/clock.h"
 #include "base/step.h"
+#include "collect/volumes.h"
 #include "store/sample.h"
+
+#include <string.h>
 
 static enum ms_status add_from_tree(void *ctx, struct ms_span path, const uint8_t git_id[20],
                                     int64_t size, struct ms_error *err)
@@ -18,6 +21,40 @@ enum ms_status ms_crawl_last_tree(struct ms_collect *session, int64_t origin,
     return ms_tree_foreach(session->corpus, origin, add_from_tree, entries, err);
 }
 
+/* What is known of the entry's bytes holds at its path too. */
+static enum ms_status sight(struct ms_collect *session, const struct ms_crawl *crawl,
+                            const struct ms_entry *entry, int64_t now_ms, struct ms_error *err)
+{
+    struct ms_span commit =
+        entry->past ? ms_span_of(entry->commit_id, MS_SHA1_BYTES) : crawl->commit_id;
+    return ms_blob_sight_again(session->corpus, entry->git_id, crawl->origin, entry->path, commit,
+                               crawl->claim, crawl->private_, now_ms, session->intake.run, err);
+}
+
+/* The sets among the entries that were opened as sets. */
+static enum ms_status write_sets(struct ms_collect *session, const struct ms_crawl *crawl,
+                                 const struct ms_entries *entries, int64_t now_ms,
+                                 struct ms_error *err)
+{
+    struct ms_volumes volumes;
+    enum ms_status status = ms_volumes_find(entries, &volumes, err);
+    for (size_t i = 0; i < volumes.count && status == MS_OK; i++) {
+        const struct ms_entry *entry = &volumes.sets[i].entry;
+        struct ms_blob blob;
+        bool found;
+        status = ms_blob_find(session->corpus, entry->git_id, &found, &blob, err);
+        if (status != MS_OK || !found || strcmp(blob.outcome, "apart") == 0)
+            continue;
+        if (!entry->past)
+            status =
+                ms_tree_put_set(session->corpus, crawl->origin, entry->path, entry->git_id, err);
+        if (status == MS_OK)
+            status = sight(session, crawl, entry, now_ms, err);
+    }
+    ms_volumes_release(&volumes);
+    return status;
+}
+
 static enum ms_status write_tree(struct ms_collect *session, const struct ms_crawl *crawl,
                                  const struct ms_entries *entries, const struct ms_origin *origin,
                                  struct ms_error *err)
@@ -27,20 +64,18 @@ static enum ms_status write_tree(struct ms_collect *session, const struct ms_cra
     enum ms_status status = ms_tree_replace_begin(corpus, crawl->origin, err);
     /* Blobs of earlier commits first, so that today's place of a program wins; gone when the tree
      * is closed. */
-    for (size_t i = 0; crawl->past && i < crawl->past->count && status == MS_OK; i++) {
-        const struct ms_entry *entry = &crawl->past->items[i];
-        status = ms_blob_sight_again(corpus, entry->git_id, crawl->origin, entry->path,
-                                     ms_span_of(entry->commit_id, MS_SHA1_BYTES), crawl->claim,
-                                     crawl->private_, now_ms, session->intake.run, err);
-    }
+    for (size_t i = 0; crawl->past && i < crawl->past->count && status == MS_OK; i++)
+        status = sight(session, crawl, &crawl->past->items[i], now_ms, err);
+    if (status == MS_OK && crawl->past)
+        status = write_sets(session, crawl, crawl->past, now_ms, err);
     for (size_t i = 0; i < entries->count && status == MS_OK; i++) {
         const struct ms_entry *entry = &entries->items[i];
         status = ms_tree_put(corpus, crawl->origin, entry->path, entry->git_id, entry->size, err);
         if (status == MS_OK)
-            status = ms_blob_sight_again(corpus, entry->git_id, crawl->origin, entry->path,
-                                         crawl->commit_id, crawl->claim, crawl->private_, now_ms,
-                                         session->intake.run, err);
+            status = sight(session, crawl, entry, now_ms, err);
     }
+    if (status == MS_OK)
+        status = write_sets(session, crawl, entries, now_ms, err);
     if (status == MS_OK)
         status = ms_tree_replace_end(corpus, crawl->origin, now_ms, err);
     return status == MS_OK ? ms_origin_update(corpus, origin, err) : status;

@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "base/step.h"
 #include "collect/job.h"
+#include "collect/volumes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,6 +212,8 @@ static enum ms_status is_wanted(struct ms_git_batch *self, const struct ms_entry
     const struct ms_intake *intake = &self->session->intake;
     enum ms_intake_state state;
     uint8_t tried[32];
+    if (entry->set && !entry->set->apart)
+        entry = &entry->set->entry; /* a part is wanted when its set is */
     ms_intake_lock(intake);
     enum ms_status status = ms_intake_look_up(intake, entry->git_id, &state, tried, err);
     ms_intake_unlock(intake);

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/step.h"
+#include "collect/crawl.h"
 #include "collect/job.h"
 #include "collect/pe.h"
 #include "collect/pe_features.h"
@@ -189,7 +190,7 @@ static enum ms_status add_fault(struct reading *self, struct ms_span bytes, stru
         return nonsense(self, err);
     memcpy(head, bytes.data, sizeof head);
     struct ms_span rest = ms_span_of(bytes.data + sizeof head, bytes.len - sizeof head);
-    if (head[0] == MS_UNPACK_OK || head[0] > MS_UNPACK_LIMIT_MEMORY ||
+    if (head[0] == MS_UNPACK_OK || head[0] > MS_UNPACK_APART ||
         !ms_span_take(&rest, head[1], &chain))
         return nonsense(self, err);
     if (result->fault_count == FAULTS_KEPT)
@@ -237,14 +238,16 @@ static enum ms_status on_frame(void *ctx, uint32_t type, struct ms_span bytes, s
 }
 
 /* The blob's outcome from its faults: the one that another attempt may mend first. */
-static void judge_faults(struct ms_intake_result *result)
+static void judge_faults(const struct ms_intake_blob *blob, struct ms_intake_result *result)
 {
     static const struct {
         enum ms_unpack_fault first, last;
         const char *outcome;
-    } order[] = {{MS_UNPACK_NEED_PASSWORD, MS_UNPACK_NEED_PASSWORD, "need_password"},
+    } order[] = {{MS_UNPACK_APART, MS_UNPACK_APART, "apart"},
+                 {MS_UNPACK_NEED_PASSWORD, MS_UNPACK_NEED_PASSWORD, "need_password"},
                  {MS_UNPACK_UNSUPPORTED, MS_UNPACK_UNSUPPORTED, "unsupported"},
                  {MS_UNPACK_LIMIT_DEPTH, MS_UNPACK_LIMIT_MEMORY, "limit"},
+                 {MS_UNPACK_INCOMPLETE, MS_UNPACK_INCOMPLETE, "incomplete"},
                  {MS_UNPACK_CORRUPT, MS_UNPACK_CORRUPT, "corrupt"}};
     result->outcome = result->program_count ? "ok" : "no_pe";
     for (size_t o = 0; o < sizeof order / sizeof *order; o++)
@@ -260,6 +263,10 @@ static void judge_faults(struct ms_intake_result *result)
             (void)snprintf(text, sizeof text, "%s%s%s%s%s", chain, chain[0] ? ": " : "",
                            said ? "" : name, said || !fault->detail[0] ? "" : ": ", fault->detail);
             result->outcome = order[o].outcome;
+            if (fault->fault == MS_UNPACK_INCOMPLETE && blob->missing && blob->missing[0]) {
+                (void)ms_escape_text(blob->missing, chain, sizeof chain);
+                (void)snprintf(text, sizeof text, "'%s' is missing", chain);
+            }
             result->reason = ms_arena_copy(&result->arena, text, strlen(text));
             return;
         }
@@ -277,7 +284,7 @@ static void judge(struct reading *self, const struct ms_worker_result *end)
         return;
     }
     if (end->end == MS_WORKER_DONE && end->status == MS_OK && self->summed) {
-        judge_faults(result);
+        judge_faults(self->blob, result);
         return;
     }
     result->outcome = ends[end->end];
@@ -304,7 +311,11 @@ enum ms_status ms_intake_open(const struct ms_intake *self, const struct ms_inta
     reading.candidate_count =
         ms_passwords_candidates(blob->passwords, candidates, MS_LIMIT_UNPACK_PASSWORDS);
     ms_step("collect.intake.open");
-    enum ms_status status = ms_job_argument(candidates, reading.candidate_count, &argument, err);
+    const struct ms_unpack_input input = {.part_bytes = blob->part_bytes,
+                                          .part_count = blob->part_count,
+                                          .part_named = blob->part_named};
+    enum ms_status status =
+        ms_job_argument(&input, candidates, reading.candidate_count, &argument, err);
     if (status == MS_OK)
         status = ms_hasher_new(MS_HASH_MD5 | MS_HASH_SHA1 | MS_HASH_SHA256, &reading.hasher, err);
     if (status == MS_OK && lseek(blob->fd, 0, SEEK_SET) != 0)
@@ -406,6 +417,16 @@ static struct ms_blob blob_row(const struct ms_intake_blob *blob, const char *ou
     return row;
 }
 
+/* The blob's own row, and the parts of a set. */
+static enum ms_status put_blob(const struct ms_intake *self, const struct ms_intake_blob *blob,
+                               const struct ms_blob *row, int64_t now_ms, struct ms_error *err)
+{
+    enum ms_status status = ms_blob_put(self->corpus, row, now_ms, self->run, err);
+    for (size_t i = 0; i < blob->part_count && status == MS_OK; i++)
+        status = ms_volume_put(self->corpus, blob->git_id, i, blob->parts[i]->git_id, err);
+    return status;
+}
+
 static enum ms_status store_rows(const struct ms_intake *self, const struct ms_intake_blob *blob,
                                  struct ms_intake_result *result, struct ms_error *err)
 {
@@ -422,7 +443,7 @@ static enum ms_status store_rows(const struct ms_intake *self, const struct ms_i
         status = store_passwords(self, blob, result, err);
     struct ms_blob row = blob_row(blob, result->outcome, result->reason, kept);
     if (status == MS_OK)
-        status = ms_blob_put(self->corpus, &row, now_ms, self->run, err);
+        status = put_blob(self, blob, &row, now_ms, err);
     for (size_t i = 0; i < result->fault_count && status == MS_OK; i++)
         status = ms_blob_fault_put(self->corpus, blob->git_id, result->faults[i].chain,
                                    ms_unpack_fault_name(result->faults[i].fault),
@@ -451,7 +472,7 @@ enum ms_status ms_intake_note(const struct ms_intake *self, const struct ms_inta
     struct ms_blob row = blob_row(blob, outcome, reason, 0);
     enum ms_status status = ms_corpus_begin(self->corpus, err);
     if (status == MS_OK)
-        status = ms_blob_put(self->corpus, &row, ms_clock_wall_ms(), self->run, err);
+        status = put_blob(self, blob, &row, ms_clock_wall_ms(), err);
     if (status == MS_OK)
         status = ms_corpus_commit(self->corpus, err);
     if (status != MS_OK)
@@ -498,9 +519,27 @@ enum ms_status ms_intake_look_up(const struct ms_intake *self, const uint8_t git
     else if (blob.unpacker_version != MS_UNPACKER_VERSION)
         *state = MS_INTAKE_NEW;
     else
-        *state = strcmp(blob.outcome, "need_password") == 0 ? MS_INTAKE_CLOSED : MS_INTAKE_KNOWN;
+        *state = strcmp(blob.outcome, "need_password") == 0 ? MS_INTAKE_CLOSED
+                 : strcmp(blob.outcome, "apart") == 0       ? MS_INTAKE_APART
+                                                            : MS_INTAKE_KNOWN;
     memcpy(password_set, blob.password_set, sizeof blob.password_set);
     return MS_OK;
+}
+
+enum ms_status ms_intake_is_whole(const struct ms_intake *self, const uint8_t git_id[MS_SHA1_BYTES],
+                                  bool *whole, struct ms_error *err)
+{
+    static const char *const words[] = {"ok", "no_pe"};
+    struct ms_blob blob;
+    bool found = false;
+    *whole = false;
+    if (!self->corpus)
+        return MS_OK;
+    enum ms_status status = ms_blob_find(self->corpus, git_id, &found, &blob, err);
+    if (status == MS_OK && found)
+        *whole = blob.unpacker_version == MS_UNPACKER_VERSION &&
+                 is_one_of(blob.outcome, words, sizeof words / sizeof *words);
+    return status;
 }
 
 static enum ms_status store_known(const struct ms_intake *self, const struct ms_intake_blob *blob,

@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct ms_entry;
+
 struct ms_intake_blob {
     int fd; /* readable, any position */
     uint8_t git_id[MS_SHA1_BYTES];
@@ -27,6 +29,12 @@ struct ms_intake_blob {
     bool private_;
     const struct ms_passwords *passwords;
     uint8_t password_set[32];
+    /* A set: its parts, whose bytes lie one behind the other in fd. */
+    const uint64_t *part_bytes;
+    const struct ms_entry *const *parts; /* for their ids alone */
+    size_t part_count;                   /* 0: a file */
+    bool part_named;     /* named like a part of a set, or one that has such parts */
+    const char *missing; /* the name of the part that is missing if one is; may be NULL */
 };
 
 /* A program found in a blob, stored in the vault (unless dry) and not yet in the database. */
@@ -98,6 +106,7 @@ enum ms_intake_state {
     MS_INTAKE_NEW,    /* never seen, or not opened by this unpacker */
     MS_INTAKE_KNOWN,  /* nothing more to be had */
     MS_INTAKE_CLOSED, /* no password fitted: worth opening when the set of passwords changed */
+    MS_INTAKE_APART,  /* files that were found to be no set */
     MS_INTAKE_PASSING /* the bytes were not to be had (mismatch, gone, error; lfs_pointer a week
                          ago): worth another try */
 };
@@ -106,6 +115,10 @@ enum ms_intake_state {
 enum ms_status ms_intake_look_up(const struct ms_intake *self, const uint8_t git_id[MS_SHA1_BYTES],
                                  enum ms_intake_state *state, uint8_t password_set[32],
                                  struct ms_error *err) MS_MUST_USE;
+
+/* Was the blob read to its end, with nothing missing, by this unpacker? */
+enum ms_status ms_intake_is_whole(const struct ms_intake *self, const uint8_t git_id[MS_SHA1_BYTES],
+                                  bool *whole, struct ms_error *err) MS_MUST_USE;
 
 /* What the vault has, or forget keeps out, needs no bytes: with *known, rows as if the blob had
  * been read and found to be that program (blob->fd is not touched); *forgotten: nothing but the

@@ -21,9 +21,15 @@ struct job {
     struct ms_job_summary summary;
 };
 
-enum ms_status ms_job_argument(const struct ms_span *passwords, size_t count, struct ms_buf *out,
-                               struct ms_error *err)
+enum { ORDER_PART_NAMED = 1 };
+
+enum ms_status ms_job_argument(const struct ms_unpack_input *input, const struct ms_span *passwords,
+                               size_t count, struct ms_buf *out, struct ms_error *err)
 {
+    (void)ms_buf_append_varint(out, input->part_named ? ORDER_PART_NAMED : 0);
+    (void)ms_buf_append_varint(out, input->part_count);
+    for (size_t i = 0; i < input->part_count; i++)
+        (void)ms_buf_append_varint(out, input->part_bytes[i]);
     for (size_t i = 0; i < count; i++) {
         (void)ms_buf_append_varint(out, passwords[i].len);
         (void)ms_buf_append(out, passwords[i].data, passwords[i].len);
@@ -134,14 +140,23 @@ static enum ms_status run(int input_fd, struct ms_span arg, struct ms_worker_out
                           struct ms_error *err)
 {
     struct ms_span passwords[MS_LIMIT_UNPACK_PASSWORDS];
+    struct ms_unpack_input input = {.fd = input_fd};
+    static uint64_t part_bytes[MS_LIMIT_VOLUME_PARTS]; /* a job is a process of its own */
     size_t count = 0;
-    uint64_t n;
+    uint64_t n, flags = 0, parts = 0;
+    if (!ms_span_take_varint(&arg, &flags) || !ms_span_take_varint(&arg, &parts) ||
+        parts > MS_LIMIT_VOLUME_PARTS)
+        return ms_error_set(err, MS_E_BUG, "the order makes no sense");
+    while (input.part_count < parts && ms_span_take_varint(&arg, &part_bytes[input.part_count]))
+        input.part_count++;
+    input.part_bytes = part_bytes;
+    input.part_named = flags & ORDER_PART_NAMED;
     while (count < MS_LIMIT_UNPACK_PASSWORDS && ms_span_take_varint(&arg, &n) &&
            ms_span_take(&arg, n, &passwords[count]))
         count++;
     struct job job = {.out = out};
     struct ms_unpack_events events = {&job, on_member, on_fault};
-    enum ms_status status = ms_unpack_walk(input_fd, passwords, count, NULL, &events, err);
+    enum ms_status status = ms_unpack_walk_input(&input, passwords, count, NULL, &events, err);
     if (status == MS_OK)
         status = emit(&job, MS_JOB_SUMMARY, &job.summary, sizeof job.summary, err);
     return status;

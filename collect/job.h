@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/span.h"
+#include "base/unpack.h"
 #include "base/worker.h"
 
 #include <stdint.h>
@@ -39,8 +40,9 @@ struct ms_job_summary {
 enum { MS_JOB_INTAKE, MS_JOB_FEATURES_OF, MS_JOB_GIT, MS_JOB_KINDS }; /* GIT: collect/gitjob.h */
 extern const struct ms_worker_kind ms_job_kinds[MS_JOB_KINDS];
 
-/* The job's argument: the candidate passwords. */
-enum ms_status ms_job_argument(const struct ms_span *passwords, size_t count, struct ms_buf *out,
-                               struct ms_error *err) MS_MUST_USE;
+/* The argument of "intake": what the input is (its fd is not looked at), and the candidate
+ * passwords. */
+enum ms_status ms_job_argument(const struct ms_unpack_input *input, const struct ms_span *passwords,
+                               size_t count, struct ms_buf *out, struct ms_error *err) MS_MUST_USE;
 
 #endif

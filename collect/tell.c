@@ -92,8 +92,8 @@ enum ms_status ms_collect_tell_blob(struct ms_collect *self, const struct ms_int
                    program->forgotten ? " (removed by forget, stays out)" : "");
         }
     }
-    bool good =
-        *closed || strcmp(result->outcome, "ok") == 0 || strcmp(result->outcome, "no_pe") == 0;
+    bool good = *closed || strcmp(result->outcome, "ok") == 0 ||
+                strcmp(result->outcome, "no_pe") == 0 || strcmp(result->outcome, "apart") == 0;
     self->counts.failed += !good;
     if (status == MS_OK && !good)
         status = ms_collect_tell_failure(self, blob->origin_name, blob->path, blob->git_id,
