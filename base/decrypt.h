@@ -130,7 +130,8 @@ extern const struct ms_decrypt_format ms_decrypt_rar5;
 /* RAR 3 and RAR 4: AES-128. What RAR 2 and before did is UNSUPPORTED. */
 extern const struct ms_decrypt_format ms_decrypt_rar4;
 /* zip: the traditional cipher and WinZip's AES, for archives with a member whose method libarchive
- * decodes but does not decrypt. Sources: PKWARE APPNOTE.TXT, WinZip's AE-1 and AE-2. */
+ * decodes but does not decrypt; and small archives under the traditional cipher, for which this is
+ * the faster way. Sources: PKWARE APPNOTE.TXT, WinZip's AE-1 and AE-2. */
 extern const struct ms_decrypt_format ms_decrypt_zip;
 
 #endif

@@ -73,8 +73,7 @@ static enum ms_status read_unit(struct unit *unit, int fd, ptrdiff_t password, b
     const struct ms_decrypt *decrypt = unit->decrypt;
     bool bare = decrypt->format->unit_is_proven &&
                 decrypt->format->unit_is_proven(decrypt->state, unit->index);
-    struct archive *a =
-        bare ? ms_unpack_open_proven_zip(fd, &why) : ms_unpack_open_archive(fd, NULL, &why);
+    struct archive *a = ms_unpack_open_rewritten(fd, decrypt->format->name, bare, &why);
     if (!a)
         return ms_walk_fault(walk, MS_UNPACK_CORRUPT, why, err);
     enum ms_status status = MS_OK;
@@ -221,7 +220,7 @@ static enum ms_status tell_closed(struct ms_walk *walk, size_t closed, bool prov
                              accepted[0] ? accepted : "the headers' password does not fit the data",
                              err);
     (void)snprintf(text, sizeof text, "%zu encrypted parts, %zu passwords tried%s%s", closed,
-                   walk->password_count, accepted[0] ? "; with the last of them: " : "", accepted);
+                   walk->password_count, accepted[0] ? "; one was accepted, then: " : "", accepted);
     return ms_walk_fault(walk, MS_UNPACK_NEED_PASSWORD, text, err);
 }
 

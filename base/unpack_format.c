@@ -47,31 +47,42 @@ static bool open_at_start(struct archive *a, int fd)
     return lseek(fd, 0, SEEK_SET) == 0 && archive_read_open_fd(a, fd, BLOCK_BYTES) >= ARCHIVE_WARN;
 }
 
-static struct archive *open_with(int fd, const char *password, const char *options,
-                                 const char **why)
+struct archive *ms_unpack_open_archive(int fd, const char *password, const char **why)
 {
     struct archive *a = archive_read_new();
     *why = "out of memory";
     if (!a)
         return NULL;
-    if (!enable_formats(a) ||
-        (password && archive_read_add_passphrase(a, password) != ARCHIVE_OK) ||
-        (options && archive_read_set_options(a, options) != ARCHIVE_OK) || !open_at_start(a, fd)) {
-        *why = "no archive format";
-        (void)archive_read_free(a);
-        return NULL;
-    }
-    return a;
+    if (enable_formats(a) &&
+        (!password || archive_read_add_passphrase(a, password) == ARCHIVE_OK) &&
+        open_at_start(a, fd))
+        return a;
+    *why = "no archive format";
+    (void)archive_read_free(a);
+    return NULL;
 }
 
-struct archive *ms_unpack_open_archive(int fd, const char *password, const char **why)
+struct archive *ms_unpack_open_rewritten(int fd, const char *format, bool proven, const char **why)
 {
-    return open_with(fd, password, NULL, why);
-}
-
-struct archive *ms_unpack_open_proven_zip(int fd, const char **why)
-{
-    return open_with(fd, NULL, "zip:ignorecrc32", why);
+    static const struct {
+        const char *name;
+        int (*enable)(struct archive *);
+    } formats[] = {{"zip", archive_read_support_format_zip_seekable},
+                   {"7z", archive_read_support_format_7zip},
+                   {"RAR 5", archive_read_support_format_rar5},
+                   {"RAR 4", archive_read_support_format_rar}};
+    struct archive *a = archive_read_new();
+    bool good = a != NULL;
+    *why = "no archive format";
+    for (size_t i = 0; i < sizeof formats / sizeof *formats && good; i++)
+        if (strcmp(formats[i].name, format) == 0)
+            good = formats[i].enable(a) >= ARCHIVE_WARN;
+    if (good && proven)
+        good = archive_read_set_options(a, "zip:ignorecrc32") == ARCHIVE_OK;
+    if (good && open_at_start(a, fd))
+        return a;
+    (void)archive_read_free(a);
+    return NULL;
 }
 
 struct archive *ms_unpack_open_filter(int fd)
@@ -85,7 +96,8 @@ struct archive *ms_unpack_open_filter(int fd)
 }
 
 /* Begins like a format whose magic is long enough to be believed even when the first header is
- * damaged. Others (old tar, binary cpio, lha) must show one good header first. */
+ * damaged, and that no compressed stream begins with. Others (old tar, binary cpio, lha) must show
+ * one good header first. */
 static bool strong_magic(const uint8_t *head, size_t n)
 {
     static const struct {
@@ -99,15 +111,15 @@ static bool strong_magic(const uint8_t *head, size_t n)
     return false;
 }
 
-static bool is_archive(int fd, const uint8_t *head, size_t n)
+static bool is_archive(int fd)
 {
     const char *why;
     struct archive *a = ms_unpack_open_archive(fd, NULL, &why);
     if (!a)
-        return strong_magic(head, n);
+        return false;
     struct archive_entry *entry;
     int rc = archive_read_next_header(a, &entry);
-    bool good = rc == ARCHIVE_OK || rc == ARCHIVE_WARN || strong_magic(head, n) ||
+    bool good = rc == ARCHIVE_OK || rc == ARCHIVE_WARN ||
                 (rc == ARCHIVE_EOF && archive_format(a) == ARCHIVE_FORMAT_ZIP);
     if ((archive_format(a) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_EMPTY)
         good = false;
@@ -126,12 +138,14 @@ enum ms_unpack_shape ms_unpack_shape_of(int fd)
         return MS_SHAPE_GZIP_ZSTD;
     if (n >= 4 && memcmp(head, "\x28\xb5\x2f\xfd", 4) == 0)
         return MS_SHAPE_GZIP_ZSTD;
+    if (strong_magic(head, n))
+        return MS_SHAPE_ARCHIVE;
     struct archive *a = ms_unpack_open_filter(fd);
     if (a) {
         (void)archive_read_free(a);
         return MS_SHAPE_FILTER;
     }
-    return is_archive(fd, head, n) ? MS_SHAPE_ARCHIVE : MS_SHAPE_PLAIN;
+    return is_archive(fd) ? MS_SHAPE_ARCHIVE : MS_SHAPE_PLAIN;
 }
 
 bool ms_unpack_is_password_error(struct archive *archive)

@@ -19,8 +19,9 @@ enum ms_unpack_shape ms_unpack_shape_of(int fd);
 
 /* An archive ready for its first header, or NULL with *why. password may be NULL. */
 struct archive *ms_unpack_open_archive(int fd, const char *password, const char **why);
-/* The same for a zip file whose members are proven already, and have no checksum. */
-struct archive *ms_unpack_open_proven_zip(int fd, const char **why);
+/* The same for what base/decrypt wrote: only the format of that name is looked for. proven: a zip
+ * file whose members are proven already, and have no checksum. */
+struct archive *ms_unpack_open_rewritten(int fd, const char *format, bool proven, const char **why);
 /* The same for a compressed stream: one "raw" member. */
 struct archive *ms_unpack_open_filter(int fd);
 

@@ -19,14 +19,25 @@ static void feed(uint32_t keys[3], const z_crc_t *table, uint8_t plain)
     keys[2] = (uint32_t)table[(keys[2] ^ keys[1] >> 24) & 0xff] ^ keys[2] >> 8;
 }
 
+/* One byte waits for the one before it, so this loop is as long as that chain: the keys are held in
+ * registers (`bytes` might alias them in memory), and the product that does not depend on the byte
+ * is taken beside it. */
 static void apply_crypto(uint32_t keys[3], uint8_t *bytes, size_t n)
 {
     const z_crc_t *table = get_crc_table();
+    uint32_t key0 = keys[0], key1 = keys[1], key2 = keys[2];
     for (size_t i = 0; i < n; i++) {
-        uint32_t word = (keys[2] | 2) & 0xffff;
-        bytes[i] ^= (uint8_t)(word * (word ^ 1) >> 8);
-        feed(keys, table, bytes[i]);
+        uint32_t word = (key2 | 2) & 0xffff;
+        uint32_t key1_product = key1 * 134775813U + 1;
+        uint8_t plain = bytes[i] ^ (uint8_t)(word * (word ^ 1) >> 8);
+        key0 = (uint32_t)table[(key0 ^ plain) & 0xff] ^ key0 >> 8;
+        key1 = key1_product + (key0 & 0xff) * 134775813U;
+        key2 = (uint32_t)table[(key2 ^ key1 >> 24) & 0xff] ^ key2 >> 8;
+        bytes[i] = plain;
     }
+    keys[0] = key0;
+    keys[1] = key1;
+    keys[2] = key2;
 }
 
 bool ms_zip_cipher_init_crypto(struct ms_zip_cipher_state *self, struct ms_span password,

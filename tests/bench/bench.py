@@ -27,6 +27,8 @@ from measure import Missing, Wrong  # noqa: E402
 # name: (function of the work folder that yields result lines, packages its peers need)
 BENCHES = {
     "collect.zip": (collect_bench.zips, ("unzip",)),
+    "collect.worker": (collect_bench.worker, ()),
+    "collect.workers": (collect_bench.workers, ()),
     "extract.report": (extract_bench.reports, ("g++", "libyajl-dev", "libsimdjson-dev")),
     "extract.dataset": (extract_bench.datasets, ()),
     "label.avclass": (label_bench.avclass, ()),

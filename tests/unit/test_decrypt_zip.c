@@ -212,7 +212,7 @@ static void test_units(void **state)
     ms_buf_release(&zip);
 }
 
-/* What libarchive does itself stays with it. */
+/* What libarchive does itself stays with it, but for small members under the traditional cipher. */
 static void test_left_alone(void **state)
 {
     struct zw_member stored = {
@@ -228,10 +228,31 @@ static void test_left_alone(void **state)
         struct opened opened;
         zw_write(&zip, "", i < 3 ? &all[i] : all, i < 3 ? 1 : 3, NULL, 0);
         open_bytes(zip.data, zip.len, &opened);
-        assert_int_equal(opened.answer, MS_DECRYPT_NOT_ENCRYPTED);
+        assert_int_equal(opened.answer, i == 1 ? MS_DECRYPT_DONE : MS_DECRYPT_NOT_ENCRYPTED);
         close_opened(&opened);
         ms_buf_release(&zip);
     }
+}
+
+/* A small member that libarchive could decrypt too, and its neighbour without encryption. */
+static void test_traditional_deflated(void **state)
+{
+    struct zw_member members[] = {bzip2_member("a", ZW_CRYPTO, "infected"),
+                                  bzip2_member("b", ZW_PLAIN, NULL)};
+    struct ms_buf zip;
+    struct opened opened;
+    (void)state;
+    members[0].method = 8;
+    zw_write(&zip, "", members, 2, NULL, 0);
+    open_bytes(zip.data, zip.len, &opened);
+    assert_int_equal(opened.answer, MS_DECRYPT_DONE);
+    assert_int_equal(try_unit(&opened, 0, "", &back), MS_DECRYPT_DONE);
+    assert_is("b", half, sizeof half);
+    assert_int_equal(try_unit(&opened, 1, "other", &back), MS_DECRYPT_WRONG_PASSWORD);
+    assert_int_equal(try_unit(&opened, 1, "infected", &back), MS_DECRYPT_MAYBE);
+    assert_is("a", half, sizeof half);
+    close_opened(&opened);
+    ms_buf_release(&zip);
 }
 
 /* One wrong password in 256 passes the traditional cipher's check byte. */
@@ -510,6 +531,7 @@ int main(void)
         cmocka_unit_test(test_methods_and_ciphers),
         cmocka_unit_test(test_units),
         cmocka_unit_test(test_left_alone),
+        cmocka_unit_test(test_traditional_deflated),
         cmocka_unit_test(test_accepted_wrong_passwords),
         cmocka_unit_test(test_authentication),
         cmocka_unit_test(test_not_supported),
