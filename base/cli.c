@@ -229,6 +229,26 @@ static enum ms_status set_number(struct parse *self, const struct ms_option *opt
                         ms_escape_text(value, shown, sizeof shown));
 }
 
+static enum ms_status set_size(struct parse *self, const struct ms_option *option,
+                               const char *value, uint64_t *out)
+{
+    static const char units[] = "KMGT";
+    char shown[WORD_SHOWN_BYTES];
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(value, &end, 10);
+    bool good = *value >= '0' && *value <= '9' && errno == 0;
+    const char *unit = good && *end ? memchr(units, *end & ~0x20, sizeof units - 1) : NULL;
+    unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+    good = good && (!*end || (unit && !end[1])) && number <= UINT64_MAX >> shift;
+    if (!good)
+        return ms_error_set(self->err, MS_E_USAGE,
+                            "--%s wants a number of bytes, or one with K, M, G or T, not '%s'",
+                            option->name, ms_escape_text(value, shown, sizeof shown));
+    *out = (uint64_t)number << shift;
+    return MS_OK;
+}
+
 static enum ms_status set_real(struct parse *self, const struct ms_option *option,
                                const char *value, double *out)
 {
@@ -307,6 +327,8 @@ static enum ms_status set_value(struct parse *self, const struct found *found, c
         return MS_OK;
     case MS_OPT_NUMBER:
         return set_number(self, option, value, field);
+    case MS_OPT_SIZE:
+        return set_size(self, option, value, field);
     case MS_OPT_REAL:
         return set_real(self, option, value, field);
     case MS_OPT_CHOICE:

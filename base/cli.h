@@ -15,6 +15,8 @@ enum ms_opt_kind {
     MS_OPT_COUNT,  /* unsigned: raised by one each time (-v -v) */
     MS_OPT_TEXT,   /* const char * */
     MS_OPT_NUMBER, /* uint64_t within [min, max] */
+    MS_OPT_SIZE,   /* uint64_t, bytes: a whole number, then K, M, G or T (powers of 1024) or nothing
+                    */
     MS_OPT_REAL,   /* double */
     MS_OPT_CHOICE, /* const char *, one of `choices` ("auto|always|never") */
     MS_OPT_LIST,   /* struct ms_cli_list: may be given several times */

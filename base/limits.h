@@ -153,8 +153,11 @@
 #define MS_LIMIT_VOCABULARY 1000000
 #define MS_LIMIT_DATASET_ROWS 50000000
 /* Free space below which the vault takes no new object: guards the database, which must still be
- * able to record what happened. */
+ * able to record what happened, and what else lives on the disk. This part of the disk (1/50), but
+ * within these bounds. */
+#define MS_LIMIT_DISK_RESERVE_SHARE 50
 #define MS_LIMIT_DISK_RESERVE_BYTES ((uint64_t)32 << 20)
+#define MS_LIMIT_DISK_RESERVE_MAX_BYTES ((uint64_t)1 << 30)
 
 /* A model file and its JSON header: guard the reader's memory (the article's net: 1.5 MB and 10
  * KB). */

@@ -10,6 +10,7 @@
 #include "collect/join.h"
 #include "collect/pool.h"
 #include "store/sample.h"
+#include "store/vault.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -458,7 +459,10 @@ static enum ms_status visit(struct walk *self, const struct ms_entry *entry, uns
     ms_intake_unlock(&self->session->intake);
     if (status != MS_OK || state == MS_INTAKE_KNOWN || (pass && state != MS_INTAKE_CLOSED))
         return status;
-    status = digest_for(self, entry, password_set, err);
+    if (!self->session->intake.dry)
+        status = ms_vault_room(self->session->corpus, err);
+    if (status == MS_OK)
+        status = digest_for(self, entry, password_set, err);
     if (status != MS_OK ||
         (state == MS_INTAKE_CLOSED && memcmp(tried, password_set, sizeof tried) == 0))
         return status;
@@ -495,9 +499,17 @@ static enum ms_status visit_all(struct walk *self, unsigned pass, struct ms_erro
     if (status == MS_OK)
         status = resolve_pending(self, err);
     self->pending_count = 0;
-    /* A rate limit ends the downloads, not what they brought. */
+    /* A rate limit ends the downloads, not what they brought; so does a full vault. */
     struct ms_error why = {MS_OK, 0, ""};
-    enum ms_status rest = status == MS_OK || status == MS_E_LATER ? finish_all(self, &why) : MS_OK;
+    bool full = status == MS_E_STORE && ms_vault_is_full(self->session->corpus);
+    enum ms_status rest = MS_OK;
+    if (status == MS_OK || status == MS_E_LATER)
+        rest = finish_all(self, &why);
+    full = full || (rest == MS_E_STORE && ms_vault_is_full(self->session->corpus));
+    while (full && ms_pool_oldest(self->pool)) {
+        struct ms_error ignored = {MS_OK, 0, ""};
+        (void)finish_oldest(self, &ignored);
+    }
     if (rest == MS_OK)
         return status;
     *err = why;

@@ -66,6 +66,19 @@ static const struct ms_option run_options[] = {
      .arg = "FILE",
      .offset = FIELD(password_list),
      .help = "try these passwords, one a line, before the built-in ones"},
+    {.name = "max-store",
+     .kind = MS_OPT_SIZE,
+     .arg = "SIZE",
+     .offset = FIELD(max_store_bytes),
+     .help = "end with exit code 4, all so far kept, before samples and reports take more than "
+             "SIZE on disk (bytes, or with K, M, G, T); the next run goes on from there"},
+    {.name = "keep-free",
+     .kind = MS_OPT_SIZE,
+     .arg = "SIZE",
+     .offset = FIELD(keep_free_bytes),
+     .help =
+         "the same before less than SIZE is free on the corpus' disk (default: 2 % of the disk, "
+         "at least 32M, at most 1G)"},
     {.name = "claim",
      .kind = MS_OPT_CHOICE,
      .arg = "WHAT",

@@ -11,6 +11,7 @@
 #include "collect/refresh.h"
 #include "collect/urls.h"
 #include "store/run.h"
+#include "store/vault.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ void ms_collect_defaults(void *options)
 {
     struct ms_collect_options *self = options;
     self->github_url = MS_GITHUB_URL;
+    self->max_store_bytes = self->keep_free_bytes = UINT64_MAX;
 }
 
 static enum ms_status read_passwords(struct ms_collect *self, struct ms_error *err)
@@ -110,6 +112,9 @@ static enum ms_status open_corpus(struct ms_collect *self, struct ms_error *err)
             self->corpus = NULL;
         status = MS_OK;
     }
+    if (status == MS_OK && !dry)
+        status = ms_vault_limit(self->corpus, self->options->max_store_bytes,
+                                self->options->keep_free_bytes, err);
     if (status == MS_OK && !dry)
         status = ms_run_begin(self->corpus, cli->tool->name, cli->argc, cli->argv, cli->common.seed,
                               &self->intake.run, err);

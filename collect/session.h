@@ -20,6 +20,8 @@ struct ms_collect_options {
     bool private_;
     bool recheck;
     bool releases;
+    uint64_t max_store_bytes; /* UINT64_MAX: no quota */
+    uint64_t keep_free_bytes; /* UINT64_MAX: the vault's default */
 };
 
 struct ms_collect_counts {

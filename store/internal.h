@@ -6,6 +6,7 @@
 #include "store/corpus.h"
 #include "store/db.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 enum { MS_STATEMENT_SLOTS = 512 };
@@ -15,8 +16,17 @@ struct ms_statement_slot {
     sqlite3_stmt *statement;
 };
 
+/* What the vault may take: see ms_vault_limit. Set before threads use the vault, but for the sum
+ * and the flag, which they share. */
+struct ms_vault_space {
+    bool has_quota, has_floor;
+    uint64_t max_bytes, keep_free_bytes;
+    atomic_uint_fast64_t used_bytes; /* kept only with a quota */
+    atomic_bool full;
+};
+
 /* The vault's functions read only `dir` and the three folder descriptors, which never change while
- * the corpus is open: that is what lets them run in several threads. */
+ * the corpus is open, and `room`: that is what lets them run in several threads. */
 struct ms_corpus {
     char *dir;
     enum ms_corpus_mode mode;
@@ -25,6 +35,7 @@ struct ms_corpus {
     int dir_fd;
     int samples_fd, reports_fd, tmp_fd; /* -1 when the folder is missing (reading only) */
     sqlite3 *db;
+    struct ms_vault_space room;
     bool has_calls; /* the virtual table is registered */
     struct ms_statement_slot slots[MS_STATEMENT_SLOTS];
 };

@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -95,23 +94,6 @@ static enum ms_status fail(struct ms_vault_write *self, int errnum, const char *
     return ms_vault_error(self->corpus, self->kind, NULL, MS_E_IO, errnum, what, err);
 }
 
-/* Stops before the disk is full: the database needs room to say so. */
-static enum ms_status check_space(const struct ms_corpus *corpus, int folder, struct ms_error *err)
-{
-    struct statvfs st;
-    uint64_t free_bytes;
-    if (fstatvfs(folder, &st) != 0 || st.f_blocks == 0 ||
-        !ms_mul_u64(st.f_bavail, st.f_frsize, &free_bytes) ||
-        free_bytes >= MS_LIMIT_DISK_RESERVE_BYTES)
-        return MS_OK;
-    char dir[256];
-    ms_escape_text(corpus->dir, dir, sizeof dir);
-    return ms_error_set(err, MS_E_STORE,
-                        "only %llu MB are free on the disk of corpus '%s': free some space, then "
-                        "run the command again",
-                        (unsigned long long)(free_bytes >> 20), dir);
-}
-
 static void name_temporary(struct ms_vault_write *self)
 {
     static atomic_ulong counter;
@@ -154,7 +136,7 @@ enum ms_status ms_vault_begin(struct ms_corpus *corpus, enum ms_vault_kind kind,
 {
     if (corpus->mode == MS_CORPUS_READ)
         return ms_error_set(err, MS_E_BUG, "an object for a corpus opened for reading");
-    enum ms_status status = check_space(corpus, ms_vault_folder(corpus, kind), err);
+    enum ms_status status = ms_vault_room(corpus, err);
     if (status != MS_OK)
         return status;
     struct ms_vault_write *self = calloc(1, sizeof *self);
@@ -198,8 +180,14 @@ static enum ms_status compress(struct ms_vault_write *self, ZSTD_inBuffer *in,
         }
         if (self->kind == MS_VAULT_SAMPLE)
             ms_vault_xor(self->out, out.pos, self->frame_bytes);
+        enum ms_status status =
+            ms_vault_room_grow(self->corpus, self->frame_bytes, self->frame_bytes + out.pos, err);
+        if (status != MS_OK) {
+            self->failed = true;
+            return status;
+        }
         self->frame_bytes += out.pos;
-        enum ms_status status = ms_file_write_all(self->fd, self->out, out.pos, err);
+        status = ms_file_write_all(self->fd, self->out, out.pos, err);
         if (status != MS_OK) {
             self->failed = true;
             ms_error_prepend(err, "cannot write an object of the vault");
@@ -330,7 +318,10 @@ static enum ms_status link_object(struct ms_vault_write *self, const uint8_t sha
     if (fchmod(self->fd, 0400) != 0 || fsync(self->fd) != 0)
         return fail(self, errno, "cannot sync an object", err);
     ms_step("store.vault.written");
-    enum ms_status status = open_shard(self, shard_name, &shard, err);
+    uint64_t bytes = self->frame_bytes + (self->kind == MS_VAULT_SAMPLE ? MS_VAULT_HEAD_BYTES : 0);
+    enum ms_status status = ms_vault_room_take(self->corpus, bytes, err);
+    if (status == MS_OK)
+        status = open_shard(self, shard_name, &shard, err);
     if (status != MS_OK)
         return status;
     const char *base = name + sizeof "ab/cd/" - 1;
@@ -343,6 +334,8 @@ static enum ms_status link_object(struct ms_vault_write *self, const uint8_t sha
         errnum = fsync(shard) == 0 ? 0 : errno;
     }
     close(shard);
+    if (errnum || *existed)
+        ms_vault_room_give(self->corpus, bytes);
     if (errnum)
         return fail(self, errnum, "cannot name an object", err);
     ms_step("store.vault.synced");

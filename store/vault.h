@@ -17,10 +17,21 @@ enum ms_vault_kind {
     MS_VAULT_REPORT  /* reports/ab/cd/<sha256>.zst: plain zstd; 0400 */
 };
 
+/* Sets what the objects of both kinds may take together (counted now, by one walk over the vault)
+ * and what is to stay free on their disk, both in bytes; UINT64_MAX: no quota; the default floor, 2
+ * % of the disk, at least 32 MiB and at most 1 GiB. Beyond them writing gives MS_E_STORE with what
+ * to do, and nothing that was there is lost. To be called before threads use the vault. */
+enum ms_status ms_vault_limit(struct ms_corpus *corpus, uint64_t max_store_bytes,
+                              uint64_t keep_free_bytes, struct ms_error *err) MS_MUST_USE;
+/* MS_E_STORE when no further object may be begun: asked before a download is made for nothing. */
+enum ms_status ms_vault_room(struct ms_corpus *corpus, struct ms_error *err) MS_MUST_USE;
+/* Was a limit met since the corpus was opened? */
+bool ms_vault_is_full(const struct ms_corpus *corpus);
+
 struct ms_vault_write;
 
-/* Starts an object. Bytes are compressed and (samples) neutered on their way: the plain bytes never
- * reach the disk. */
+/* Starts an object, if there is room. Bytes are compressed and (samples) neutered on their way: the
+ * plain bytes never reach the disk. */
 enum ms_status ms_vault_begin(struct ms_corpus *corpus, enum ms_vault_kind kind,
                               struct ms_vault_write **out, struct ms_error *err) MS_MUST_USE;
 enum ms_status ms_vault_append(struct ms_vault_write *self, const void *bytes, size_t n,

@@ -31,4 +31,12 @@ enum ms_status ms_vault_error(const struct ms_corpus *corpus, enum ms_vault_kind
                               const uint8_t sha256[32], enum ms_status status, int errnum,
                               const char *what, struct ms_error *err);
 
+/* An object grew: the quota and the disk are looked at once a megabyte. */
+enum ms_status ms_vault_room_grow(struct ms_corpus *corpus, uint64_t before_bytes,
+                                  uint64_t after_bytes, struct ms_error *err) MS_MUST_USE;
+/* Books an object of this size before it gets its name, or gives MS_E_STORE; give takes it back. */
+enum ms_status ms_vault_room_take(struct ms_corpus *corpus, uint64_t bytes,
+                                  struct ms_error *err) MS_MUST_USE;
+void ms_vault_room_give(struct ms_corpus *corpus, uint64_t bytes);
+
 #endif
