@@ -54,6 +54,11 @@
 #define MS_LIMIT_GIT_TREE_DEPTH 256
 #define MS_LIMIT_GIT_PATH_BYTES ((size_t)16 << 10)
 #define MS_LIMIT_GIT_PATHS_BYTES ((uint64_t)256 << 20)
+/* The tarball of a repository, held in a memory file while it is read, and its plain bytes (a
+ * header and a filled block more for each file): guard memory, and the worker's time against bombs.
+ * Larger repositories are fetched blob by blob. */
+#define MS_LIMIT_TARBALL_BYTES ((uint64_t)512 << 20)
+#define MS_LIMIT_TARBALL_PLAIN_BYTES ((uint64_t)1 << 30)
 /* CPU and wall time for one pack. */
 #define MS_LIMIT_GIT_CPU_S 300
 #define MS_LIMIT_GIT_WALL_MS 900000

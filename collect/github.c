@@ -161,7 +161,8 @@ enum ms_status ms_github_get(struct ms_github *self, const struct ms_github_requ
                                    .follow_redirects = true,
                                    .ask_gzip = request->sink_fd == 0,
                                    .max_body_bytes = request->max_bytes,
-                                   .sink_fd = request->sink_fd};
+                                   .sink_fd = request->sink_fd,
+                                   .max_attempts = request->max_attempts};
     enum ms_status status = ms_http_perform(self->http, &http, response, &why);
     if (status == MS_OK) {
         if (strncmp(response->final_url, self->base, strlen(self->base)) == 0)

@@ -39,14 +39,16 @@ struct ms_github {
     const char *web;         /* scheme://host:port of the repositories' pages and LFS servers */
     struct ms_secret *token; /* may be NULL */
     int64_t resume_at_ms;    /* an answer said that nothing is left until then; 0: none did */
+    int64_t tarballs_at_ms;  /* the host of tarballs gives none until then; 0: it does */
 };
 
 struct ms_github_request {
-    const char *path;   /* percent-encoded, from the "/" on */
-    const char *accept; /* NULL: JSON */
-    const char *etag;   /* NULL: unconditional; a bare commit id, or an ETag as it came */
-    int sink_fd;        /* 0: into response->body */
-    uint64_t max_bytes; /* 0: the default */
+    const char *path;      /* percent-encoded, from the "/" on */
+    const char *accept;    /* NULL: JSON */
+    const char *etag;      /* NULL: unconditional; a bare commit id, or an ETag as it came */
+    int sink_fd;           /* 0: into response->body */
+    uint64_t max_bytes;    /* 0: the default */
+    unsigned max_attempts; /* 0: the default */
 };
 
 /* One GET; none, and LIMITED, while an earlier answer's limit lasts. *answer says what came; reason

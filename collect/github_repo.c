@@ -11,6 +11,7 @@
 #include "collect/github.h"
 #include "collect/releases.h"
 #include "collect/source.h"
+#include "collect/tarball.h"
 #include "store/sample.h"
 
 #include <stdio.h>
@@ -286,19 +287,28 @@ static enum ms_status collect_files(struct repo_run *self, const struct ms_entri
 {
     struct ms_collect *session = self->session;
     uint64_t opened = session->counts.opened;
+    struct ms_tarball tarball;
     struct ms_crawl crawl = {.origin = self->origin.id,
                              .name = self->repo->name,
                              .claim = claim_of(self),
                              .private_ = private_of(self),
                              .max_blob_bytes = BLOB_BYTES_MAX,
-                             .fetch = fetch_blob,
-                             .fetch_ctx = self};
+                             .fetch = ms_tarball_fetch,
+                             .fetch_ctx = &tarball};
     char lfs_url[MS_URL_ORIGIN_BYTES + MS_REPO_NAME_BYTES + 32];
     (void)snprintf(lfs_url, sizeof lfs_url, "%s/%s.git/info/lfs", self->github->web, self->name);
     const struct ms_lfs lfs = {self->github->http, lfs_url, self->github->web};
     crawl.lfs = &lfs;
     crawl.commit_id = ms_span_of(self->origin.commit_id, MS_SHA1_BYTES);
+    char commit_hex[MS_HASH_HEX_MAX];
+    ms_hex_encode(self->origin.commit_id, MS_SHA1_BYTES, commit_hex);
+    ms_tarball_init(&tarball, session, self->github, &crawl, entries);
+    tarball.repository = self->name;
+    tarball.commit = commit_hex;
+    tarball.single = fetch_blob;
+    tarball.single_ctx = self;
     enum ms_status status = ms_crawl_files(session, &crawl, entries, err);
+    ms_tarball_release(&tarball);
     if (status == MS_E_LATER) {
         /* The commit is not written: the next run takes the tree up again. */
         struct ms_error limited = *err;

@@ -9,6 +9,7 @@
 #include "base/unpack.h"
 #include "collect/pe.h"
 #include "collect/pe_features.h"
+#include "collect/tarjob.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -193,4 +194,5 @@ static void prepare(void)
 const struct ms_worker_kind ms_job_kinds[MS_JOB_KINDS] = {
     [MS_JOB_INTAKE] = {"intake", run, prepare},
     [MS_JOB_FEATURES_OF] = {"features", run_features, prepare},
-    [MS_JOB_GIT] = {"git", ms_gitjob_work, ms_gitjob_prepare}};
+    [MS_JOB_GIT] = {"git", ms_gitjob_work, ms_gitjob_prepare},
+    [MS_JOB_TARBALL] = {"tarball", ms_tarjob_work, ms_gitjob_prepare}};

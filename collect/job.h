@@ -37,7 +37,13 @@ struct ms_job_summary {
 
 /* What the worker of collect can do: "intake" opens a blob and sends all of the above; "features"
  * sends the one frame FEATURES of the program that is its input, none when that is no program. */
-enum { MS_JOB_INTAKE, MS_JOB_FEATURES_OF, MS_JOB_GIT, MS_JOB_KINDS }; /* GIT: collect/gitjob.h */
+enum {
+    MS_JOB_INTAKE,
+    MS_JOB_FEATURES_OF,
+    MS_JOB_GIT,     /* collect/gitjob.h */
+    MS_JOB_TARBALL, /* collect/tarjob.h */
+    MS_JOB_KINDS
+};
 extern const struct ms_worker_kind ms_job_kinds[MS_JOB_KINDS];
 
 /* The argument of "intake": what the input is (its fd is not looked at), and the candidate

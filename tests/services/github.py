@@ -14,6 +14,8 @@ below /lfs-store/ with a header of their own. hub.lfs[oid] = bytes, or an error 
 replaced: it gives the "download" action. Neither is charged.
 Releases: hub.release(name, tag, {asset: bytes}) adds one and gives its record; assets are listed with their digest unless digest=False, and
 fetched by a redirect to hub.asset_location(asset), which may be replaced. Records may be changed in place.
+Tarballs: GET .../tarball/COMMIT leads to hub.codeload, which tells no length; repository.export_ignore = {path} are left out,
+repository.export_subst = {path: bytes} have other bytes, hub.codeload.body = function of (repository, commit) gives other archives.
 hub.used counts what was charged; hub.codeload is the second host (its log shows whether an Authorization header leaked there).
 """
 import base64
@@ -37,7 +39,7 @@ class Repository:
     def __init__(self, name, identity, files, default_branch, seconds):
         self.name, self.id, self.default_branch = name, identity, default_branch
         self.store, self.state, self.truncate, self.limit_status = Store(), "ok", None, 403
-        self.releases = []
+        self.releases, self.export_ignore, self.export_subst = [], set(), {}
         self.head, self.seconds = None, seconds
         self.commit(files)
 
@@ -59,7 +61,7 @@ class Codeload(Service):
 
     def __init__(self, hub):
         super().__init__()
-        self.hub = hub
+        self.hub, self.body = hub, tarball
 
     def handle(self, request):
         parts = request.parts
@@ -67,9 +69,10 @@ class Codeload(Service):
         commit = repository.resolve(parts[3]) if repository else None
         if request.method != "GET" or commit is None or parts[2] not in ("legacy.tar.gz", "tar.gz"):
             return Response(404, b"404: Not Found", "text/plain; charset=utf-8")
-        body = tarball(repository, commit)
+        body = self.body(repository, commit)
         name = "%s-%s.tar.gz" % (repository.name.replace("/", "-"), commit[:7])
-        return Response(200, body, "application/x-gzip", [("Content-Disposition", "attachment; filename=" + name), ("ETag", '"%s"' % commit)])
+        return Response(200, body, "application/x-gzip", [("Content-Disposition", "attachment; filename=" + name), ("ETag", '"%s"' % commit)],
+                        chunked=True)
 
 
 def pointer(data):
@@ -82,15 +85,17 @@ def tarball(repository, commit):
     raw = io.BytesIO()
     top = "%s-%s/" % (repository.name.replace("/", "-"), commit[:7])
     seconds = repository.store.commits[commit]["seconds"]
-    with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as archive:
+    with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": commit}) as archive:
         for mode, path, child in repository.store.walk(repository.store.commits[commit]["tree"]):
+            if path.decode("utf-8", "surrogateescape") in repository.export_ignore:
+                continue
             member = tarfile.TarInfo(top + path.decode("utf-8", "surrogateescape"))
             member.mtime, member.mode = seconds, 0o775 if mode == FOLDER else 0o664
             if mode in (FOLDER, SUBMODULE):
                 member.type = tarfile.DIRTYPE
                 archive.addfile(member)
                 continue
-            data = repository.store.objects[child][1]
+            data = repository.export_subst.get(path.decode("utf-8", "surrogateescape"), repository.store.objects[child][1])
             if mode == "120000":
                 member.type, member.linkname = tarfile.SYMTYPE, data.decode("utf-8", "surrogateescape")
                 archive.addfile(member)

@@ -69,11 +69,12 @@ class Request:
 
 
 class Response:
-    """One answer. headers: list of (name, value), sent in order after Content-Type; reason: text of the status line."""
+    """One answer. headers: list of (name, value), sent in order after Content-Type; reason: text of the status line; chunked: the length
+    is not told."""
 
-    def __init__(self, status=200, body=b"", content_type=None, headers=(), reason=None):
+    def __init__(self, status=200, body=b"", content_type=None, headers=(), reason=None, chunked=False):
         self.status, self.body, self.content_type = status, body, content_type
-        self.headers, self.reason = list(headers), reason
+        self.headers, self.reason, self.chunked = list(headers), reason, chunked
 
 
 class Fault:
@@ -217,7 +218,9 @@ class _Handler(BaseHTTPRequestHandler):
         lines += ["%s: %s" % pair for pair in service.first_headers()]
         if response.content_type:
             lines.append("Content-Type: " + response.content_type)
-        if length is not None and response.status not in (204, 304):
+        if response.chunked:
+            lines.append("Transfer-Encoding: chunked")
+        elif length is not None and response.status not in (204, 304):
             lines.append("Content-Length: %d" % length)
         lines += ["%s: %s" % pair for pair in response.headers + service.last_headers()]
         if service.protocol < "HTTP/1.1":
@@ -229,6 +232,8 @@ class _Handler(BaseHTTPRequestHandler):
     def send(self, response, length=None):
         body = b"" if response.status in (204, 304) else response.body
         data = self.head(response, len(body) if length is None else length)
+        if response.chunked:
+            body = (b"%x\r\n%s\r\n" % (len(body), body) if body else b"") + b"0\r\n\r\n"
         self.wfile.write(data if self.command == "HEAD" else data + body)
         self.wfile.flush()
 
@@ -290,10 +295,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def fail_cut(self, arguments, response):
         body = response.body
-        self.wfile.write(self.head(response, len(body)) + body[:int(len(body) * arguments.get("fraction", 0.5))])
+        start = b"%x\r\n" % len(body) if response.chunked else b""
+        self.wfile.write(self.head(response, len(body)) + start + body[:int(len(body) * arguments.get("fraction", 0.5))])
         self.wfile.flush()
 
     def fail_slow(self, arguments, response):
+        response.chunked = False
         piece = int(arguments.get("piece", 64))
         self.wfile.write(self.head(response, len(response.body)))
         for start in range(0, len(response.body), piece):
