@@ -79,6 +79,9 @@
  * the set is opened: guard memory (sets of 100 MB parts, as GitHub takes them, have a handful). */
 #define MS_LIMIT_VOLUME_PARTS ((size_t)4096)
 #define MS_LIMIT_VOLUME_SET_BYTES ((uint64_t)1 << 30)
+/* Bytes behind a program's sections in which the beginning of an archive is looked for (7-Zip's
+ * modules put some 200 bytes of text in front of it): guards the worker's time. */
+#define MS_LIMIT_SFX_SEARCH_BYTES ((size_t)1 << 20)
 /* Encrypted members on which one password may fail before the first success: guards the time spent
  * on archives of many members whose password is not known. */
 #define MS_LIMIT_UNPACK_PASSWORD_MISSES 64

@@ -231,7 +231,9 @@ enum ms_status ms_walk_deliver(struct ms_walk *walk, const struct ms_walk_memory
                                       .is_container = shape != MS_SHAPE_PLAIN};
     bool descend = member.is_container;
     enum ms_status status = walk->events->member(walk->events->ctx, &member, &descend, err);
-    if (status != MS_OK || !descend || !member.is_container)
+    if (status == MS_OK && !member.is_container)
+        return ms_walk_program(walk, memory->fd, memory->bytes, depth, err);
+    if (status != MS_OK || !descend)
         return status;
     return ms_walk_open(walk, memory->fd, shape, depth, err);
 }
@@ -527,6 +529,8 @@ static enum ms_status walk_blob(struct ms_walk *walk, int fd, uint64_t size, str
                                 : ms_error_set_errno(err, MS_E_IO, errno, "cannot seek");
     if (status == MS_OK && !blob.is_container)
         status = ms_walk_fault(walk, MS_UNPACK_NOT_ARCHIVE, "", err);
+    if (status == MS_OK && !blob.is_container)
+        status = ms_walk_program(walk, fd, size, 0, err);
     else if (status == MS_OK && descend)
         status = ms_walk_open(walk, fd, shape, 0, err);
     return status;
@@ -547,7 +551,8 @@ enum ms_status ms_unpack_walk_input(const struct ms_unpack_input *input,
                            .last_password = -1,
                            .limits = with_defaults(limits),
                            .events = events,
-                           .part_named = input->part_named || input->part_count > 1};
+                           .part_named = input->part_named || input->part_count > 1,
+                           .overlay = input->overlay};
     ms_buf_init(&walk.chain, ((size_t)walk.limits.depth + 2) * (MS_LIMIT_NAME_BYTES + 1));
     struct ms_walk_memory joined = {-1, 0};
     enum ms_join how = MS_JOIN_AS_IS;

@@ -74,8 +74,8 @@ struct ms_unpack_events {
  * open in the given order (libarchive loses members when it is given several at once, its issue
  * 920); the one that worked last is tried first for the next container of the same blob; empty ones
  * and those with a NUL are passed over. Folders, links and devices are passed over. A file that
- * begins with "MZ" is never a container, whatever lies behind it. MS_OK when the walk ended, faults
- * and all; LIMIT_TOTAL and LIMIT_ENTRIES end it. */
+ * begins with "MZ" is never a container, whatever lies behind it (but see ms_unpack_input). MS_OK
+ * when the walk ended, faults and all; LIMIT_TOTAL and LIMIT_ENTRIES end it. */
 enum ms_status ms_unpack_walk(int fd, const struct ms_span *passwords, size_t password_count,
                               const struct ms_unpack_limits *limits,
                               const struct ms_unpack_events *events,
@@ -88,6 +88,11 @@ struct ms_unpack_input {
     size_t part_count;          /* 0 or 1: one file */
     bool part_named; /* the file, or the first part, is named like a part of a set: an archive that
                         ends too early lacks a part */
+    /* NULL: nothing is looked for in programs. Asked of every file that begins with "MZ", the blob
+     * and members: true when it is a program with bytes behind its last section, from *at to *end.
+     * When an archive (7z, RAR, zip, cab) begins there, its members follow as those of a container
+     * do: the program's name is a link of the chain. */
+    bool (*overlay)(int fd, uint64_t size, uint64_t *at, uint64_t *end);
 };
 
 /* ms_unpack_walk over an input. Of a set the joined archive is the blob: its name is in no chain.

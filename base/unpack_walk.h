@@ -19,6 +19,7 @@ struct ms_walk {
     struct ms_decrypt_keys *keys; /* NULL until an encrypted container needs it */
     bool stopped;                 /* a limit of the whole blob */
     bool part_named;              /* see ms_unpack_input */
+    bool (*overlay)(int fd, uint64_t size, uint64_t *at, uint64_t *end); /* may be NULL */
 };
 
 /* A container being walked. */
@@ -77,6 +78,10 @@ enum ms_status ms_walk_open(struct ms_walk *walk, int fd, enum ms_unpack_shape s
                             unsigned depth, struct ms_error *err);
 enum ms_status ms_walk_stream(struct ms_walk *walk, int fd, enum ms_unpack_shape shape,
                               unsigned depth, struct ms_error *err);
+/* The archive behind a program, if there is one and the walk is to look for it; passes over every
+ * other file. */
+enum ms_status ms_walk_program(struct ms_walk *walk, int fd, uint64_t size, unsigned depth,
+                               struct ms_error *err);
 /* Takes the current member out of the archive with the given password (-1: none). *miss: the
  * password did not fit, and nothing was told. */
 enum ms_status ms_walk_take_member(struct ms_walk_level *level, struct archive *a,

@@ -82,7 +82,7 @@ static enum ms_status digest_for(struct walk *self, const struct ms_entry *entry
 }
 
 /* Could there be something encrypted inside? Asked before hints are downloaded for nothing. */
-static bool may_be_container(int fd)
+static bool may_be_container(int fd, bool program_too)
 {
     static const struct {
         const char *bytes;
@@ -111,7 +111,8 @@ static bool may_be_container(int fd)
     uint8_t disc[6] = {0};
     bool iso = pread(fd, disc, sizeof disc, 32768) == (ssize_t)sizeof disc &&
                memcmp(disc + 1, "CD001", 5) == 0;
-    return iso || memcmp(head + 2, "-lh", 3) == 0 || memcmp(head + 257, "ustar", 5) == 0;
+    return iso || memcmp(head + 2, "-lh", 3) == 0 || memcmp(head + 257, "ustar", 5) == 0 ||
+           (program_too && memcmp(head, "MZ", 2) == 0);
 }
 
 static enum ms_status passwords_for(struct walk *self, const struct ms_entry *entry, int fd,
@@ -122,8 +123,9 @@ static enum ms_status passwords_for(struct walk *self, const struct ms_entry *en
     if (status == MS_OK)
         status = ms_passwords_add_names(
             out, entry->path, ms_span_of(self->crawl->name, strlen(self->crawl->name)), err);
-    return status == MS_OK && may_be_container(fd) ? ms_hints_add(&self->hints, entry, out, err)
-                                                   : status;
+    return status == MS_OK && may_be_container(fd, self->session->intake.sfx)
+               ? ms_hints_add(&self->hints, entry, out, err)
+               : status;
 }
 
 static enum ms_status note(struct walk *self, const struct ms_intake_blob *blob,
@@ -291,7 +293,8 @@ static enum ms_status settle(struct walk *self, const struct ms_intake_blob *blo
     bool forgotten = false;
     enum ms_status status = MS_OK;
     *settled = false;
-    if (sha256) {
+    /* With --recurse-sfx the bytes are wanted once. */
+    if (sha256 && !session->intake.sfx) {
         ms_intake_lock(&session->intake);
         status = ms_intake_know(&session->intake, blob, sha256, settled, &forgotten, err);
         ms_intake_unlock(&session->intake);

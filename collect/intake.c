@@ -313,7 +313,8 @@ enum ms_status ms_intake_open(const struct ms_intake *self, const struct ms_inta
     ms_step("collect.intake.open");
     const struct ms_unpack_input input = {.part_bytes = blob->part_bytes,
                                           .part_count = blob->part_count,
-                                          .part_named = blob->part_named};
+                                          .part_named = blob->part_named,
+                                          .overlay = self->sfx ? ms_job_overlay : NULL};
     enum ms_status status =
         ms_job_argument(&input, candidates, reading.candidate_count, &argument, err);
     if (status == MS_OK)
@@ -402,10 +403,11 @@ static enum ms_status store_passwords(const struct ms_intake *self,
     return status;
 }
 
-static struct ms_blob blob_row(const struct ms_intake_blob *blob, const char *outcome,
-                               const char *reason, uint64_t samples)
+static struct ms_blob blob_row(const struct ms_intake *self, const struct ms_intake_blob *blob,
+                               const char *outcome, const char *reason, uint64_t samples)
 {
     struct ms_blob row = {.size = blob->size,
+                          .sfx = self->sfx,
                           .reason = reason,
                           .unpacker_version = MS_UNPACKER_VERSION,
                           .samples = samples};
@@ -441,7 +443,7 @@ static enum ms_status store_rows(const struct ms_intake *self, const struct ms_i
     }
     if (status == MS_OK)
         status = store_passwords(self, blob, result, err);
-    struct ms_blob row = blob_row(blob, result->outcome, result->reason, kept);
+    struct ms_blob row = blob_row(self, blob, result->outcome, result->reason, kept);
     if (status == MS_OK)
         status = put_blob(self, blob, &row, now_ms, err);
     for (size_t i = 0; i < result->fault_count && status == MS_OK; i++)
@@ -469,7 +471,7 @@ enum ms_status ms_intake_store(const struct ms_intake *self, const struct ms_int
 enum ms_status ms_intake_note(const struct ms_intake *self, const struct ms_intake_blob *blob,
                               const char *outcome, const char *reason, struct ms_error *err)
 {
-    struct ms_blob row = blob_row(blob, outcome, reason, 0);
+    struct ms_blob row = blob_row(self, blob, outcome, reason, 0);
     enum ms_status status = ms_corpus_begin(self->corpus, err);
     if (status == MS_OK)
         status = put_blob(self, blob, &row, ms_clock_wall_ms(), err);
@@ -510,7 +512,9 @@ enum ms_status ms_intake_look_up(const struct ms_intake *self, const uint8_t git
     enum ms_status status = ms_blob_find(self->corpus, git_id, &found, &blob, err);
     if (status != MS_OK || !found)
         return status;
-    if (is_one_of(blob.outcome, final_words, sizeof final_words / sizeof *final_words))
+    if (self->sfx && !blob.sfx && blob.samples)
+        *state = MS_INTAKE_NEW;
+    else if (is_one_of(blob.outcome, final_words, sizeof final_words / sizeof *final_words))
         *state = MS_INTAKE_KNOWN;
     else if (is_one_of(blob.outcome, passing, sizeof passing / sizeof *passing))
         *state = MS_INTAKE_PASSING;
@@ -551,7 +555,7 @@ static enum ms_status store_known(const struct ms_intake *self, const struct ms_
     bool inserted;
     struct ms_sample sample = {
         .has_sha256 = true, .size = -1, .machine = -1, .private_ = blob->private_};
-    struct ms_blob row = blob_row(blob, "ok", NULL, !forgotten);
+    struct ms_blob row = blob_row(self, blob, "ok", NULL, !forgotten);
     memcpy(sample.digests.sha256, sha256, MS_SHA256_BYTES);
     enum ms_status status =
         forgotten ? MS_OK : ms_sample_upsert(self->corpus, &sample, self->run, &id, &inserted, err);

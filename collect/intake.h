@@ -74,6 +74,7 @@ struct ms_intake {
     struct ms_worker *worker;
     int64_t run;
     bool dry;
+    bool sfx;              /* archives behind programs are opened too */
     pthread_mutex_t *lock; /* held by whoever uses the database; NULL where no threads are */
 };
 
@@ -103,7 +104,8 @@ enum ms_status ms_intake_note(const struct ms_intake *self, const struct ms_inta
                               struct ms_error *err) MS_MUST_USE;
 
 enum ms_intake_state {
-    MS_INTAKE_NEW,    /* never seen, or not opened by this unpacker */
+    MS_INTAKE_NEW,    /* never seen, or not opened by this unpacker, or has programs that were not
+                         searched for archives */
     MS_INTAKE_KNOWN,  /* nothing more to be had */
     MS_INTAKE_CLOSED, /* no password fitted: worth opening when the set of passwords changed */
     MS_INTAKE_APART,  /* files that were found to be no set */

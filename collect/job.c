@@ -22,12 +22,13 @@ struct job {
     struct ms_job_summary summary;
 };
 
-enum { ORDER_PART_NAMED = 1 };
+enum { ORDER_PART_NAMED = 1, ORDER_SFX = 2 };
 
 enum ms_status ms_job_argument(const struct ms_unpack_input *input, const struct ms_span *passwords,
                                size_t count, struct ms_buf *out, struct ms_error *err)
 {
-    (void)ms_buf_append_varint(out, input->part_named ? ORDER_PART_NAMED : 0);
+    (void)ms_buf_append_varint(out, (input->part_named ? ORDER_PART_NAMED : 0u) |
+                                        (input->overlay ? ORDER_SFX : 0u));
     (void)ms_buf_append_varint(out, input->part_count);
     for (size_t i = 0; i < input->part_count; i++)
         (void)ms_buf_append_varint(out, input->part_bytes[i]);
@@ -137,6 +138,21 @@ static enum ms_status on_fault(void *ctx, struct ms_span chain, enum ms_unpack_f
     return fault == MS_UNPACK_NOT_ARCHIVE ? MS_OK : send_fault(job, chain, fault, detail, err);
 }
 
+bool ms_job_overlay(int fd, uint64_t size, uint64_t *at, uint64_t *end)
+{
+    struct ms_pe pe;
+    if (size < 2 || size > MS_LIMIT_UNPACK_ENTRY_BYTES)
+        return false;
+    void *bytes = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes == MAP_FAILED)
+        return false;
+    ms_pe_check(ms_span_of(bytes, (size_t)size), &pe);
+    (void)munmap(bytes, (size_t)size);
+    *at = pe.overlay_at;
+    *end = pe.overlay_end;
+    return pe.verdict == MS_PE_YES && pe.overlay_at < pe.overlay_end;
+}
+
 static enum ms_status run(int input_fd, struct ms_span arg, struct ms_worker_out *out,
                           struct ms_error *err)
 {
@@ -152,6 +168,7 @@ static enum ms_status run(int input_fd, struct ms_span arg, struct ms_worker_out
         input.part_count++;
     input.part_bytes = part_bytes;
     input.part_named = flags & ORDER_PART_NAMED;
+    input.overlay = flags & ORDER_SFX ? ms_job_overlay : NULL;
     while (count < MS_LIMIT_UNPACK_PASSWORDS && ms_span_take_varint(&arg, &n) &&
            ms_span_take(&arg, n, &passwords[count]))
         count++;

@@ -56,6 +56,11 @@ static const struct ms_option run_options[] = {
      .kind = MS_OPT_FLAG,
      .offset = FIELD(releases),
      .help = "take the files attached to releases too; a second request a repository"},
+    {.name = "recurse-sfx",
+     .kind = MS_OPT_FLAG,
+     .offset = FIELD(recurse_sfx),
+     .help = "open archives (7z, RAR, zip, cab) behind the last section of programs too; what is "
+             "known to hold programs is opened once more for it"},
     {.name = "recheck",
      .kind = MS_OPT_FLAG,
      .offset = FIELD(recheck),

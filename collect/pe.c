@@ -203,6 +203,8 @@ static void look_behind_sections(struct image *image)
         start = headers_end;
     if (start >= file.len)
         return;
+    image->pe->overlay_at = start;
+    image->pe->overlay_end = has_certificate && at >= start ? at : file.len;
     uint64_t overlay = file.len - start;
     uint64_t certificate = has_certificate && at >= start ? bytes : 0;
     if (overlay > certificate + 8) /* certificates are aligned to 8 */

@@ -45,6 +45,8 @@ struct ms_pe {
     uint16_t sections; /* as the header says */
     bool plus;         /* PE32+ */
     unsigned flags;
+    /* Bytes behind the last section, certificates not counted; equal where there are none. */
+    uint64_t overlay_at, overlay_end;
 };
 
 /* Microsoft, "PE Format". Looks at `file` through checked reads only; never fails, any bytes will

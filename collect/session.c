@@ -121,6 +121,7 @@ static enum ms_status open_corpus(struct ms_collect *self, struct ms_error *err)
     self->intake.corpus = self->corpus;
     self->intake.worker = self->worker;
     self->intake.dry = dry;
+    self->intake.sfx = self->options->recurse_sfx;
     self->intake.lock = &self->lock;
     return status;
 }

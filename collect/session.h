@@ -22,6 +22,7 @@ struct ms_collect_options {
     bool releases;
     uint64_t max_store_bytes; /* UINT64_MAX: no quota */
     uint64_t keep_free_bytes; /* UINT64_MAX: the vault's default */
+    bool recurse_sfx;
 };
 
 struct ms_collect_counts {
