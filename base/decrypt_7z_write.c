@@ -107,6 +107,26 @@ static bool splice(const struct ms_7z_folder *folder, struct ms_7z_plain *out,
     return aes == spliced;
 }
 
+/* Methods that libarchive 3.6 does not decode: said before any password is tried, which would not
+ * help. */
+static const char *refusal_of(const struct ms_7z_folder *folder)
+{
+    static const struct {
+        const char *id;
+        size_t n;
+        const char *why;
+    } refused[] = {{"\x04\x01\x09", 3, "7z method Deflate64 is not supported"},
+                   {"\x0a", 1, "7z filter ARM64 is not supported"},
+                   {"\x0b", 1, "7z filter RISCV is not supported"},
+                   {"\x02\x03\x02", 3, "7z filter Swap2 is not supported"},
+                   {"\x02\x03\x04", 3, "7z filter Swap4 is not supported"}};
+    for (unsigned i = 0; i < folder->coder_count; i++)
+        for (size_t j = 0; j < sizeof refused / sizeof *refused; j++)
+            if (ms_7z_coder_is(&folder->coders[i], refused[j].id, refused[j].n))
+                return refused[j].why;
+    return NULL;
+}
+
 enum ms_decrypt_answer ms_7z_plain_of(const struct ms_7z_folder *folder, struct ms_7z_plain *out,
                                       const char **why)
 {
@@ -116,6 +136,9 @@ enum ms_decrypt_answer ms_7z_plain_of(const struct ms_7z_folder *folder, struct 
     memset(out, 0, sizeof *out);
     if (folder->encrypted && folder->coder_count == 1 && folder->coders[0].in_count == 1)
         return lone(folder, out);
+    *why = refusal_of(folder);
+    if (*why)
+        return MS_DECRYPT_UNSUPPORTED;
     *why = "AES in an unknown place among the decoders";
     if (!splice(folder, out, fed))
         return MS_DECRYPT_UNSUPPORTED;

@@ -55,10 +55,12 @@ static bool is_folder(const struct ms_zip_entry *entry)
     return entry->name.len && entry->name.data[entry->name.len - 1] == '/' && !entry->size_bytes;
 }
 
-/* What libarchive 3.6 cannot do itself: it decrypts stored and deflated members alone. */
+/* What libarchive 3.6 cannot do itself: it decrypts stored and deflated members alone, and where
+ * the checksum follows the data it takes what the local header has in its place for one. */
 static bool is_ours(const struct ms_zip_entry *entry)
 {
-    return entry->cipher == MS_ZIP_STRONG ||
+    bool late = entry->cipher == MS_ZIP_CRYPTO && (entry->flags & MS_ZIP_FLAG_DESCRIPTOR);
+    return entry->cipher == MS_ZIP_STRONG || late ||
            (entry->cipher != MS_ZIP_PLAIN && entry->method != MS_ZIP_STORE &&
             entry->method != MS_ZIP_DEFLATE);
 }

@@ -357,8 +357,7 @@ static enum ms_status plain_pass(struct ms_walk_level *level, struct ms_error *e
                 status = bad_header(level, a, err);
             break;
         }
-        if (rc == ARCHIVE_RETRY || archive_entry_filetype(entry) != AE_IFREG ||
-            archive_entry_hardlink(entry) || archive_entry_symlink(entry))
+        if (rc == ARCHIVE_RETRY || !ms_unpack_is_file(entry))
             continue;
         if (!archive_entry_is_encrypted(entry))
             status = ms_walk_take_member(level, a, entry, index, -1, &miss, err);
@@ -380,8 +379,7 @@ static enum ms_status take_unlisted(struct ms_walk_level *level, struct archive 
     if (++level->walk->entries > level->walk->limits.entries)
         return ms_walk_stop(level->walk, MS_UNPACK_LIMIT_ENTRIES,
                             "more members than one blob may have", err);
-    if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) ||
-        archive_entry_symlink(entry))
+    if (!ms_unpack_is_file(entry))
         return MS_OK;
     enum ms_status status = ms_walk_take_member(level, a, entry, index, password, &miss, err);
     *hits += !miss;

@@ -17,8 +17,9 @@ struct unit {
     struct ms_walk_level level;
     const struct ms_decrypt *decrypt;
     size_t index;
-    uint32_t done;  /* members that were handed out */
-    uint32_t known; /* members that were counted */
+    ptrdiff_t headers_password; /* what opened the headers; -1: they were open */
+    uint32_t done;              /* members that were handed out */
+    uint32_t known;             /* members that were counted */
 };
 
 static enum ms_unpack_fault fault_of(enum ms_decrypt_answer answer)
@@ -98,8 +99,7 @@ static enum ms_status read_unit(struct unit *unit, int fd, ptrdiff_t password, b
                 break;
             }
         }
-        if (index < unit->done || archive_entry_filetype(entry) != AE_IFREG ||
-            archive_entry_hardlink(entry) || archive_entry_symlink(entry))
+        if (index < unit->done || !ms_unpack_is_file(entry))
             continue;
         uint32_t number = (uint32_t)(unit->index < UINT32_MAX / 2 ? unit->index : 0) + index;
         level->member = index;
@@ -154,7 +154,9 @@ static enum ms_status open_unit(struct unit *unit, bool *closed, struct ms_error
         return status == MS_OK && !is_open(answer) ? ms_walk_fault(walk, fault_of(answer), why, err)
                                                    : status;
     }
-    ptrdiff_t first = walk->last_password, password;
+    /* The headers' password is almost surely the data's, whatever opened something inside since. */
+    ptrdiff_t first = unit->headers_password >= 0 ? unit->headers_password : walk->last_password;
+    ptrdiff_t password;
     for (size_t n = 0; status == MS_OK && !open && !walk->stopped; n++) {
         password = candidate(walk, first, n);
         if (password < 0)
@@ -232,12 +234,14 @@ static enum ms_status walk_units(struct ms_walk *walk, const struct ms_decrypt *
     char accepted[160] = "";
     enum ms_status status = unlock(walk, decrypt, &open, &proven, err);
     size_t count = status == MS_OK && open ? decrypt->format->unit_count(decrypt->state) : 0;
+    ptrdiff_t headers_password = walk->last_password;
     for (size_t i = 0; status == MS_OK && i < count && !walk->stopped; i++) {
         struct unit unit = {
             .level =
                 {.walk = walk, .fd = fd, .depth = depth, .rewritten = true, .decrypt = decrypt},
             .decrypt = decrypt,
             .index = i,
+            .headers_password = decrypt->locked ? headers_password : -1,
         };
         bool unit_closed = false;
         bool hopeless = !opened && closed >= MS_LIMIT_DECRYPT_UNIT_MISSES;

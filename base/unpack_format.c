@@ -148,6 +148,15 @@ enum ms_unpack_shape ms_unpack_shape_of(int fd)
     return is_archive(fd) ? MS_SHAPE_ARCHIVE : MS_SHAPE_PLAIN;
 }
 
+bool ms_unpack_is_file(struct archive_entry *entry)
+{
+    unsigned type = archive_entry_filetype(entry);
+    /* No type at all: ar writes bare permissions for everything (binutils in its deterministic
+     * mode). */
+    return (type == AE_IFREG || type == 0) && !archive_entry_hardlink(entry) &&
+           !archive_entry_symlink(entry);
+}
+
 bool ms_unpack_is_password_error(struct archive *archive)
 {
     const char *text = archive_error_string(archive);
@@ -165,11 +174,12 @@ enum ms_unpack_fault ms_unpack_fault_of(struct archive *archive, const char **te
         const char *part;
         enum ms_unpack_fault fault;
     } readings[] = {
-        {"passphrase", MS_UNPACK_NEED_PASSWORD}, {"ncrypt", MS_UNPACK_UNSUPPORTED},
-        {"nsupported", MS_UNPACK_UNSUPPORTED},   {"not supported", MS_UNPACK_UNSUPPORTED},
-        {"unavailable", MS_UNPACK_UNSUPPORTED},  {"dictionary", MS_UNPACK_UNSUPPORTED},
-        {"allocate", MS_UNPACK_LIMIT_MEMORY},    {"out of memory", MS_UNPACK_LIMIT_MEMORY},
-        {"Multivolume", MS_UNPACK_UNSUPPORTED},  {"multi-volume", MS_UNPACK_UNSUPPORTED},
+        {"passphrase", MS_UNPACK_NEED_PASSWORD},   {"ncrypt", MS_UNPACK_UNSUPPORTED},
+        {"nsupported", MS_UNPACK_UNSUPPORTED},     {"not supported", MS_UNPACK_UNSUPPORTED},
+        {"codec ID", MS_UNPACK_UNSUPPORTED},       {"unavailable", MS_UNPACK_UNSUPPORTED},
+        {"dictionary", MS_UNPACK_UNSUPPORTED},     {"allocate", MS_UNPACK_LIMIT_MEMORY},
+        {"out of memory", MS_UNPACK_LIMIT_MEMORY}, {"Multivolume", MS_UNPACK_UNSUPPORTED},
+        {"multi-volume", MS_UNPACK_UNSUPPORTED},
     };
     const char *said = archive_error_string(archive);
     *text = said ? said : "unknown error";

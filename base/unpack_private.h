@@ -28,6 +28,8 @@ struct archive *ms_unpack_open_filter(int fd);
 /* What libarchive's message means; it has no codes for most of this. */
 enum ms_unpack_fault ms_unpack_fault_of(struct archive *archive, const char **text);
 bool ms_unpack_is_password_error(struct archive *archive);
+/* A regular file: no folder, link or device. */
+bool ms_unpack_is_file(struct archive_entry *entry);
 /* Does the message say that the data ends too early? */
 bool ms_unpack_is_cut(const char *text);
 

@@ -22,7 +22,6 @@ enum {
     EXTRA_AES = 0x9901,
     METHOD_AES = 99,
     FLAG_ENCRYPTED = 1,
-    FLAG_DESCRIPTOR = 8,
     FLAG_STRONG = 64,
     FLAG_MASKED = 8192
 };
@@ -278,12 +277,14 @@ static void compare_local(struct ms_zip_entry *entry, const uint8_t *p, struct m
                                  .packed_bytes = u32(p + 18),
                                  .size_bytes = u32(p + 22),
                                  .extra = extra};
-    bool late = (local.flags & FLAG_DESCRIPTOR) != 0;
+    bool late = (local.flags & MS_ZIP_FLAG_DESCRIPTOR) != 0;
     read_cipher(&local);
+    /* Info-ZIP writes the time there, which the cipher's check byte is taken from. */
+    bool says_time = late && local.cipher == MS_ZIP_CRYPTO;
     if (!widen(extra, &local.size_bytes, &local.packed_bytes, NULL) ||
         !agree(local.size_bytes, entry->size_bytes, late) ||
         !agree(local.packed_bytes, entry->packed_bytes, late) ||
-        !agree(local.crc, entry->crc, late) || local.cipher != entry->cipher ||
+        (!says_time && !agree(local.crc, entry->crc, late)) || local.cipher != entry->cipher ||
         local.method != entry->method || local.key_bytes != entry->key_bytes ||
         local.has_crc != entry->has_crc) {
         entry->disagrees = true;

@@ -19,6 +19,9 @@ enum ms_zip_cipher {
 
 enum { MS_ZIP_STORE = 0, MS_ZIP_DEFLATE = 8 };
 
+/* In ms_zip_entry.flags: checksum and sizes follow the data. */
+enum { MS_ZIP_FLAG_DESCRIPTOR = 8 };
+
 /* One member. Offsets count from the first byte of the file. */
 struct ms_zip_entry {
     struct ms_span name;  /* as the central directory has it */
