@@ -5,6 +5,7 @@
 
 #include "base/cli_table.h"
 #include "base/log.h"
+#include "base/span.h"
 
 #include <errno.h>
 #include <math.h>
@@ -229,24 +230,39 @@ static enum ms_status set_number(struct parse *self, const struct ms_option *opt
                         ms_escape_text(value, shown, sizeof shown));
 }
 
-static enum ms_status set_size(struct parse *self, const struct ms_option *option,
-                               const char *value, uint64_t *out)
+/* "512M" of a number of bytes; false when it is none. */
+static bool read_bytes(const char *value, uint64_t *out)
 {
     static const char units[] = "KMGT";
-    char shown[WORD_SHOWN_BYTES];
     char *end;
     errno = 0;
     unsigned long long number = strtoull(value, &end, 10);
-    bool good = *value >= '0' && *value <= '9' && errno == 0;
-    const char *unit = good && *end ? memchr(units, *end & ~0x20, sizeof units - 1) : NULL;
-    unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
-    good = good && (!*end || (unit && !end[1])) && number <= UINT64_MAX >> shift;
-    if (!good)
-        return ms_error_set(self->err, MS_E_USAGE,
-                            "--%s wants a number of bytes, or one with K, M, G or T, not '%s'",
-                            option->name, ms_escape_text(value, shown, sizeof shown));
-    *out = (uint64_t)number << shift;
-    return MS_OK;
+    if (*value < '0' || *value > '9' || errno != 0)
+        return false;
+    const char *unit = *end ? strchr(units, *end & ~0x20) : NULL;
+    *out = number;
+    if (!unit)
+        return *end == '\0';
+    return end[1] == '\0' && ms_mul_u64(number, (uint64_t)1 << 10 * (unit - units + 1), out);
+}
+
+static enum ms_status set_size(struct parse *self, const struct ms_option *option,
+                               const char *value, uint64_t *out)
+{
+    char shown[WORD_SHOWN_BYTES], least[24], most[24], upper[48] = "";
+    uint64_t number;
+    if (read_bytes(value, &number) && number >= option->min &&
+        (option->max == 0 || number <= option->max)) {
+        *out = number;
+        return MS_OK;
+    }
+    if (option->max)
+        (void)snprintf(upper, sizeof upper, " to %s", ms_cli_bytes_text(option->max, most));
+    return ms_error_set(self->err, MS_E_USAGE,
+                        "--%s wants a number of bytes, or one with K, M, G or T, from %s%s, not "
+                        "'%s'",
+                        option->name, ms_cli_bytes_text(option->min, least), upper,
+                        ms_escape_text(value, shown, sizeof shown));
 }
 
 static enum ms_status set_real(struct parse *self, const struct ms_option *option,

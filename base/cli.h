@@ -15,9 +15,9 @@ enum ms_opt_kind {
     MS_OPT_COUNT,  /* unsigned: raised by one each time (-v -v) */
     MS_OPT_TEXT,   /* const char * */
     MS_OPT_NUMBER, /* uint64_t within [min, max] */
-    MS_OPT_SIZE,   /* uint64_t, bytes: a whole number, then K, M, G or T (powers of 1024) or nothing
-                    */
-    MS_OPT_REAL,   /* double */
+    MS_OPT_SIZE, /* uint64_t within [min, max], bytes: a whole number, then K, M, G or T (powers of
+                    1024) or nothing */
+    MS_OPT_REAL, /* double */
     MS_OPT_CHOICE, /* const char *, one of `choices` ("auto|always|never") */
     MS_OPT_LIST,   /* struct ms_cli_list: may be given several times */
     MS_OPT_SECRET  /* struct ms_cli_secret: @FILE, env:NAME or a value */
@@ -45,7 +45,7 @@ struct ms_option {
     const char *help; /* one sentence, no full stop needed; "%D" is not expanded */
     size_t offset;    /* of the field in the verb's options struct */
     const char *choices;
-    uint64_t min, max; /* for NUMBER; max 0: no upper bound */
+    uint64_t min, max; /* for NUMBER and SIZE; max 0: no upper bound */
     bool arg_optional; /* SECRET only: the value may be missing (then the next word is not taken if
                           it begins with '-') */
     bool hidden;       /* parsed, but in no help (--seed aliases and the like) */

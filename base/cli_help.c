@@ -7,15 +7,31 @@
 
 enum { WIDTH = 80, OPTION_COLUMN = 26 };
 
+const char *ms_cli_bytes_text(uint64_t bytes, char out[24])
+{
+    static const char units[][2] = {"", "K", "M", "G", "T"};
+    size_t unit = 0;
+    while (bytes && bytes % 1024 == 0 && unit + 1 < sizeof units / sizeof *units) {
+        bytes /= 1024;
+        unit++;
+    }
+    (void)snprintf(out, 24, "%llu%s", (unsigned long long)bytes, units[unit]);
+    return out;
+}
+
 const char *ms_cli_default_text(const struct ms_option *option, const void *defaults, char *out,
                                 size_t n)
 {
+    char size[24];
     out[0] = '\0';
     if (!defaults || strstr(option->help, "default"))
         return out;
     const void *field = (const char *)defaults + option->offset;
     if (option->kind == MS_OPT_NUMBER && *(const uint64_t *)field)
         (void)snprintf(out, n, " [default: %llu]", (unsigned long long)*(const uint64_t *)field);
+    else if (option->kind == MS_OPT_SIZE && *(const uint64_t *)field &&
+             *(const uint64_t *)field != UINT64_MAX)
+        (void)snprintf(out, n, " [default: %s]", ms_cli_bytes_text(*(const uint64_t *)field, size));
     else if (option->kind == MS_OPT_REAL && *(const double *)field != 0)
         (void)snprintf(out, n, " [default: %g]", *(const double *)field);
     else if ((option->kind == MS_OPT_TEXT || option->kind == MS_OPT_CHOICE) &&

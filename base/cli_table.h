@@ -24,6 +24,8 @@ void ms_cli_help(const struct ms_tool *tool, const struct ms_verb *verb, struct 
 void ms_cli_man(const struct ms_tool *tool, struct ms_buf *out);
 void ms_cli_completion(const struct ms_tool *tool, struct ms_buf *out);
 
+/* "512M", or the plain number where no unit fits; returns out. */
+const char *ms_cli_bytes_text(uint64_t bytes, char out[24]);
 /* " [default: 15]" for an option whose default is worth a word, else "". */
 const char *ms_cli_default_text(const struct ms_option *option, const void *defaults, char *out,
                                 size_t n);

@@ -292,7 +292,7 @@ static bool list_blocks(struct rar4 *self)
     const char *why = "";
     uint64_t at = self->first_at;
     for (size_t blocks = 0; at < self->bytes && answer == MS_DECRYPT_DONE; blocks++) {
-        if (blocks > 2 * MS_LIMIT_UNPACK_ENTRIES) {
+        if (blocks > 2 * MS_LIMIT_UNPACK_ENTRIES_MOST) {
             answer = MS_DECRYPT_LIMIT_MEMORY;
             why = "more RAR 4 blocks than one blob may have";
             break;

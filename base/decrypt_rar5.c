@@ -157,7 +157,7 @@ static bool list_blocks(struct ms_rar5 *self)
     const char *why = "";
     uint64_t at = self->first_at;
     for (size_t blocks = 0; at < self->bytes && answer == MS_DECRYPT_DONE; blocks++) {
-        if (blocks > 2 * MS_LIMIT_UNPACK_ENTRIES) {
+        if (blocks > 2 * MS_LIMIT_UNPACK_ENTRIES_MOST) {
             answer = MS_DECRYPT_LIMIT_MEMORY;
             why = "more RAR 5 blocks than one blob may have";
         } else if (!ms_rar5_read_block(self, at, &block)) {

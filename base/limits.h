@@ -72,6 +72,15 @@
 #define MS_LIMIT_UNPACK_TOTAL_BYTES ((uint64_t)4 << 30)
 /* Bytes of one member: guards memory, a member being held in a memory file while it is read. */
 #define MS_LIMIT_UNPACK_ENTRY_BYTES ((uint64_t)512 << 20)
+/* What a run may raise those four to, and the time for one file, and the size of a local file
+ * (VirusShare's parts have 131,072 members and tens of GB): guard the worker's stack, descriptors
+ * and tables, and against a slip of the hand. */
+#define MS_LIMIT_UNPACK_DEPTH_MOST 32
+#define MS_LIMIT_UNPACK_ENTRIES_MOST ((uint64_t)1 << 20)
+#define MS_LIMIT_UNPACK_TOTAL_BYTES_MOST ((uint64_t)1 << 40)
+#define MS_LIMIT_UNPACK_ENTRY_BYTES_MOST ((uint64_t)2 << 30)
+#define MS_LIMIT_UNPACK_CPU_S_MOST 86400
+#define MS_LIMIT_BLOB_BYTES_MOST ((uint64_t)1 << 40)
 /* Bytes that one worker holds in memory files at a time, nested containers and the plain form of a
  * compressed archive included: guards the machine's memory, which RLIMIT_AS does not see there. */
 #define MS_LIMIT_UNPACK_HELD_BYTES ((uint64_t)2 << 30)
@@ -100,9 +109,9 @@
 #define MS_LIMIT_DECRYPT_ITEMS ((uint64_t)1 << 18)
 /* A decoder's dictionary or model in an encrypted container: guards the worker's address space. */
 #define MS_LIMIT_DECRYPT_DICTIONARY_BYTES ((uint64_t)1536 << 20)
-/* The central directory of a zip file with encrypted members: guards the worker's memory (20,000
- * members of 1 KB each). */
-#define MS_LIMIT_ZIP_DIRECTORY_BYTES ((size_t)32 << 20)
+/* The central directory of a zip file with encrypted members: guards the worker's memory (a million
+ * members of 128 bytes each). */
+#define MS_LIMIT_ZIP_DIRECTORY_BYTES ((size_t)128 << 20)
 /* Bytes of a member's name that are kept: guards the database. */
 #define MS_LIMIT_NAME_BYTES 4096
 

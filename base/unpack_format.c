@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <iconv.h>
 #include <locale.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -213,6 +214,9 @@ void ms_unpack_prepare(void)
     (void)ms_decrypt_prepare();
     /* In the C locale libarchive gives no name at all for members named in UTF-8. */
     (void)setlocale(LC_CTYPE, "C.UTF-8");
+    /* mktime, of which a zip member's time takes one, looks at /etc/localtime each time unless TZ
+     * is set; nobody reads members' times. */
+    (void)setenv("TZ", "UTC0", 1);
     tzset();
     /* glibc loads a module a character set, from disk. Kept open for the life of the process. */
     static iconv_t kept[8];

@@ -186,8 +186,11 @@ static enum ms_status take_head(struct job *job, struct ms_error *err)
     if (job->answered)
         return end_with(job, MS_WORKER_OUTPUT, "frames behind the answer");
     job->output_bytes += job->head.len;
-    if (job->output_bytes > job->limits.output_bytes)
-        return end_with(job, MS_WORKER_OUTPUT, "sent more than its limit");
+    if (job->output_bytes > job->limits.output_bytes) {
+        (void)end_with(job, MS_WORKER_OUTPUT, "sent more than its limit");
+        job->result->error.status = MS_E_LIMIT;
+        return MS_OK;
+    }
     if (job->head.len > job->body_cap) {
         uint8_t *grown = realloc(job->body, job->head.len);
         if (!grown)

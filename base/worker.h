@@ -51,7 +51,8 @@ enum ms_worker_end {
                           system call is SIGSYS), or gone without an answer (signal 0) */
     MS_WORKER_CPU,     /* CPU limit */
     MS_WORKER_TIMEOUT, /* wall time */
-    MS_WORKER_OUTPUT   /* sent more than output_bytes, or a malformed frame */
+    MS_WORKER_OUTPUT   /* sent more than output_bytes (error.status is MS_E_LIMIT), or a malformed
+                          frame */
 };
 
 struct ms_worker_result {

@@ -325,7 +325,7 @@ enum ms_status ms_zip_directory_read(int fd, struct ms_zip_directory *out, struc
     enum ms_status status = find_end(fd, &where, err);
     if (status != MS_OK)
         return status;
-    if (where.count > MS_LIMIT_UNPACK_ENTRIES || where.bytes > MS_LIMIT_ZIP_DIRECTORY_BYTES)
+    if (where.count > MS_LIMIT_UNPACK_ENTRIES_MOST || where.bytes > MS_LIMIT_ZIP_DIRECTORY_BYTES)
         return ms_error_set(err, MS_E_LIMIT, "a directory of %llu members in %llu bytes",
                             (unsigned long long)where.count, (unsigned long long)where.bytes);
     self.at = where.at;

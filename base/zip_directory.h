@@ -57,7 +57,7 @@ struct ms_zip_directory {
 /* Reads the directory of the zip file in fd (seekable; its position is not used). MS_REJECT, with
  * the reason, when there is none (not a zip file, cut short), when it is not one of a single file
  * (split archives), and when it does not hold together. MS_E_LIMIT for more than
- * MS_LIMIT_UNPACK_ENTRIES members or a directory beyond MS_LIMIT_ZIP_DIRECTORY_BYTES.
+ * MS_LIMIT_UNPACK_ENTRIES_MOST members or a directory beyond MS_LIMIT_ZIP_DIRECTORY_BYTES.
  *
  * Format: PKWARE APPNOTE.TXT 6.3.10; WinZip, "AES Encryption Information: Encryption Specification
  * AE-1 and AE-2". */

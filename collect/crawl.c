@@ -243,7 +243,8 @@ static enum ms_status new_task(struct walk *self, const struct ms_entry *entry,
         .commit_id = entry->past ? ms_span_of(entry->commit_id, MS_SHA1_BYTES) : crawl->commit_id,
         .claim = crawl->claim,
         .private_ = crawl->private_,
-        .passwords = &task->passwords};
+        .passwords = &task->passwords,
+        .local = crawl->local};
     task->tag = entry;
     memcpy(task->blob.git_id, entry->git_id, sizeof task->blob.git_id);
     memcpy(task->blob.password_set, password_set, sizeof task->blob.password_set);

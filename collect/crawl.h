@@ -51,6 +51,7 @@ struct ms_crawl {
     bool private_;
     struct ms_span commit_id; /* data NULL: none */
     uint64_t max_blob_bytes;  /* larger ones are too_big, unread */
+    bool local;               /* max_blob_bytes is what --max-file says */
     ms_crawl_fetch fetch;
     void *fetch_ctx;
     const struct ms_entries *past; /* NULL: none; files of earlier commits, for ms_crawl_finish */

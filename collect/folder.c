@@ -148,7 +148,9 @@ static enum ms_status open_origin(struct folder *self, struct ms_crawl *crawl,
     *crawl = (struct ms_crawl){.name = self->root,
                                .claim = session->options->claim,
                                .private_ = session->options->private_,
-                               .max_blob_bytes = MS_LIMIT_BLOB_BYTES,
+                               .max_blob_bytes =
+                                   ms_collect_limits_settle(&session->intake.limits).file_bytes,
+                               .local = true,
                                .fetch = fetch_file,
                                .fetch_ctx = self};
     if (session->intake.dry)

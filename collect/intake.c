@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 enum {
-    ARENA_BYTES = 512 << 20, /* of one blob: 20,000 names of 4 KiB, and features of 10 KiB, at most
-                              */
+    MEMBER_ARENA_BYTES = 16 << 10, /* a name of 4 KiB, and features of 10 KiB, at most */
+    BESIDE_ARENA_BYTES = 64 << 20,
     FAULTS_KEPT = 1000,
     DETAIL_BYTES = 200
 };
@@ -32,6 +32,7 @@ enum {
 struct reading {
     const struct ms_intake *intake;
     const struct ms_intake_blob *blob;
+    struct ms_collect_limits limits; /* settled */
     struct ms_intake_result *result;
     const struct ms_span *candidates;
     size_t candidate_count;
@@ -105,11 +106,12 @@ static enum ms_status begin_program(struct reading *self, struct ms_span bytes,
 {
     struct ms_intake_result *result = self->result;
     struct ms_job_member head;
-    if (self->current || bytes.len < sizeof head || result->program_count > MS_LIMIT_UNPACK_ENTRIES)
+    if (self->current || bytes.len < sizeof head ||
+        result->program_count > self->limits.unpack.entries)
         return nonsense(self, err);
     memcpy(&head, bytes.data, sizeof head);
     struct ms_span chain = ms_span_of(bytes.data + sizeof head, bytes.len - sizeof head);
-    if (head.size > MS_LIMIT_UNPACK_ENTRY_BYTES || head.kind > MS_PE_KIND_RESOURCE ||
+    if (head.size > self->limits.unpack.entry_bytes || head.kind > MS_PE_KIND_RESOURCE ||
         head.machine > UINT16_MAX || head.password_index < -1 ||
         head.password_index >= (ptrdiff_t)self->candidate_count ||
         memchr(chain.len ? (const void *)chain.data : "x", 0, chain.len ? chain.len : 1))
@@ -193,6 +195,7 @@ static enum ms_status add_fault(struct reading *self, struct ms_span bytes, stru
     if (head[0] == MS_UNPACK_OK || head[0] > MS_UNPACK_APART ||
         !ms_span_take(&rest, head[1], &chain))
         return nonsense(self, err);
+    result->ended_by |= ms_collect_limit_of((enum ms_unpack_fault)head[0]);
     if (result->fault_count == FAULTS_KEPT)
         return MS_OK;
     if (!grow((void **)&result->faults, result->fault_count, &result->fault_cap,
@@ -288,6 +291,12 @@ static void judge(struct reading *self, const struct ms_worker_result *end)
         return;
     }
     result->outcome = ends[end->end];
+    if (end->end == MS_WORKER_CPU || end->end == MS_WORKER_TIMEOUT)
+        result->ended_by |= MS_COLLECT_MAX_TIME;
+    if (end->end == MS_WORKER_OUTPUT && end->error.status == MS_E_LIMIT)
+        result->ended_by |= MS_COLLECT_MAX_UNPACKED;
+    else if (end->end == MS_WORKER_OUTPUT)
+        result->outcome = "crash"; /* frames that are none */
     if (end->end == MS_WORKER_DONE && (end->status == MS_E_NOMEM || end->status == MS_E_LIMIT))
         result->outcome = "limit";
     result->reason =
@@ -305,7 +314,10 @@ enum ms_status ms_intake_open(const struct ms_intake *self, const struct ms_inta
     struct ms_buf argument;
     memset(&end, 0, sizeof end);
     *result = (struct ms_intake_result){0};
-    ms_arena_init(&result->arena, ARENA_BYTES);
+    reading.limits = ms_collect_limits_settle(&self->limits);
+    struct ms_worker_limits worker_limits = ms_collect_limits_worker(&reading.limits);
+    ms_arena_init(&result->arena,
+                  BESIDE_ARENA_BYTES + (size_t)reading.limits.unpack.entries * MEMBER_ARENA_BYTES);
     ms_buf_init(&argument, (size_t)1 << 20);
     reading.candidates = candidates;
     reading.candidate_count =
@@ -315,16 +327,16 @@ enum ms_status ms_intake_open(const struct ms_intake *self, const struct ms_inta
                                           .part_count = blob->part_count,
                                           .part_named = blob->part_named,
                                           .overlay = self->sfx ? ms_job_overlay : NULL};
-    enum ms_status status =
-        ms_job_argument(&input, candidates, reading.candidate_count, &argument, err);
+    enum ms_status status = ms_job_argument(&reading.limits.unpack, &input, candidates,
+                                            reading.candidate_count, &argument, err);
     if (status == MS_OK)
         status = ms_hasher_new(MS_HASH_MD5 | MS_HASH_SHA1 | MS_HASH_SHA256, &reading.hasher, err);
     if (status == MS_OK && lseek(blob->fd, 0, SEEK_SET) != 0)
         status = ms_error_set(err, MS_E_IO, "cannot seek in the file");
     if (status == MS_OK)
         status = ms_worker_run(self->worker, ms_job_kinds[MS_JOB_INTAKE].name, blob->fd,
-                               ms_span_of(argument.data, argument.len), NULL, on_frame, &reading,
-                               &end, err);
+                               ms_span_of(argument.data, argument.len), &worker_limits, on_frame,
+                               &reading, &end, err);
     if (reading.write)
         ms_vault_abort(reading.write);
     if (status == MS_OK || reading.nonsense) {
@@ -391,21 +403,27 @@ static enum ms_status store_passwords(const struct ms_intake *self,
                                       const struct ms_intake_blob *blob,
                                       const struct ms_intake_result *result, struct ms_error *err)
 {
+    const uint8_t *counted[MS_LIMIT_UNPACK_PASSWORDS]; /* programs borrow the candidates' bytes */
+    size_t count = 0;
     enum ms_status status = MS_OK;
     for (size_t i = 0; i < result->program_count && status == MS_OK; i++) {
         struct ms_span password = result->programs[i].password;
         bool earlier = false;
-        for (size_t k = 0; k < i && !earlier; k++)
-            earlier = result->programs[k].password.data == password.data;
-        if (password.data && !earlier)
-            status = ms_origin_password_used(self->corpus, blob->origin, password, err);
+        for (size_t k = 0; k < count && !earlier; k++)
+            earlier = counted[k] == password.data;
+        if (!password.data || earlier || count == MS_LIMIT_UNPACK_PASSWORDS)
+            continue;
+        counted[count++] = password.data;
+        status = ms_origin_password_used(self->corpus, blob->origin, password, err);
     }
     return status;
 }
 
 static struct ms_blob blob_row(const struct ms_intake *self, const struct ms_intake_blob *blob,
-                               const char *outcome, const char *reason, uint64_t samples)
+                               const char *outcome, const char *reason, unsigned ended_by,
+                               uint64_t samples)
 {
+    struct ms_collect_limits limits = ms_collect_limits_settle(&self->limits);
     struct ms_blob row = {.size = blob->size,
                           .sfx = self->sfx,
                           .reason = reason,
@@ -416,6 +434,7 @@ static struct ms_blob blob_row(const struct ms_intake *self, const struct ms_int
     if (strcmp(outcome, "need_password") == 0)
         memcpy(row.password_set, blob->password_set, sizeof row.password_set);
     (void)snprintf(row.outcome, sizeof row.outcome, "%s", outcome);
+    ms_collect_limits_text(&limits, ended_by, row.limits);
     return row;
 }
 
@@ -443,7 +462,8 @@ static enum ms_status store_rows(const struct ms_intake *self, const struct ms_i
     }
     if (status == MS_OK)
         status = store_passwords(self, blob, result, err);
-    struct ms_blob row = blob_row(self, blob, result->outcome, result->reason, kept);
+    struct ms_blob row =
+        blob_row(self, blob, result->outcome, result->reason, result->ended_by, kept);
     if (status == MS_OK)
         status = put_blob(self, blob, &row, now_ms, err);
     for (size_t i = 0; i < result->fault_count && status == MS_OK; i++)
@@ -471,7 +491,8 @@ enum ms_status ms_intake_store(const struct ms_intake *self, const struct ms_int
 enum ms_status ms_intake_note(const struct ms_intake *self, const struct ms_intake_blob *blob,
                               const char *outcome, const char *reason, struct ms_error *err)
 {
-    struct ms_blob row = blob_row(self, blob, outcome, reason, 0);
+    unsigned ended_by = blob->local && strcmp(outcome, "too_big") == 0 ? MS_COLLECT_MAX_FILE : 0;
+    struct ms_blob row = blob_row(self, blob, outcome, reason, ended_by, 0);
     enum ms_status status = ms_corpus_begin(self->corpus, err);
     if (status == MS_OK)
         status = put_blob(self, blob, &row, ms_clock_wall_ms(), err);
@@ -512,7 +533,8 @@ enum ms_status ms_intake_look_up(const struct ms_intake *self, const uint8_t git
     enum ms_status status = ms_blob_find(self->corpus, git_id, &found, &blob, err);
     if (status != MS_OK || !found)
         return status;
-    if (self->sfx && !blob.sfx && blob.samples)
+    struct ms_collect_limits limits = ms_collect_limits_settle(&self->limits);
+    if ((self->sfx && !blob.sfx && blob.samples) || ms_collect_limits_raised(&limits, blob.limits))
         *state = MS_INTAKE_NEW;
     else if (is_one_of(blob.outcome, final_words, sizeof final_words / sizeof *final_words))
         *state = MS_INTAKE_KNOWN;
@@ -555,7 +577,7 @@ static enum ms_status store_known(const struct ms_intake *self, const struct ms_
     bool inserted;
     struct ms_sample sample = {
         .has_sha256 = true, .size = -1, .machine = -1, .private_ = blob->private_};
-    struct ms_blob row = blob_row(self, blob, "ok", NULL, !forgotten);
+    struct ms_blob row = blob_row(self, blob, "ok", NULL, 0, !forgotten);
     memcpy(sample.digests.sha256, sha256, MS_SHA256_BYTES);
     enum ms_status status =
         forgotten ? MS_OK : ms_sample_upsert(self->corpus, &sample, self->run, &id, &inserted, err);

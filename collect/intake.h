@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/unpack.h"
 #include "base/worker.h"
+#include "collect/limits.h"
 #include "collect/password.h"
 #include "store/corpus.h"
 
@@ -29,6 +30,7 @@ struct ms_intake_blob {
     bool private_;
     const struct ms_passwords *passwords;
     uint8_t password_set[32];
+    bool local; /* a file of a folder: --max-file is what makes it too_big */
     /* A set: its parts, whose bytes lie one behind the other in fd. */
     const uint64_t *part_bytes;
     const struct ms_entry *const *parts; /* for their ids alone */
@@ -67,6 +69,7 @@ struct ms_intake_result {
     struct ms_intake_fault *faults;
     size_t fault_count, fault_cap;
     uint64_t members, mz_only;
+    unsigned ended_by; /* enum ms_collect_limit, bits */
 };
 
 struct ms_intake {
@@ -74,7 +77,8 @@ struct ms_intake {
     struct ms_worker *worker;
     int64_t run;
     bool dry;
-    bool sfx;              /* archives behind programs are opened too */
+    bool sfx;                        /* archives behind programs are opened too */
+    struct ms_collect_limits limits; /* zeros: the defaults */
     pthread_mutex_t *lock; /* held by whoever uses the database; NULL where no threads are */
 };
 
@@ -105,7 +109,7 @@ enum ms_status ms_intake_note(const struct ms_intake *self, const struct ms_inta
 
 enum ms_intake_state {
     MS_INTAKE_NEW,    /* never seen, or not opened by this unpacker, or has programs that were not
-                         searched for archives */
+                         searched for archives, or ended by a limit raised since */
     MS_INTAKE_KNOWN,  /* nothing more to be had */
     MS_INTAKE_CLOSED, /* no password fitted: worth opening when the set of passwords changed */
     MS_INTAKE_APART,  /* files that were found to be no set */

@@ -19,14 +19,20 @@ enum { PIECE_BYTES = 256 << 10 };
 
 struct job {
     struct ms_worker_out *out;
+    struct ms_unpack_limits limits;
     struct ms_job_summary summary;
 };
 
 enum { ORDER_PART_NAMED = 1, ORDER_SFX = 2 };
 
-enum ms_status ms_job_argument(const struct ms_unpack_input *input, const struct ms_span *passwords,
+enum ms_status ms_job_argument(const struct ms_unpack_limits *limits,
+                               const struct ms_unpack_input *input, const struct ms_span *passwords,
                                size_t count, struct ms_buf *out, struct ms_error *err)
 {
+    (void)ms_buf_append_varint(out, limits->depth);
+    (void)ms_buf_append_varint(out, limits->entries);
+    (void)ms_buf_append_varint(out, limits->total_bytes);
+    (void)ms_buf_append_varint(out, limits->entry_bytes);
     (void)ms_buf_append_varint(out, (input->part_named ? ORDER_PART_NAMED : 0u) |
                                         (input->overlay ? ORDER_SFX : 0u));
     (void)ms_buf_append_varint(out, input->part_count);
@@ -112,7 +118,7 @@ static enum ms_status on_member(void *ctx, const struct ms_unpack_member *member
     if (member->is_container || member->size < 2)
         return MS_OK;
     static const char too_large[] = "larger than a program may be";
-    if (member->size > MS_LIMIT_UNPACK_ENTRY_BYTES)
+    if (member->size > job->limits.entry_bytes)
         return send_fault(job, member->chain, MS_UNPACK_LIMIT_ENTRY,
                           ms_span_of(too_large, sizeof too_large - 1), err);
     size_t n = (size_t)member->size;
@@ -160,7 +166,13 @@ static enum ms_status run(int input_fd, struct ms_span arg, struct ms_worker_out
     struct ms_unpack_input input = {.fd = input_fd};
     static uint64_t part_bytes[MS_LIMIT_VOLUME_PARTS]; /* a job is a process of its own */
     size_t count = 0;
-    uint64_t n, flags = 0, parts = 0;
+    uint64_t n, depth = 0, flags = 0, parts = 0;
+    struct job job = {.out = out};
+    if (!ms_span_take_varint(&arg, &depth) || !ms_span_take_varint(&arg, &job.limits.entries) ||
+        !ms_span_take_varint(&arg, &job.limits.total_bytes) ||
+        !ms_span_take_varint(&arg, &job.limits.entry_bytes) || depth > MS_LIMIT_UNPACK_DEPTH_MOST)
+        return ms_error_set(err, MS_E_BUG, "no limits for the job");
+    job.limits.depth = (unsigned)depth;
     if (!ms_span_take_varint(&arg, &flags) || !ms_span_take_varint(&arg, &parts) ||
         parts > MS_LIMIT_VOLUME_PARTS)
         return ms_error_set(err, MS_E_BUG, "the order makes no sense");
@@ -172,9 +184,9 @@ static enum ms_status run(int input_fd, struct ms_span arg, struct ms_worker_out
     while (count < MS_LIMIT_UNPACK_PASSWORDS && ms_span_take_varint(&arg, &n) &&
            ms_span_take(&arg, n, &passwords[count]))
         count++;
-    struct job job = {.out = out};
     struct ms_unpack_events events = {&job, on_member, on_fault};
-    enum ms_status status = ms_unpack_walk_input(&input, passwords, count, NULL, &events, err);
+    enum ms_status status =
+        ms_unpack_walk_input(&input, passwords, count, &job.limits, &events, err);
     if (status == MS_OK)
         status = emit(&job, MS_JOB_SUMMARY, &job.summary, sizeof job.summary, err);
     return status;

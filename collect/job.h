@@ -49,9 +49,10 @@ extern const struct ms_worker_kind ms_job_kinds[MS_JOB_KINDS];
 /* What lies behind a program: for ms_unpack_input. */
 bool ms_job_overlay(int fd, uint64_t size, uint64_t *at, uint64_t *end);
 
-/* The argument of "intake": what the input is (its fd is not looked at), and the candidate
- * passwords. */
-enum ms_status ms_job_argument(const struct ms_unpack_input *input, const struct ms_span *passwords,
+/* The argument of "intake": limits (0: the default), what the input is (its fd is not looked at),
+ * and the candidate passwords. */
+enum ms_status ms_job_argument(const struct ms_unpack_limits *limits,
+                               const struct ms_unpack_input *input, const struct ms_span *passwords,
                                size_t count, struct ms_buf *out, struct ms_error *err) MS_MUST_USE;
 
 #endif

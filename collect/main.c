@@ -1,5 +1,6 @@
 /* collect: samples from repositories and folders into the corpus. The option table; the work is in
  * collect/session. */
+#include "base/limits.h"
 #include "collect/session.h"
 
 #include <stddef.h>
@@ -84,6 +85,50 @@ static const struct ms_option run_options[] = {
      .help =
          "the same before less than SIZE is free on the corpus' disk (default: 2 % of the disk, "
          "at least 32M, at most 1G)"},
+    {.name = "max-members",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = FIELD(max_members),
+     .min = 1,
+     .max = MS_LIMIT_UNPACK_ENTRIES_MOST,
+     .help = "members of one file, nested ones included; what is beyond a limit is recorded, and a "
+             "run with a higher one opens the file again"},
+    {.name = "max-unpacked",
+     .kind = MS_OPT_SIZE,
+     .arg = "SIZE",
+     .offset = FIELD(max_unpacked),
+     .min = 1 << 10,
+     .max = MS_LIMIT_UNPACK_TOTAL_BYTES_MOST,
+     .help = "bytes that one file may give unpacked"},
+    {.name = "max-member",
+     .kind = MS_OPT_SIZE,
+     .arg = "SIZE",
+     .offset = FIELD(max_member),
+     .min = 1 << 10,
+     .max = MS_LIMIT_UNPACK_ENTRY_BYTES_MOST,
+     .help = "bytes of one member"},
+    {.name = "max-depth",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = FIELD(max_depth),
+     .min = 1,
+     .max = MS_LIMIT_UNPACK_DEPTH_MOST,
+     .help = "containers inside containers"},
+    {.name = "max-time",
+     .kind = MS_OPT_NUMBER,
+     .arg = "SECONDS",
+     .offset = FIELD(max_time),
+     .min = 1,
+     .max = MS_LIMIT_UNPACK_CPU_S_MOST,
+     .help = "processor time for one file, and a fifth of the wall time (default: 60, more where "
+             "--max-members or --max-unpacked are raised)"},
+    {.name = "max-file",
+     .kind = MS_OPT_SIZE,
+     .arg = "SIZE",
+     .offset = FIELD(max_file),
+     .min = 1 << 10,
+     .max = MS_LIMIT_BLOB_BYTES_MOST,
+     .help = "size of a local file that is opened"},
     {.name = "claim",
      .kind = MS_OPT_CHOICE,
      .arg = "WHAT",

@@ -24,6 +24,22 @@ void ms_collect_defaults(void *options)
     struct ms_collect_options *self = options;
     self->github_url = MS_GITHUB_URL;
     self->max_store_bytes = self->keep_free_bytes = UINT64_MAX;
+    self->max_members = MS_LIMIT_UNPACK_ENTRIES;
+    self->max_unpacked = MS_LIMIT_UNPACK_TOTAL_BYTES;
+    self->max_member = MS_LIMIT_UNPACK_ENTRY_BYTES;
+    self->max_depth = MS_LIMIT_UNPACK_DEPTH;
+    self->max_file = MS_LIMIT_BLOB_BYTES;
+}
+
+static struct ms_collect_limits limits_of(const struct ms_collect_options *options)
+{
+    const struct ms_collect_limits limits = {.unpack = {.depth = (unsigned)options->max_depth,
+                                                        .entries = options->max_members,
+                                                        .total_bytes = options->max_unpacked,
+                                                        .entry_bytes = options->max_member},
+                                             .file_bytes = options->max_file,
+                                             .cpu_s = (uint32_t)options->max_time};
+    return ms_collect_limits_settle(&limits);
 }
 
 static enum ms_status read_passwords(struct ms_collect *self, struct ms_error *err)
@@ -122,6 +138,7 @@ static enum ms_status open_corpus(struct ms_collect *self, struct ms_error *err)
     self->intake.worker = self->worker;
     self->intake.dry = dry;
     self->intake.sfx = self->options->recurse_sfx;
+    self->intake.limits = limits_of(self->options);
     self->intake.lock = &self->lock;
     return status;
 }

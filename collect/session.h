@@ -23,6 +23,8 @@ struct ms_collect_options {
     uint64_t max_store_bytes; /* UINT64_MAX: no quota */
     uint64_t keep_free_bytes; /* UINT64_MAX: the vault's default */
     bool recurse_sfx;
+    uint64_t max_members, max_unpacked, max_member, max_depth, max_file;
+    uint64_t max_time; /* 0: by the others */
 };
 
 struct ms_collect_counts {

@@ -48,8 +48,8 @@ static const struct table {
      "SELECT " SAMPLE_KEY("sample") ", " ORIGIN_KEY(
          "origin") ", git_blob, path, chain,"
                    " commit_id, password, claim, private, gone_ms IS NOT NULL FROM sighting"},
-    {"blob", "SELECT git_id, size, outcome, reason, unpacker_version, password_set, samples, sfx"
-             " FROM blob"},
+    {"blob", "SELECT git_id, size, outcome, reason, unpacker_version, password_set, samples, sfx,"
+             " limits FROM blob"},
     {"blob_fault", "SELECT git_id, chain, fault, detail FROM blob_fault"},
     {"tree_entry", "SELECT " ORIGIN_KEY("origin") ", path, git_id, size, set_id FROM tree_entry"},
     {"volume", "SELECT set_id, number, git_id FROM volume"},

@@ -145,8 +145,9 @@ struct ms_blob {
     unsigned unpacker_version;
     uint8_t password_set[32];
     uint64_t samples;
-    bool sfx;        /* programs in it were searched for archives */
-    int64_t last_ms; /* when the row was written last; read back only */
+    bool sfx;         /* programs in it were searched for archives */
+    char limits[192]; /* JSON: what ended it, with its value (schemas/008); "" for none */
+    int64_t last_ms;  /* when the row was written last; read back only */
 };
 /* *found false when never seen. put drops the faults of an earlier opening: call it before
  * ms_blob_fault_put. */

@@ -43,7 +43,7 @@ enum ms_status ms_blob_find(struct ms_corpus *corpus, const uint8_t git_id[20], 
                             struct ms_blob *out, struct ms_error *err)
 {
     static const char sql[] = "SELECT size, outcome, unpacker_version, password_set, samples,"
-                              " last_ms, sfx FROM blob WHERE git_id = ?1";
+                              " last_ms, sfx, limits FROM blob WHERE git_id = ?1";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
     if (status != MS_OK)
@@ -61,6 +61,8 @@ enum ms_status ms_blob_find(struct ms_corpus *corpus, const uint8_t git_id[20], 
         for (size_t i = 0; i < sizeof out->git_id; i++)
             out->git_id[i] = git_id[i];
         snprintf(out->outcome, sizeof out->outcome, "%s", outcome ? outcome : "");
+        const char *limits = ms_db_text(statement, 7);
+        snprintf(out->limits, sizeof out->limits, "%s", limits ? limits : "");
         for (size_t i = 0; i < sizeof out->password_set && i < set.len; i++)
             out->password_set[i] = set.data[i];
     }
@@ -86,10 +88,11 @@ enum ms_status ms_blob_put(struct ms_corpus *corpus, const struct ms_blob *blob,
 {
     static const char sql[] =
         "INSERT INTO blob (git_id, size, outcome, reason, unpacker_version, password_set, samples,"
-        " first_ms, last_ms, run, sfx) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10)"
+        " first_ms, last_ms, run, sfx, limits)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, ?11)"
         " ON CONFLICT (git_id) DO UPDATE SET size = ?2, outcome = ?3, reason = ?4,"
         " unpacker_version = ?5, password_set = ?6, samples = ?7, last_ms = ?8, run = ?9,"
-        " sfx = ?10";
+        " sfx = ?10, limits = ?11";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_need_transaction(corpus, err);
     if (status == MS_OK)
@@ -108,6 +111,7 @@ enum ms_status ms_blob_put(struct ms_corpus *corpus, const struct ms_blob *blob,
     ms_db_bind_int(statement, 8, now_ms);
     ms_db_bind_nonzero(statement, 9, run);
     ms_db_bind_int(statement, 10, blob->sfx);
+    ms_db_bind_text(statement, 11, blob->limits[0] ? blob->limits : NULL);
     return ms_db_run(corpus, statement, err);
 }
 

@@ -21,6 +21,7 @@ struct fetch {
     const char *name;
     uint64_t size;
     double rate;
+    uint64_t room;
     const char *mode;
     struct ms_cli_list lists;
     struct ms_cli_secret key;
@@ -41,6 +42,13 @@ static const struct ms_option fetch_options[] = {
      .help = "how many of the very many things there are to be had, said at "
              "such length that the line has to be broken somewhere"},
     {.name = "rate", .kind = MS_OPT_REAL, .arg = "R", .offset = AT(rate), .help = "a rate"},
+    {.name = "room",
+     .kind = MS_OPT_SIZE,
+     .arg = "SIZE",
+     .offset = AT(room),
+     .min = 1024,
+     .max = (uint64_t)2 << 40,
+     .help = "room to take"},
     {.name = "mode",
      .kind = MS_OPT_CHOICE,
      .choices = "fast|slow",
@@ -60,6 +68,7 @@ static void fetch_defaults(void *options)
 {
     struct fetch *fetch = options;
     fetch->size = 15;
+    fetch->room = (uint64_t)3 << 20;
     fetch->mode = "slow";
 }
 
@@ -136,15 +145,17 @@ static void test_every_kind(void **state)
 {
     (void)state;
     struct line line;
-    assert_int_equal(parse(&line, "fetch -dtt --name=a=b --size 7 --rate -2.5e1 --mode fast --list "
-                                  "x one --list=y - -- --deep"),
-                     MS_OK);
+    assert_int_equal(
+        parse(&line, "fetch -dtt --name=a=b --size 7 --rate -2.5e1 --room 4g --mode fast --list "
+                     "x one --list=y - -- --deep"),
+        MS_OK);
     const struct fetch *got = line.cli.options;
     assert_true(got->deep);
     assert_int_equal(got->times, 2);
     assert_string_equal(got->name, "a=b");
     assert_int_equal(got->size, 7);
     assert_true(got->rate == -25.0);
+    assert_true(got->room == (uint64_t)4 << 30);
     assert_string_equal(got->mode, "fast");
     assert_int_equal(got->lists.count, 2);
     assert_string_equal(got->lists.items[0], "x");
@@ -219,6 +230,25 @@ static void test_refusals(void **state)
     fails("fetch x --deep=yes", "--deep takes no value");
     fails("fetch x --name", "--name needs a value (NAME)");
     fails("fetch x --name --deep", "--name needs a value (NAME) before '--deep'");
+    fails("fetch x --room 1023",
+          "--room wants a number of bytes, or one with K, M, G or T, from 1K to 2T, not '1023'");
+    static const char *const rooms[] = {
+        "3T", "1B", "1MB", "M", "-1M", "1 M", "", "18446744073709551616", "99999999999999T"};
+    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) {
+        char command[80];
+        (void)snprintf(command, sizeof command, "fetch x --room=%s", rooms[i]);
+        fails(command, "--room wants a number of bytes");
+    }
+    static const char *const sizes[] = {"1024", "1K", "1k", "2T"};
+    static const uint64_t bytes[] = {1024, 1024, 1024, (uint64_t)2 << 40};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct line line;
+        char command[80];
+        (void)snprintf(command, sizeof command, "fetch x --room %s", sizes[i]);
+        assert_int_equal(parse(&line, command), MS_OK);
+        assert_true(((const struct fetch *)line.cli.options)->room == bytes[i]);
+        ms_cli_release(&line.cli);
+    }
     fails("fetch x --size 1", "--size wants a whole number from 2 to 100, not '1'");
     fails("fetch x --size 101", "not '101'");
     fails("fetch x --size 7x", "not '7x'");
@@ -276,6 +306,7 @@ static void test_help_fits_80_columns(void **state)
     assert_non_null(strstr(p, "  -d, --deep "));
     assert_non_null(strstr(p, "--key [SECRET]"));
     assert_non_null(strstr(p, "[default: 15]"));
+    assert_non_null(strstr(p, "[default: 3M]"));
     assert_non_null(strstr(p, "--mode fast|slow"));
     assert_null(strstr(p, "secret-name"));
     size_t widest = 0;
