@@ -1,11 +1,15 @@
-/* Fuzz target: git packs, trees and answers. The first byte chooses: 0 a server's answer as it is;
- * 1 a tree; else records from which a pack with a right checksum is made, so that the fuzzer
- * reaches what lies behind it: kind (low three bits of a byte; its top bit adds a lie to the size),
- * a byte that chooses the base, two bytes of length, bytes. */
+/* Fuzz target: git packs, trees, commits and answers. The first byte chooses: 0 a server's answer
+ * as it is; 1 a tree; 'c' a commit; 'f' and 'r' what a server says of itself and its refs, as it
+ * is, 'F' and 'R' the same with a pkt-line made of each line; 'a' a history, as records, whose
+ * answer the job reads (tests/fuzz/history.h); else records from which a pack with a right checksum
+ * is made, so that the fuzzer reaches what lies behind it: kind (low three bits of a byte; its top
+ * bit adds a lie to the size), a byte that chooses the base, two bytes of length, bytes. */
 #include "../unit/pack_maker.h"
 #include "base/hash.h"
 #include "collect/gitjob.h"
 #include "collect/pack.h"
+#include "collect/pkt.h"
+#include "history.h"
 
 #include <stdio.h>
 
@@ -13,27 +17,120 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { OBJECT_MAX_BYTES = 64 << 10, TOTAL_MAX_BYTES = 4 << 20, OBJECTS_MAX = 64, DEPTH_MAX = 16 };
 
+/* What the job has said so far, where it must make sense. */
+struct heard {
+    bool blob; /* one is being told, `left` bytes of it are to come */
+    uint64_t left;
+};
+
+static void take_blob(struct heard *self, const void *bytes, size_t n)
+{
+    struct ms_gitjob_blob blob;
+    if (self->blob || n != sizeof blob)
+        abort();
+    memcpy(&blob, bytes, sizeof blob);
+    self->blob = !blob.too_big;
+    self->left = blob.size;
+}
+
 static enum ms_status take_frame(void *ctx, uint32_t type, const void *bytes, size_t n,
                                  struct ms_error *err)
 {
+    struct heard *self = ctx;
     struct ms_span frame = ms_span_of(bytes, n), path;
     struct ms_gitjob_file file;
     bool end = false;
-    (void)ctx;
     while (type <= MS_GITJOB_PAST && !end)
         if (ms_gitjob_file_take(&frame, &file, &path, &end, err) != MS_OK)
             abort(); /* the job must not send what its reader refuses */
+    if (type == MS_GITJOB_BLOB)
+        take_blob(self, bytes, n);
+    if (type == MS_GITJOB_DATA && (!self->blob || n > self->left))
+        abort();
+    self->left -= type == MS_GITJOB_DATA ? n : 0;
+    if (type == MS_GITJOB_END && (!self->blob || self->left))
+        abort();
+    self->blob = self->blob && type != MS_GITJOB_END;
     return MS_OK;
 }
 
-static void run_jobs(struct ms_span answer, const uint8_t id[MS_SHA1_BYTES])
+/* ids: the commit, or the blobs wanted, one after the other. */
+static void run_job(struct ms_span answer, uint8_t mode, const uint8_t *ids, size_t id_bytes)
 {
-    uint8_t arg[1 + MS_SHA1_BYTES];
+    uint8_t arg[1 + HISTORY_OBJECTS * MS_SHA1_BYTES];
+    struct heard heard = {false, 0};
     struct ms_error err;
-    memcpy(arg + 1, id, MS_SHA1_BYTES);
-    for (arg[0] = MS_GITJOB_TREE; arg[0] <= MS_GITJOB_BLOBS; arg[0]++)
-        if (ms_gitjob_run(answer, ms_span_of(arg, sizeof arg), take_frame, NULL, &err) == MS_E_BUG)
-            abort();
+    arg[0] = mode;
+    memcpy(arg + 1, ids, id_bytes);
+    if (ms_gitjob_run(answer, ms_span_of(arg, 1 + id_bytes), take_frame, &heard, &err) == MS_E_BUG)
+        abort();
+}
+
+static enum ms_status on_parent(void *ctx, const uint8_t id[MS_SHA1_BYTES], struct ms_error *err)
+{
+    (void)err;
+    *(unsigned *)ctx += id[0] ? 1 : 2;
+    return MS_OK;
+}
+
+static void read_commit(struct ms_span commit)
+{
+    uint8_t tree[MS_SHA1_BYTES];
+    unsigned seen = 0;
+    (void)ms_commit_read(commit, tree, on_parent, &seen, NULL);
+}
+
+/* Lines become packets; an empty one is a flush, and one of a dot alone a delimiter. */
+static void add_packets(struct ms_buf *out, struct ms_span in)
+{
+    char head[8];
+    while (in.len) {
+        const uint8_t *end = memchr(in.data, '\n', in.len);
+        size_t n = end ? (size_t)(end - in.data) : in.len;
+        if (n == 0 || (n == 1 && in.data[0] == '.')) {
+            (void)ms_buf_append_text(out, n ? "0001" : "0000");
+        } else if (n < 60000) {
+            (void)snprintf(head, sizeof head, "%04x", (unsigned)n + 5);
+            (void)ms_buf_append(out, head, 4);
+            (void)ms_buf_append(out, in.data, n);
+            (void)ms_buf_append_byte(out, '\n');
+        }
+        n += end ? 1 : 0;
+        in = ms_span_of(in.data + n, in.len - n);
+    }
+}
+
+static void read_lines(uint8_t mode, struct ms_span in)
+{
+    static const char *const wanted[] = {"", "main", "v1", "refs/heads/main"};
+    struct ms_git_features features;
+    uint8_t id[MS_SHA1_BYTES];
+    struct ms_buf made;
+    struct ms_error err;
+    bool found;
+    ms_buf_init(&made, (size_t)4 << 20);
+    if (mode == 'F' || mode == 'R')
+        add_packets(&made, in);
+    else
+        (void)ms_buf_append(&made, in.data, in.len);
+    struct ms_span body = ms_span_of(made.data, made.len);
+    if (mode == 'f' || mode == 'F')
+        (void)ms_git_features_read(body, &features, &err);
+    for (size_t i = 0; (mode == 'r' || mode == 'R') && i < sizeof wanted / sizeof *wanted; i++)
+        (void)ms_git_refs_read(body, wanted[i], &found, id, &err);
+    ms_buf_release(&made);
+}
+
+static void read_history(struct ms_span in)
+{
+    static struct history history;
+    history_make(&history, in);
+    struct ms_span answer = ms_span_of(history.answer.data, history.answer.len);
+    if (history.count) {
+        run_job(answer, MS_GITJOB_BLOBS, history.ids[0], history.count * MS_SHA1_BYTES);
+        run_job(answer, MS_GITJOB_HISTORY, history.ids[history.count - 1], MS_SHA1_BYTES);
+    }
+    history_release(&history);
 }
 
 static void read_tree(struct ms_span tree)
@@ -124,11 +221,30 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!size)
         return 0;
     struct ms_span rest = ms_span_of(data + 1, size - 1);
-    if (data[0] == 1)
+    switch (data[0]) {
+    case 0:
+        for (uint8_t mode = MS_GITJOB_TREE; rest.len > MS_SHA1_BYTES && mode <= MS_GITJOB_BLOBS;
+             mode++)
+            run_job(ms_span_of(rest.data + MS_SHA1_BYTES, rest.len - MS_SHA1_BYTES), mode,
+                    rest.data, MS_SHA1_BYTES);
+        break;
+    case 1:
         read_tree(rest);
-    else if (data[0] == 0 && rest.len > MS_SHA1_BYTES)
-        run_jobs(ms_span_of(rest.data + MS_SHA1_BYTES, rest.len - MS_SHA1_BYTES), rest.data);
-    else if (data[0] != 0)
+        break;
+    case 'c':
+        read_commit(rest);
+        break;
+    case 'f':
+    case 'F':
+    case 'r':
+    case 'R':
+        read_lines(data[0], rest);
+        break;
+    case 'a':
+        read_history(rest);
+        break;
+    default:
         read_pack(rest);
+    }
     return 0;
 }

@@ -30,6 +30,9 @@ struct zw_member {
     uint64_t size_claim;     /* 0: the truth */
     bool zip64;
     bool central_differs; /* the directory names another method */
+    bool is_packed;       /* data is compressed already, or never to be */
+    const void *extra;    /* of extra_bytes: more extra fields, in both headers */
+    size_t extra_bytes;
 };
 
 static void zw_put(struct ms_buf *out, uint64_t value, unsigned bytes)
@@ -83,7 +86,9 @@ static void zw_aes(const struct zw_member *member, struct ms_buf *data)
     for (size_t i = 0; i < sizeof salt; i++)
         salt[i] = (uint8_t)(i * 37 + data->len);
     zw_derive(member->password, salt, key_bytes, keys);
-    zw_derive(member->verifier_of ? member->verifier_of : member->password, salt, key_bytes, other);
+    memcpy(other, keys, sizeof other);
+    if (member->verifier_of)
+        zw_derive(member->verifier_of, salt, key_bytes, other);
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     (void)EVP_EncryptInit_ex(ctx, kind, NULL, keys, NULL);
     for (size_t at = 0; at < data->len; at += 16) {
@@ -118,6 +123,10 @@ static void zw_compress(const struct zw_member *member, struct ms_buf *out)
                  : member->method == 14 ? ARCHIVE_FILTER_LZMA
                  : member->method == 93 ? ARCHIVE_FILTER_ZSTD
                                         : ARCHIVE_FILTER_XZ;
+    if (member->is_packed) {
+        (void)ms_buf_append(out, member->data, member->n);
+        return;
+    }
     if (member->method == 8) {
         z_stream z = {0};
         z.next_in = (Bytef *)(uintptr_t)member->data;
@@ -197,6 +206,7 @@ static void zw_extra(struct ms_buf *out, const struct zw_member *member, uint64_
         zw_put(out, (uint64_t)(member->cipher - ZW_AES128 + 1), 1);
         zw_put(out, member->method, 2);
     }
+    (void)ms_buf_append(out, member->extra, member->extra_bytes);
 }
 
 static void zw_add(struct ms_buf *out, struct ms_buf *directory, const struct zw_member *member)

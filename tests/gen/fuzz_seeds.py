@@ -1,0 +1,177 @@
+"""Writer of the fuzz targets' seeds that no other program makes: archives before they are sealed (tests/fuzz/sealed.h), records of zip members,
+histories (tests/fuzz/history.h), what git servers say, and PE files with more of everything than is kept.
+
+    python3 tests/gen/fuzz_seeds.py FOLDER      into the corpora of fuzz_decrypt, fuzz_pack and fuzz_pe below FOLDER (tests/fuzz/corpus)
+"""
+import bz2
+import lzma
+import pathlib
+import struct
+import sys
+import zlib
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from gen import pe, rar, sevenzip  # noqa: E402
+
+TEXT = rar.TEXT
+STORE, DEFLATE, DEFLATE64, BZIP2, LZMA, ZSTD, XZ, PPMD = range(8)        # of seal_zip
+PLAIN, CRYPTO, AES128, AES192, AES256, ZIP64, DIFFERS, WRONG, AE2, COMPRESS = 0, 1, 2, 3, 4, 8, 0x10, 0x20, 0x40, 0x80
+
+
+def padded(data, _key, _start):
+    return data + b"\0" * (-len(data) % 16)
+
+
+# ---- archives ---------------------------------------------------------------------------------------
+
+def unsealed_rars():
+    """RAR archives whose encrypted members are in the clear yet."""
+    rar.aes_cbc_encrypt, kept = padded, rar.aes_cbc_encrypt
+    try:
+        coded, blocks, stored = (rar.Member(TEXT, method=method) for method in ("literal", "literals", "store"))
+        after = rar.Member(TEXT, method="literal", solid=True)
+        split, hashed = rar.Member(TEXT, split_after=True), rar.Member(TEXT, blake=bytes(32))
+        five = {"password": "infected", "lg": 0}
+        made = {
+            "5-stored": rar.rar5({"d/": b"", "d/a": stored}, comment=b"a comment", **five),
+            "5-blocks": rar.rar5({"a": blocks, "b": coded}, **five),
+            "5-crc": rar.rar5({"a": stored, "b": blocks}, tweaked=False, **five),
+            "5-no-check": rar.rar5({"a": coded, "b": stored}, tweaked=False, check=False, **five),
+            "5-solid": rar.rar5({"a": coded, "b": after}, solid=True, **five),
+            "5-volume": rar.rar5({"a": stored, "b": split}, volume=True, **five),
+            "5-hash": rar.rar5({"a": hashed, "p": rar.Member(TEXT, password=None)}, **five),
+            "4-stored": rar.rar4({"d/": b"", "d/a": stored}, comment=b"a comment", password="infected"),
+            "4-coded": rar.rar4({"a": coded, "b": after}, password="infected"),
+            "4-large": rar.rar4({"a": stored}, large=True, password="infected"),
+            "4-volume": rar.rar4({"a": stored, "b": split}, volume=True, password="infected"),
+        }
+    finally:
+        rar.aes_cbc_encrypt = kept
+    seeds = {}
+    for name, data in made.items():
+        for mode, word in (("E", "data"), ("e", "all")) if name[0] == "5" else (("R", "data"), ("r", "all")):
+            seeds["sealed-%s-%s" % (name, word)] = mode.encode() + data
+    return seeds
+
+
+def sevenzips():
+    """7z files whose header is to be hidden."""
+    entries = [("dir/text", TEXT), ("empty", b""), ("more", TEXT[:20])]
+    return {"sealed-7z-%s%s" % (method, "-aes" if password else ""): b"h" + sevenzip.packed(entries, method, password, cycles=0)
+            for method in ("copy", "lzma") for password in (None, "infected")}
+
+
+def member(control, method, data, name=b"a", flags=0, extra=b""):
+    return bytes([control, method, flags, len(name), len(extra)]) + struct.pack("<H", len(data)) + name + extra + data
+
+
+def raw_deflate(data):
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(data) + packer.flush()
+
+
+def zips():
+    lzma_settings = [{"id": lzma.FILTER_LZMA1, "dict_size": 1 << 12}]
+    packed = {BZIP2: bz2.compress(TEXT), XZ: lzma.compress(TEXT, lzma.FORMAT_XZ), DEFLATE: raw_deflate(TEXT),
+              LZMA: b"\x09\x14\x05\x00\x5d\x00\x10\x00\x00" + lzma.compress(TEXT, lzma.FORMAT_RAW, filters=lzma_settings)}
+    unicode_path = b"\x01" + struct.pack("<I", zlib.crc32(b"a")) + "\u3042".encode()
+    path = struct.pack("<HH", 0x7075, len(unicode_path)) + unicode_path
+    seeds = {
+        "zip-ciphers": b"".join(member(cipher, BZIP2, packed[BZIP2], b"a%d" % cipher, extra=path) for cipher in (CRYPTO, AES128, AES192 | AE2, AES256)),
+        "zip-methods": b"".join(member(CRYPTO, method, data, b"m%d" % method) for method, data in packed.items()),
+        "zip-written": member(COMPRESS | AES256 | AE2, BZIP2, TEXT) + member(COMPRESS | CRYPTO, DEFLATE, TEXT, flags=8),
+        "zip-late": member(CRYPTO, XZ, packed[XZ], flags=8) + member(AES128 | ZIP64, XZ, packed[XZ], flags=8, name=b"dir/"),
+        "zip-mixed": member(PLAIN, STORE, TEXT, b"p") + member(AES256, STORE, TEXT) + member(CRYPTO, PPMD, TEXT) + member(CRYPTO | DIFFERS, BZIP2, TEXT)
+                     + member(AES128 | WRONG, BZIP2, TEXT) + member(CRYPTO, 99, TEXT),
+        "zip-strong": member(CRYPTO, BZIP2, TEXT, flags=0x40) + member(CRYPTO, BZIP2, TEXT, extra=struct.pack("<HHI", 0x17, 4, 0)),
+        "zip-folder": member(AES128, BZIP2, b"", b"dir/") + member(PLAIN, DEFLATE64, TEXT, b"x"),
+    }
+    return {name: b"m" + data for name, data in seeds.items()}
+
+
+def zip64_end(archive):
+    """The same archive with its end told by ZIP64 records alone."""
+    end = archive.rindex(b"PK\5\6")
+    count, size, at = struct.unpack("<HII", archive[end + 10:end + 20])
+    record = b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, size, at)
+    locator = b"PK\6\7" + struct.pack("<IQI", 0, end, 1)
+    return archive[:end] + record + locator + b"PK\5\6\0\0\0\0" + b"\xff" * 12 + b"\0\0"
+
+
+# ---- git --------------------------------------------------------------------------------------------
+
+def record(kind, data, base=0):
+    return bytes([kind, base]) + struct.pack("<H", len(data)) + data
+
+
+def tree(*entries):
+    """(mode, object, name) each; modes 0 file, 1 folder, 2 program, 3 link, 4 submodule."""
+    return record(0, b"".join(bytes([mode, number, len(name)]) + name for mode, number, name in entries))
+
+
+def delta(base_bytes, result_bytes, steps):
+    return bytes([base_bytes, result_bytes]) + steps
+
+
+def packs():
+    blob = record(3, b"harmless text")
+    deep = blob + tree((0, 0, b"f")) + b"".join(tree((1, number, b"d")) for number in range(1, 20)) + record(5, b"\x14")
+    seeds = {
+        "history": blob + record(3, b"other") + tree((0, 0, b"a.txt"), (0, 1, b"b")) + tree((1, 2, b"dir"), (2, 1, b"run"), (3, 0, b"link"), (4, 9, b"sub"))
+                   + record(5, b"\x02") + record(5, b"\x03\x04") + record(5, b"\x03\x05\x04") + record(4, b"object x\ntype commit\n"),
+        "history-deltas": blob + record(6, delta(13, 18, b"\x90\x0d\x05again")) + record(7, delta(13, 4, b"\x91\x02\x04"), 1)
+                          + tree((0, 0, b"a")) + record(5, b"\x03"),
+        "history-deep": deep,
+        "history-many": blob + tree(*((0, 200, b"%d" % number) for number in range(700))) + record(5, b"\x01"),
+        "history-lacks": tree((1, 9, b"gone"), (0, 9, b"f")) + record(5, b"\x00\x09") + record(5, b"\x09"),
+        "history-twice": tree((0, 77, b"f")) + tree((1, 0, b"x"), (1, 0, b"y")) + record(5, b"\x01") + record(5, b"\x01\x02"),
+    }
+    seeds = {name: b"a" + data for name, data in seeds.items()}
+    ids = [b"%040x" % (number * 0x1234567) for number in range(4)]
+    seeds["server"] = b"F# service=git-upload-pack\n\nversion 2\nagent=git/2.39\nls-refs=unborn\nfetch=shallow wait-for-done filter\nobject-format=sha1\n\n"
+    seeds["server-sha256"] = b"Fversion 2\nfetch=filter\nobject-format=sha256\n\n"
+    seeds["server-old"] = b"F# service=git-upload-pack\n\n" + ids[0] + b" HEAD\x00multi_ack\n\n"
+    seeds["refs"] = (b"R" + ids[0] + b" HEAD symref-target:refs/heads/main\n" + ids[0] + b" refs/heads/main\n" + ids[1] + b" refs/tags/v1 peeled:" + ids[2]
+                     + b"\n" + ids[3] + b" main\n\n")
+    seeds["refs-unborn"] = b"Runborn HEAD symref-target:refs/heads/main\n.\n\n"
+    seeds["commit-text"] = b"ctree " + ids[0] + b"\nparent " + ids[1] + b"\nparent " + ids[2] + b"\nauthor a <a> 0 +0000\n\ntext\n"
+    return seeds
+
+
+# ---- PE files: base/limits.h keeps 96 sections, 64 libraries, 8,192 entries of import tables -----------
+
+def pe_with_table(table):
+    """A small PE file whose import directory is this table, which begins at address 0x1000."""
+    image = bytearray(pe.pe("limits", body_bytes=len(table) + 16, imports={}, sections=1, fill="zeros"))
+    headers = struct.unpack_from("<I", image, 0x3C)[0]
+    start = struct.unpack_from("<I", image, headers + 24 + 224 + 20)[0]
+    struct.pack_into("<II", image, headers + 24 + 96 + 8, 0x1000, len(table))
+    image[start:start + len(table)] = table
+    return bytes(image)
+
+
+def many_libraries(count, functions, name=b"k.dll"):
+    """All descriptors share one table of ordinals and one name."""
+    base, descriptors = 0x1000, 20 * (count + 1)
+    thunks = b"".join(struct.pack("<I", 0x80000001 + number) for number in range(functions)) + b"\0" * 4
+    row = struct.pack("<IIIII", base + descriptors, 0, 0, base + descriptors + len(thunks), base + descriptors)
+    return pe_with_table(row * count + b"\0" * 20 + thunks + name + b"\0")
+
+
+def programs():
+    sections = bytearray(pe.pe("limits", body_bytes=0, imports={}, sections=104, fill="zeros"))
+    return {"many-sections": bytes(sections)[:6144], "many-libraries": many_libraries(70, 2), "many-imports": many_libraries(70, 130),
+            "long-library": many_libraries(2, 1, b"l" * 300 + b".dll")}
+
+
+def main(folder):
+    target = pathlib.Path(folder)
+    archive = (target / "fuzz_decrypt/zip_bzip2_crypto").read_bytes()
+    decrypt = {**unsealed_rars(), **sevenzips(), **zips(), "zip-zip64-end": b"z" + zip64_end(archive[1:])}
+    for name, seeds in (("fuzz_decrypt", decrypt), ("fuzz_pack", packs()), ("fuzz_pe", programs())):
+        for label, data in seeds.items():
+            (target / name / label).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
