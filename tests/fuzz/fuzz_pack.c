@@ -77,7 +77,8 @@ static void read_commit(struct ms_span commit)
 {
     uint8_t tree[MS_SHA1_BYTES];
     unsigned seen = 0;
-    (void)ms_commit_read(commit, tree, on_parent, &seen, NULL);
+    if (ms_commit_read(commit, tree, on_parent, &seen, NULL) == MS_E_BUG)
+        abort();
 }
 
 /* Lines become packets; an empty one is a flush, and one of a dot alone a delimiter. */
@@ -114,10 +115,11 @@ static void read_lines(uint8_t mode, struct ms_span in)
     else
         (void)ms_buf_append(&made, in.data, in.len);
     struct ms_span body = ms_span_of(made.data, made.len);
-    if (mode == 'f' || mode == 'F')
-        (void)ms_git_features_read(body, &features, &err);
+    if ((mode == 'f' || mode == 'F') && ms_git_features_read(body, &features, &err) == MS_E_BUG)
+        abort();
     for (size_t i = 0; (mode == 'r' || mode == 'R') && i < sizeof wanted / sizeof *wanted; i++)
-        (void)ms_git_refs_read(body, wanted[i], &found, id, &err);
+        if (ms_git_refs_read(body, wanted[i], &found, id, &err) == MS_E_BUG)
+            abort();
     ms_buf_release(&made);
 }
 

@@ -57,8 +57,15 @@ def unsealed_rars():
 def sevenzips():
     """7z files whose header is to be hidden."""
     entries = [("dir/text", TEXT), ("empty", b""), ("more", TEXT[:20])]
-    return {"sealed-7z-%s%s" % (method, "-aes" if password else ""): b"h" + sevenzip.packed(entries, method, password, cycles=0)
-            for method in ("copy", "lzma") for password in (None, "infected")}
+    seeds = {"sealed-7z-%s%s" % (method, "-aes" if password else ""): b"h" + sevenzip.packed(entries, method, password, cycles=0)
+             for method in ("copy", "lzma") for password in (None, "infected")}
+    # As many streams as a folder may have: two coders of 16 each, the last stream of the second fed by the first.
+    coders = b"\x02\x11\x7f\x10\x01" + b"\x34\x06\xf1\x07\x01\x10\x01\x01\x3f" + b"\x1f\x00" + bytes(range(31))
+    header = b"\x01\x04\x06\x00\x1f\x09" + b"\x00" * 31 + b"\x00\x07\x0b\x01\x00" + coders + b"\x0c\x00\x00\x00\x00"
+    header += b"\x05\x01\x11\x05\x00a\x00\x00\x00\x00\x00"
+    start = struct.pack("<QQI", 0, len(header), zlib.crc32(header))
+    seeds["7z-streams"] = b"77z\xbc\xaf\x27\x1c\x00\x04" + struct.pack("<I", zlib.crc32(start)) + start + header
+    return seeds
 
 
 def member(control, method, data, name=b"a", flags=0, extra=b""):
@@ -84,6 +91,7 @@ def zips():
         "zip-mixed": member(PLAIN, STORE, TEXT, b"p") + member(AES256, STORE, TEXT) + member(CRYPTO, PPMD, TEXT) + member(CRYPTO | DIFFERS, BZIP2, TEXT)
                      + member(AES128 | WRONG, BZIP2, TEXT) + member(CRYPTO, 99, TEXT),
         "zip-strong": member(CRYPTO, BZIP2, TEXT, flags=0x40) + member(CRYPTO, BZIP2, TEXT, extra=struct.pack("<HHI", 0x17, 4, 0)),
+        "zip-aes-field": member(CRYPTO, 99, bytes(60), extra=struct.pack("<HHH2sBH", 0x9901, 7, 2, b"AE", 3, 12)),
         "zip-folder": member(AES128, BZIP2, b"", b"dir/") + member(PLAIN, DEFLATE64, TEXT, b"x"),
     }
     return {name: b"m" + data for name, data in seeds.items()}
