@@ -8,72 +8,16 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/unpack.h"
+#include "mended.h"
 #include "sealed.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { UNITS_MAX = 20, START_BYTES = 32, HASHED_BYTES = 3 << 19, OUT_MAX_BYTES = 4 << 20 };
-
-static void put_u32(uint8_t *to, uint32_t value)
-{
-    for (unsigned i = 0; i < 4; i++)
-        to[i] = (uint8_t)(value >> (8 * i));
-}
-
-/* The header is taken to reach to the end of the file. */
-static void mend_7z(uint8_t *bytes, size_t n)
-{
-    struct ms_span all = ms_span_of(bytes, n);
-    uint64_t at;
-    if (!ms_span_u64le(all, 12, &at) || n <= START_BYTES || at >= n - START_BYTES)
-        return;
-    at += START_BYTES;
-    for (unsigned i = 0; i < 8; i++)
-        bytes[20 + i] = (uint8_t)((uint64_t)(n - at) >> (8 * i));
-    put_u32(bytes + 28, (uint32_t)crc32_z(0, bytes + at, n - at));
-    put_u32(bytes + 8, (uint32_t)crc32_z(0, bytes + 12, 20));
-}
-
-/* CRCs of blocks in the clear. */
-static void mend_rar5(uint8_t *bytes, size_t n)
-{
-    for (uint64_t at = 8; at + 5 < n;) {
-        struct ms_span rest = ms_span_of(bytes + at + 4, n - (size_t)at - 4), body;
-        uint64_t size, kind, flags, extra = 0, data = 0;
-        if (!ms_span_take_varint(&rest, &size) || !ms_span_take(&rest, size, &body))
-            return;
-        uint64_t end = (uint64_t)(rest.data - bytes);
-        put_u32(bytes + at, (uint32_t)crc32_z(0, bytes + at + 4, (size_t)(end - at - 4)));
-        if (!ms_span_take_varint(&body, &kind) || !ms_span_take_varint(&body, &flags) ||
-            ((flags & 1) && !ms_span_take_varint(&body, &extra)) ||
-            ((flags & 2) && !ms_span_take_varint(&body, &data)) || data > n)
-            return;
-        at = end + data;
-    }
-}
-
-static void mend_rar4(uint8_t *bytes, size_t n)
-{
-    for (size_t at = 7; at + 7 <= n;) {
-        size_t size = (size_t)(bytes[at + 5] | bytes[at + 6] << 8);
-        uint32_t data = 0;
-        if (size < 7 || size > n - at)
-            return;
-        uint32_t crc = (uint32_t)crc32_z(0, bytes + at + 2, size - 2);
-        bytes[at] = (uint8_t)crc;
-        bytes[at + 1] = (uint8_t)(crc >> 8);
-        if ((bytes[at + 4] & 0x80) && !ms_span_u32le(ms_span_of(bytes + at, size), 7, &data))
-            return;
-        if (data > n - at - size)
-            return;
-        at += size + data;
-    }
-}
+enum { UNITS_MAX = 20, HASHED_BYTES = 3 << 19, OUT_MAX_BYTES = 4 << 20 };
 
 static enum ms_status on_member(void *ctx, const struct ms_unpack_member *member, bool *descend,
                                 struct ms_error *err)

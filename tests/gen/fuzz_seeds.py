@@ -1,7 +1,7 @@
 """Writer of the fuzz targets' seeds that no other program makes: archives before they are sealed (tests/fuzz/sealed.h), records of zip members,
-histories (tests/fuzz/history.h), what git servers say, and PE files with more of everything than is kept.
+archives in several files, histories (tests/fuzz/history.h), what git servers say, and PE files with more of everything than is kept.
 
-    python3 tests/gen/fuzz_seeds.py FOLDER      into the corpora of fuzz_decrypt, fuzz_pack and fuzz_pe below FOLDER (tests/fuzz/corpus)
+    python3 tests/gen/fuzz_seeds.py FOLDER      into the corpora below FOLDER (tests/fuzz/corpus)
 """
 import bz2
 import lzma
@@ -11,7 +11,7 @@ import sys
 import zlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from gen import pe, rar, sevenzip  # noqa: E402
+from gen import archive, pe, rar, sevenzip  # noqa: E402
 
 TEXT = rar.TEXT
 STORE, DEFLATE, DEFLATE64, BZIP2, LZMA, ZSTD, XZ, PPMD = range(8)        # of seal_zip
@@ -97,13 +97,67 @@ def zips():
     return {name: b"m" + data for name, data in seeds.items()}
 
 
-def zip64_end(archive):
+def zip64_end(whole):
     """The same archive with its end told by ZIP64 records alone."""
-    end = archive.rindex(b"PK\5\6")
-    count, size, at = struct.unpack("<HII", archive[end + 10:end + 20])
+    end = whole.rindex(b"PK\5\6")
+    count, size, at = struct.unpack("<HII", whole[end + 10:end + 20])
     record = b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, size, at)
     locator = b"PK\6\7" + struct.pack("<IQI", 0, end, 1)
-    return archive[:end] + record + locator + b"PK\5\6\0\0\0\0" + b"\xff" * 12 + b"\0\0"
+    return whole[:end] + record + locator + b"PK\5\6\0\0\0\0" + b"\xff" * 12 + b"\0\0"
+
+
+# ---- archives in several files ----------------------------------------------------------------------
+
+def pieces(cuts, data, named=True, mended=False):
+    """One file cut at these offsets, or several one behind the other."""
+    sizes = [end - start for start, end in zip([0] + cuts, cuts)]
+    head = bytes([len(cuts) | (0x40 if named else 0) | (0x80 if mended else 0)])
+    return head + b"".join(struct.pack("<H", size) for size in sizes) + data
+
+
+def set_of(parts, mended=False):
+    cuts, at = [], 0
+    for part in parts[:-1]:
+        at += len(part)
+        cuts.append(at)
+    return pieces(cuts, b"".join(parts), mended=mended)
+
+
+def split_zip(data, cut, zip64=False):
+    """A zip file on two disks, the second with the directory."""
+    out, end = bytearray(data), data.rindex(b"PK\5\6")
+    count, size, at = struct.unpack("<HII", data[end + 10:end + 20])
+    entry = at
+    for _ in range(count):
+        place = struct.unpack_from("<I", data, entry + 42)[0]
+        disk = 1 if place >= cut else 0
+        struct.pack_into("<H", out, entry + 34, disk)
+        struct.pack_into("<I", out, entry + 42, place - cut * disk)
+        name, extra, comment = struct.unpack_from("<HHH", data, entry + 28)
+        entry += 46 + name + extra + comment
+    struct.pack_into("<HHHHII", out, end + 4, 1, 1, count, count, size, at - cut)
+    if zip64:
+        record = b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 1, 1, count, count, size, at - cut)
+        locator = b"PK\6\7" + struct.pack("<IQI", 1, end - cut, 2)
+        out[end:] = record + locator + b"PK\5\6" + struct.pack("<HHHHII", 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF) + b"\0\0"
+    return pieces([cut], bytes(out))
+
+
+def volumes():
+    plain = archive.zipped({"a.txt": TEXT, "b/c.txt": TEXT * 3, "d": b""}, method="store")
+    locked = archive.zipped({"a.txt": TEXT}, password="infected")
+    tar, seven = archive.tarred({"a": TEXT}, "gz"), sevenzip.packed({"a": TEXT}, "lzma", "infected", hide_names=True, cycles=0)
+    first, last = (rar.Member(TEXT[:30], method="store", split_after=True), rar.Member(TEXT[30:], method="store", split_before=True))
+    seeds = {"zip-pieces": pieces([60, 150], plain), "zip-locked": pieces([40], locked), "tar-pieces": pieces([30, 60, 90], tar), "7z-pieces": pieces([40], seven),
+             "7z-short": pieces([40], seven[:-20]), "zip-split": split_zip(plain, 120), "zip-split64": split_zip(plain, 120, True),
+             "zip-whole": set_of([plain, plain]), "one-piece": pieces([], plain[:100])}
+    for password in (None, "infected"):
+        for hidden in (False, True) if password else (False,):
+            word = "-hidden" if hidden else "-locked" if password else ""
+            more = {"password": password, "hide_names": hidden, "volume": True}
+            seeds["rar5-set" + word] = set_of([rar.rar5({"a": first}, lg=0, **more), rar.rar5({"a": last, "b": TEXT}, lg=0, **more)], mended=not hidden)
+            seeds["rar4-set" + word] = set_of([rar.rar4({"a": first}, **more), rar.rar4({"a": last, "b": TEXT}, **more)], mended=not hidden)
+    return seeds
 
 
 # ---- git --------------------------------------------------------------------------------------------
@@ -130,7 +184,7 @@ def packs():
         "history-deltas": blob + record(6, delta(13, 18, b"\x90\x0d\x05again")) + record(7, delta(13, 4, b"\x91\x02\x04"), 1)
                           + tree((0, 0, b"a")) + record(5, b"\x03"),
         "history-deep": deep,
-        "history-many": blob + tree(*((0, 200, b"%d" % number) for number in range(700))) + record(5, b"\x01"),
+        "history-many": blob + tree(*((0, 200, b"%d" % number) for number in range(1100))) + record(5, b"\x01"),
         "history-lacks": tree((1, 9, b"gone"), (0, 9, b"f")) + record(5, b"\x00\x09") + record(5, b"\x09"),
         "history-twice": tree((0, 77, b"f")) + tree((1, 0, b"x"), (1, 0, b"y")) + record(5, b"\x01") + record(5, b"\x01\x02"),
     }
@@ -174,9 +228,10 @@ def programs():
 
 def main(folder):
     target = pathlib.Path(folder)
-    archive = (target / "fuzz_decrypt/zip_bzip2_crypto").read_bytes()
-    decrypt = {**unsealed_rars(), **sevenzips(), **zips(), "zip-zip64-end": b"z" + zip64_end(archive[1:])}
-    for name, seeds in (("fuzz_decrypt", decrypt), ("fuzz_pack", packs()), ("fuzz_pe", programs())):
+    crypto = (target / "fuzz_decrypt/zip_bzip2_crypto").read_bytes()
+    decrypt = {**unsealed_rars(), **sevenzips(), **zips(), "zip-zip64-end": b"z" + zip64_end(crypto[1:])}
+    for name, seeds in (("fuzz_decrypt", decrypt), ("fuzz_pack", packs()), ("fuzz_pe", programs()), ("fuzz_volumes", volumes())):
+        (target / name).mkdir(exist_ok=True)
         for label, data in seeds.items():
             (target / name / label).write_bytes(data)
 
