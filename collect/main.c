@@ -158,6 +158,12 @@ static const struct ms_verb verbs[] = {
      .min_operands = 1,
      .max_operands = 1,
      .run = ms_collect_cat},
+    {.name = "adopt",
+     .synopsis = "",
+     .summary = "give stored samples that no row names a row of their own, as 'malseq fsck "
+                "--repair' does",
+     .options_bytes = sizeof(struct ms_collect_options),
+     .run = ms_collect_adopt},
     {.name = "forget",
      .synopsis = "HASH|ORIGIN…",
      .summary = "remove a sample or everything seen only at an origin, for good",

@@ -56,6 +56,7 @@ struct ms_collect {
 void ms_collect_defaults(void *options);
 enum ms_status ms_collect_run(struct ms_cli *cli, struct ms_error *err);
 enum ms_status ms_collect_cat(struct ms_cli *cli, struct ms_error *err);
+enum ms_status ms_collect_adopt(struct ms_cli *cli, struct ms_error *err);
 enum ms_status ms_collect_forget(struct ms_cli *cli, struct ms_error *err);
 
 /* Telling: JSON lines on stdout with --json; otherwise failures as warnings, samples only with -v.

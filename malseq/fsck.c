@@ -8,6 +8,8 @@
 
 #include <stdio.h>
 
+enum { PATH_BYTES = 8192 };
+
 struct findings {
     bool json;
 };
@@ -65,6 +67,53 @@ static enum ms_status check(struct ms_corpus *corpus, const struct malseq_fsck *
     return counts.findings > counts.repaired ? MS_REJECT : MS_OK;
 }
 
+static enum ms_status count_orphan(void *ctx, const uint8_t sha256[MS_SHA256_BYTES],
+                                   const char *name, struct ms_error *err)
+{
+    uint64_t *count = ctx;
+    (void)sha256;
+    (void)name;
+    (void)err;
+    ++*count;
+    return MS_OK;
+}
+
+/* What a stored sample is can be told only by reading it, confined: collect does that. */
+static enum ms_status run_adopt(const struct ms_cli *cli, struct ms_error *err)
+{
+    const char *argv[] = {"collect", "adopt", "--corpus", cli->common.corpus, NULL, NULL, NULL};
+    size_t words = 4;
+    struct malseq_child child;
+    struct ms_buf path;
+    int code = 0;
+    if (cli->common.json)
+        argv[words++] = "--json";
+    if (cli->common.no_confine)
+        argv[words++] = "--no-confine";
+    ms_buf_init(&path, PATH_BYTES);
+    enum ms_status status = malseq_find_tool("collect", &path, err);
+    if (status == MS_OK)
+        status = malseq_spawn(ms_buf_text(&path), argv, -1, 0, &child, err);
+    if (status == MS_OK)
+        status = malseq_wait(&child, &code, err);
+    if (status == MS_OK && code > 1)
+        status = ms_error_set(err, code == 75 ? MS_E_LATER : MS_E_STORE,
+                              "samples without a row could not be adopted: see above");
+    ms_buf_release(&path);
+    return status;
+}
+
+static enum ms_status adopt_orphans(const struct ms_cli *cli, struct ms_error *err)
+{
+    struct ms_corpus *corpus = NULL;
+    uint64_t count = 0;
+    enum ms_status status = ms_corpus_open(cli->common.corpus, MS_CORPUS_WRITE, &corpus, err);
+    if (status == MS_OK)
+        status = ms_fsck_foreach_orphan(corpus, count_orphan, &count, err);
+    ms_corpus_close(corpus);
+    return status == MS_OK && count ? run_adopt(cli, err) : status;
+}
+
 enum ms_status malseq_fsck(struct ms_cli *cli, struct ms_error *err)
 {
     const struct malseq_fsck *options = cli->options;
@@ -73,8 +122,10 @@ enum ms_status malseq_fsck(struct ms_cli *cli, struct ms_error *err)
         return ms_error_set(err, MS_E_USAGE, "--digest and --repair do not go together");
     bool repair = options->repair && !cli->common.dry_run;
     struct malseq_fsck effective = {.repair = repair};
-    enum ms_status status =
-        ms_corpus_open(cli->common.corpus, repair ? MS_CORPUS_WRITE : MS_CORPUS_READ, &corpus, err);
+    enum ms_status status = repair ? adopt_orphans(cli, err) : MS_OK;
+    if (status == MS_OK)
+        status = ms_corpus_open(cli->common.corpus, repair ? MS_CORPUS_WRITE : MS_CORPUS_READ,
+                                &corpus, err);
     if (status == MS_OK)
         status = options->digest ? print_digest(corpus, cli->common.json, err)
                                  : check(corpus, &effective, cli->common.json, err);

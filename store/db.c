@@ -30,7 +30,8 @@ static enum ms_status classify(int code, const char **advice)
         return MS_E_STORE;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-        *advice = "; run malseq fsck, and restore a backup if it finds damage";
+        *advice = "; restore corpus.db from a backup, or save with sqlite3's .recover what can be "
+                  "read; samples/ and reports/ are not touched by this";
         return MS_E_STORE;
     case SQLITE_INTERRUPT:
         return MS_E_LIMIT;

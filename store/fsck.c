@@ -1,15 +1,21 @@
 /* The check of a whole corpus: the database by SQLite's own means, then every object, every row
  * that names one, and every trace. Repairs only what loses nothing. */
+#define _GNU_SOURCE
 #include "base/hash.h"
 #include "base/log.h"
 #include "store/internal.h"
 #include "store/query.h"
+#include "store/sample.h"
 #include "store/trace/encode.h"
 #include "store/vault.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 struct fsck {
     struct ms_corpus *corpus;
@@ -69,13 +75,6 @@ static enum ms_status with_digest(struct fsck *self, const char *sql, const uint
     return status;
 }
 
-static enum ms_status adopt_sample(struct fsck *self, const uint8_t sha256[32],
-                                   struct ms_error *err)
-{
-    bool hit;
-    return with_digest(self, "UPDATE sample SET vaulted = 1 WHERE sha256 = ?1", sha256, &hit, err);
-}
-
 /* The row of a sample whose bytes are lost. Collect opens no blob twice and reads no tree that it
  * has read: both are forgotten where the sample was seen, so that its next run brings the bytes
  * again. */
@@ -84,7 +83,8 @@ static enum ms_status lose_sample(struct fsck *self, const uint8_t sha256[32], s
 #define SEEN(COLUMN) \
     "(SELECT g." COLUMN " FROM sighting g JOIN sample s ON s.id = g.sample WHERE s.sha256 = ?1)"
     static const char *const sql[] = {
-        "UPDATE origin SET commit_id = NULL WHERE id IN " SEEN("origin"),
+        "UPDATE origin SET commit_id = NULL, history = 0, validator = NULL WHERE id IN " SEEN(
+            "origin"),
         "DELETE FROM tree_entry WHERE git_id IN " SEEN("git_blob") " OR set_id IN " SEEN(
             "git_blob"),
         "DELETE FROM blob WHERE git_id IN " SEEN("git_blob"),
@@ -120,27 +120,32 @@ static enum ms_status damaged_object(struct fsck *self, const uint8_t sha256[32]
     return status == MS_OK ? found(self, where, what, self->repair, err) : status;
 }
 
-/* Good bytes that no row claims: a run was killed between the object and its row. */
+/* Good bytes that no row claims: a run was killed between the object and its row, or between the
+ * end of the row and that of the object. What was forgotten goes; a program is worth keeping, but
+ * what its row has to say is found by reading it, which is not done here (ms_fsck_foreach_orphan).
+ */
 static enum ms_status orphan(struct fsck *self, const uint8_t sha256[32], const char *where,
                              struct ms_error *err)
 {
     static const char by_sha256[] = "SELECT 1 FROM sample WHERE sha256 = ?1";
-    bool adoptable = false;
+    static const char adopt[] = "UPDATE sample SET vaulted = 1 WHERE sha256 = ?1";
+    bool sample = self->kind == MS_VAULT_SAMPLE, known = false, forgotten = false, hit;
     enum ms_status status = MS_OK;
-    if (self->kind == MS_VAULT_SAMPLE)
-        status = with_digest(self, by_sha256, sha256, &adoptable, err);
+    if (sample)
+        status = with_digest(self, by_sha256, sha256, &known, err);
+    if (status == MS_OK && sample)
+        status = ms_sample_is_forgotten(self->corpus, sha256, &forgotten, err);
     if (status != MS_OK)
         return status;
-    if (adoptable) {
-        if (self->repair)
-            status = adopt_sample(self, sha256, err);
-        return status == MS_OK
-                   ? found(self, where, "its row does not say that it is stored", self->repair, err)
-                   : status;
-    }
-    if (self->repair)
+    const char *what = forgotten ? "was forgotten"
+                       : known   ? "its row does not say that it is stored"
+                                 : "no row names it";
+    bool repair = self->repair && (!sample || known || forgotten);
+    if (repair && known && !forgotten)
+        status = with_digest(self, adopt, sha256, &hit, err);
+    else if (repair)
         status = ms_vault_remove(self->corpus, self->kind, sha256, err);
-    return status == MS_OK ? found(self, where, "no row names it", self->repair, err) : status;
+    return status == MS_OK ? found(self, where, what, repair, err) : status;
 }
 
 static enum ms_status check_object(void *ctx, const uint8_t sha256[32], bool good_name,
@@ -215,6 +220,35 @@ static enum ms_status check_named(struct fsck *self, bool samples, struct ms_err
             status = found(self, where, "its object is not in the vault", repaired, err);
     }
     ms_ids_release(&ids);
+    return status;
+}
+
+/* What killed runs left in tmp/; whoever opens the corpus for writing has removed it already. While
+ * another run is at work the files there are its own. */
+static enum ms_status check_temporaries(struct fsck *self, struct ms_error *err)
+{
+    struct ms_corpus *corpus = self->corpus;
+    int lock = openat(corpus->dir_fd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    bool busy = lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) != 0;
+    int fd = busy || corpus->tmp_fd < 0
+                 ? -1
+                 : openat(corpus->tmp_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *entry;
+    enum ms_status status = MS_OK;
+    if (!dir && fd >= 0)
+        close(fd);
+    while (dir && status == MS_OK && (entry = readdir(dir)) != NULL) {
+        char where[400], shown[300];
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(where, sizeof where, "tmp/%s", ms_escape_text(entry->d_name, shown, sizeof shown));
+        status = found(self, where, "left over by a run that was killed", false, err);
+    }
+    if (dir)
+        closedir(dir);
+    if (lock >= 0)
+        close(lock);
     return status;
 }
 
@@ -355,6 +389,8 @@ static enum ms_status check_all(struct fsck *self, struct ms_error *err)
         if (status == MS_OK)
             status = check_named(self, self->kind == MS_VAULT_SAMPLE, err);
     }
+    if (status == MS_OK)
+        status = check_temporaries(self, err);
     if (status == MS_OK)
         status = check_sums(self, err);
     if (status == MS_OK)

@@ -65,6 +65,11 @@ enum ms_status ms_migrate_run(struct ms_corpus *corpus, const struct ms_migratio
                  (long long)version, count);
         return refuse(corpus, why, err);
     }
+    if (fresh && corpus->mode == MS_CORPUS_READ)
+        return refuse(corpus,
+                      "is empty: if there was something in it, restore a backup; else the next "
+                      "command that writes (collect, label or extract) begins it",
+                      err);
     if (version < (int64_t)count && corpus->mode == MS_CORPUS_READ)
         return refuse(corpus,
                       "has an older schema, which is brought up to date by the next command that "

@@ -37,11 +37,22 @@ struct ms_fsck_counts {
 };
 /* Checks the database (integrity_check, foreign_key_check, counts), every vault object's digest
  * against its name, every row that names an object, every trace (decodes; its APIs have names), and
- * orphan objects. With repair (corpus opened for writing; one transaction): objects that verify are
- * adopted by a row with their digest, else removed; damaged objects are removed; samples whose
- * object is gone lose `vaulted`, and where they were seen is to be read again by the next collect.
- * Strange files, missing reports and damaged rows are only reported. */
+ * orphan objects, and left-over temporaries. With repair (corpus opened for writing; one
+ * transaction): samples that verify and have a row are marked as stored, those that were forgotten
+ * are removed, as are reports without a row and damaged objects; samples whose object is gone lose
+ * `vaulted`, and where they were seen is to be read again by the next collect. Samples without a
+ * row, strange files, missing reports and damaged rows are only reported. */
 enum ms_status ms_fsck_run(struct ms_corpus *corpus, bool repair, ms_fsck_visit visit, void *ctx,
                            struct ms_fsck_counts *counts, struct ms_error *err) MS_MUST_USE;
+
+/* Calls visit for each sample object without a row, forgotten ones too; `name` is its path below
+ * samples/. Nothing is verified. Visit may write and remove the object. */
+typedef enum ms_status (*ms_orphan_visit)(void *ctx, const uint8_t sha256[32], const char *name,
+                                          struct ms_error *err);
+enum ms_status ms_fsck_foreach_orphan(struct ms_corpus *corpus, ms_orphan_visit visit, void *ctx,
+                                      struct ms_error *err) MS_MUST_USE;
+/* Is anything in the corpus private? What comes from nobody knows where may be, then. */
+enum ms_status ms_corpus_has_private(struct ms_corpus *corpus, bool *has,
+                                     struct ms_error *err) MS_MUST_USE;
 
 #endif
