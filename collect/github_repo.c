@@ -9,6 +9,7 @@
 #include "base/step.h"
 #include "collect/git.h"
 #include "collect/github.h"
+#include "collect/patience.h"
 #include "collect/releases.h"
 #include "collect/source.h"
 #include "collect/tarball.h"
@@ -27,7 +28,7 @@ struct repo_run {
     const struct ms_repo *repo;
     char name[MS_REPO_NAME_BYTES]; /* as the host knows it now; the origin keeps the list's */
     struct ms_origin origin;       /* as it will be written */
-    bool claims_changed;
+    bool claims_changed, forgotten;
     char commit_hex[MS_HASH_HEX_MAX];
     enum ms_github_answer answer;
     char reason[256];
@@ -216,7 +217,10 @@ static enum ms_status learn_name(struct repo_run *self, const json_t *root, stru
     const struct ms_origin row = row_of(self, url);
     struct ms_origin written;
     bool changed;
-    enum ms_status status = ms_source_open(self->session, &row, &written, &changed, err);
+    enum ms_status status = ms_source_check_forgotten(self->session, &row, &self->forgotten, err);
+    if (status != MS_OK || self->forgotten)
+        return status;
+    status = ms_source_open(self->session, &row, &written, &changed, err);
     ms_origin_release(&written);
     return status;
 }
@@ -245,8 +249,12 @@ static enum ms_status check_identity(struct repo_run *self, bool *replaced, stru
                            "the name belongs to another repository now (id %lld, was %lld)",
                            (long long)id, (long long)self->origin.remote_id);
         } else {
+            const struct ms_origin same = {
+                .kind = "github", .name = self->repo->name, .remote_id = id};
             self->origin.remote_id = id;
-            status = learn_name(self, root, err);
+            status = ms_source_check_forgotten(self->session, &same, &self->forgotten, err);
+            if (status == MS_OK && !self->forgotten)
+                status = learn_name(self, root, err);
         }
         json_decref(root);
     }
@@ -337,6 +345,8 @@ static enum ms_status get_files(struct repo_run *self, struct ms_entries *entrie
     *unchanged = status == MS_OK && self->answer == MS_GITHUB_UNCHANGED;
     if (status == MS_OK && (moved || self->answer == MS_GITHUB_OK))
         status = check_identity(self, &replaced, err);
+    if (status != MS_OK || self->forgotten)
+        return status;
     if (status == MS_OK && *unchanged && self->answer <= MS_GITHUB_UNCHANGED && !replaced)
         return ms_crawl_last_tree(self->session, self->origin.id, entries, err);
     if (status == MS_OK && self->answer == MS_GITHUB_OK && !replaced)
@@ -368,6 +378,8 @@ static enum ms_status run_repo(struct repo_run *self, struct ms_entries *entries
     }
     enum ms_status status = get_files(self, entries, &unchanged, &stop, err);
     ms_step("collect.github.listed");
+    if (status == MS_OK && self->forgotten)
+        return ms_source_tell_forgotten(self->session, self->repo->name, err);
     if (status != MS_OK)
         return status;
     if (self->answer == MS_GITHUB_LIMITED) {
@@ -408,9 +420,7 @@ static enum ms_status collect_repo(struct ms_collect *session, struct ms_github 
     enum ms_status status = open_origin(&self, err);
     if (status == MS_REJECT) {
         ms_origin_release(&self.origin);
-        session->counts.origins_failed++;
-        return ms_collect_tell_failure(session, repo->name, ms_span_of(NULL, 0), NULL, "forgotten",
-                                       err->text, err);
+        return ms_source_tell_forgotten(session, repo->name, err);
     }
     ms_entries_init(&entries);
     if (status == MS_OK)
@@ -426,7 +436,37 @@ struct list_run {
     struct ms_collect *session;
     struct ms_github *github;
     const char *path;
+    char api[MS_URL_ORIGIN_BYTES];
+    struct ms_patience patience;
 };
+
+/* One repository, unless its server is to be left alone: then it is as if it were not listed. */
+static enum ms_status collect_listed(struct list_run *self, const struct ms_repo *repo,
+                                     struct ms_error *err)
+{
+    const struct ms_collect_options *options = self->session->options;
+    /* Releases are known to the API alone. */
+    bool git = repo->url[0] || options->history || (!self->session->token && !options->releases);
+    const char *server = git ? self->github->web : self->api;
+    struct ms_error why = {MS_OK, 0, ""};
+    struct ms_url url;
+    if (repo->url[0]) {
+        enum ms_status status = ms_url_parse(repo->url, &url, err);
+        if (status != MS_OK)
+            return status;
+        server = url.origin;
+    }
+    if (ms_patience_waits(&self->patience, server))
+        return MS_OK;
+    enum ms_status status =
+        git ? ms_git_collect(self->session, self->github->http, self->github->base, repo, &why)
+            : collect_repo(self->session, self->github, repo, &why);
+    if (status == MS_E_LATER)
+        status = ms_patience_add(&self->patience, server, &why);
+    if (status != MS_OK)
+        *err = why;
+    return status;
+}
 
 static enum ms_status collect_line(void *ctx, struct ms_span line, uint64_t number,
                                    struct ms_error *err)
@@ -442,13 +482,7 @@ static enum ms_status collect_line(void *ctx, struct ms_span line, uint64_t numb
         self->session->counts.bad_lines++;
         return MS_OK;
     }
-    if (empty)
-        return MS_OK;
-    /* Releases are known to the API alone. */
-    const struct ms_collect_options *options = self->session->options;
-    return repo.url[0] || options->history || (!self->session->token && !options->releases)
-               ? ms_git_collect(self->session, self->github->http, self->github->base, &repo, err)
-               : collect_repo(self->session, self->github, &repo, err);
+    return empty ? MS_OK : collect_listed(self, &repo, err);
 }
 
 enum ms_status ms_github_collect(struct ms_collect *session, const char *list_path,
@@ -460,9 +494,9 @@ enum ms_status ms_github_collect(struct ms_collect *session, const char *list_pa
                                             .total_timeout_ms = 600000,
                                             .seed = session->cli->common.seed};
     struct ms_github github = {.token = session->token};
-    struct list_run run = {session, &github, list_path};
+    struct list_run run = {.session = session, .github = &github, .path = list_path};
     char base[MS_LIMIT_URL_BYTES];
-    struct ms_url web;
+    struct ms_url web, api;
     (void)snprintf(base, sizeof base, "%s", session->options->github_url);
     size_t n = strlen(base);
     while (n && base[n - 1] == '/')
@@ -476,6 +510,10 @@ enum ms_status ms_github_collect(struct ms_collect *session, const char *list_pa
     if (status == MS_OK && !session->token && !session->options->releases)
         ms_log(MS_LOG_INFO, "no GitHub token: repositories are read by git's own protocol; the API "
                             "and its anonymous quota are not used");
+    if (status == MS_OK)
+        status = ms_url_parse(base, &api, err);
+    if (status == MS_OK)
+        memcpy(run.api, api.origin, sizeof run.api);
     /* github.com has an API host of its own; other servers have all under one roof. */
     if (status == MS_OK)
         status =
@@ -486,5 +524,6 @@ enum ms_status ms_github_collect(struct ms_collect *session, const char *list_pa
     if (status == MS_OK)
         status = ms_source_foreach_line(list_path, collect_line, &run, err);
     ms_http_free(github.http);
-    return status;
+    return status == MS_OK ? ms_patience_end(&run.patience, "a server of the repository list", err)
+                           : status;
 }

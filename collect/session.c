@@ -152,21 +152,21 @@ static enum ms_status work(struct ms_collect *self, struct ms_error *err)
     /* --dir a b c: what follows belongs to it. */
     for (size_t i = 0; i < self->cli->operand_count && status == MS_OK; i++)
         status = ms_folder_collect(self, self->cli->operands[i], err);
-    struct ms_error later = {MS_OK, 0, ""};
-    if (status == MS_OK && options->github_list)
-        status = ms_github_collect(self, options->github_list, err);
-    /* GitHub's limit is no other server's. */
-    if (status == MS_E_LATER) {
-        later = *err;
-        status = MS_OK;
-    }
-    if (status == MS_OK && options->url_list)
-        status = ms_urls_collect(self, options->url_list, err);
-    if (status == MS_OK && later.status != MS_OK) {
-        *err = later;
-        status = MS_E_LATER;
-    }
-    return status;
+    if (status != MS_OK)
+        return status;
+    struct ms_error lists[2] = {{MS_OK, 0, ""}, {MS_OK, 0, ""}};
+    enum ms_status ends[2] = {MS_OK, MS_OK};
+    if (options->github_list)
+        ends[0] = ms_github_collect(self, options->github_list, &lists[0]);
+    /* The limit of a list's servers is no other server's. */
+    if (options->url_list && (ends[0] == MS_OK || ends[0] == MS_E_LATER))
+        ends[1] = ms_urls_collect(self, options->url_list, &lists[1]);
+    size_t which = ends[1] != MS_OK;
+    if (ends[0] == MS_E_LATER && ends[1] == MS_E_LATER)
+        which = lists[1].resume_at_ms < lists[0].resume_at_ms;
+    if (ends[which] != MS_OK)
+        *err = lists[which];
+    return ends[which];
 }
 
 /* What the whole run comes to, when nothing stopped it. */

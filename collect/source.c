@@ -61,6 +61,27 @@ enum ms_status ms_source_open(struct ms_collect *session, const struct ms_origin
     return status;
 }
 
+enum ms_status ms_source_check_forgotten(struct ms_collect *session, const struct ms_origin *origin,
+                                         bool *forgotten, struct ms_error *err)
+{
+    uint64_t samples = 0;
+    *forgotten = false;
+    if (!session->corpus)
+        return MS_OK;
+    enum ms_status status = ms_origin_is_forgotten(session->corpus, origin, forgotten, err);
+    if (status != MS_OK || !*forgotten || session->intake.dry)
+        return status;
+    return ms_forget_origin(session->corpus, origin->name, session->intake.run, &samples, err);
+}
+
+enum ms_status ms_source_tell_forgotten(struct ms_collect *session, const char *name,
+                                        struct ms_error *err)
+{
+    session->counts.origins_failed++;
+    return ms_collect_tell_failure(session, name, ms_span_of(NULL, 0), NULL, "forgotten",
+                                   "the origin was removed by forget and stays out", err);
+}
+
 enum ms_status ms_source_save(struct ms_collect *session, const struct ms_origin *origin,
                               const char *state, const char *reason, struct ms_error *err)
 {

@@ -18,6 +18,14 @@ enum ms_status ms_source_open(struct ms_collect *session, const struct ms_origin
                               struct ms_origin *out, bool *changed,
                               struct ms_error *err) MS_MUST_USE;
 
+/* A name or id that only an answer of the host gave (origin->url, origin->remote_id): when forget
+ * removed that one, *forgotten is true, and the origin that led to it is gone and stays out too. */
+enum ms_status ms_source_check_forgotten(struct ms_collect *session, const struct ms_origin *origin,
+                                         bool *forgotten, struct ms_error *err) MS_MUST_USE;
+/* The end of a forgotten origin's turn. */
+enum ms_status ms_source_tell_forgotten(struct ms_collect *session, const char *name,
+                                        struct ms_error *err) MS_MUST_USE;
+
 /* Writes the origin's row with this state and the present time, in a transaction of its own;
  * nothing in a dry run. */
 enum ms_status ms_source_save(struct ms_collect *session, const struct ms_origin *origin,

@@ -10,6 +10,7 @@
 #include "base/step.h"
 #include "collect/crawl.h"
 #include "collect/list.h"
+#include "collect/patience.h"
 #include "collect/source.h"
 #include "store/sample.h"
 
@@ -24,8 +25,7 @@ struct urls {
     struct ms_collect *session;
     struct ms_http *http;
     const char *path;
-    char patience[MS_URL_ORIGIN_BYTES]; /* the server that asked for some last; "": none did */
-    int64_t resume_at_ms;               /* 0: nobody asked to wait */
+    struct ms_patience patience;
 };
 
 /* One line. */
@@ -59,15 +59,16 @@ static void keep_validator(struct url_run *self, const struct ms_http_response *
         memcpy(self->validator, value, sizeof self->validator);
 }
 
+/* With more servers to be left alone than can be told apart, one of them is asked again. */
 static void be_patient(struct url_run *self, const struct ms_http_response *response)
 {
-    struct urls *urls = self->urls;
     int64_t wait = response->retry_after_ms >= 0 ? response->retry_after_ms : LIMIT_WAIT_MS;
-    int64_t at = ms_clock_wall_ms() + wait;
+    struct ms_error limited;
     self->state = "limited";
-    if (!urls->resume_at_ms || at < urls->resume_at_ms)
-        urls->resume_at_ms = at;
-    memcpy(urls->patience, self->line->url.origin, sizeof urls->patience);
+    (void)ms_error_set(&limited, MS_E_LATER, "HTTP %d", response->status);
+    limited.resume_at_ms = ms_clock_wall_ms() + wait;
+    if (ms_patience_add(&self->urls->patience, self->line->url.origin, &limited) != MS_OK)
+        self->state = "error";
 }
 
 static void judge(struct url_run *self, const struct ms_http_response *response, bool conditional)
@@ -295,11 +296,8 @@ static enum ms_status collect_url(struct urls *urls, const struct ms_list_url *l
     enum ms_status status = ms_source_open(session, &row, &self.origin, &self.changed, err);
     if (status == MS_OK)
         status = run(&self, err);
-    else if (status == MS_REJECT) {
-        session->counts.origins_failed++;
-        status = ms_collect_tell_failure(session, line->url.text, ms_span_of(NULL, 0), NULL,
-                                         "forgotten", err->text, err);
-    }
+    else if (status == MS_REJECT)
+        status = ms_source_tell_forgotten(session, line->url.text, err);
     if (self.fd >= 0)
         (void)close(self.fd);
     ms_origin_release(&self.origin);
@@ -320,7 +318,7 @@ static enum ms_status collect_line(void *ctx, struct ms_span text, uint64_t numb
         self->session->counts.bad_lines++;
         return MS_OK;
     }
-    if (empty || strcmp(line.url.origin, self->patience) == 0)
+    if (empty || ms_patience_waits(&self->patience, line.url.origin))
         return MS_OK;
     return collect_url(self, &line, err);
 }
@@ -340,12 +338,6 @@ enum ms_status ms_urls_collect(struct ms_collect *session, const char *list_path
     if (status == MS_OK)
         status = ms_source_foreach_line(list_path, collect_line, &self, err);
     ms_http_free(self.http);
-    if (status != MS_OK || !self.resume_at_ms)
-        return status;
-    status = ms_error_set(err, MS_E_LATER,
-                          "a server of the URL list is not to be asked now; what was collected is "
-                          "kept");
-    if (err)
-        err->resume_at_ms = self.resume_at_ms;
-    return status;
+    return status == MS_OK ? ms_patience_end(&self.patience, "a server of the URL list", err)
+                           : status;
 }

@@ -1,5 +1,6 @@
 /* The small verbs: cat (a sample's bytes to a pipe) and forget (take-down). */
 #include "base/log.h"
+#include "collect/list.h"
 #include "collect/session.h"
 #include "store/run.h"
 #include "store/sample.h"
@@ -74,6 +75,42 @@ static bool is_hash(const char *text)
     return (n == 32 || n == 40 || n == 64) && strspn(text, "0123456789abcdefABCDEF") == n;
 }
 
+/* An origin under the name given, or under the one that a list makes of it: owner/repo in any case
+ * or by its URL, a git server's repository with or without .git. */
+static enum ms_status forget_origin(struct ms_corpus *corpus, const char *what, int64_t run,
+                                    uint64_t *samples, struct ms_error *err)
+{
+    struct ms_repo repo;
+    struct ms_list_url line;
+    bool empty = true;
+    char names[3][MS_REPO_URL_BYTES + sizeof ".git"];
+    size_t count = 0;
+    struct ms_error why;
+    struct ms_span text = ms_span_of(what, strlen(what));
+    enum ms_status status = ms_forget_origin(corpus, what, run, samples, err);
+    if (status != MS_REJECT)
+        return status;
+    if (ms_repo_parse(text, &repo, &empty, NULL) == MS_OK && !empty) {
+        const char *name = repo.url[0] ? repo.url : repo.name;
+        size_t n = strlen(name);
+        bool suffixed = n > 4 && strcmp(name + n - 4, ".git") == 0;
+        (void)snprintf(names[count++], sizeof names[0], "%s", name);
+        if (repo.url[0])
+            (void)snprintf(names[count++], sizeof names[0], "%.*s%s", (int)(suffixed ? n - 4 : n),
+                           name, suffixed ? "" : ".git");
+    }
+    if (ms_list_url_parse(text, &line, &empty, NULL) == MS_OK && !empty &&
+        strlen(line.url.text) < sizeof names[0])
+        (void)snprintf(names[count++], sizeof names[0], "%.*s", (int)sizeof names[0] - 1,
+                       line.url.text);
+    for (size_t i = 0; i < count && status == MS_REJECT; i++) {
+        status = ms_forget_origin(corpus, names[i], run, samples, &why);
+        if (status != MS_OK && status != MS_REJECT)
+            *err = why;
+    }
+    return status;
+}
+
 static enum ms_status forget_one(struct ms_corpus *corpus, const char *what, int64_t run,
                                  struct ms_error *err)
 {
@@ -89,7 +126,7 @@ static enum ms_status forget_one(struct ms_corpus *corpus, const char *what, int
         return status;
     }
     uint64_t samples = 0;
-    enum ms_status status = ms_forget_origin(corpus, what, run, &samples, err);
+    enum ms_status status = forget_origin(corpus, what, run, &samples, err);
     if (status == MS_OK)
         ms_log(MS_LOG_INFO, "%s is forgotten and stays out, with %llu samples seen only there",
                shown, (unsigned long long)samples);

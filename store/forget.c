@@ -213,22 +213,21 @@ enum ms_status ms_forget_sample(struct ms_corpus *corpus, int64_t sample, int64_
     return finish(corpus, status, &doomed, err);
 }
 
-static enum ms_status bury_origin(struct ms_corpus *corpus, int64_t origin, int64_t run,
+static enum ms_status bury_origin(struct ms_corpus *corpus, int64_t id, int64_t run,
                                   struct ms_error *err)
 {
-    static const char sql[] = "SELECT kind || ':' || name FROM origin WHERE id = ?1";
-    sqlite3_stmt *statement;
-    bool row = false;
-    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
+    struct ms_origin origin;
+    struct ms_buf keys[MS_ORIGIN_KEYS];
+    size_t count;
+    enum ms_status status = ms_origin_get(corpus, id, &origin, err);
     if (status != MS_OK)
         return status;
-    ms_db_bind_int(statement, 1, origin);
-    status = ms_db_step(corpus, statement, &row, err);
-    if (status == MS_OK && row) {
-        struct ms_span key = ms_db_blob(statement, 0);
-        status = ms_tombstone_put(corpus, "origin", key.data, key.len, run, err);
-    }
-    ms_db_done(statement);
+    status = ms_origin_keys(&origin, keys, &count, err);
+    for (size_t i = 0; i < count && status == MS_OK; i++)
+        status = ms_tombstone_put(corpus, "origin", keys[i].data, keys[i].len, run, err);
+    for (size_t i = 0; i < MS_ORIGIN_KEYS; i++)
+        ms_buf_release(&keys[i]);
+    ms_origin_release(&origin);
     return status;
 }
 
@@ -285,6 +284,13 @@ static enum ms_status remove_origin(struct ms_corpus *corpus, int64_t origin, in
 enum ms_status ms_forget_origin(struct ms_corpus *corpus, const char *name, int64_t run,
                                 uint64_t *samples, struct ms_error *err)
 {
+    /* By name or the name it moved to; what the host says is the same; and all refs of those. */
+    static const char sql[] =
+        "WITH named AS (SELECT kind, name, remote_id FROM origin WHERE name = ?1 OR url = ?1"
+        " OR (kind = 'github' AND url = 'https://github.com/' || ?1)),"
+        " same AS (SELECT kind, name FROM named UNION SELECT o.kind, o.name FROM origin o"
+        " JOIN named n ON n.kind = 'github' AND o.kind = n.kind AND o.remote_id = n.remote_id)"
+        " SELECT id FROM origin WHERE (kind, name) IN (SELECT kind, name FROM same) ORDER BY id";
     struct doomed doomed = {NULL, 0, 0};
     struct ms_ids origins = {NULL, 0, 0};
     sqlite3_stmt *statement;
@@ -292,8 +298,7 @@ enum ms_status ms_forget_origin(struct ms_corpus *corpus, const char *name, int6
     enum ms_status status = start(corpus, err);
     if (status != MS_OK)
         return status;
-    status =
-        ms_db_prepare(corpus, "SELECT id FROM origin WHERE name = ?1 ORDER BY id", &statement, err);
+    status = ms_db_prepare(corpus, sql, &statement, err);
     if (status == MS_OK) {
         ms_db_bind_text(statement, 1, name);
         status = ms_ids_collect(corpus, statement, &origins, err);

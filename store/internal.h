@@ -83,6 +83,13 @@ enum ms_status ms_tombstone_has(struct ms_corpus *corpus, const char *kind, cons
                                 size_t n, bool *found, struct ms_error *err);
 enum ms_status ms_tombstone_put(struct ms_corpus *corpus, const char *kind, const void *key,
                                 size_t n, int64_t run, struct ms_error *err);
+/* The tombstone keys of an origin: "KIND:NAME", the same of the name its url gives, and "KIND#ID"
+ * of the host's id; *count of them. Release all three buffers in any case. */
+struct ms_origin;
+enum { MS_ORIGIN_KEYS = 3 };
+enum ms_status ms_origin_keys(const struct ms_origin *origin, struct ms_buf out[MS_ORIGIN_KEYS],
+                              size_t *count, struct ms_error *err);
+
 /* The tombstone key of an alias: "alias:SOURCE:ID". Release the buffer. */
 enum ms_status ms_alias_key(const char *source, struct ms_span external_id, struct ms_buf *out,
                             struct ms_error *err);

@@ -4,17 +4,48 @@
 
 #include <string.h>
 
+enum ms_status ms_origin_keys(const struct ms_origin *origin, struct ms_buf out[MS_ORIGIN_KEYS],
+                              size_t *count, struct ms_error *err)
+{
+    static const char github[] = "https://github.com/";
+    bool on_github = strcmp(origin->kind, "github") == 0;
+    const char *other = on_github || strcmp(origin->kind, "list") == 0 ? origin->url : NULL;
+    bool failed = false;
+    for (size_t i = 0; i < MS_ORIGIN_KEYS; i++)
+        ms_buf_init(&out[i], (size_t)1 << 20);
+    *count = 0;
+    (void)ms_buf_printf(&out[(*count)++], "%s:%s", origin->kind, origin->name);
+    if (other && on_github)
+        other = strncmp(other, github, sizeof github - 1) == 0 ? other + sizeof github - 1 : NULL;
+    if (other && strcmp(other, origin->name) != 0)
+        (void)ms_buf_printf(&out[(*count)++], "%s:%s", origin->kind, other);
+    if (origin->remote_id)
+        (void)ms_buf_printf(&out[(*count)++], "%s#%lld", origin->kind,
+                            (long long)origin->remote_id);
+    for (size_t i = 0; i < *count; i++)
+        failed |= out[i].failed;
+    return failed ? ms_error_set(err, MS_REJECT, "the name of an origin is too long") : MS_OK;
+}
+
+enum ms_status ms_origin_is_forgotten(struct ms_corpus *corpus, const struct ms_origin *origin,
+                                      bool *found, struct ms_error *err)
+{
+    struct ms_buf keys[MS_ORIGIN_KEYS];
+    size_t count;
+    *found = false;
+    enum ms_status status = ms_origin_keys(origin, keys, &count, err);
+    for (size_t i = 0; i < count && status == MS_OK && !*found; i++)
+        status = ms_tombstone_has(corpus, "origin", keys[i].data, keys[i].len, found, err);
+    for (size_t i = 0; i < MS_ORIGIN_KEYS; i++)
+        ms_buf_release(&keys[i]);
+    return status;
+}
+
 static enum ms_status refuse_forgotten(struct ms_corpus *corpus, const struct ms_origin *origin,
                                        struct ms_error *err)
 {
-    struct ms_buf key;
     bool found = false;
-    ms_buf_init(&key, (size_t)1 << 20);
-    (void)ms_buf_printf(&key, "%s:%s", origin->kind, origin->name);
-    enum ms_status status =
-        key.failed ? ms_error_set(err, MS_REJECT, "the name of an origin is too long")
-                   : ms_tombstone_has(corpus, "origin", key.data, key.len, &found, err);
-    ms_buf_release(&key);
+    enum ms_status status = ms_origin_is_forgotten(corpus, origin, &found, err);
     if (status == MS_OK && found)
         return ms_error_set(err, MS_REJECT, "the origin was removed by forget and stays out");
     return status;

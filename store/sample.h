@@ -105,6 +105,10 @@ struct ms_origin {
  * tombstone: MS_REJECT. */
 enum ms_status ms_origin_open(struct ms_corpus *corpus, const struct ms_origin *origin, int64_t *id,
                               struct ms_error *err) MS_MUST_USE;
+/* Was this origin removed by forget: under its name, the name that its url gives, or (remote_id not
+ * 0) the host's id of it? */
+enum ms_status ms_origin_is_forgotten(struct ms_corpus *corpus, const struct ms_origin *origin,
+                                      bool *found, struct ms_error *err) MS_MUST_USE;
 /* The id of (kind, name, ref); *found false when there is none. */
 enum ms_status ms_origin_find(struct ms_corpus *corpus, const char *kind, const char *name,
                               const char *ref, bool *found, int64_t *id,
@@ -190,8 +194,9 @@ enum ms_status ms_tree_foreach(struct ms_corpus *corpus, int64_t origin, ms_tree
 
 /* Take-down. forget_sample removes the sample (rows and vault objects, its reports too) and leaves
  * tombstones for its hashes. forget_origin removes every origin of that name, whatever its kind and
- * ref, with its analyses and the samples known from nowhere else, and leaves a tombstone for the
- * origin; those samples may come back from another one. Each opens its own transaction. MS_REJECT
+ * ref, and those that moved to it or are the same repository by the host's id, with their analyses
+ * and the samples known from nowhere else, and leaves tombstones for all their names and the id;
+ * those samples may come back from another one. Each opens its own transaction. MS_REJECT
  * when unknown. */
 enum ms_status ms_forget_sample(struct ms_corpus *corpus, int64_t sample, int64_t run,
                                 struct ms_error *err) MS_MUST_USE;

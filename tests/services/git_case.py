@@ -33,7 +33,8 @@ class GitCase(unittest.TestCase):
         self.list.write_text("".join(line.replace("@HOST@", self.host.url) + "\n" for line in lines))
 
     def collect(self, *args, expect=0, corpus=None, env=(), token=None, host=True):
-        environment = dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(int(time.time() * 1000)), MALSEQ_TEST_SPEED="200", **dict(env))
+        environment = dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(int(time.time() * 1000)), MALSEQ_TEST_SPEED="200")
+        environment.update(env)
         environment.pop("GITHUB_TOKEN", None)
         if token:
             environment["GITHUB_TOKEN"] = token
