@@ -104,6 +104,7 @@ static enum ms_status post(struct ms_git *self, const struct ms_buf *body, int s
                                    .body = body->data,
                                    .body_bytes = body->len,
                                    .idempotent = true,
+                                   .ask_gzip = true, /* lists of refs halve, packs do not */
                                    .max_body_bytes = max_bytes,
                                    .sink_fd = sink_fd,
                                    .total_timeout_ms = TIMEOUT_MS};
@@ -146,7 +147,8 @@ static enum ms_status ask_features(struct ms_git *self, struct ms_error *err)
                                    .headers = headers,
                                    .header_count = 1,
                                    .idempotent = true,
-                                   .follow_redirects = true};
+                                   .follow_redirects = true,
+                                   .ask_gzip = true};
     ms_http_response_init(&response);
     enum ms_status status = ms_http_perform(self->http, &http, &response, &why);
     if (status != MS_OK) {

@@ -79,7 +79,8 @@ class Repository:
 
 class GitServer:
     """faults: functions (request, status, headers, body) -> (status, headers, body), asked in turn for each answer; request is a dict with
-    method, path, headers, body and command ("ls-refs", "fetch", or "" for other requests)."""
+    method, path, headers, body and command ("ls-refs", "fetch", or "" for other requests). In an answer's headers X-Cut says after how many bytes
+    the connection ends, X-Chunked that it goes in chunks: "all", or so many bytes and no end."""
 
     def __init__(self, root):
         self.root, self.log, self.faults, self.version, self.config = pathlib.Path(root), [], [], 2, {"uploadpack.allowFilter": "true"}
@@ -136,11 +137,18 @@ class GitServer:
         status, headers, answer = self._backend(request)
         for fault in list(self.faults):
             status, headers, answer = fault(request, status, headers, answer)
-        cut = headers.pop("X-Cut", None)
+        cut, chunked = headers.pop("X-Cut", None), headers.pop("X-Chunked", None)
         handler.send_response(status)
         for name, value in headers.items():
             handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(answer)))
+        if chunked:
+            handler.send_header("Transfer-Encoding", "chunked")
+            pieces = answer if chunked == "all" else answer[:int(chunked)]
+            answer = b"".join(b"%x\r\n%s\r\n" % (len(pieces[at:at + 700]), pieces[at:at + 700]) for at in range(0, len(pieces), 700))
+            answer += b"0\r\n\r\n" if chunked == "all" else b""
+            handler.close_connection = chunked != "all"
+        else:
+            handler.send_header("Content-Length", str(len(answer)))
         handler.end_headers()
         if cut:
             answer = answer[:int(cut)]
