@@ -25,8 +25,9 @@ enum ms_decrypt_answer {
     MS_DECRYPT_DAMAGED, /* rewrite: the password's check value is right and the data's is not; a
                            wrong password of many passes the first, so the others are tried too */
     MS_DECRYPT_UNSUPPORTED,
-    MS_DECRYPT_LIMIT_WORK,  /* key derivation would cost more than one blob may */
-    MS_DECRYPT_LIMIT_MEMORY /* more bytes than may be held, or a decoder that would take them */
+    MS_DECRYPT_LIMIT_WORK,   /* key derivation would cost more than one blob may */
+    MS_DECRYPT_LIMIT_MEMORY, /* more bytes than may be held, or a decoder that would take them */
+    MS_DECRYPT_INCOMPLETE    /* goes on in another volume */
 };
 
 /* ---- keys: the cache and the budget of one blob ---------------------------------------------- */

@@ -4,8 +4,8 @@
  * A block is CRC16, type, flags, size of the header, and for some the size of the data behind it.
  * There is no password check: with hidden names the headers' CRC16 tells, else the member's CRC32,
  * which libarchive verifies in what is written here. */
+#include "base/decrypt_rar4.h"
 #include "base/buf.h"
-#include "base/decrypt_rar.h"
 #include "base/limits.h"
 
 #include <openssl/crypto.h>
@@ -14,43 +14,12 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
-enum { MAIN = 0x73, FILE_BLOCK = 0x74, OLD_FIRST = 0x75, OLD_LAST = 0x79, SERVICE = 0x7a };
-enum { END = 0x7b };
-enum { MAIN_VOLUME = 1, MAIN_HIDDEN = 0x80 };
-enum {
-    FILE_SPLIT_BEFORE = 1,
-    FILE_SPLIT_AFTER = 2,
-    FILE_ENCRYPTED = 4,
-    FILE_SOLID = 0x10,
-    FILE_FOLDER = 0xe0,
-    FILE_LARGE = 0x100,
-    FILE_SALT = 0x400,
-    HAS_DATA = 0x8000
-};
-enum { HEAD_BYTES = 7, NAME_AT = 32, LARGE_BYTES = 8, MAIN_BODY_BYTES = 6, STORED = 0x30 };
 /* The version needed to unpack: 29 is RAR 3, whose encryption is AES; before it came two ciphers of
  * RAR's own. */
 enum { VERSION_AES = 29 };
 
 static const uint8_t signature[7] = {'R', 'a', 'r', '!', 0x1a, 7, 0};
-static const char damaged_header[] = "damaged RAR 4 header";
 static const char wrong_checksum[] = "RAR 4 member with a wrong checksum";
-
-/* `whole` is borrowed from the archive's header buffer until the next block is read. */
-struct block {
-    uint8_t kind;
-    uint16_t flags;
-    struct ms_span whole;
-    uint64_t data_at, data_bytes, next;
-};
-
-struct file {
-    uint64_t unpacked_bytes;
-    uint32_t crc;
-    uint8_t version, method;
-    size_t name_end; /* in the header */
-    struct ms_span salt;
-};
 
 struct member {
     uint64_t at;
@@ -65,123 +34,15 @@ struct unit {
 };
 
 struct rar4 {
-    int fd;
-    struct ms_decrypt_keys *cache;
+    struct ms_rar4_reader reader;
     uint64_t bytes;
     uint64_t first_at; /* of the blocks behind the main one */
     bool hidden, volume, unlocked;
-    uint8_t
-        password[MS_LIMIT_SECRET_BYTES]; /* of the headers, each of which may have its own salt */
-    size_t password_bytes;
-    struct ms_buf header;
     struct member *members;
     size_t member_count, member_cap;
     struct unit *units;
     size_t unit_count, unit_cap;
 };
-
-/* ---- reading blocks -------------------------------------------------------------------------- */
-
-static uint16_t u16(const uint8_t *at)
-{
-    return (uint16_t)(at[0] | at[1] << 8);
-}
-
-static uint64_t u32(const uint8_t *at)
-{
-    return (uint64_t)u16(at) | (uint64_t)u16(at + 2) << 16;
-}
-
-static bool header_keys(struct rar4 *self, uint64_t at, struct ms_rar4_keys *keys,
-                        enum ms_decrypt_answer *answer, const char **why)
-{
-    uint8_t salt[MS_RAR4_SALT_BYTES];
-    *answer = MS_DECRYPT_CORRUPT;
-    *why = damaged_header;
-    if (!ms_decrypt_read(self->fd, at, salt, sizeof salt))
-        return false;
-    *answer = ms_rar4_derive(self->cache, ms_span_of(self->password, self->password_bytes),
-                             ms_span_of(salt, sizeof salt), keys, why);
-    return *answer == MS_DECRYPT_DONE;
-}
-
-/* Brings a header into the buffer, decrypted. */
-static enum ms_decrypt_answer read_header(struct rar4 *self, uint64_t at, bool hidden,
-                                          struct block *out, const char **why)
-{
-    uint8_t head[16] = {0};
-    struct ms_rar4_keys keys = {{0}, {0}};
-    enum ms_decrypt_answer answer = MS_DECRYPT_CORRUPT;
-    if (hidden && !header_keys(self, at, &keys, &answer, why))
-        return answer;
-    answer = MS_DECRYPT_CORRUPT;
-    *why = damaged_header;
-    uint64_t from = at + (hidden ? MS_RAR4_SALT_BYTES : 0);
-    if (!ms_decrypt_read(self->fd, from, head, hidden ? sizeof head : HEAD_BYTES) ||
-        (hidden && !ms_rar_decrypt(keys.key, sizeof keys.key, keys.iv, head, sizeof head)))
-        goto out;
-    size_t size = u16(head + 5), stored = hidden ? (size + 15) / 16 * 16 : size;
-    ms_buf_clear(&self->header);
-    if (size < HEAD_BYTES || ms_buf_reserve(&self->header, stored) != MS_OK ||
-        !ms_decrypt_read(self->fd, from, self->header.data, stored) ||
-        (hidden && !ms_rar_decrypt(keys.key, sizeof keys.key, keys.iv, self->header.data, stored)))
-        goto out;
-    out->whole = ms_span_of(self->header.data, size);
-    out->kind = self->header.data[2];
-    out->flags = u16(self->header.data + 3);
-    out->data_at = from + stored;
-    uint16_t crc = (uint16_t)crc32(0, self->header.data + 2, (uInt)(size - 2));
-    /* RAR 2's blocks, never hidden, have a CRC over some of their header only. */
-    if (crc == u16(head) || (!hidden && out->kind >= OLD_FIRST && out->kind <= OLD_LAST))
-        answer = MS_DECRYPT_DONE;
-out:
-    OPENSSL_cleanse(&keys, sizeof keys);
-    return answer;
-}
-
-static enum ms_decrypt_answer read_block(struct rar4 *self, uint64_t at, bool hidden,
-                                         struct block *out, const char **why)
-{
-    enum ms_decrypt_answer answer = read_header(self, at, hidden, out, why);
-    if (answer != MS_DECRYPT_DONE)
-        return answer;
-    bool file = out->kind == FILE_BLOCK || out->kind == SERVICE;
-    const uint8_t *bytes = out->whole.data;
-    out->data_bytes = 0;
-    *why = damaged_header;
-    if ((out->flags & HAS_DATA) || file) {
-        if (out->whole.len < HEAD_BYTES + 4)
-            return MS_DECRYPT_CORRUPT;
-        out->data_bytes = u32(bytes + HEAD_BYTES);
-    }
-    if (file && (out->flags & FILE_LARGE)) {
-        if (out->whole.len < NAME_AT + LARGE_BYTES)
-            return MS_DECRYPT_CORRUPT;
-        out->data_bytes |= u32(bytes + NAME_AT) << 32;
-    }
-    return ms_add_u64(out->data_at, out->data_bytes, &out->next) && out->next <= INT64_MAX
-               ? MS_DECRYPT_DONE
-               : MS_DECRYPT_CORRUPT;
-}
-
-static bool read_file(const struct block *block, struct file *out)
-{
-    const uint8_t *bytes = block->whole.data;
-    size_t name_at = NAME_AT + (block->flags & FILE_LARGE ? LARGE_BYTES : 0);
-    if (block->whole.len < name_at)
-        return false;
-    out->unpacked_bytes = u32(bytes + 11);
-    if (block->flags & FILE_LARGE)
-        out->unpacked_bytes |= u32(bytes + NAME_AT + 4) << 32;
-    out->crc = (uint32_t)u32(bytes + 16);
-    out->version = bytes[24];
-    out->method = bytes[25];
-    out->name_end = name_at + u16(bytes + 26);
-    out->salt = ms_span_of(bytes, 0);
-    return out->name_end <= block->whole.len &&
-           (!(block->flags & FILE_SALT) ||
-            ms_span_sub(block->whole, out->name_end, MS_RAR4_SALT_BYTES, &out->salt));
-}
 
 /* ---- what is in the archive ------------------------------------------------------------------ */
 
@@ -230,30 +91,31 @@ struct listing {
 
 /* libarchive 3.6.2 verifies no stored member's checksum. That of an encrypted one has to wait until
  * it is written. */
-static bool has_wrong_crc(const struct rar4 *self, const struct block *block,
-                          const struct file *file)
+static bool has_wrong_crc(const struct rar4 *self, const struct ms_rar4_block *block,
+                          const struct ms_rar4_file *file)
 {
     uint32_t crc;
-    return !(block->flags & FILE_ENCRYPTED) && file->method == STORED &&
-           ms_decrypt_crc32(self->fd, block->data_at, block->data_bytes, &crc) && crc != file->crc;
+    return !(block->flags & MS_RAR4_FILE_ENCRYPTED) && file->method == MS_RAR4_STORED &&
+           ms_decrypt_crc32(self->reader.fd, block->data_at, block->data_bytes, &crc) &&
+           crc != file->crc;
 }
 
 /* Puts a file's block into a unit. False without memory. */
-static bool list_file(struct rar4 *self, uint64_t at, const struct block *block,
+static bool list_file(struct rar4 *self, uint64_t at, const struct ms_rar4_block *block,
                       struct listing *listing, enum ms_decrypt_answer *answer)
 {
-    struct file file;
+    struct ms_rar4_file file;
     size_t unit = SIZE_MAX;
-    bool encrypted = block->flags & FILE_ENCRYPTED;
-    if (!read_file(block, &file)) {
+    bool encrypted = block->flags & MS_RAR4_FILE_ENCRYPTED;
+    if (!ms_rar4_read_file(block, &file)) {
         *answer = MS_DECRYPT_CORRUPT;
         return true;
     }
     /* What is empty opens under every password, and holds nothing. */
-    if ((block->flags & FILE_FOLDER) == FILE_FOLDER || !block->data_bytes)
+    if ((block->flags & MS_RAR4_FILE_FOLDER) == MS_RAR4_FILE_FOLDER || !block->data_bytes)
         return true;
-    bool split = block->flags & (FILE_SPLIT_BEFORE | FILE_SPLIT_AFTER);
-    bool solid = (block->flags & FILE_SOLID) && file.method != STORED;
+    bool split = block->flags & (MS_RAR4_FILE_SPLIT_BEFORE | MS_RAR4_FILE_SPLIT_AFTER);
+    bool solid = (block->flags & MS_RAR4_FILE_SOLID) && file.method != MS_RAR4_STORED;
     bool old = encrypted && file.version < VERSION_AES;
     bool wrong = !split && has_wrong_crc(self, block, &file);
     listing->split += split;
@@ -270,7 +132,7 @@ static bool list_rest(struct rar4 *self, const struct listing *listing,
 {
     bool good = true;
     if (listing->split)
-        good = good && add_unit(self, MS_DECRYPT_UNSUPPORTED, "one volume of several");
+        good = good && add_unit(self, MS_DECRYPT_INCOMPLETE, "one volume of several");
     if (listing->solid)
         good = good && add_unit(self, MS_DECRYPT_UNSUPPORTED, "solid RAR 4 is not supported");
     if (listing->old)
@@ -287,7 +149,7 @@ static bool list_rest(struct rar4 *self, const struct listing *listing,
 static bool list_blocks(struct rar4 *self)
 {
     struct listing listing = {.plain = SIZE_MAX};
-    struct block block;
+    struct ms_rar4_block block;
     enum ms_decrypt_answer answer = MS_DECRYPT_DONE;
     const char *why = "";
     uint64_t at = self->first_at;
@@ -297,10 +159,10 @@ static bool list_blocks(struct rar4 *self)
             why = "more RAR 4 blocks than one blob may have";
             break;
         }
-        answer = read_block(self, at, self->hidden, &block, &why);
-        if (answer != MS_DECRYPT_DONE || block.kind == END)
+        answer = ms_rar4_read_block(&self->reader, at, self->hidden, &block, &why);
+        if (answer != MS_DECRYPT_DONE || block.kind == MS_RAR4_END)
             break;
-        if (block.kind == FILE_BLOCK && !list_file(self, at, &block, &listing, &answer))
+        if (block.kind == MS_RAR4_FILE_BLOCK && !list_file(self, at, &block, &listing, &answer))
             return false;
         at = block.next;
     }
@@ -312,7 +174,7 @@ static bool list_blocks(struct rar4 *self)
 static void close_rar4(void *state)
 {
     struct rar4 *self = state;
-    ms_buf_release(&self->header);
+    ms_buf_release(&self->reader.header);
     free(self->members);
     free(self->units);
     OPENSSL_cleanse(self, sizeof *self);
@@ -333,14 +195,15 @@ static bool is_ours(const struct rar4 *self)
 
 static enum ms_decrypt_answer look(struct rar4 *self, const char **why)
 {
-    struct block block;
+    struct ms_rar4_block block;
     const char *ignored;
-    if (read_block(self, sizeof signature, false, &block, &ignored) != MS_DECRYPT_DONE ||
-        block.kind != MAIN)
+    if (ms_rar4_read_block(&self->reader, sizeof signature, false, &block, &ignored) !=
+            MS_DECRYPT_DONE ||
+        block.kind != MS_RAR4_MAIN)
         return MS_DECRYPT_NOT_ENCRYPTED;
     self->first_at = block.next;
-    self->hidden = block.flags & MAIN_HIDDEN;
-    self->volume = block.flags & MAIN_VOLUME;
+    self->hidden = block.flags & MS_RAR4_MAIN_HIDDEN;
+    self->volume = block.flags & MS_RAR4_MAIN_VOLUME;
     if (self->hidden)
         return MS_DECRYPT_DONE;
     if (!list_blocks(self)) {
@@ -362,10 +225,10 @@ static enum ms_decrypt_answer open_rar4(int fd, struct ms_decrypt_keys *keys, vo
     *why = "no memory for the list of members";
     if (!self)
         return MS_DECRYPT_LIMIT_MEMORY;
-    self->fd = fd;
-    self->cache = keys;
+    self->reader.fd = fd;
+    self->reader.cache = keys;
     self->bytes = (uint64_t)st.st_size;
-    ms_buf_init(&self->header, UINT16_MAX + 16);
+    ms_buf_init(&self->reader.header, UINT16_MAX + 16);
     enum ms_decrypt_answer answer = look(self, why);
     *locked = self->hidden;
     if (answer == MS_DECRYPT_DONE)
@@ -377,28 +240,29 @@ static enum ms_decrypt_answer open_rar4(int fd, struct ms_decrypt_keys *keys, vo
 
 /* Sixteen bits of CRC alone let one wrong password in 65,536 pass; that the first header also is of
  * a kind that can stand there, and makes sense, takes that to about one in ten million. */
-static bool is_first(const struct block *block)
+static bool is_first(const struct ms_rar4_block *block)
 {
-    struct file file;
-    if (block->kind == END)
+    struct ms_rar4_file file;
+    if (block->kind == MS_RAR4_END)
         return true;
-    return (block->kind == FILE_BLOCK || block->kind == SERVICE) && (block->flags & HAS_DATA) &&
-           read_file(block, &file);
+    return (block->kind == MS_RAR4_FILE_BLOCK || block->kind == MS_RAR4_SERVICE) &&
+           (block->flags & MS_RAR4_HAS_DATA) && ms_rar4_read_file(block, &file);
 }
 
 static enum ms_decrypt_answer unlock_rar4(void *state, struct ms_span password, const char **why)
 {
     struct rar4 *self = state;
-    struct block block;
+    struct ms_rar4_block block;
     if (!self->hidden || self->unlocked)
         return MS_DECRYPT_DONE;
     *why = "wrong password";
-    if (password.len > sizeof self->password)
+    if (password.len > sizeof self->reader.password)
         return MS_DECRYPT_WRONG_PASSWORD;
     if (password.len)
-        memcpy(self->password, password.data, password.len);
-    self->password_bytes = password.len;
-    enum ms_decrypt_answer answer = read_block(self, self->first_at, true, &block, why);
+        memcpy(self->reader.password, password.data, password.len);
+    self->reader.password_bytes = password.len;
+    enum ms_decrypt_answer answer =
+        ms_rar4_read_block(&self->reader, self->first_at, true, &block, why);
     if (answer == MS_DECRYPT_CORRUPT || (answer == MS_DECRYPT_DONE && !is_first(&block))) {
         *why = "wrong password";
         answer = MS_DECRYPT_WRONG_PASSWORD;
@@ -455,8 +319,8 @@ static void set_u32(uint8_t *at, uint64_t value)
 }
 
 /* The member's header without the salt, with the flags cleared and the new size. */
-static bool plain_header(const struct block *block, const struct file *file, uint64_t data_bytes,
-                         struct ms_buf *out)
+static bool plain_header(const struct ms_rar4_block *block, const struct ms_rar4_file *file,
+                         uint64_t data_bytes, struct ms_buf *out)
 {
     const struct ms_span whole = block->whole;
     size_t tail = file->name_end + file->salt.len;
@@ -464,26 +328,28 @@ static bool plain_header(const struct block *block, const struct file *file, uin
     (void)ms_buf_append(out, whole.data + tail, whole.len - tail);
     if (out->failed)
         return false;
-    set_u16(out->data + 3, block->flags & ~(unsigned)(FILE_ENCRYPTED | FILE_SALT | FILE_SOLID));
+    set_u16(out->data + 3, block->flags & ~(unsigned)(MS_RAR4_FILE_ENCRYPTED | MS_RAR4_FILE_SALT |
+                                                      MS_RAR4_FILE_SOLID));
     set_u16(out->data + 5, out->len);
-    set_u32(out->data + HEAD_BYTES, data_bytes);
-    if (block->flags & FILE_LARGE)
-        set_u32(out->data + NAME_AT, data_bytes >> 32);
+    set_u32(out->data + MS_RAR4_HEAD_BYTES, data_bytes);
+    if (block->flags & MS_RAR4_FILE_LARGE)
+        set_u32(out->data + MS_RAR4_NAME_AT, data_bytes >> 32);
     return true;
 }
 
-static enum ms_decrypt_answer write_data(struct rar4 *self, const struct block *block,
+static enum ms_decrypt_answer write_data(struct rar4 *self, const struct ms_rar4_block *block,
                                          struct ms_span salt, struct ms_span password,
                                          uint64_t keep, struct target *to, const char **why)
 {
     struct ms_rar4_keys keys;
     enum ms_decrypt_answer answer;
-    if (!(block->flags & FILE_ENCRYPTED)) {
-        answer = ms_decrypt_copy(self->fd, block->data_at, block->data_bytes, to->fd, to->at, why);
+    if (!(block->flags & MS_RAR4_FILE_ENCRYPTED)) {
+        answer = ms_decrypt_copy(self->reader.fd, block->data_at, block->data_bytes, to->fd, to->at,
+                                 why);
     } else {
-        answer = ms_rar4_derive(self->cache, password, salt, &keys, why);
+        answer = ms_rar4_derive(self->reader.cache, password, salt, &keys, why);
         if (answer == MS_DECRYPT_DONE)
-            answer = ms_decrypt_cbc(self->fd, block->data_at, block->data_bytes, keys.key,
+            answer = ms_decrypt_cbc(self->reader.fd, block->data_at, block->data_bytes, keys.key,
                                     sizeof keys.key, keys.iv, to->fd, to->at, keep, why);
         OPENSSL_cleanse(&keys, sizeof keys);
     }
@@ -511,24 +377,25 @@ static enum ms_decrypt_answer write_member(struct rar4 *self, uint64_t from,
                                            struct ms_span password, struct target *to,
                                            const char **why)
 {
-    struct block block;
-    struct file file;
+    struct ms_rar4_block block;
+    struct ms_rar4_file file;
     struct ms_buf header;
-    enum ms_decrypt_answer answer = read_block(self, from, self->hidden, &block, why);
+    enum ms_decrypt_answer answer =
+        ms_rar4_read_block(&self->reader, from, self->hidden, &block, why);
     if (answer != MS_DECRYPT_DONE)
         return answer;
-    *why = damaged_header;
-    if (!read_file(&block, &file))
+    *why = ms_rar4_damaged_header;
+    if (!ms_rar4_read_file(&block, &file))
         return MS_DECRYPT_CORRUPT;
     /* Padding behind compressed data is harmless: it has an end mark of its own. */
     uint64_t keep = block.data_bytes;
-    if ((block.flags & FILE_ENCRYPTED) && file.method == STORED) {
+    if ((block.flags & MS_RAR4_FILE_ENCRYPTED) && file.method == MS_RAR4_STORED) {
         *why = "stored RAR 4 member of the wrong size";
         if (file.unpacked_bytes > keep || keep - file.unpacked_bytes >= 16)
             return MS_DECRYPT_CORRUPT;
         keep = file.unpacked_bytes;
     }
-    to->maybe |= (block.flags & FILE_ENCRYPTED) && file.method != STORED;
+    to->maybe |= (block.flags & MS_RAR4_FILE_ENCRYPTED) && file.method != MS_RAR4_STORED;
     ms_buf_init(&header, UINT16_MAX);
     *why = "more bytes than may be held at a time";
     answer = MS_DECRYPT_LIMIT_MEMORY;
@@ -536,16 +403,18 @@ static enum ms_decrypt_answer write_member(struct rar4 *self, uint64_t from,
         block.data_bytes <= to->max_bytes - to->at)
         answer = write_data(self, &block, file.salt, password, keep, to, why);
     ms_buf_release(&header);
-    if (answer == MS_DECRYPT_DONE && (block.flags & FILE_ENCRYPTED) && file.method == STORED)
+    if (answer == MS_DECRYPT_DONE && (block.flags & MS_RAR4_FILE_ENCRYPTED) &&
+        file.method == MS_RAR4_STORED)
         answer = judge_stored(self, file.crc, to, keep, why);
     return answer;
 }
 
 static bool write_frame(struct target *to, bool end)
 {
-    static const uint8_t main_block[HEAD_BYTES + MAIN_BODY_BYTES] = {
-        0, 0, MAIN, 0, 0, HEAD_BYTES + MAIN_BODY_BYTES};
-    static const uint8_t end_block[HEAD_BYTES] = {0, 0, END, 0, 0x40, HEAD_BYTES};
+    static const uint8_t main_block[MS_RAR4_HEAD_BYTES + MS_RAR4_MAIN_BODY_BYTES] = {
+        0, 0, MS_RAR4_MAIN, 0, 0, MS_RAR4_HEAD_BYTES + MS_RAR4_MAIN_BODY_BYTES};
+    static const uint8_t end_block[MS_RAR4_HEAD_BYTES] = {0, 0,    MS_RAR4_END,
+                                                          0, 0x40, MS_RAR4_HEAD_BYTES};
     struct ms_buf bytes;
     ms_buf_init(&bytes, sizeof main_block);
     if (end)

@@ -135,7 +135,7 @@ static bool list_rest(struct ms_rar5 *self, const struct listing *listing,
 {
     bool good = true;
     if (listing->split)
-        good = good && add_unit(self, MS_DECRYPT_UNSUPPORTED, "one volume of several");
+        good = good && add_unit(self, MS_DECRYPT_INCOMPLETE, "one volume of several");
     if (listing->orphans)
         good = good && add_unit(self, MS_DECRYPT_UNSUPPORTED,
                                 "solid RAR 5: what is needed first is not here");
@@ -299,9 +299,8 @@ struct target {
     bool maybe; /* a member was written that had no check value */
 };
 
-/* Blocks of a fixed shape: everything but the data size is known before the data is. */
-static bool make_header(uint64_t kind, uint64_t data_bytes, bool has_data, struct ms_span fields,
-                        struct ms_span extra, struct ms_buf *out)
+bool ms_rar5_make_header(uint64_t kind, uint64_t data_bytes, bool has_data, struct ms_span fields,
+                         struct ms_span extra, struct ms_buf *out)
 {
     struct ms_buf body;
     ms_buf_init(&body, MS_RAR5_HEADER_BYTES_MAX + MS_RAR5_HEADER_ROOM);
@@ -358,10 +357,10 @@ static bool plain_header(const struct ms_rar5_block *block, const struct ms_rar5
     while (records.len && ms_rar5_next_record(&records, &kind, &whole, &body))
         if (kind != MS_RAR5_RECORD_CRYPT && !(kind == MS_RAR5_RECORD_HASH && file->cipher.tweaked))
             (void)ms_buf_append(&extra, whole.data, whole.len);
-    bool good =
-        !fields.failed && !extra.failed &&
-        make_header(MS_RAR5_FILE_BLOCK, data_bytes, true, ms_span_of(fields.data, fields.len),
-                    ms_span_of(extra.data, extra.len), out);
+    bool good = !fields.failed && !extra.failed &&
+                ms_rar5_make_header(MS_RAR5_FILE_BLOCK, data_bytes, true,
+                                    ms_span_of(fields.data, fields.len),
+                                    ms_span_of(extra.data, extra.len), out);
     ms_buf_release(&fields);
     ms_buf_release(&extra);
     return good;
@@ -547,8 +546,8 @@ static bool write_frame(struct target *to, const uint8_t *flags, bool end)
     ms_buf_init(&bytes, MS_RAR5_HEADER_ROOM);
     if (!end)
         (void)ms_buf_append(&bytes, signature, sizeof signature);
-    bool good = make_header(end ? MS_RAR5_END : MS_RAR5_MAIN, 0, false, ms_span_of(flags, 1),
-                            ms_span_of("", 0), &bytes) &&
+    bool good = ms_rar5_make_header(end ? MS_RAR5_END : MS_RAR5_MAIN, 0, false,
+                                    ms_span_of(flags, 1), ms_span_of("", 0), &bytes) &&
                 put(to, to->at, &bytes);
     to->at += good ? bytes.len : 0;
     ms_buf_release(&bytes);

@@ -104,6 +104,11 @@ enum ms_decrypt_answer ms_rar5_read_cipher(struct ms_span from, bool with_iv,
 bool ms_rar5_next_record(struct ms_span *records, uint64_t *kind, struct ms_span *whole,
                          struct ms_span *body) MS_MUST_USE;
 
+/* Appends a block's header; everything but the value of data_bytes decides its length. False
+ * without memory. */
+bool ms_rar5_make_header(uint64_t kind, uint64_t data_bytes, bool has_data, struct ms_span fields,
+                         struct ms_span extra, struct ms_buf *out) MS_MUST_USE;
+
 extern const char ms_rar5_damaged_header[];
 
 #endif

@@ -561,7 +561,7 @@ enum ms_status ms_unpack_walk_input(const struct ms_unpack_input *input,
         one.part_bytes = &size;
         one.part_count = 1;
     }
-    if (walk.part_named)
+    if (walk.part_named || input->zip_named)
         status = ms_walk_join(&walk, &one, &joined, &how, err);
     if (status == MS_OK && how == MS_JOIN_AS_IS)
         status = walk_blob(&walk, input->fd, size, err);

@@ -88,6 +88,7 @@ struct ms_unpack_input {
     size_t part_count;          /* 0 or 1: one file */
     bool part_named; /* the file, or the first part, is named like a part of a set: an archive that
                         ends too early lacks a part */
+    bool zip_named;  /* named like the last part of a split zip file, which looks like nothing */
     /* NULL: nothing is looked for in programs. Asked of every file that begins with "MZ", the blob
      * and members: true when it is a program with bytes behind its last section, from *at to *end.
      * When an archive (7z, RAR, zip, cab) begins there, its members follow as those of a container
@@ -96,7 +97,7 @@ struct ms_unpack_input {
 };
 
 /* ms_unpack_walk over an input. Of a set the joined archive is the blob: its name is in no chain.
- * Joined are pieces of one file and split zip files. */
+ * Joined are pieces of one file, split zip files and RAR volumes. */
 enum ms_status ms_unpack_walk_input(const struct ms_unpack_input *input,
                                     const struct ms_span *passwords, size_t password_count,
                                     const struct ms_unpack_limits *limits,

@@ -33,6 +33,8 @@ static enum ms_unpack_fault fault_of(enum ms_decrypt_answer answer)
         return MS_UNPACK_LIMIT_WORK;
     case MS_DECRYPT_LIMIT_MEMORY:
         return MS_UNPACK_LIMIT_MEMORY;
+    case MS_DECRYPT_INCOMPLETE:
+        return MS_UNPACK_INCOMPLETE;
     default:
         return MS_UNPACK_CORRUPT;
     }

@@ -340,7 +340,14 @@ enum ms_status ms_walk_join(struct ms_walk *walk, const struct ms_unpack_input *
                         "\xfd"
                         "7zX",
                         4) == 0;
-    if (known && begin_alike(&self, head))
+    bool alike = known && begin_alike(&self, head);
+    bool mine = false;
+    if (alike && memcmp(head, "Rar!", 4) == 0) {
+        enum ms_status status = ms_walk_join_rar(walk, input, out, &mine, how, err);
+        if (status != MS_OK || mine)
+            return status;
+    }
+    if (alike)
         return tell(walk, MS_UNPACK_APART, "", how, err);
     if (memcmp(head, "7z\xbc\xaf", 4) == 0)
         return look_at_7z(&self, how, err);

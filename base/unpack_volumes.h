@@ -18,4 +18,9 @@ enum ms_status ms_walk_join(struct ms_walk *walk, const struct ms_unpack_input *
                             struct ms_walk_memory *out, enum ms_join *how,
                             struct ms_error *err) MS_MUST_USE;
 
+/* The same for RAR volumes, several of them. *mine false: the first part is none. */
+enum ms_status ms_walk_join_rar(struct ms_walk *walk, const struct ms_unpack_input *input,
+                                struct ms_walk_memory *out, bool *mine, enum ms_join *how,
+                                struct ms_error *err) MS_MUST_USE;
+
 #endif

@@ -266,7 +266,8 @@ static void judge_faults(const struct ms_intake_blob *blob, struct ms_intake_res
             (void)snprintf(text, sizeof text, "%s%s%s%s%s", chain, chain[0] ? ": " : "",
                            said ? "" : name, said || !fault->detail[0] ? "" : ": ", fault->detail);
             result->outcome = order[o].outcome;
-            if (fault->fault == MS_UNPACK_INCOMPLETE && blob->missing && blob->missing[0]) {
+            if (fault->fault == MS_UNPACK_INCOMPLETE && blob->missing && blob->missing[0] &&
+                (!fault->chain.len || blob->part_named)) {
                 (void)ms_escape_text(blob->missing, chain, sizeof chain);
                 (void)snprintf(text, sizeof text, "'%s' is missing", chain);
             }
@@ -326,6 +327,7 @@ enum ms_status ms_intake_open(const struct ms_intake *self, const struct ms_inta
     const struct ms_unpack_input input = {.part_bytes = blob->part_bytes,
                                           .part_count = blob->part_count,
                                           .part_named = blob->part_named,
+                                          .zip_named = blob->zip_named,
                                           .overlay = self->sfx ? ms_job_overlay : NULL};
     enum ms_status status = ms_job_argument(&reading.limits.unpack, &input, candidates,
                                             reading.candidate_count, &argument, err);

@@ -35,7 +35,8 @@ struct ms_intake_blob {
     const uint64_t *part_bytes;
     const struct ms_entry *const *parts; /* for their ids alone */
     size_t part_count;                   /* 0: a file */
-    bool part_named;     /* named like a part of a set, or one that has such parts */
+    bool part_named;                     /* named like a part of a set, or a set */
+    bool zip_named;                      /* NAME.zip, the last part of a set or a file by itself */
     const char *missing; /* the name of the part that is missing if one is; may be NULL */
 };
 

@@ -23,7 +23,7 @@ struct job {
     struct ms_job_summary summary;
 };
 
-enum { ORDER_PART_NAMED = 1, ORDER_SFX = 2 };
+enum { ORDER_PART_NAMED = 1, ORDER_SFX = 2, ORDER_ZIP_NAMED = 4 };
 
 enum ms_status ms_job_argument(const struct ms_unpack_limits *limits,
                                const struct ms_unpack_input *input, const struct ms_span *passwords,
@@ -34,7 +34,8 @@ enum ms_status ms_job_argument(const struct ms_unpack_limits *limits,
     (void)ms_buf_append_varint(out, limits->total_bytes);
     (void)ms_buf_append_varint(out, limits->entry_bytes);
     (void)ms_buf_append_varint(out, (input->part_named ? ORDER_PART_NAMED : 0u) |
-                                        (input->overlay ? ORDER_SFX : 0u));
+                                        (input->overlay ? ORDER_SFX : 0u) |
+                                        (input->zip_named ? ORDER_ZIP_NAMED : 0u));
     (void)ms_buf_append_varint(out, input->part_count);
     for (size_t i = 0; i < input->part_count; i++)
         (void)ms_buf_append_varint(out, input->part_bytes[i]);
@@ -180,6 +181,7 @@ static enum ms_status run(int input_fd, struct ms_span arg, struct ms_worker_out
         input.part_count++;
     input.part_bytes = part_bytes;
     input.part_named = flags & ORDER_PART_NAMED;
+    input.zip_named = flags & ORDER_ZIP_NAMED;
     input.overlay = flags & ORDER_SFX ? ms_job_overlay : NULL;
     while (count < MS_LIMIT_UNPACK_PASSWORDS && ms_span_take_varint(&arg, &n) &&
            ms_span_take(&arg, n, &passwords[count]))

@@ -21,9 +21,12 @@ void ms_join_name(const struct ms_entry *entry, struct ms_arena *arena, struct m
 {
     struct ms_volume_name name;
     char missing[NAME_BYTES];
-    blob->part_named = ms_volume_name_read(entry->path, &name);
-    if (!blob->part_named)
+    if (!ms_volume_name_read(entry->path, &name))
         return;
+    /* NAME.zip and NAME.rar are what most archives are called. */
+    blob->zip_named = name.style == MS_VOLUME_ZIP && name.number == MS_VOLUME_LAST;
+    blob->part_named = ms_join_is_set(entry) ||
+                       !(blob->zip_named || (name.style == MS_VOLUME_RAR_OLD && !name.number));
     ms_volume_missing(entry, missing, sizeof missing);
     blob->missing = ms_arena_copy(arena, missing, strlen(missing));
 }

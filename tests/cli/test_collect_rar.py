@@ -135,12 +135,12 @@ class States(RarCase):
         good5, good4 = rar.rar5({"x.exe": program("cut")}, "infected"), rar.rar4({"x.exe": program("cut")}, "infected")
         cases = {
             "solid4.rar": (rar.rar4({"a.exe": coded, "b.exe": after}, "infected", solid=True), ["coded"], "unsupported", "solid RAR 4"),
-            "volume5.rar": (rar.rar5({"a.exe": whole, "b.exe": part}, "infected", volume=True), ["whole"], "unsupported", "one volume of several"),
-            "volume5-hidden.rar": (rar.rar5({"a.exe": whole, "b.exe": part}, "infected", hide_names=True, volume=True), ["whole"], "unsupported",
-                                   "one volume of several"),
-            "volume4.rar": (rar.rar4({"a.exe": whole, "b.exe": part}, "infected", volume=True), ["whole"], "unsupported", "one volume of several"),
-            "volume5-plain.rar": (rar.rar5({"a.exe": whole, "b.exe": part}, volume=True), ["whole"], "unsupported", "one volume of several"),
-            "volume4-plain.rar": (rar.rar4({"a.exe": whole, "b.exe": part}, volume=True), ["whole"], "unsupported", "one volume of several"),
+            "volume5.rar": (rar.rar5({"a.exe": whole, "b.exe": part}, "infected", volume=True), ["whole"], "incomplete", "'volume5.r00' is missing"),
+            "volume5-hidden.rar": (rar.rar5({"a.exe": whole, "b.exe": part}, "infected", hide_names=True, volume=True), ["whole"], "incomplete",
+                                   "'volume5-hidden.r00' is missing"),
+            "volume4.rar": (rar.rar4({"a.exe": whole, "b.exe": part}, "infected", volume=True), ["whole"], "incomplete", "'volume4.r00' is missing"),
+            "volume5-plain.rar": (rar.rar5({"a.exe": whole, "b.exe": part}, volume=True), ["whole"], "incomplete", "'volume5-plain.r00' is missing"),
+            "volume4-plain.rar": (rar.rar4({"a.exe": whole, "b.exe": part}, volume=True), ["whole"], "incomplete", "'volume4-plain.r00' is missing"),
             "nothing-tells.rar": (rar.rar5({"a.exe": rar.Member(program("x"), method="literal", no_crc=True)}, "infected", check=False), [], "unsupported", "neither a password check"),
             "old-cipher.rar": (rar.rar4({"a.exe": rar.Member(program("old"), version=20)}, "infected"), [], "unsupported", "RAR 2"),
             "costly.rar": (rar.rar5({"a.exe": whole}, "infected", lg_said=25), [], "limit", "too long"),

@@ -2,6 +2,7 @@
 
     rar5({"a.exe": data}, password="infected", hide_names=False, check=True, tweaked=True, lg=4, solid=False, volume=False, comment=b"") -> bytes
     rar4({"a.exe": data}, password="infected", hide_names=False, solid=False, volume=False, comment=b"") -> bytes
+    volumes5(entries, room, …) and volumes4(entries, room, …) -> [bytes, …]: volumes with `room` bytes of packed data each, members split where they end
 Entries: dict, or list of (name, data) or (name, Member); a name that ends in a slash is a folder. Member sets one file's password, method
 ("store", "literal" or "literals", which is several blocks), checksum, split flags. Dates and salts are fixed. The forms are those of the RAR 5.0
 technical note and, for RAR 4, of its block structure (MARK, MAIN, FILE, NEWSUB, ENDARC).
@@ -147,8 +148,8 @@ class _Sealer5:
         return start + aes_cbc_encrypt(header, self.key, start)
 
 
-def _file5(name, member, index, options, lg):
-    """One file's header and data."""
+def _prepare5(name, member, index, options, lg):
+    """One file's packed data, its checksum, and what makes its header around (flags, checksum, bytes of data)."""
     folder = name.endswith("/")
     raw, data = name.rstrip("/").encode(), member.data
     method, version = (0, 0) if member.method == "store" else (3, 0)
@@ -168,11 +169,20 @@ def _file5(name, member, index, options, lg):
         extra += record5(1, vint(options["crypt_version"]) + vint(flags) + bytes([said]) + salt + start + (value if check else b""))
         packed = aes_cbc_encrypt(packed, key, start)
         crc = tweak(crc, mac) if tweaked else crc
-    fields = vint(2 | (1 if folder else 0 if member.no_crc else 4)) + vint(len(data)) + vint(0o40755 if folder else 0o100644) + struct.pack("<I", MTIME)
-    fields += b"" if folder or member.no_crc else struct.pack("<I", crc)
-    fields += vint(version | (0x40 if member.solid else 0) | method << 7) + vint(1) + vint(len(raw)) + raw
-    flags = (8 if member.split_before else 0) | (16 if member.split_after else 0)
-    return header5(2, flags, fields, extra, 0 if folder else len(packed)), b"" if folder else packed
+
+    def header(flags, checksum, data_bytes):
+        fields = vint(2 | (1 if folder else 0 if member.no_crc else 4)) + vint(len(data)) + vint(0o40755 if folder else 0o100644) + struct.pack("<I", MTIME)
+        fields += b"" if folder or member.no_crc else struct.pack("<I", checksum)
+        fields += vint(version | (0x40 if member.solid else 0) | method << 7) + vint(1) + vint(len(raw)) + raw
+        return header5(2, flags, fields, extra, data_bytes)
+
+    return b"" if folder else packed, crc, header
+
+
+def _file5(name, member, index, options, lg):
+    """One file's header and data."""
+    packed, crc, header = _prepare5(name, member, index, options, lg)
+    return header((8 if member.split_before else 0) | (16 if member.split_after else 0), crc, len(packed)), packed
 
 
 def _members(entries, password):
@@ -204,6 +214,49 @@ def rar5(entries, password=None, hide_names=False, check=True, tweaked=True, lg=
     return b"".join(out)
 
 
+def _cut(packed, room, left):
+    """Pieces of packed data: the first takes what is left in its volume, the others a volume each."""
+    cuts = [0] + list(range(min(left, len(packed)), len(packed), room)) + [len(packed)]
+    return [packed[a:b] for a, b in zip(cuts, cuts[1:]) if a < b or len(packed) == 0] or [packed]
+
+
+def _spread(entries, room):
+    """(member's index, piece's index, pieces, volume) for (packed data) entries, filling one volume after the other."""
+    volume, used = 0, 0
+    for index, packed in enumerate(entries):
+        if used >= room and packed:
+            volume, used = volume + 1, 0
+        pieces = _cut(packed, room, room - used)
+        for number, piece in enumerate(pieces):
+            if number:
+                volume, used = volume + 1, 0
+            used += len(piece)
+            yield index, number, pieces, volume
+
+
+def volumes5(entries, room, password=None, hide_names=False, check=True, tweaked=True, lg=4, solid=False):
+    """Each volume has a salt of its own where headers are encrypted; the encryption of a member's data goes on over its pieces."""
+    options = {"check": check, "tweaked": tweaked, "lg_said": None, "crypt_version": 0}
+    files = [_prepare5(name, member, index, options, lg) for index, (name, member) in enumerate(_members(entries, password))]
+    out, seals = [], []
+    for index, number, pieces, volume in _spread([packed for packed, _, _ in files], room):
+        if volume == len(out):
+            seal, head = _Sealer5(None), SIGNATURE5
+            if hide_names:
+                salt = hashlib.md5(b"volume %d" % volume).digest()
+                key, _, value = keys5(password, salt, lg)
+                seal = _Sealer5(key)
+                head += header5(4, 0, vint(0) + vint(1 if check else 0) + bytes([lg]) + salt + (value if check else b""))
+            flags = 1 | (4 if solid else 0) | (2 if volume else 0)
+            out.append(head + seal(header5(1, 0, vint(flags) + (vint(volume) if volume else b""))))
+            seals.append(seal)
+        _, crc, header = files[index]
+        last = number == len(pieces) - 1
+        flags = (8 if number else 0) | (0 if last else 16)
+        out[volume] += seals[volume](header(flags, crc if last else zlib.crc32(pieces[number]), len(pieces[number]))) + pieces[number]
+    return [data + seal(header5(5, 0, vint(0 if i == len(out) - 1 else 1))) for i, (data, seal) in enumerate(zip(out, seals))]
+
+
 # ---- RAR 4 ----------------------------------------------------------------------------------------
 
 def block4(kind, flags, body):
@@ -211,10 +264,11 @@ def block4(kind, flags, body):
     return struct.pack("<H", zlib.crc32(head) & 0xFFFF) + head
 
 
-def _file4(name, member, salt, large, kind=0x74):
+def _prepare4(name, member, salt, large, kind=0x74):
+    """One file's packed data, its checksum, and what makes its header around (flags, checksum, bytes of data)."""
     folder = name.endswith("/")
     raw, data = name.rstrip("/").replace("/", "\\").encode(), member.data
-    flags = 0x8000 | (0xE0 if folder else 0x20) | (0x10 if member.solid else 0) | (1 if member.split_before else 0) | (2 if member.split_after else 0)
+    flags = 0x8000 | (0xE0 if folder else 0x20) | (0x10 if member.solid else 0) | (0x100 if large else 0)
     method = 0x30 if member.method == "store" else 0x33
     packed, tail = data if method == 0x30 else coded4(data), b""
     if member.bad_data:
@@ -223,10 +277,17 @@ def _file4(name, member, salt, large, kind=0x74):
         packed = aes_cbc_encrypt(packed, *keys4(member.password, salt))
         flags, tail = flags | 4 | (0x400 if salt else 0), salt
     crc = zlib.crc32(data) ^ (0x1234 if member.wrong_crc else 0)
-    body = struct.pack("<IIBIIBBHI", len(packed), len(data), 2, crc, DOS_TIME, member.version, method, len(raw), 0x10 if folder else 0x20)
-    if large:
-        body, flags = body + struct.pack("<II", 0, 0), flags | 0x100
-    return block4(kind, flags, body + raw + tail), packed
+
+    def header(more, checksum, data_bytes):
+        body = struct.pack("<IIBIIBBHI", data_bytes, len(data), 2, checksum, DOS_TIME, member.version, method, len(raw), 0x10 if folder else 0x20)
+        return block4(kind, flags | more, body + (struct.pack("<II", 0, 0) if large else b"") + raw + tail)
+
+    return packed, crc, header
+
+
+def _file4(name, member, salt, large, kind=0x74):
+    packed, crc, header = _prepare4(name, member, salt, large, kind)
+    return header((1 if member.split_before else 0) | (2 if member.split_after else 0), crc, len(packed)), packed
 
 
 def rar4(entries, password=None, hide_names=False, solid=False, volume=False, comment=b"", salt=SALT4, large=False, end=True):
@@ -245,6 +306,31 @@ def rar4(entries, password=None, hide_names=False, solid=False, volume=False, co
     if end:
         out.append(seal(block4(0x7B, 0x4000 | (1 if volume else 0), b"")))
     return b"".join(out)
+
+
+def volumes4(entries, room, password=None, hide_names=False, solid=False, salt=SALT4, large=False, end=True):
+    """end=False: volumes of RAR 2's form, without a block at their end."""
+    def sealed(volume, number, header):
+        if not hide_names:
+            return header
+        own = hashlib.md5(b"header %d %d" % (volume, number)).digest()[:8] if number == 0 else salt
+        return own + aes_cbc_encrypt(header, *keys4(password, own))
+
+    files = [_prepare4(name, member, member.salt or salt, large) for name, member in _members(entries, password)]
+    out = []
+    for index, number, pieces, volume in _spread([packed for packed, _, _ in files], room):
+        if volume == len(out):
+            flags = 1 | 0x10 | (8 if solid else 0) | (0x80 if hide_names else 0) | (0 if volume else 0x100)
+            out.append(SIGNATURE4 + block4(0x73, flags, bytes(6)))
+        _, crc, header = files[index]
+        last = number == len(pieces) - 1
+        made = header((1 if number else 0) | (0 if last else 2), crc if last else zlib.crc32(pieces[number]), len(pieces[number]))
+        out[volume] += sealed(volume, 0, made) + pieces[number]
+    if end:
+        for volume in range(len(out)):
+            more = 0 if volume == len(out) - 1 else 1
+            out[volume] += sealed(volume, 1, block4(0x7B, 0x4000 | 8 | more, struct.pack("<H", volume)))
+    return out
 
 
 # ---- archives for the tests in C -------------------------------------------------------------------
