@@ -212,10 +212,9 @@ static enum ms_status is_wanted(struct ms_git_batch *self, const struct ms_entry
     const struct ms_intake *intake = &self->session->intake;
     enum ms_intake_state state;
     uint8_t tried[32];
-    if (entry->set && !entry->set->apart)
-        entry = &entry->set->entry; /* a part is wanted when its set is */
     ms_intake_lock(intake);
-    enum ms_status status = ms_intake_look_up(intake, entry->git_id, &state, tried, err);
+    enum ms_status status =
+        ms_intake_look_up(intake, ms_volume_whole(entry)->git_id, &state, tried, err);
     ms_intake_unlock(intake);
     *wanted = state == MS_INTAKE_NEW || state == MS_INTAKE_PASSING ||
               (closed_too && state == MS_INTAKE_CLOSED);

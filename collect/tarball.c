@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "collect/tarball.h"
 
+#include "collect/volumes.h"
+
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/limits.h"
@@ -97,7 +99,8 @@ static enum ms_status is_wanted(const struct ms_tarball *self, const struct ms_e
     if (entry->size > (int64_t)self->crawl->max_blob_bytes)
         return MS_OK;
     ms_intake_lock(intake);
-    enum ms_status status = ms_intake_look_up(intake, entry->git_id, &state, tried, err);
+    enum ms_status status =
+        ms_intake_look_up(intake, ms_volume_whole(entry)->git_id, &state, tried, err);
     ms_intake_unlock(intake);
     *wanted = state == MS_INTAKE_NEW || state == MS_INTAKE_PASSING ||
               (closed_too && state == MS_INTAKE_CLOSED);

@@ -324,6 +324,11 @@ void ms_volumes_release(struct ms_volumes *self)
     *self = (struct ms_volumes){.sets = NULL};
 }
 
+const struct ms_entry *ms_volume_whole(const struct ms_entry *entry)
+{
+    return entry->set && !entry->set->apart ? &entry->set->entry : entry;
+}
+
 /* ---- content --------------------------------------------------------------------------------- */
 
 bool ms_volume_may_be(const struct ms_volume_set *set, size_t number, int fd)

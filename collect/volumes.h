@@ -64,6 +64,9 @@ void ms_volumes_release(struct ms_volumes *self);
  * found alone lacks; "" when the name tells none. */
 void ms_volume_missing(const struct ms_entry *entry, char *out, size_t out_bytes);
 
+/* What the corpus is to be asked about when the entry's bytes may be wanted: its set, or itself. */
+const struct ms_entry *ms_volume_whole(const struct ms_entry *entry);
+
 /* Does a part begin as one of a set would? Asked before others are fetched. `number` is its place
  * in the set. */
 bool ms_volume_may_be(const struct ms_volume_set *set, size_t number, int fd) MS_MUST_USE;
