@@ -3,8 +3,6 @@
 #define _GNU_SOURCE
 #include "collect/tarball.h"
 
-#include "collect/volumes.h"
-
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/limits.h"
@@ -12,6 +10,7 @@
 #include "base/step.h"
 #include "collect/job.h"
 #include "collect/tarjob.h"
+#include "collect/volumes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
