@@ -14,8 +14,9 @@ struct ms_pool {
     size_t places;
     uint64_t first, begun, last; /* dropped so far, taken by a thread, submitted */
     pthread_t threads[THREADS_MAX];
-    unsigned thread_count; /* 0: no threads */
-    pthread_mutex_t mutex; /* guards begun, last, done and over */
+    unsigned thread_count;  /* 0: no threads */
+    unsigned threads_asked; /* made with the first task: a tree in which nothing is new has none */
+    pthread_mutex_t mutex;  /* guards begun, last, done and over */
     pthread_cond_t changed;
     bool over;
 };
@@ -61,11 +62,18 @@ enum ms_status ms_pool_new(const struct ms_intake *intake, unsigned threads, str
     }
     (void)pthread_mutex_init(&self->mutex, NULL);
     (void)pthread_cond_init(&self->changed, NULL);
-    while (self->thread_count < wanted &&
+    self->threads_asked = wanted;
+    *out = self;
+    return MS_OK;
+}
+
+/* Fewer threads than asked for, or none, only take longer. */
+static void start_threads(struct ms_pool *self)
+{
+    while (self->thread_count < self->threads_asked &&
            pthread_create(&self->threads[self->thread_count], NULL, work, self) == 0)
         self->thread_count++;
-    *out = self; /* fewer threads than asked for, or none, only take longer */
-    return MS_OK;
+    self->threads_asked = 0;
 }
 
 void ms_pool_free(struct ms_pool *self)
@@ -100,6 +108,7 @@ struct ms_pool_task *ms_pool_place(struct ms_pool *self)
 void ms_pool_submit(struct ms_pool *self)
 {
     struct ms_pool_task *task = &self->tasks[self->last % self->places];
+    start_threads(self);
     if (!self->thread_count) {
         open_task(self, task);
         task->done = true;
