@@ -29,6 +29,7 @@ struct repo_run {
     char name[MS_REPO_NAME_BYTES]; /* as the host knows it now; the origin keeps the list's */
     struct ms_origin origin;       /* as it will be written */
     bool claims_changed, forgotten;
+    bool identified; /* the host was asked for the repository's id and name */
     char commit_hex[MS_HASH_HEX_MAX];
     enum ms_github_answer answer;
     char reason[256];
@@ -190,9 +191,6 @@ static enum ms_status get_head(struct repo_run *self, bool *moved, struct ms_err
             if (etag[0] && strcmp(etag, self->commit_hex) == 0)
                 self->answer = MS_GITHUB_UNCHANGED;
         }
-    } else if (status == MS_OK && self->answer == MS_GITHUB_UNCHANGED && !etag[0]) {
-        self->answer = MS_GITHUB_ERROR;
-        (void)snprintf(self->reason, sizeof self->reason, "304 to an unconditional request");
     }
     *moved = status == MS_OK && response.redirected && self->answer <= MS_GITHUB_UNCHANGED;
     ms_http_response_release(&response);
@@ -232,6 +230,7 @@ static enum ms_status check_identity(struct repo_run *self, bool *replaced, stru
     char path[256];
     json_t *root = NULL;
     *replaced = false;
+    self->identified = true;
     ms_http_response_init(&response);
     (void)snprintf(path, sizeof path, "/repos/%s", self->name);
     enum ms_status status = get(self, path, NULL, NULL, &response, err);
@@ -327,7 +326,9 @@ static enum ms_status collect_files(struct repo_run *self, const struct ms_entri
     }
     const char *state = crawl.incomplete ? "partial" : "ok";
     if (status == MS_OK && unchanged && !self->claims_changed && session->counts.opened == opened)
-        return save_state(self, state, NULL, err);
+        return !self->identified && self->origin.state && strcmp(self->origin.state, state) == 0
+                   ? ms_source_save_same(session, &self->origin, err)
+                   : save_state(self, state, NULL, err);
     struct ms_origin row = self->origin;
     row.state = state;
     row.reason = NULL;

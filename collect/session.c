@@ -9,6 +9,7 @@
 #include "collect/github.h"
 #include "collect/job.h"
 #include "collect/refresh.h"
+#include "collect/source.h"
 #include "collect/urls.h"
 #include "store/run.h"
 #include "store/vault.h"
@@ -241,6 +242,12 @@ enum ms_status ms_collect_run(struct ms_cli *cli, struct ms_error *err)
         status = ms_collect_refresh(&self, err);
     if (status == MS_OK)
         status = work(&self, err);
+    /* Whatever ended the work: these were asked. */
+    struct ms_error why = {MS_OK, 0, ""};
+    if (ms_source_flush(&self, &why) != MS_OK && status == MS_OK) {
+        *err = why;
+        status = why.status;
+    }
     if (status == MS_OK)
         status = conclude(&self, err);
     if (self.corpus)

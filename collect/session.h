@@ -38,6 +38,9 @@ struct ms_collect_counts {
     uint64_t bad_lines;
 };
 
+/* Origins found unchanged whose rows are written together: one sync to disk for all of them. */
+enum { MS_COLLECT_SAME = 256 };
+
 struct ms_collect {
     struct ms_cli *cli;
     const struct ms_collect_options *options;
@@ -49,6 +52,8 @@ struct ms_collect {
     struct ms_arena arena;
     struct ms_passwords passwords; /* --password-list and the built-in ones */
     struct ms_collect_counts counts;
+    int64_t same[MS_COLLECT_SAME]; /* see ms_source_save_same */
+    size_t same_count;
     bool remote_failed; /* a service gave no proper answer for some origin */
 };
 

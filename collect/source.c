@@ -101,6 +101,30 @@ enum ms_status ms_source_save(struct ms_collect *session, const struct ms_origin
     return status;
 }
 
+enum ms_status ms_source_flush(struct ms_collect *session, struct ms_error *err)
+{
+    if (!session->same_count)
+        return MS_OK;
+    enum ms_status status = ms_corpus_begin(session->corpus, err);
+    for (size_t i = 0; i < session->same_count && status == MS_OK; i++)
+        status = ms_origin_checked(session->corpus, session->same[i], ms_clock_wall_ms(), err);
+    session->same_count = 0;
+    if (status == MS_OK)
+        status = ms_corpus_commit(session->corpus, err);
+    if (status != MS_OK)
+        ms_corpus_rollback(session->corpus);
+    return status;
+}
+
+enum ms_status ms_source_save_same(struct ms_collect *session, const struct ms_origin *origin,
+                                   struct ms_error *err)
+{
+    if (session->intake.dry)
+        return MS_OK;
+    session->same[session->same_count++] = origin->id;
+    return session->same_count == MS_COLLECT_SAME ? ms_source_flush(session, err) : MS_OK;
+}
+
 enum ms_status ms_source_foreach_line(const char *path, ms_source_line visit, void *ctx,
                                       struct ms_error *err)
 {

@@ -32,6 +32,13 @@ enum ms_status ms_source_save(struct ms_collect *session, const struct ms_origin
                               const char *state, const char *reason,
                               struct ms_error *err) MS_MUST_USE;
 
+/* The same for an origin that was asked and is as its row says: only the time is new, and is
+ * written together with that of others, by the latest in ms_source_flush. A crash before loses
+ * nothing but when it was asked. */
+enum ms_status ms_source_save_same(struct ms_collect *session, const struct ms_origin *origin,
+                                   struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_source_flush(struct ms_collect *session, struct ms_error *err) MS_MUST_USE;
+
 /* Calls `visit` for each line of a list file. MS_E_INPUT when it cannot be read; a status other
  * than MS_OK from visit ends the list. */
 typedef enum ms_status (*ms_source_line)(void *ctx, struct ms_span line, uint64_t number,

@@ -185,6 +185,21 @@ enum ms_status ms_origin_update(struct ms_corpus *corpus, const struct ms_origin
     return ms_db_run(corpus, statement, err);
 }
 
+enum ms_status ms_origin_checked(struct ms_corpus *corpus, int64_t id, int64_t now_ms,
+                                 struct ms_error *err)
+{
+    sqlite3_stmt *statement;
+    enum ms_status status = ms_db_need_transaction(corpus, err);
+    if (status == MS_OK)
+        status = ms_db_prepare(corpus, "UPDATE origin SET checked_ms = ?2 WHERE id = ?1",
+                               &statement, err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_int(statement, 1, id);
+    ms_db_bind_int(statement, 2, now_ms);
+    return ms_db_run(corpus, statement, err);
+}
+
 enum ms_status ms_origin_password_used(struct ms_corpus *corpus, int64_t origin,
                                        struct ms_span password, struct ms_error *err)
 {

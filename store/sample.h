@@ -120,6 +120,9 @@ void ms_origin_release(struct ms_origin *self);
 /* Writes remote_id, commit, history, state, reason, checked_ms, validator of an origin. */
 enum ms_status ms_origin_update(struct ms_corpus *corpus, const struct ms_origin *origin,
                                 struct ms_error *err) MS_MUST_USE;
+/* Writes checked_ms alone, in the caller's transaction. */
+enum ms_status ms_origin_checked(struct ms_corpus *corpus, int64_t id, int64_t now_ms,
+                                 struct ms_error *err) MS_MUST_USE;
 enum ms_status ms_origin_password_used(struct ms_corpus *corpus, int64_t origin,
                                        struct ms_span password, struct ms_error *err) MS_MUST_USE;
 /* Most used first. */
