@@ -87,13 +87,17 @@ static void limited(struct ms_error *err, const char *reason, int64_t resume_at_
         err->resume_at_ms = resume_at_ms;
 }
 
-static enum ms_status classify(const struct ms_http_response *response,
+static enum ms_status classify(const struct ms_http_response *response, bool conditional,
                                enum ms_github_answer *answer, char reason[256],
                                struct ms_error *err)
 {
     bool block;
     if (response->status == 200 || response->status == 304) {
-        *answer = response->status == 200 ? MS_GITHUB_OK : MS_GITHUB_UNCHANGED;
+        *answer = response->status == 200 ? MS_GITHUB_OK
+                  : conditional           ? MS_GITHUB_UNCHANGED
+                                          : MS_GITHUB_ERROR;
+        if (*answer == MS_GITHUB_ERROR)
+            (void)snprintf(reason, 256, "304 to an unconditional request");
         return MS_OK;
     }
     read_problem(response, reason, 256, &block);
@@ -167,7 +171,7 @@ enum ms_status ms_github_get(struct ms_github *self, const struct ms_github_requ
     if (status == MS_OK) {
         if (strncmp(response->final_url, self->base, strlen(self->base)) == 0)
             self->resume_at_ms = reset_time(response, ms_clock_wall_ms());
-        return classify(response, answer, reason, err);
+        return classify(response, request->etag != NULL, answer, reason, err);
     }
     if (status != MS_E_REMOTE && status != MS_E_LIMIT && status != MS_REJECT) {
         if (err)

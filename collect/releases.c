@@ -147,10 +147,9 @@ static enum ms_status load_page(struct releases *self, unsigned page, const char
     ms_http_response_init(&response);
     enum ms_status status =
         ms_github_get(self->github, &request, &response, &self->answer, self->reason, err);
-    if (status == MS_OK && self->answer == MS_GITHUB_UNCHANGED && !request.etag) {
+    /* What these would say of a commit they cannot say of releases. */
+    if (self->answer == MS_GITHUB_EMPTY || self->answer == MS_GITHUB_NO_REF)
         self->answer = MS_GITHUB_ERROR;
-        (void)snprintf(self->reason, sizeof self->reason, "304 to an unconditional request");
-    }
     if (status == MS_OK && self->answer == MS_GITHUB_OK &&
         (ms_json_parse(response.body.data, response.body.len, &root, NULL) != MS_OK ||
          !json_is_array(root))) {

@@ -3,7 +3,6 @@ the server counts it."""
 import unittest
 
 from gen import archive, pe
-from services.github import GitHub
 from services.github_case import LARGE, TOKEN, GitHubCase, zoo
 from services.gitobjects import object_id
 
@@ -52,6 +51,29 @@ class Crawls(GitHubCase):
         self.assertEqual(self.downloads(), 1)
         self.assertEqual(sorted(self.rows("SELECT path, gone_ms IS NULL FROM sighting")),
                          [(b"malware/A/A.zip", 0), (b"malware/B/b.exe", 0), (b"moved/malware/A/A.zip", 1), (b"new.exe", 1)])
+
+    def test_a_force_push_keeps_samples(self):
+        repository = self.hub.add("lab/zoo", zoo())
+        self.write_list("lab/zoo")
+        self.collect()
+        before = repository.head
+        repository.head = None                       # the new commit has no parent, and the old one is nowhere any more
+        self.hub.commit("lab/zoo", {"malware/A/A.zip": zoo()["malware/A/A.zip"], "n.exe": pe.pe("n")})
+        del repository.store.commits[before]
+        self.hub.clear_log()
+        samples, rest = self.collect()
+        self.assertEqual(([line["path"] for line in samples], rest, self.downloads()), (["n.exe"], [], 1))
+        self.assertEqual(sorted(self.rows("SELECT path, gone_ms IS NULL FROM sighting")),
+                         [(b"malware/A/A.zip", 1), (b"malware/B/b.exe", 0), (b"n.exe", 1)])
+        self.assertEqual(self.rows("SELECT count(*) FROM sample"), [(3,)])
+
+    def test_links_and_submodules_are_passed_over(self):
+        self.hub.add("lab/zoo", zoo())
+        self.write_list("lab/zoo")
+        self.collect()
+        held = {path for (path,) in self.rows("SELECT path FROM tree_entry")}
+        self.assertEqual(held, {path.encode() for path, data in zoo().items() if isinstance(data, bytes)})
+        self.assertEqual(self.hub.count("/git/blobs/" + object_id("blob", zoo()["malware/link"][1])), 0)
 
     def test_truncated_tree_is_walked(self):
         files = {"%s/%d/%d.exe" % (top, index, index): pe.pe("%s%d" % (top, index)) for top in "ab" for index in range(4)}
@@ -276,32 +298,6 @@ class Wire(GitHubCase):
             self.hub.fault(kind, path="/git/blobs/", times=1, **({"status": 503} if kind == "status" else {}))
             samples, rest = self.collect(corpus=self.root / kind)
             self.assertEqual((len(samples), rest), (1, []))
-
-    def test_a_broken_service(self):
-        self.hub.add("lab/a", {"x.exe": pe.pe("x")})
-        self.hub.add("lab/b", {"y.exe": pe.pe("y")})
-        self.write_list("lab/a", "lab/b")
-        for path in ("/lab/a/commits", "/lab/a$", "/lab/a/git/trees"):
-            for kind in ("status", "html", "garbage", "cut", "empty"):
-                with self.subTest(path=path, kind=kind):
-                    corpus = self.root / (kind + path.replace("/", "-"))
-                    self.hub.fault(kind, path=path)
-                    samples, rest = self.collect(expect=5, corpus=corpus)
-                    self.assertEqual(len(samples), 1)
-                    self.assertEqual([(line["origin"], line["state"]) for line in rest], [("lab/a", "error")])
-                    self.hub.clear_faults()
-
-    def test_redirect_elsewhere_leaks_nothing(self):
-        other = GitHub()
-        other.start()
-        self.addCleanup(other.stop)
-        self.hub.add("lab/a", {"x.exe": pe.pe("x")})
-        self.write_list("lab/a")
-        self.hub.fault("redirect", path="/git/blobs/", location=other.url + "/steal", status=302)
-        self.collect(expect=1)
-        for request in other.requests():
-            self.assertIsNone(request["headers"].get("authorization"))
-        self.assertEqual(other.count(), 0)     # loopback, and not the origin the user named
 
 
 if __name__ == "__main__":

@@ -141,21 +141,11 @@ class Releases(GitHubCase):
         samples, _ = self.collect("--releases", "--password-list", str(self.root / "words"))
         self.assertEqual([line["path"] for line in samples], ["releases/v1/a.zip"])
 
-    def test_faults_of_the_list(self):
+    def test_a_list_that_is_none(self):
         self.hub.release("lab/a", "v1", {"a.exe": pe.pe("a")})
-        for index, (kind, more) in enumerate((("html", {}), ("garbage", {}), ("empty", {}), ("cut", {}), ("status", {"status": 500}), ("body", {"body": b"{}"}),
-                                              ("status", {"status": 304}))):
-            with self.subTest(kind=kind, **more):
-                self.hub.fault(kind, path="/releases", **more)
-                samples, rest = self.collect("--releases", expect=5, corpus=self.root / str(index))
-                self.assertEqual(([line["path"] for line in samples], [line["state"] for line in rest]), (["x.exe"], ["error"]))
-                self.hub.clear_faults()
-        self.hub.fault("status", path="/releases/assets", status=429, retry_after=60)
-        samples, _ = self.collect("--releases", expect=75)
-        self.assertEqual([line["path"] for line in samples], ["x.exe"])
-        self.hub.clear_faults()
-        samples, _ = self.collect("--releases")
-        self.assertEqual([line["path"] for line in samples], ["releases/v1/a.exe"])
+        self.hub.fault("body", path="/releases", body=b"{}")
+        samples, rest = self.collect("--releases", expect=5)
+        self.assertEqual(([line["path"] for line in samples], [line["state"] for line in rest]), (["x.exe"], ["error"]))
 
 
 if __name__ == "__main__":
