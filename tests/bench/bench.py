@@ -17,6 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import collect_bench  # noqa: E402 (the path must be set first)
+import collect_nights_bench  # noqa: E402
 import detect_bench  # noqa: E402
 import extract_bench  # noqa: E402
 import label_bench  # noqa: E402
@@ -29,6 +30,8 @@ BENCHES = {
     "collect.zip": (collect_bench.zips, ("unzip",)),
     "collect.worker": (collect_bench.worker, ()),
     "collect.workers": (collect_bench.workers, ()),
+    "collect.unchanged": (collect_nights_bench.unchanged, ()),
+    "collect.changed": (collect_nights_bench.changed, ()),
     "extract.report": (extract_bench.reports, ("g++", "libyajl-dev", "libsimdjson-dev")),
     "extract.dataset": (extract_bench.datasets, ()),
     "label.avclass": (label_bench.avclass, ()),
