@@ -210,13 +210,14 @@ static struct item *list_items(const struct ms_entries *entries, size_t *count)
 static struct ms_entry *pick(const struct item *items, size_t *from, size_t end, uint32_t number,
                              unsigned digits)
 {
-    struct ms_entry *first = NULL;
+    const struct item *best = NULL;
     for (; *from < end && items[*from].name.number <= number; (*from)++) {
         const struct item *item = &items[*from];
-        if (item->name.number == number && (!first || item->name.digits == digits))
-            first = item->entry;
+        if (item->name.number == number &&
+            (!best || (best->name.digits != digits && item->name.digits == digits)))
+            best = item;
     }
-    return first;
+    return best ? best->entry : NULL;
 }
 
 static enum ms_status make_id(struct ms_volume_set *set, struct ms_error *err)

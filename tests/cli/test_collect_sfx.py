@@ -2,12 +2,11 @@
 switching the option on opens what is known once more, and once only."""
 # ctest: full also-release timeout=300
 import random
-import shutil
 import struct
 import unittest
 
 from cli.test_collect_volumes import VolumeCase, program, sha256
-from gen import archive, pe, rar
+from gen import archive, cab, pe, rar
 
 MODULE_TEXT = b";!@Install@!UTF-8!\r\nTitle=\"none\"\r\n;!@InstallEnd@!\r\n"
 
@@ -56,10 +55,7 @@ class Sfx(SfxCase):
         struct.pack_into("<I", moved, end + 16, at + len(stub))
         struct.pack_into("<I", moved, at + 42, len(stub))
         self.put("zip-adjusted.exe", stub + bytes(moved))
-        if shutil.which("lcab"):
-            (self.work / "inner.exe").write_bytes(self.inner)
-            self.make("lcab", "-q", "inner.exe", "a.cab")
-            self.put("cab.exe", self.stub((self.work / "a.cab").read_bytes()))
+        self.put("cab.exe", self.stub(cab.packed({"inner.exe": self.inner}, "none")))
         return sorted(path.name for path in self.input.iterdir())
 
     def test_every_kind_and_only_when_asked(self):
