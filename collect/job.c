@@ -3,6 +3,7 @@
 #include "collect/job.h"
 
 #include "collect/gitjob.h"
+#include "collect/job_test.h"
 
 #include "base/hash.h"
 #include "base/limits.h"
@@ -21,9 +22,10 @@ struct job {
     struct ms_worker_out *out;
     struct ms_unpack_limits limits;
     struct ms_job_summary summary;
+    bool test; /* see collect/job_test.h */
 };
 
-enum { ORDER_PART_NAMED = 1, ORDER_SFX = 2, ORDER_ZIP_NAMED = 4 };
+enum { ORDER_PART_NAMED = 1, ORDER_SFX = 2, ORDER_ZIP_NAMED = 4, ORDER_TEST = 8 };
 
 enum ms_status ms_job_argument(const struct ms_unpack_limits *limits,
                                const struct ms_unpack_input *input, const struct ms_span *passwords,
@@ -35,7 +37,9 @@ enum ms_status ms_job_argument(const struct ms_unpack_limits *limits,
     (void)ms_buf_append_varint(out, limits->entry_bytes);
     (void)ms_buf_append_varint(out, (input->part_named ? ORDER_PART_NAMED : 0u) |
                                         (input->overlay ? ORDER_SFX : 0u) |
-                                        (input->zip_named ? ORDER_ZIP_NAMED : 0u));
+                                        (input->zip_named ? ORDER_ZIP_NAMED : 0u) |
+
+                                        (ms_job_test_wanted() ? ORDER_TEST : 0u));
     (void)ms_buf_append_varint(out, input->part_count);
     for (size_t i = 0; i < input->part_count; i++)
         (void)ms_buf_append_varint(out, input->part_bytes[i]);
@@ -115,6 +119,8 @@ static enum ms_status on_member(void *ctx, const struct ms_unpack_member *member
     struct job *job = ctx;
     struct ms_pe pe;
     (void)descend;
+    if (job->test)
+        ms_job_test(member, job->out);
     job->summary.members++;
     if (member->is_container || member->size < 2)
         return MS_OK;
@@ -182,6 +188,7 @@ static enum ms_status run(int input_fd, struct ms_span arg, struct ms_worker_out
     input.part_bytes = part_bytes;
     input.part_named = flags & ORDER_PART_NAMED;
     input.zip_named = flags & ORDER_ZIP_NAMED;
+    job.test = flags & ORDER_TEST;
     input.overlay = flags & ORDER_SFX ? ms_job_overlay : NULL;
     while (count < MS_LIMIT_UNPACK_PASSWORDS && ms_span_take_varint(&arg, &n) &&
            ms_span_take(&arg, n, &passwords[count]))
