@@ -353,6 +353,8 @@ _Noreturn void ms_nursery_main(int control_fd, const struct ms_worker_options *o
         _exit(1);
     (void)prctl(PR_SET_NAME, "ms-nursery", 0, 0, 0);
     wipe_argv_and_environment();
+    /* Else the C library looks for /etc/localtime whenever an archive tells a local time. */
+    (void)setenv("TZ", "UTC0", 1);
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
         _exit(1);
     struct ms_worker_hello hello = {0, ""};
