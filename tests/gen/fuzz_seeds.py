@@ -59,13 +59,18 @@ def sevenzips():
     entries = [("dir/text", TEXT), ("empty", b""), ("more", TEXT[:20])]
     seeds = {"sealed-7z-%s%s" % (method, "-aes" if password else ""): b"h" + sevenzip.packed(entries, method, password, cycles=0)
              for method in ("copy", "lzma") for password in (None, "infected")}
-    # As many streams as a folder may have: two coders of 16 each, the last stream of the second fed by the first.
-    coders = b"\x02\x11\x7f\x10\x01" + b"\x34\x06\xf1\x07\x01\x10\x01\x01\x3f" + b"\x1f\x00" + bytes(range(31))
-    header = b"\x01\x04\x06\x00\x1f\x09" + b"\x00" * 31 + b"\x00\x07\x0b\x01\x00" + coders + b"\x0c\x00\x00\x00\x00"
+    seeds["7z-streams"], seeds["7z-streams-more"] = sevenzip_streams(16), sevenzip_streams(18)
+    return seeds
+
+
+def sevenzip_streams(more):
+    """Two coders, of 16 and more streams, the last one fed by the first; a folder may have 32 streams."""
+    packs = 15 + more
+    coders = b"\x02\x11\x7f\x10\x01" + b"\x34\x06\xf1\x07\x01" + bytes([more]) + b"\x01\x01\x3f" + bytes([packs, 0, *range(packs)])
+    header = b"\x01\x04\x06\x00" + bytes([packs]) + b"\x09" + bytes(packs) + b"\x00\x07\x0b\x01\x00" + coders + b"\x0c\x00\x00\x00\x00"
     header += b"\x05\x01\x11\x05\x00a\x00\x00\x00\x00\x00"
     start = struct.pack("<QQI", 0, len(header), zlib.crc32(header))
-    seeds["7z-streams"] = b"77z\xbc\xaf\x27\x1c\x00\x04" + struct.pack("<I", zlib.crc32(start)) + start + header
-    return seeds
+    return b"77z\xbc\xaf\x27\x1c\x00\x04" + struct.pack("<I", zlib.crc32(start)) + start + header
 
 
 def member(control, method, data, name=b"a", flags=0, extra=b""):
@@ -91,7 +96,8 @@ def zips():
         "zip-mixed": member(PLAIN, STORE, TEXT, b"p") + member(AES256, STORE, TEXT) + member(CRYPTO, PPMD, TEXT) + member(CRYPTO | DIFFERS, BZIP2, TEXT)
                      + member(AES128 | WRONG, BZIP2, TEXT) + member(CRYPTO, 99, TEXT),
         "zip-strong": member(CRYPTO, BZIP2, TEXT, flags=0x40) + member(CRYPTO, BZIP2, TEXT, extra=struct.pack("<HHI", 0x17, 4, 0)),
-        "zip-aes-field": member(CRYPTO, 99, bytes(60), extra=struct.pack("<HHH2sBH", 0x9901, 7, 2, b"AE", 3, 12)),
+        "zip-aes-fields": b"".join(member(CRYPTO, 99, bytes(60), extra=struct.pack("<HHH2sBH", 0x9901, 7, 2, b"AE", strength, 12)) for strength in (0, 3, 4, 255))
+                          + member(CRYPTO, 99, bytes(60), extra=struct.pack("<HHH2s", 0x9901, 4, 2, b"AE")),
         "zip-folder": member(AES128, BZIP2, b"", b"dir/") + member(PLAIN, DEFLATE64, TEXT, b"x"),
     }
     return {name: b"m" + data for name, data in seeds.items()}
@@ -190,6 +196,7 @@ def packs():
     }
     seeds = {name: b"a" + data for name, data in seeds.items()}
     ids = [b"%040x" % (number * 0x1234567) for number in range(4)]
+    seeds["empty-packet"] = b"\x00" + bytes(20) + b"000dpackfile\n0004"
     seeds["server"] = b"F# service=git-upload-pack\n\nversion 2\nagent=git/2.39\nls-refs=unborn\nfetch=shallow wait-for-done filter\nobject-format=sha1\n\n"
     seeds["server-sha256"] = b"Fversion 2\nfetch=filter\nobject-format=sha256\n\n"
     seeds["server-old"] = b"F# service=git-upload-pack\n\n" + ids[0] + b" HEAD\x00multi_ack\n\n"

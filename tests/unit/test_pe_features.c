@@ -380,6 +380,30 @@ static void test_json_of_anything(void **state)
     ms_buf_release(&json);
 }
 
+/* A table of more entries than are looked at: those within the limit count, the rest is left. */
+static void test_longest_table(void **state)
+{
+    enum { TABLE_AT = 4096, ENTRIES = MS_LIMIT_PE_IMPORTS + 100 };
+    enum { WHOLE = HEADERS + TABLE_AT + 4 * (ENTRIES + 1) };
+    struct ms_error err;
+    uint8_t *file = calloc(1, WHOLE);
+    (void)state;
+    assert_non_null(file);
+    make_importing(false);
+    put32(section_at(false) + 8, WHOLE - HEADERS);
+    put32(section_at(false) + 16, WHOLE - HEADERS);
+    descriptor(0, address(TABLE_AT), address(512), address(TABLE_AT));
+    memcpy(file, image, HEADERS + TABLE_AT);
+    for (size_t i = 0; i < ENTRIES; i++) {
+        file[HEADERS + TABLE_AT + 4 * i] = 1; /* by ordinal */
+        file[HEADERS + TABLE_AT + 4 * i + 3] = 0x80;
+    }
+    assert_int_equal(ms_pe_features_read(ms_span_of(file, WHOLE), &got, &err), MS_OK);
+    assert_int_equal(got.imports.libraries, 1);
+    assert_in_range(got.imports.ordinals, MS_LIMIT_PE_IMPORTS, MS_LIMIT_PE_IMPORTS + 1);
+    free(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -393,6 +417,7 @@ int main(void)
         cmocka_unit_test(test_rich),
         cmocka_unit_test(test_forged_frames),
         cmocka_unit_test(test_json_of_anything),
+        cmocka_unit_test(test_longest_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
