@@ -157,6 +157,9 @@ def volumes():
     seeds = {"zip-pieces": pieces([60, 150], plain), "zip-locked": pieces([40], locked), "tar-pieces": pieces([30, 60, 90], tar), "7z-pieces": pieces([40], seven),
              "7z-short": pieces([40], seven[:-20]), "zip-split": split_zip(plain, 120), "zip-split64": split_zip(plain, 120, True),
              "zip-whole": set_of([plain, plain]), "one-piece": pieces([], plain[:100])}
+    program = b"MZ" + bytes(14)
+    behind = {"zip": plain, "7z": seven, "rar5": rar.rar5({"a": TEXT}), "rar4": rar.rar4({"a": TEXT})}
+    seeds.update({"behind-" + name: b"\xa0" + program + data for name, data in behind.items()})
     for password in (None, "infected"):
         for hidden in (False, True) if password else (False,):
             word = "-hidden" if hidden else "-locked" if password else ""
@@ -164,6 +167,21 @@ def volumes():
             seeds["rar5-set" + word] = set_of([rar.rar5({"a": first}, lg=0, **more), rar.rar5({"a": last, "b": TEXT}, lg=0, **more)], mended=not hidden)
             seeds["rar4-set" + word] = set_of([rar.rar4({"a": first}, **more), rar.rar4({"a": last, "b": TEXT}, **more)], mended=not hidden)
     return seeds
+
+
+def tarballs():
+    files = {"r-1/a.txt": TEXT, "r-1/empty": b"", "r-1/" + "long/" * 30 + "b": TEXT * 12, "r-1/same": TEXT}
+    ustar = archive.tarred(files, "").rstrip(b"\0") + bytes(1536)
+    words = b"19 comment=" + b"0" * 7 + b"\n" + b"11 size=59\n"
+    header = bytearray(ustar[:512])
+    header[124:136] = b"%011o\0" % len(words)
+    header[156:157] = b"x"
+    base256 = bytearray(ustar[:512])
+    base256[124:136] = b"\x80" + bytes(10) + bytes([len(TEXT)])
+    padded_text, padded_words = TEXT.ljust(512, b"\0"), words.ljust(512, b"\0")
+    return {"gz": b"\0" + archive.tarred(files, "gz"), "clear": b"\1" + ustar,
+            "pax": b"\1" + bytes(header) + padded_words + ustar[:512] + padded_text + bytes(1024),
+            "base256": b"\1" + bytes(base256) + padded_text + bytes(1024)}
 
 
 # ---- git --------------------------------------------------------------------------------------------
@@ -237,7 +255,7 @@ def main(folder):
     target = pathlib.Path(folder)
     crypto = (target / "fuzz_decrypt/zip_bzip2_crypto").read_bytes()
     decrypt = {**unsealed_rars(), **sevenzips(), **zips(), "zip-zip64-end": b"z" + zip64_end(crypto[1:])}
-    for name, seeds in (("fuzz_decrypt", decrypt), ("fuzz_pack", packs()), ("fuzz_pe", programs()), ("fuzz_volumes", volumes())):
+    for name, seeds in (("fuzz_decrypt", decrypt), ("fuzz_pack", packs()), ("fuzz_pe", programs()), ("fuzz_volumes", volumes()), ("fuzz_tarball", tarballs())):
         (target / name).mkdir(exist_ok=True)
         for label, data in seeds.items():
             (target / name / label).write_bytes(data)
