@@ -51,6 +51,25 @@ static enum ms_status refuse_forgotten(struct ms_corpus *corpus, const struct ms
     return status;
 }
 
+/* A place that has become private was so for what is gone from it, too. */
+static enum ms_status hide_sightings(struct ms_corpus *corpus, int64_t origin, struct ms_error *err)
+{
+    static const char *const sql[] = {
+        "UPDATE sample SET private = 1 WHERE private = 0 AND id IN"
+        " (SELECT sample FROM sighting WHERE origin = ?1 AND private = 0)",
+        "UPDATE sighting SET private = 1 WHERE origin = ?1 AND private = 0"};
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < 2 && status == MS_OK; i++) {
+        sqlite3_stmt *statement;
+        status = ms_db_prepare(corpus, sql[i], &statement, err);
+        if (status != MS_OK)
+            break;
+        ms_db_bind_int(statement, 1, origin);
+        status = ms_db_run(corpus, statement, err);
+    }
+    return status;
+}
+
 enum ms_status ms_origin_open(struct ms_corpus *corpus, const struct ms_origin *origin, int64_t *id,
                               struct ms_error *err)
 {
@@ -79,7 +98,7 @@ enum ms_status ms_origin_open(struct ms_corpus *corpus, const struct ms_origin *
     if (status == MS_OK && row)
         *id = ms_db_int(statement, 0, 0);
     ms_db_done(statement);
-    return status;
+    return status == MS_OK && origin->private_ ? hide_sightings(corpus, *id, err) : status;
 }
 
 enum ms_status ms_origin_find(struct ms_corpus *corpus, const char *kind, const char *name,

@@ -101,8 +101,9 @@ struct ms_origin {
     const char *validator;
 };
 
-/* Finds or inserts (kind, name, ref); claim, private, url and licence are brought up to date. A
- * tombstone: MS_REJECT. */
+/* Finds or inserts (kind, name, ref); claim, private, url and licence are brought up to date. Where
+ * it is private, so are all its sightings from now on, and their samples. A tombstone: MS_REJECT.
+ */
 enum ms_status ms_origin_open(struct ms_corpus *corpus, const struct ms_origin *origin, int64_t *id,
                               struct ms_error *err) MS_MUST_USE;
 /* Was this origin removed by forget: under its name, the name that its url gives, or (remote_id not

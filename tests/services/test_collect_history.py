@@ -214,6 +214,19 @@ class EachNight(HistoryCase):
         self.assertEqual(self.history(), (["past.exe"], []))
         self.assertEqual(self.rows("SELECT state, history FROM origin"), [("ok", 1)])
 
+    def test_private_from_now_on(self):
+        """The list says so later: what is gone, or was never in the tree, is private too, though the commit is the same."""
+        repo = self.serve()
+        repo.commit({"past.exe": pe.pe("past"), "x.exe": pe.pe("x")})
+        repo.commit({"x.exe": pe.pe("x")})
+        repo.commit({"side.exe": pe.pe("side")}, branch="side")
+        self.history()
+        self.assertEqual(self.rows("SELECT sum(private), count(*) FROM sample"), [(0, 3)])
+        self.write_list("@HOST@/h.git private")
+        self.assertEqual(self.history(), ([], []))
+        self.assertEqual(self.rows("SELECT sum(private), count(*) FROM sample"), [(3, 3)])
+        self.assertEqual(self.rows("SELECT sum(private), count(*) FROM sighting"), [(3, 3)])
+
     def test_forgotten_with_its_past(self):
         repo = self.serve()
         repo.commit({"locked.zip": archive.zipped({"l.exe": pe.pe("l")}, "seldom word")})
