@@ -6,6 +6,7 @@
 #include "collect/crawl.h"
 #include "collect/git.h"
 #include "collect/gitjob.h"
+#include "collect/spool.h"
 
 enum { MS_GIT_BATCH_BLOBS = 1024 };
 
@@ -23,15 +24,11 @@ struct ms_git_batch {
     const struct ms_crawl *crawl;
     const struct ms_entries *entries;
     struct ms_git_batch *aside; /* one blob out of its turn; NULL until there was one */
-    int spool;                  /* memory file; -1: none */
+    struct ms_spool spool;
     struct ms_git_blob blobs[MS_GIT_BATCH_BLOBS];
     size_t count;
-    size_t most;      /* blobs of the next request: sizes are not known before */
-    uint64_t spooled; /* bytes */
-    /* The blob that the worker is sending. */
-    struct ms_git_blob *current;
-    uint64_t got_bytes;
-    struct ms_hasher *hasher;
+    size_t most;                 /* blobs of the next request: sizes are not known before */
+    struct ms_git_blob *current; /* the one that the worker is sending */
 };
 
 /* The entries are those that ms_crawl_files goes through, in that order. */

@@ -24,8 +24,7 @@ enum {
     FILE_OVERHEAD_BYTES = 2048, /* in a tar: header, extended header, filled blocks */
     WINDOW_BYTES = 128 << 20,   /* of blobs held at a time; one blob may be 100 MB */
     WINDOW_BLOBS = 1 << 16,
-    ATTEMPTS = 2,
-    COPY_BYTES = 128 << 10
+    ATTEMPTS = 2
 };
 
 enum want_state {
@@ -265,7 +264,6 @@ static enum ms_status begin_blob(struct ms_tarball *self, struct ms_span bytes,
                                  struct ms_error *err)
 {
     uint32_t index;
-    char text[48];
     if (self->current || bytes.len != sizeof index)
         return nonsense(err);
     memcpy(&index, bytes.data, sizeof index);
@@ -274,36 +272,17 @@ static enum ms_status begin_blob(struct ms_tarball *self, struct ms_span bytes,
     struct ms_tarball_want *want = &self->wants[self->window[index]];
     if (want->state == HERE)
         return nonsense(err);
-    want->offset = self->spooled;
-    int n = snprintf(text, sizeof text, "blob %llu", (unsigned long long)want->size);
-    ms_hasher_update(self->hasher, text, (size_t)n + 1);
     self->current = want;
-    self->got_bytes = 0;
-    return MS_OK;
+    return ms_spool_begin(&self->spool, want->id, want->size, &want->offset, err);
 }
 
-static enum ms_status add_bytes(struct ms_tarball *self, struct ms_span bytes, struct ms_error *err)
-{
-    if (!self->current || bytes.len > self->current->size - self->got_bytes)
-        return nonsense(err);
-    ms_hasher_update(self->hasher, bytes.data, bytes.len);
-    self->got_bytes += bytes.len;
-    self->spooled += bytes.len;
-    return ms_file_write_all(self->spool, bytes.data, bytes.len, err);
-}
-
-/* The id is what the bytes say, not the worker. */
 static enum ms_status end_blob(struct ms_tarball *self, struct ms_error *err)
 {
-    struct ms_digests digests;
     struct ms_tarball_want *want = self->current;
-    if (!want || self->got_bytes != want->size)
-        return nonsense(err);
+    enum ms_status status = ms_spool_end(&self->spool, err);
     self->current = NULL;
-    enum ms_status status = ms_hasher_finish(self->hasher, &digests, err);
-    if (status == MS_OK && memcmp(digests.sha1, want->id, MS_SHA1_BYTES) != 0)
-        return nonsense(err);
-    want->state = status == MS_OK ? HERE : MISSING;
+    if (want)
+        want->state = status == MS_OK ? HERE : MISSING;
     return status;
 }
 
@@ -313,7 +292,7 @@ static enum ms_status on_frame(void *ctx, uint32_t type, struct ms_span bytes, s
     case MS_TARJOB_FILE:
         return begin_blob(ctx, bytes, err);
     case MS_TARJOB_DATA:
-        return add_bytes(ctx, bytes, err);
+        return ms_spool_add(&((struct ms_tarball *)ctx)->spool, bytes, err);
     case MS_TARJOB_END:
         return end_blob(ctx, err);
     default:
@@ -329,16 +308,9 @@ static enum ms_status renew(struct ms_tarball *self, struct ms_error *err)
     for (size_t i = 0; i < self->window_count; i++)
         if (self->wants[self->window[i]].state == HERE)
             self->wants[self->window[i]].state = PENDING;
-    if (self->spool >= 0)
-        (void)close(self->spool);
-    ms_hasher_free(self->hasher);
-    self->spool = -1;
-    self->hasher = NULL;
     self->current = NULL;
-    self->spooled = 0;
     self->window_count = 0;
-    enum ms_status status = ms_file_memory("files", &self->spool, err);
-    return status == MS_OK ? ms_hasher_new(MS_HASH_SHA1, &self->hasher, err) : status;
+    return ms_spool_renew(&self->spool, "files", err);
 }
 
 static int by_size(const void *a, const void *b, void *ctx)
@@ -441,40 +413,19 @@ void ms_tarball_init(struct ms_tarball *self, struct ms_collect *session, struct
     self->crawl = crawl;
     self->entries = entries;
     self->fd = -1;
-    self->spool = -1;
+    ms_spool_init(&self->spool);
 }
 
 void ms_tarball_release(struct ms_tarball *self)
 {
     drop_tarball(self);
-    if (self->spool >= 0)
-        (void)close(self->spool);
-    self->spool = -1;
-    ms_hasher_free(self->hasher);
+    ms_spool_release(&self->spool);
     free(self->wants);
     free(self->turn);
     free(self->window);
-    self->hasher = NULL;
     self->wants = NULL;
     self->turn = self->window = NULL;
     self->count = self->window_count = 0;
-}
-
-static enum ms_status copy_out(const struct ms_tarball *self, const struct ms_tarball_want *want,
-                               int *fd, struct ms_error *err)
-{
-    uint8_t block[COPY_BYTES];
-    enum ms_status status = ms_file_memory("blob", fd, err);
-    for (uint64_t done = 0; done < want->size && status == MS_OK;) {
-        uint64_t left = want->size - done;
-        ssize_t n = pread(self->spool, block, left < sizeof block ? (size_t)left : sizeof block,
-                          (off_t)(want->offset + done));
-        if (n <= 0)
-            return ms_error_set(err, MS_E_IO, "cannot read a memory file");
-        status = ms_file_write_all(*fd, block, (size_t)n, err);
-        done += (uint64_t)n;
-    }
-    return status;
 }
 
 enum ms_status ms_tarball_fetch(void *ctx, const struct ms_entry *entry, int *fd, uint64_t *size,
@@ -494,5 +445,5 @@ enum ms_status ms_tarball_fetch(void *ctx, const struct ms_entry *entry, int *fd
     if (!want || want->state != HERE)
         return self->single(self->single_ctx, entry, fd, size, outcome, err);
     *size = want->size;
-    return copy_out(self, want, fd, err);
+    return ms_spool_copy(&self->spool, want->offset, want->size, fd, err);
 }

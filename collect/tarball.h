@@ -10,6 +10,7 @@
 
 #include "collect/crawl.h"
 #include "collect/github.h"
+#include "collect/spool.h"
 
 /* What there is to fetch, and where it lies. */
 struct ms_tarball_offer {
@@ -42,12 +43,8 @@ struct ms_tarball {
     /* What was read last: wants of one stretch of the crawl. */
     size_t *window; /* indexes of wants, in the order of the job's argument */
     size_t window_count;
-    int spool; /* memory file; -1: none */
-    uint64_t spooled;
-    /* The blob that the worker is sending. */
-    struct ms_tarball_want *current;
-    uint64_t got_bytes;
-    struct ms_hasher *hasher;
+    struct ms_spool spool;
+    struct ms_tarball_want *current; /* the one that the worker is sending */
 };
 
 /* All is borrowed; fetch and fetch_ctx of `crawl` may point here. The entries are those that
