@@ -91,6 +91,9 @@
 /* Bytes behind a program's sections in which the beginning of an archive is looked for (7-Zip's
  * modules put some 200 bytes of text in front of it): guards the worker's time. */
 #define MS_LIMIT_SFX_SEARCH_BYTES ((size_t)1 << 20)
+/* Bytes of a member that are held before it is decided by them whether it is of use: guards memory
+ * against large files that are neither programs nor containers (programs are 2 MB as a rule). */
+#define MS_LIMIT_UNPACK_UNDECIDED_BYTES ((uint64_t)8 << 20)
 /* Encrypted members on which one password may fail before the first success: guards the time spent
  * on archives of many members whose password is not known. */
 #define MS_LIMIT_UNPACK_PASSWORD_MISSES 64

@@ -20,7 +20,7 @@
 
 /* PROOF_BYTES: a CRC-32 on fewer bytes has no room to spare: what fits it is right, but a wrong
  * password may well have found it. */
-enum { RETRIES = 16, PROOF_BYTES = 4 };
+enum { PROOF_BYTES = 4 };
 
 const char *ms_unpack_fault_name(enum ms_unpack_fault fault)
 {
@@ -32,7 +32,7 @@ const char *ms_unpack_fault_name(enum ms_unpack_fault fault)
     return index < sizeof names / sizeof *names ? names[index] : "unknown";
 }
 
-/* ---- chain, faults, memory files ------------------------------------------------------------- */
+/* ---- chain, faults --------------------------------------------------------------------------- */
 
 struct ms_span ms_walk_chain(const struct ms_walk *walk)
 {
@@ -73,108 +73,7 @@ enum ms_status ms_walk_stop(struct ms_walk *walk, enum ms_unpack_fault fault, co
     return ms_walk_fault(walk, fault, text, err);
 }
 
-enum ms_status ms_walk_memory_open(struct ms_walk_memory *memory, struct ms_error *err)
-{
-    memory->bytes = 0;
-    memory->fd = memfd_create("member", MFD_CLOEXEC);
-    if (memory->fd < 0)
-        return ms_error_set_errno(err, MS_E_IO, errno, "cannot make a memory file");
-    return MS_OK;
-}
-
-void ms_walk_memory_close(struct ms_walk *walk, struct ms_walk_memory *memory)
-{
-    walk->held_bytes -= memory->bytes;
-    memory->bytes = 0;
-    if (memory->fd >= 0)
-        (void)close(memory->fd);
-    memory->fd = -1;
-}
-
-/* Grows the memory file's accounted size to `end`; OK, or the limit that says no. */
-enum ms_unpack_fault ms_walk_account(struct ms_walk *walk, struct ms_walk_memory *memory,
-                                     uint64_t end, uint64_t max_bytes)
-{
-    if (end <= memory->bytes)
-        return MS_UNPACK_OK;
-    uint64_t more = end - memory->bytes;
-    if (end > max_bytes)
-        return MS_UNPACK_LIMIT_ENTRY;
-    if (more > walk->limits.total_bytes - walk->produced_bytes)
-        return MS_UNPACK_LIMIT_TOTAL;
-    if (more > MS_LIMIT_UNPACK_HELD_BYTES - walk->held_bytes)
-        return MS_UNPACK_LIMIT_MEMORY;
-    walk->produced_bytes += more;
-    walk->held_bytes += more;
-    memory->bytes = end;
-    return MS_UNPACK_OK;
-}
-
-bool ms_walk_write(const struct ms_walk_memory *memory, const void *bytes, size_t n, uint64_t at)
-{
-    while (n) {
-        ssize_t done = pwrite(memory->fd, bytes, n, (off_t)at);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return false;
-        bytes = (const uint8_t *)bytes + done;
-        n -= (size_t)done;
-        at += (uint64_t)done;
-    }
-    return true;
-}
-
-const char *ms_walk_limit_text(enum ms_unpack_fault fault)
-{
-    switch (fault) {
-    case MS_UNPACK_LIMIT_ENTRY:
-        return "larger than a member may be";
-    case MS_UNPACK_LIMIT_TOTAL:
-        return "more bytes than one blob may give";
-    case MS_UNPACK_LIMIT_MEMORY:
-        return "more bytes than may be held at a time";
-    default:
-        return "";
-    }
-}
-
 /* ---- one member out of libarchive ------------------------------------------------------------ */
-
-/* Copies the current member's data. *fault says how it went, *text why not. Only memory files that
- * came out whole are left in *out. */
-void ms_walk_extract(struct ms_walk *walk, struct archive *a, uint64_t max_bytes,
-                     struct ms_walk_memory *out, enum ms_unpack_fault *fault, const char **text)
-{
-    *fault = MS_UNPACK_OK;
-    uint64_t position = 0;
-    for (unsigned retries = 0; *fault == MS_UNPACK_OK;) {
-        const void *bytes;
-        size_t n;
-        la_int64_t offset;
-        int rc = archive_read_data_block(a, &bytes, &n, &offset);
-        if (rc == ARCHIVE_EOF)
-            return;
-        if (rc == ARCHIVE_RETRY && retries++ < RETRIES)
-            continue;
-        uint64_t end = 0;
-        if (rc != ARCHIVE_OK) { /* ARCHIVE_WARN too: that is how a wrong checksum is told */
-            *fault = ms_unpack_fault_of(a, text);
-        } else if (offset < 0 || (uint64_t)offset < position ||
-                   !ms_add_u64((uint64_t)offset, n, &end)) {
-            *fault = MS_UNPACK_CORRUPT;
-            *text = "pieces out of order";
-        } else {
-            *fault = ms_walk_account(walk, out, end, max_bytes);
-            *text = ms_walk_limit_text(*fault);
-            position = end;
-        }
-        if (*fault == MS_UNPACK_OK && n && !ms_walk_write(out, bytes, n, (uint64_t)offset)) {
-            *fault = MS_UNPACK_LIMIT_MEMORY;
-            *text = "cannot grow a memory file";
-        }
-    }
-}
 
 /* What the header promised must be what came; a sparse file may end in a hole. */
 static void check_size(struct ms_walk *walk, struct archive_entry *entry,
@@ -191,7 +90,7 @@ static void check_size(struct ms_walk *walk, struct archive_entry *entry,
         *fault = MS_UNPACK_CORRUPT;
         *text = "the length is not the one announced";
     }
-    if (*fault == MS_UNPACK_OK && ftruncate(out->fd, (off_t)out->bytes) != 0) {
+    if (*fault == MS_UNPACK_OK && !out->dropped && ftruncate(out->fd, (off_t)out->bytes) != 0) {
         *fault = MS_UNPACK_LIMIT_MEMORY;
         *text = "cannot grow a memory file";
     }
@@ -228,12 +127,16 @@ enum ms_status ms_walk_deliver(struct ms_walk *walk, const struct ms_walk_memory
                                       .size = memory->bytes,
                                       .password_index = (int)password,
                                       .depth = depth,
+                                      .is_dropped = memory->dropped,
                                       .is_container = shape != MS_SHAPE_PLAIN};
     bool descend = member.is_container;
     enum ms_status status = walk->events->member(walk->events->ctx, &member, &descend, err);
-    if (status == MS_OK && !member.is_container)
+    if (status == MS_OK && ms_walk_memory_ends_like_zip(memory))
+        status = ms_walk_fault(walk, MS_UNPACK_LIMIT_MEMORY,
+                               "a zip file behind other data, too large to be held", err);
+    if (status == MS_OK && !member.is_container && !memory->dropped)
         return ms_walk_program(walk, memory->fd, memory->bytes, depth, err);
-    if (status != MS_OK || !descend)
+    if (status != MS_OK || !descend || !member.is_container)
         return status;
     return ms_walk_open(walk, memory->fd, shape, depth, err);
 }
@@ -278,7 +181,7 @@ enum ms_status ms_walk_take_member(struct ms_walk_level *level, struct archive *
     struct ms_walk *walk = level->walk;
     size_t mark = walk->chain.len;
     char synthetic[32];
-    struct ms_walk_memory memory = {-1, 0};
+    struct ms_walk_memory memory = {.fd = -1};
     enum ms_unpack_fault fault;
     const char *text = "";
     *miss = false;
@@ -287,6 +190,7 @@ enum ms_status ms_walk_take_member(struct ms_walk_level *level, struct archive *
         status = ms_walk_memory_open(&memory, err);
     if (status != MS_OK)
         goto out;
+    memory.may_drop = !level->decrypt || !level->decrypt->format->verify;
     ms_walk_extract(walk, a, walk->limits.entry_bytes, &memory, &fault, &text);
     check_size(walk, entry, &memory, &fault, &text);
     check_crc(level, &memory, &fault, &text);
@@ -498,7 +402,7 @@ enum ms_status ms_walk_open(struct ms_walk *walk, int fd, enum ms_unpack_shape s
 
 static struct ms_unpack_limits with_defaults(const struct ms_unpack_limits *limits)
 {
-    struct ms_unpack_limits out = {0, 0, 0, 0};
+    struct ms_unpack_limits out = {.depth = 0};
     if (limits)
         out = *limits;
     if (!out.depth)
@@ -509,6 +413,8 @@ static struct ms_unpack_limits with_defaults(const struct ms_unpack_limits *limi
         out.total_bytes = MS_LIMIT_UNPACK_TOTAL_BYTES;
     if (!out.entry_bytes)
         out.entry_bytes = MS_LIMIT_UNPACK_ENTRY_BYTES;
+    if (!out.undecided_bytes)
+        out.undecided_bytes = MS_LIMIT_UNPACK_UNDECIDED_BYTES;
     return out;
 }
 
@@ -552,7 +458,7 @@ enum ms_status ms_unpack_walk_input(const struct ms_unpack_input *input,
                            .part_named = input->part_named || input->part_count > 1,
                            .overlay = input->overlay};
     ms_buf_init(&walk.chain, ((size_t)walk.limits.depth + 2) * (MS_LIMIT_NAME_BYTES + 1));
-    struct ms_walk_memory joined = {-1, 0};
+    struct ms_walk_memory joined = {.fd = -1};
     enum ms_join how = MS_JOIN_AS_IS;
     enum ms_status status = MS_OK;
     uint64_t size = (uint64_t)st.st_size;

@@ -39,6 +39,10 @@ struct ms_unpack_limits { /* 0: the value in base/limits.h */
     uint64_t entries;
     uint64_t total_bytes;
     uint64_t entry_bytes;
+    /* NULL: every member is held in memory. Otherwise one of more than undecided_bytes that neither
+     * begins with this text nor like a container is read to its checksum and not held. */
+    const char *wanted;
+    uint64_t undecided_bytes; /* at least 64 KiB, so that an ISO image shows what it is */
 };
 
 /* A regular member whose bytes came out whole and whose checksum was right, where the format has
@@ -55,6 +59,7 @@ struct ms_unpack_member {
     uint64_t size;
     int password_index;
     unsigned depth;    /* 0: the blob itself */
+    bool is_dropped;   /* unwanted: `fd` is empty, only size and checksum were looked at */
     bool is_container; /* its members follow (or it failed: see fault) */
 };
 

@@ -136,7 +136,7 @@ enum ms_status ms_walk_program(struct ms_walk *walk, int fd, uint64_t size, unsi
                                struct ms_error *err)
 {
     struct overlay overlay = {.fd = fd};
-    struct ms_walk_memory archive = {-1, 0};
+    struct ms_walk_memory archive = {.fd = -1};
     enum ms_status status = MS_OK;
     uint64_t from;
     bool good = true;

@@ -34,13 +34,12 @@ static enum ms_status peel_stream(struct ms_walk *walk, int fd, struct ms_walk_m
             (void)snprintf(text, MS_ERROR_TEXT_BYTES, "%s", why.text);
             break;
         }
-        uint64_t at = out->bytes;
-        *fault = ms_walk_account(walk, out, at + n, UINT64_MAX);
-        if (*fault == MS_UNPACK_OK && !ms_walk_write(out, block, n, at))
-            *fault = MS_UNPACK_LIMIT_MEMORY;
-        if (*fault != MS_UNPACK_OK)
-            (void)snprintf(text, MS_ERROR_TEXT_BYTES, "%s", ms_walk_limit_text(*fault));
+        const char *limit = "";
+        if (!ms_walk_put(walk, out, block, n, out->bytes, UINT64_MAX, fault, &limit))
+            (void)snprintf(text, MS_ERROR_TEXT_BYTES, "%s", limit);
     }
+    if (*fault == MS_UNPACK_OK && !ms_walk_memory_finish(out))
+        *fault = MS_UNPACK_LIMIT_MEMORY;
     if (status == MS_OK)
         ms_stream_close(stream);
     free(block);
@@ -112,6 +111,7 @@ enum ms_status ms_walk_stream(struct ms_walk *walk, int fd, enum ms_unpack_shape
     enum ms_status status = ms_walk_memory_open(&inner, err);
     if (status != MS_OK)
         return status;
+    inner.may_drop = true;
     if (++walk->entries > walk->limits.entries)
         fault = MS_UNPACK_LIMIT_ENTRIES;
     else if (shape == MS_SHAPE_GZIP_ZSTD)

@@ -327,7 +327,7 @@ enum ms_status ms_walk_join(struct ms_walk *walk, const struct ms_unpack_input *
                           .part_count = input->part_count};
     uint8_t head[8] = {0};
     *how = MS_JOIN_AS_IS;
-    *out = (struct ms_walk_memory){-1, 0};
+    *out = (struct ms_walk_memory){.fd = -1};
     for (size_t i = 0; i < self.part_count; i++)
         if (!ms_add_u64(self.total_bytes, self.part_bytes[i], &self.total_bytes))
             return ms_error_set(err, MS_E_BUG, "the sizes of the parts overflow");

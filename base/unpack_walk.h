@@ -47,9 +47,16 @@ struct ms_walk_level {
     bool refused; /* a method libarchive cannot read, whatever the password */
 };
 
+/* A member's bytes in a memory file; large ones that nobody can use are only counted. */
 struct ms_walk_memory {
     int fd;
-    uint64_t bytes;
+    uint64_t bytes; /* with holes, or not held at all: what there is of it */
+    bool may_drop;  /* set by the owner: nobody needs the bytes for themselves */
+    bool decided;   /* whether it is held */
+    bool dropped;   /* it is not: the file is empty */
+    bool holes;     /* its end may be one */
+    uint8_t *tail;  /* of what is dropped: the last bytes */
+    size_t tail_bytes;
 };
 
 /* The chain so far, borrowed; one more name at its end; cut it by setting chain.len back. */
@@ -64,10 +71,21 @@ enum ms_status ms_walk_stop(struct ms_walk *walk, enum ms_unpack_fault fault, co
 
 enum ms_status ms_walk_memory_open(struct ms_walk_memory *memory, struct ms_error *err);
 void ms_walk_memory_close(struct ms_walk *walk, struct ms_walk_memory *memory);
+/* Grows the memory file's accounted size to `end`; OK, or the limit that says no. */
 enum ms_unpack_fault ms_walk_account(struct ms_walk *walk, struct ms_walk_memory *memory,
                                      uint64_t end, uint64_t max_bytes);
 bool ms_walk_write(const struct ms_walk_memory *memory, const void *bytes, size_t n, uint64_t at);
+/* Both, for a piece of a member: pages of zeros become holes, and what has become large and may be
+ * dropped is, when no container's first bytes and nothing wanted stand there. False with the fault
+ * and its text. After the last piece the file is to be finished, which sets its length. */
+bool ms_walk_put(struct ms_walk *walk, struct ms_walk_memory *memory, const void *bytes, size_t n,
+                 uint64_t at, uint64_t max_bytes, enum ms_unpack_fault *fault, const char **text);
+bool ms_walk_memory_finish(struct ms_walk_memory *memory);
+/* Was something dropped whose end is a zip file's? */
+bool ms_walk_memory_ends_like_zip(const struct ms_walk_memory *memory);
 const char *ms_walk_limit_text(enum ms_unpack_fault fault);
+/* Copies the current member's data. *fault says how it went, *text why not. Only memory files that
+ * came out whole are left in *out. */
 void ms_walk_extract(struct ms_walk *walk, struct archive *a, uint64_t max_bytes,
                      struct ms_walk_memory *out, enum ms_unpack_fault *fault, const char **text);
 

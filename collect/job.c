@@ -15,8 +15,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-enum { PIECE_BYTES = 256 << 10 };
+/* Files below SPARSE_BYTES are mapped as they are, and behind RUNS_MAX holes the rest is. */
+enum { SPARSE_BYTES = 1 << 20, RUNS_MAX = 4096, PIECE_BYTES = 256 << 10 };
 
 struct job {
     struct ms_worker_out *out;
@@ -113,6 +115,31 @@ static enum ms_status send_program(const struct job *job, const struct ms_unpack
     return status == MS_OK ? emit(job, MS_JOB_END, NULL, 0, err) : status;
 }
 
+/* A memory file with its holes left as they are: read through a mapping of the file, they would be
+ * filled. */
+static void *map_file(int fd, size_t n)
+{
+    if (n < SPARSE_BYTES)
+        return mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
+    uint8_t *base = mmap(NULL, n, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    off_t at = 0, end = 0, page = (off_t)sysconf(_SC_PAGESIZE);
+    for (unsigned runs = 0; base != MAP_FAILED && end < (off_t)n; runs++) {
+        at = lseek(fd, end, SEEK_DATA);
+        if (at < 0)
+            break; /* nothing but a hole, or holes cannot be told: then SEEK_DATA says `end` */
+        end = runs < RUNS_MAX ? lseek(fd, at, SEEK_HOLE) : (off_t)n;
+        at -= at % page;
+        if (end <= at || end > (off_t)n)
+            end = (off_t)n;
+        if (mmap(base + at, (size_t)(end - at), PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, at) ==
+            MAP_FAILED) {
+            (void)munmap(base, n);
+            return MAP_FAILED;
+        }
+    }
+    return base;
+}
+
 static enum ms_status on_member(void *ctx, const struct ms_unpack_member *member, bool *descend,
                                 struct ms_error *err)
 {
@@ -122,14 +149,14 @@ static enum ms_status on_member(void *ctx, const struct ms_unpack_member *member
     if (job->test)
         ms_job_test(member, job->out);
     job->summary.members++;
-    if (member->is_container || member->size < 2)
+    if (member->is_container || member->is_dropped || member->size < 2)
         return MS_OK;
     static const char too_large[] = "larger than a program may be";
     if (member->size > job->limits.entry_bytes)
         return send_fault(job, member->chain, MS_UNPACK_LIMIT_ENTRY,
                           ms_span_of(too_large, sizeof too_large - 1), err);
     size_t n = (size_t)member->size;
-    void *at = mmap(NULL, n, PROT_READ, MAP_PRIVATE, member->fd, 0);
+    void *at = map_file(member->fd, n);
     if (at == MAP_FAILED)
         return send_fault(job, member->chain, MS_UNPACK_LIMIT_MEMORY, ms_span_of("", 0), err);
     enum ms_status status = MS_OK;
@@ -180,6 +207,7 @@ static enum ms_status run(int input_fd, struct ms_span arg, struct ms_worker_out
         !ms_span_take_varint(&arg, &job.limits.entry_bytes) || depth > MS_LIMIT_UNPACK_DEPTH_MOST)
         return ms_error_set(err, MS_E_BUG, "no limits for the job");
     job.limits.depth = (unsigned)depth;
+    job.limits.wanted = "MZ";
     if (!ms_span_take_varint(&arg, &flags) || !ms_span_take_varint(&arg, &parts) ||
         parts > MS_LIMIT_VOLUME_PARTS)
         return ms_error_set(err, MS_E_BUG, "the order makes no sense");

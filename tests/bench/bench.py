@@ -32,6 +32,7 @@ BENCHES = {
     "collect.workers": (collect_bench.workers, ()),
     "collect.unchanged": (collect_nights_bench.unchanged, ()),
     "collect.changed": (collect_nights_bench.changed, ()),
+    "collect.memory": (collect_bench.large, ()),
     "extract.report": (extract_bench.reports, ("g++", "libyajl-dev", "libsimdjson-dev")),
     "extract.dataset": (extract_bench.datasets, ()),
     "label.avclass": (label_bench.avclass, ()),
