@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { REQUEST_FDS = 4 };
+/* Blocks below HEAP_BLOCK_BYTES come from the heap, which grows by HEAP_READY_BYTES. */
+enum { REQUEST_FDS = 4, HEAP_BLOCK_BYTES = 4 << 20, HEAP_READY_BYTES = 512 << 10 };
 
 struct running {
     pid_t pid; /* 0: free slot */
@@ -341,6 +343,16 @@ static void settle_signals(void)
     (void)signal(SIGCHLD, SIG_DFL);
 }
 
+/* A child is born often and lives shortly: each page of heap that it inherits costs it a copy, each
+ * block that it maps for itself a call and a fault a page. */
+static void settle_memory(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, 2 * HEAP_BLOCK_BYTES);
+    (void)mallopt(M_TOP_PAD, HEAP_READY_BYTES);
+    (void)malloc_trim(0);
+}
+
 _Noreturn void ms_nursery_main(int control_fd, const struct ms_worker_options *options)
 {
     static struct nursery self;
@@ -365,6 +377,7 @@ _Noreturn void ms_nursery_main(int control_fd, const struct ms_worker_options *o
     for (size_t i = 0; i < options->kind_count; i++)
         if (options->kinds[i].prepare)
             options->kinds[i].prepare();
+    settle_memory();
     sigset_t child;
     (void)sigemptyset(&child);
     (void)sigaddset(&child, SIGCHLD);
