@@ -57,6 +57,10 @@ struct ms_collect {
     bool remote_failed; /* a service gave no proper answer for some origin */
 };
 
+/* The options of a run. */
+enum { MS_COLLECT_RUN_OPTIONS = 21 };
+extern const struct ms_option ms_collect_run_options[MS_COLLECT_RUN_OPTIONS];
+
 /* Verbs. */
 void ms_collect_defaults(void *options);
 enum ms_status ms_collect_run(struct ms_cli *cli, struct ms_error *err);
