@@ -9,6 +9,7 @@
 #include "collect/hints.h"
 #include "collect/join.h"
 #include "collect/pool.h"
+#include "collect/sidefile.h"
 #include "store/sample.h"
 #include "store/vault.h"
 
@@ -31,6 +32,7 @@ struct walk {
     const struct ms_entries *entries;
     struct ms_arena arena; /* hints and their texts */
     struct ms_hints hints;
+    struct ms_sides sides;
     struct ms_passwords passwords; /* the session's and those that worked here */
     struct ms_arena passwords_arena;
     size_t worked_count;
@@ -192,6 +194,8 @@ static enum ms_status finish_oldest(struct walk *self, struct ms_error *err)
     bool learned = false;
     if (status != MS_OK && err)
         *err = task->err;
+    if (status == MS_OK)
+        ms_sides_judge(&self->sides, task->tag, &task->blob, &task->result);
     ms_intake_lock(&session->intake);
     if (status == MS_OK && !session->intake.dry)
         status = ms_intake_store(&session->intake, &task->blob, &task->result, err);
@@ -435,7 +439,7 @@ static enum ms_status take_in(struct walk *self, const struct ms_entry *entry,
     if (is_set)
         status = ms_join_fetch(self->crawl, entry->set, &task->arena, blob, &outcome, &why);
     else
-        status = ms_hints_fetch(&self->hints, entry, &blob->fd, &blob->size, &outcome, &why);
+        status = ms_sides_fetch(&self->sides, entry, &blob->fd, &blob->size, &outcome, &why);
     ms_step("collect.crawl.fetched");
     if (is_set && entry->set->apart)
         return note_apart(self, task, err);
@@ -527,6 +531,7 @@ enum ms_status ms_crawl_files(struct ms_collect *session, struct ms_crawl *crawl
     ms_arena_init(&walk.arena, HINT_ARENA_BYTES);
     ms_arena_init(&walk.passwords_arena, HINT_ARENA_BYTES);
     enum ms_status status = ms_hints_init(&walk.hints, crawl, entries, &walk.arena, err);
+    ms_sides_init(&walk.sides, crawl, &walk.hints, entries);
     if (status == MS_OK)
         status = ms_volumes_find(entries, &walk.volumes, err);
     walk.pending = calloc(MS_LFS_BATCH, sizeof *walk.pending);
@@ -551,6 +556,7 @@ enum ms_status ms_crawl_files(struct ms_collect *session, struct ms_crawl *crawl
     if (status == MS_OK)
         status = tell_closed(&walk, err);
     ms_volumes_release(&walk.volumes);
+    ms_sides_release(&walk.sides);
     free(walk.closed);
     free(walk.pending);
     ms_arena_release(&walk.passwords_arena);

@@ -395,6 +395,7 @@ static enum ms_status store_program(const struct ms_intake *self, const struct m
                                    .commit_id = blob->commit_id,
                                    .password = program->password,
                                    .claim = blob->claim,
+                                   .side_file = program->side_file,
                                    .private_ = blob->private_};
     memcpy(sighting.git_blob, blob->git_id, sizeof sighting.git_blob);
     return ms_sighting_put(self->corpus, &sighting, now_ms, self->run, err);

@@ -50,6 +50,7 @@ struct ms_intake_program {
     struct ms_span features; /* what ms_pe_features_pack writes; checked */
     struct ms_span chain;
     struct ms_span password; /* data NULL: none needed */
+    const char *side_file;   /* archive sample neither: see collect/sidefile; NULL: nothing said */
     bool forgotten;          /* a tombstone: neither stored nor kept */
     bool inserted;           /* set by ms_intake_store: new in the corpus */
 };

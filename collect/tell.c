@@ -36,6 +36,7 @@ static enum ms_status tell_sample(const struct ms_intake_blob *blob,
                               program->password.data
                                   ? ms_json_bytes(program->password.data, program->password.len)
                                   : json_null());
+    (void)json_object_set_new(line, "side_file", ms_json_text(program->side_file));
     (void)json_object_set_new(line, "new", json_boolean(program->inserted));
     (void)json_object_set_new(line, "forgotten", json_boolean(program->forgotten));
     return ms_json_line(stdout, line, err);

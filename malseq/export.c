@@ -164,6 +164,7 @@ static enum ms_status json_sighting(void *ctx, const struct ms_export_sighting *
                                   ? ms_json_bytes(sighting->password.data, sighting->password.len)
                                   : json_null());
     (void)json_object_set_new(place, "claim", ms_json_text(sighting->claim));
+    (void)json_object_set_new(place, "side_file", ms_json_text(sighting->side_file));
     (void)json_object_set_new(place, "gone", json_boolean(sighting->gone));
     if (self->options->times)
         (void)json_object_set_new(place, "seen_ms", json_integer(sighting->seen_ms));
@@ -240,7 +241,7 @@ static enum ms_status csv_head(struct export *self, struct ms_error *err)
     if (self->options->sightings)
         (void)ms_buf_append_text(out,
                                  ",where,origin_kind,origin,ref,commit,path,chain,password,claim,"
-                                 "gone");
+                                 "side_file,gone");
     if (self->options->sightings && self->options->times)
         (void)ms_buf_append_text(out, ",seen_ms");
     (void)ms_buf_append_text(out, "\r\n");
@@ -300,6 +301,7 @@ static enum ms_status csv_sighting(void *ctx, const struct ms_export_sighting *s
     csv_bytes(&row, sighting->chain);
     csv_bytes(&row, sighting->password);
     csv_cell(&row, sighting->claim);
+    csv_cell(&row, sighting->side_file);
     csv_number(&row, true, sighting->gone);
     if (self->options->times)
         csv_number(&row, true, sighting->seen_ms);
@@ -327,7 +329,7 @@ static enum ms_status csv_sample(void *ctx, const struct ms_export_sample *sampl
         return status;
     status = put_buf(self, &self->line, err);
     if (status == MS_OK && self->options->sightings)
-        status = put_text(self, self->options->times ? ",,,,,,,,,,," : ",,,,,,,,,,", err);
+        status = put_text(self, self->options->times ? ",,,,,,,,,,,," : ",,,,,,,,,,,", err);
     return status == MS_OK ? put_text(self, "\r\n", err) : status;
 }
 

@@ -44,10 +44,10 @@ static const struct table {
     {"alias", "SELECT source, external_id, " SAMPLE_KEY("sample") " FROM alias"},
     {"origin", "SELECT kind, name, ref, url, remote_id, commit_id, licence, claim, private, state,"
                " reason FROM origin"},
-    {"sighting",
-     "SELECT " SAMPLE_KEY("sample") ", " ORIGIN_KEY(
-         "origin") ", git_blob, path, chain,"
-                   " commit_id, password, claim, private, gone_ms IS NOT NULL FROM sighting"},
+    {"sighting", "SELECT " SAMPLE_KEY("sample") ", " ORIGIN_KEY(
+                     "origin") ", git_blob, path, chain,"
+                               " commit_id, password, claim, private, gone_ms IS NOT NULL, "
+                               "side_file FROM sighting"},
     {"blob", "SELECT git_id, size, outcome, reason, unpacker_version, password_set, samples, sfx,"
              " limits FROM blob"},
     {"blob_fault", "SELECT git_id, chain, fault, detail FROM blob_fault"},

@@ -83,7 +83,8 @@ enum ms_status ms_export_sightings(struct ms_corpus *corpus, int64_t sample,
 {
     static const char sql[] =
         "SELECT o.kind, o.name, o.ref, o.url, g.path, g.chain, g.commit_id, g.password, g.claim,"
-        " g.gone_ms IS NOT NULL, g.seen_ms FROM sighting g JOIN origin o ON o.id = g.origin"
+        " g.gone_ms IS NOT NULL, g.seen_ms, g.side_file FROM sighting g JOIN origin o ON o.id = "
+        "g.origin"
         " WHERE g.sample = ?1 ORDER BY o.kind, o.name, o.ref, g.path, g.chain";
     sqlite3_stmt *statement;
     bool row = false;
@@ -101,6 +102,7 @@ enum ms_status ms_export_sightings(struct ms_corpus *corpus, int64_t sample,
                                               .commit_id = ms_db_blob(statement, 6),
                                               .password = ms_db_blob(statement, 7),
                                               .claim = ms_db_text(statement, 8),
+                                              .side_file = ms_db_text(statement, 11),
                                               .gone = ms_db_int(statement, 9, 0) != 0,
                                               .seen_ms = ms_db_int(statement, 10, 0)};
         status = visit(ctx, &sighting, err);

@@ -30,7 +30,7 @@ struct ms_export_sighting {
     const char *kind, *origin, *ref, *url;
     struct ms_span path, chain;
     struct ms_span commit_id, password; /* data NULL: none */
-    const char *claim;
+    const char *claim, *side_file;
     bool gone;
     int64_t seen_ms;
 };

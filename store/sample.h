@@ -139,6 +139,7 @@ struct ms_sighting {
     struct ms_span commit_id; /* data NULL: none */
     struct ms_span password;  /* data NULL: none needed */
     const char *claim;
+    const char *side_file; /* archive sample neither; NULL: nothing said */
     bool private_;
 };
 /* Inserts or refreshes (sample, origin, path, chain). */

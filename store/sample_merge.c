@@ -34,6 +34,7 @@ static const char *const moves[] = {
     " ELSE max(sighting.gone_ms, f.gone_ms) END,"
     " commit_id = coalesce(sighting.commit_id, f.commit_id),"
     " password = coalesce(sighting.password, f.password),"
+    " side_file = coalesce(sighting.side_file, f.side_file),"
     " claim = CASE WHEN 'malware' IN (sighting.claim, f.claim) THEN 'malware'"
     " WHEN 'benign' IN (sighting.claim, f.claim) THEN 'benign' ELSE 'unknown' END"
     " FROM sighting f WHERE f.sample = ?1 AND sighting.sample = ?2 AND f.origin = sighting.origin"

@@ -15,10 +15,11 @@ enum ms_status ms_sighting_put(struct ms_corpus *corpus, const struct ms_sightin
 {
     static const char sql[] =
         "INSERT INTO sighting (sample, origin, git_blob, path, chain, commit_id, password, claim,"
-        " private, seen_ms, run)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, coalesce(?8, 'unknown'), ?9, ?10, ?11)"
+        " private, seen_ms, run, side_file)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, coalesce(?8, 'unknown'), ?9, ?10, ?11, ?12)"
         " ON CONFLICT (sample, origin, path, chain) DO UPDATE SET git_blob = ?3, commit_id = ?6,"
-        " password = ?7, claim = coalesce(?8, claim), private = ?9, seen_ms = ?10, gone_ms = NULL";
+        " password = ?7, claim = coalesce(?8, claim), private = ?9, seen_ms = ?10, gone_ms = NULL,"
+        " side_file = ?12";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_need_transaction(corpus, err);
     if (status == MS_OK)
@@ -36,6 +37,7 @@ enum ms_status ms_sighting_put(struct ms_corpus *corpus, const struct ms_sightin
     ms_db_bind_int(statement, 9, sighting->private_);
     ms_db_bind_int(statement, 10, now_ms);
     ms_db_bind_nonzero(statement, 11, run);
+    ms_db_bind_text(statement, 12, sighting->side_file);
     return ms_db_run(corpus, statement, err);
 }
 
@@ -176,7 +178,9 @@ enum ms_status ms_blob_sight_again(struct ms_corpus *corpus, const uint8_t git_i
         " private, seen_ms, run)"
         " SELECT sample, ?2, ?1, ?3, chain, ?4, max(password), coalesce(?5, 'unknown'), ?6, ?7, ?8"
         " FROM sighting WHERE git_blob = ?1 GROUP BY sample, chain"
-        " ON CONFLICT (sample, origin, path, chain) DO UPDATE SET git_blob = ?1, commit_id = ?4,"
+        " ON CONFLICT (sample, origin, path, chain) DO UPDATE SET side_file = CASE WHEN git_blob = "
+        "?1"
+        " THEN side_file END, git_blob = ?1, commit_id = ?4,"
         " claim = coalesce(?5, claim), private = ?6, seen_ms = ?7, gone_ms = NULL";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_need_transaction(corpus, err);

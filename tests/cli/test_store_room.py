@@ -104,7 +104,7 @@ class Quota(RoomCase):
         self.assertEqual(len(self.collect("--max-store", "1", "--dry-run")), 2)
 
     def test_sizes(self):
-        for word in ("", "x", "-1", "1X", "1KB", "5 ", "1.5G", "99999999999T"):
+        for word in ("", "x", "-1", "1X", "5 ", "1.5G", "99999999999T"):
             self.tool("collect", "--dir", self.input, "--max-store", word, expect=2)
             self.assertIn("--max-store wants a number of bytes, or one with K, M, G or T", self.talk)
         for word in ("1048576", "1024k", "1m", "1G", "1t"):
