@@ -239,7 +239,8 @@ static bool read_bytes(const char *value, uint64_t *out)
     unsigned long long number = strtoull(value, &end, 10);
     if (*value < '0' || *value > '9' || errno != 0)
         return false;
-    const char *unit = *end ? strchr(units, *end & ~0x20) : NULL;
+    /* Not strchr, which finds the NUL that a blank becomes. */
+    const char *unit = *end ? memchr(units, *end & ~0x20, sizeof units - 1) : NULL;
     *out = number;
     if (!unit)
         return *end == '\0';
