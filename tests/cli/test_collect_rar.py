@@ -1,23 +1,20 @@
-"""collect over encrypted RAR archives, in the confined worker: every form with right, wrong, several and no passwords, plain and inside other
-archives; what stays closed has a state and a reason, and a wrong password never gives a sample."""
+"""collect over RAR archives that stay closed, in the confined worker: each has a state and a reason. What opens is test_collect_table.py's
+business."""
 # ctest: full also-release
 import hashlib
 import json
 import os
 import pathlib
 import shutil
-import sqlite3
 import subprocess
 import tempfile
 import unittest
 
-from gen import archive, pe, rar
+from gen import pe, rar
 from gen.schema import Schema
 
 BIN = os.environ.get("MALSEQ_BIN", "build/dev/bin")
 SCHEMA = Schema("collect.schema.json")
-SECRET = "the right one"
-LG = 15                 # what WinRAR writes
 
 
 def sha256(data):
@@ -26,34 +23,6 @@ def sha256(data):
 
 def program(name, **more):
     return pe.pe(name, **more)
-
-
-def forms(password):
-    """File name -> (archive, {member name: data}) for each way to encrypt."""
-    out = {}
-
-    def add(name, make, *methods, solid=False, **options):
-        files = {"%s/%d.exe" % (name, i): program((name, i, password), body_bytes=2000 + 999 * i) for i in range(len(methods))}
-        entries = [("empty/", b""), ("empty/file", b"")]
-        entries += [(path, rar.Member(data, method=method, solid=solid and i > 0)) for i, ((path, data), method) in enumerate(zip(files.items(), methods))]
-        out[name + ".rar"] = make(entries, password=password, solid=solid, **options), files
-
-    both = ("store", "literal", "literals")
-    add("rar5", rar.rar5, *both, lg=LG)
-    add("rar5-comment", rar.rar5, *both, comment=b"a comment")
-    add("rar5-hidden", rar.rar5, *both, hide_names=True, tweaked=False, lg=LG)
-    add("rar5-hidden-tweaked", rar.rar5, *both, hide_names=True)
-    add("rar5-no-check", rar.rar5, *both, check=False, tweaked=False)
-    add("rar5-hidden-no-check", rar.rar5, *both, hide_names=True, check=False, tweaked=False)
-    add("rar5-tweaked-no-check", rar.rar5, *both, check=False)
-    add("rar5-solid", rar.rar5, "literal", "literals", "literal", "store", solid=True)
-    add("rar5-hidden-solid", rar.rar5, "literal", "literals", "literal", hide_names=True, solid=True)
-    add("rar4", rar.rar4, "store", "literal")
-    add("rar4-comment", rar.rar4, "store", "literal", comment=b"a comment")
-    add("rar4-large", rar.rar4, "store", "literal", large=True)
-    add("rar4-no-salt", rar.rar4, "store", salt=b"")
-    add("rar4-hidden", rar.rar4, "store", "literal", hide_names=True)
-    return out
 
 
 class RarCase(unittest.TestCase):
@@ -81,49 +50,6 @@ class RarCase(unittest.TestCase):
         for line in lines:
             SCHEMA.check(line, line["type"])
         return [line for line in lines if line["type"] == "sample"], [line for line in lines if line["type"] != "sample"]
-
-    def vaulted(self):
-        with sqlite3.connect("file:%s?mode=ro" % (self.corpus / "corpus.db"), uri=True) as db:
-            return {row[0].hex() if isinstance(row[0], bytes) else row[0] for row in db.execute("SELECT sha256 FROM sample WHERE vaulted")}
-
-
-class Forms(RarCase):
-    def test_no_and_wrong_passwords_give_nothing(self):
-        made = forms(SECRET)
-        self.put({name: data for name, (data, _) in made.items()})
-        wrong = ["The right one", "the right one!", "the right on", "b\u00e4d"]
-        samples, rest = self.collect(words=wrong, expect=1)
-        self.assertEqual(samples, [])
-        self.assertEqual({line["path"]: line["outcome"] for line in rest}, {name: "need_password" for name in made})
-        self.assertTrue(all("tried" in line["reason"] for line in rest), rest)
-        # Not again until something changes; then the right one heals them all.
-        self.assertEqual(self.collect(words=wrong), ([], []))
-        self.assertIn(" 0 opened", self.talk)
-        samples, rest = self.collect(words=["wrong", SECRET, "other"])
-        self.assertEqual(rest, [])
-        self.assertEqual({(line["path"], line["chain"], line["sha256"], line["password"]) for line in samples},
-                         {(name, path, sha256(data), SECRET) for name, (_, files) in made.items() for path, data in files.items()})
-        self.assertEqual(len(self.vaulted()), sum(len(files) for _, files in made.values()))
-
-    def test_inside_others(self):
-        made = forms("infected")
-        self.put({"all.zip": archive.zipped({name: data for name, (data, _) in made.items()}, "infected"),
-                  "nested.rar": rar.rar5({"inner.rar": rar.Member(made["rar4-hidden.rar"][0], method="literal")}, password="infected", hide_names=True)})
-        samples, rest = self.collect()
-        self.assertEqual(rest, [])
-        expected = {("all.zip", "%s!%s" % (name, path), sha256(data)) for name, (_, files) in made.items() for path, data in files.items()}
-        expected |= {("nested.rar", "inner.rar!" + path, sha256(data)) for path, data in made["rar4-hidden.rar"][1].items()}
-        self.assertEqual({(line["path"], line["chain"], line["sha256"]) for line in samples}, expected)
-        self.assertEqual({line["password"] for line in samples}, {"infected"})
-
-    def test_two_passwords_in_one(self):
-        entries = {"a.exe": rar.Member(program("a"), password="first"), "b.exe": rar.Member(program("b"), password="infected", method="literal"),
-                   "c.exe": rar.Member(program("c"), password=None)}
-        self.put({"five.rar": rar.rar5(entries), "four.rar": rar.rar4(entries)})
-        samples, rest = self.collect(expect=1)
-        self.assertEqual({(line["path"], line["chain"], line["password"]) for line in samples},
-                         {(name, chain, word) for name in ("five.rar", "four.rar") for chain, word in (("b.exe", "infected"), ("c.exe", None))})
-        self.assertEqual({(line["path"], line["outcome"]) for line in rest}, {("five.rar", "need_password"), ("four.rar", "need_password")})
 
 
 class States(RarCase):
