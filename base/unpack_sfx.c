@@ -51,8 +51,8 @@ static bool is_rar4(struct ms_span at)
 {
     uint16_t crc, size;
     return begins(at, "Rar!\x1a\7\0", 7) && ms_span_u16le(at, 7, &crc) &&
-           ms_span_u16le(at, 12, &size) && size >= 13 && size <= at.len - 7 && at.data[9] == 0x73 &&
-           crc == (uint16_t)crc32(0, at.data + 9, size - 2u);
+           ms_span_u16le(at, 12, &size) && size >= 13 && size <= 1024 && size <= at.len - 7 &&
+           at.data[9] == 0x73 && crc == (uint16_t)crc32(0, at.data + 9, size - 2u);
 }
 
 static bool is_cab(struct ms_span at, uint64_t left)
@@ -62,30 +62,32 @@ static bool is_cab(struct ms_span at, uint64_t left)
            bytes >= 36 && bytes <= left && at.data[25] == 1 && at.data[24] <= 3;
 }
 
-/* The directory's place, counted from the archive's start or from the program's: a zip tool may
- * have adjusted it. *whole: the latter. */
-static bool is_zip(const struct overlay *self, struct ms_span at, uint64_t from, bool *whole)
+/* A zip file is found from its end. Its directory's place counts from the archive's start, or from
+ * the program's when a zip tool has adjusted it: *from is 0 then, and *seen where the overlay
+ * begins. */
+static bool find_zip(const struct overlay *self, uint64_t *from, uint64_t *seen)
 {
-    if (!begins(at, "PK\3\4", 4))
-        return false;
-    uint64_t left = self->end - from;
+    uint64_t left = self->end - self->at;
     size_t n = left < ZIP_TAIL_BYTES ? (size_t)left : ZIP_TAIL_BYTES;
-    uint8_t *tail = malloc(n);
+    uint8_t *tail = n < ZIP_END_BYTES ? NULL : malloc(n);
     bool found = false;
-    if (!tail || n < ZIP_END_BYTES || !ms_decrypt_read(self->fd, self->end - n, tail, n)) {
+    if (!tail || !ms_decrypt_read(self->fd, self->end - n, tail, n)) {
         free(tail);
         return false;
     }
     for (size_t i = n - ZIP_END_BYTES + 1; i-- > 0 && !found;) {
         uint32_t bytes = 0, offset = 0;
-        struct ms_span span = ms_span_of(tail + i, n - i);
+        struct ms_span span = ms_span_of(tail + i, n - i), start;
         uint64_t end_at = self->end - n + i;
         if (!begins(span, "PK\5\6", 4) || !ms_span_u32le(span, 12, &bytes) ||
-            !ms_span_u32le(span, 16, &offset))
+            !ms_span_u32le(span, 16, &offset) || (uint64_t)bytes + offset > end_at)
             continue;
-        uint64_t directory_end = (uint64_t)bytes + offset;
-        *whole = directory_end == end_at;
-        found = *whole || directory_end == end_at - from;
+        *from = end_at - bytes - offset;
+        *seen = *from ? *from : self->at;
+        found = *from == 0
+                    ? offset >= self->at
+                    : *from >= self->at && ms_span_sub(self->head, *from - self->at, 4, &start) &&
+                          begins(start, "PK\3\4", 4);
     }
     free(tail);
     return found;
@@ -94,22 +96,20 @@ static bool is_zip(const struct overlay *self, struct ms_span at, uint64_t from,
 /* Where an archive begins; false when there is none. */
 static bool find(const struct overlay *self, uint64_t *from)
 {
-    static const char first[] = "7RPM";
-    for (size_t i = 0; i < self->head.len; i++) {
+    uint64_t zip_from, zip_seen;
+    bool zip = find_zip(self, &zip_from, &zip_seen);
+    for (size_t i = 0; i < self->head.len && !(zip && self->at + i >= zip_seen); i++) {
         struct ms_span at = ms_span_of(self->head.data + i, self->head.len - i);
-        bool whole = false;
-        if (!memchr(first, at.data[0], sizeof first - 1))
+        uint8_t first = at.data[0];
+        if (first != '7' && first != 'R' && first != 'M')
             continue;
         *from = self->at + i;
         if (is_7z(at, self->end - *from) || is_rar5(at) || is_rar4(at) ||
             is_cab(at, self->end - *from))
             return true;
-        if (is_zip(self, at, *from, &whole)) {
-            *from = whole ? 0 : *from;
-            return true;
-        }
     }
-    return false;
+    *from = zip ? zip_from : 0;
+    return zip;
 }
 
 /* The archive alone, in a memory file that is held and not among the bytes the blob gives. */

@@ -109,8 +109,8 @@ class Sfx(SfxCase):
         self.assertEqual((self.found(), self.failed), (expected, {}))
 
     def test_a_closed_one_opens_when_the_password_comes(self):
-        self.put("s.exe", self.stub(self.packed("h.7z", "-pcomeslater", "-mhe=on")))
-        self.put("t.exe", self.stub(self.packed("t.7z", "-pstandsbeside", "-mhe=on")))
+        self.put("s.exe", self.stub(self.packed("s.zip", "-tzip", "-mem=AES256", "-pcomeslater")))
+        self.put("t.exe", self.stub(self.packed("t.zip", "-tzip", "-mem=AES256", "-pstandsbeside")))
         (self.input / "t.pass").write_text("standsbeside\n")
         self.collect("--recurse-sfx", expect=1)
         programs = {(name + ".exe", ""): sha256((self.input / (name + ".exe")).read_bytes()) for name in "st"}
