@@ -75,9 +75,9 @@ static enum ms_status with_digest(struct fsck *self, const char *sql, const uint
     return status;
 }
 
-/* The row of a sample whose bytes are lost. Collect opens no blob twice and reads no tree that it
- * has read: both are forgotten where the sample was seen, so that its next run brings the bytes
- * again. */
+/* The row of a sample whose bytes are lost. Collect opens no blob twice and reads no tree and no
+ * history that it has read: these are forgotten where the sample was seen, so that its next run
+ * brings the bytes again. */
 static enum ms_status lose_sample(struct fsck *self, const uint8_t sha256[32], struct ms_error *err)
 {
 #define SEEN(COLUMN) \
@@ -85,8 +85,9 @@ static enum ms_status lose_sample(struct fsck *self, const uint8_t sha256[32], s
     static const char *const sql[] = {
         "UPDATE origin SET commit_id = NULL, history = 0, validator = NULL WHERE id IN " SEEN(
             "origin"),
-        "DELETE FROM tree_entry WHERE git_id IN " SEEN("git_blob") " OR set_id IN " SEEN(
-            "git_blob"),
+        "DELETE FROM origin_tip WHERE origin IN " SEEN("origin"),
+        "DELETE FROM tree_entry WHERE origin IN " SEEN("origin") " AND (git_id IN " SEEN(
+            "git_blob") " OR set_id IN " SEEN("git_blob") ")",
         "DELETE FROM blob WHERE git_id IN " SEEN("git_blob"),
         "UPDATE sample SET vaulted = 0 WHERE sha256 = ?1"};
 #undef SEEN
