@@ -239,8 +239,8 @@ static const char forget_blobs[] =
     " UNION SELECT set_id FROM tree_entry WHERE origin = ?1 AND set_id IS NOT NULL"
     " UNION SELECT git_id FROM past_entry WHERE origin = ?1)"
     " AND git_id NOT IN (SELECT git_id FROM tree_entry WHERE origin <> ?1"
+    " UNION SELECT set_id FROM tree_entry WHERE origin <> ?1 AND set_id IS NOT NULL"
     " UNION SELECT git_id FROM past_entry WHERE origin <> ?1)"
-    " AND NOT EXISTS (SELECT 1 FROM tree_entry WHERE set_id = blob.git_id AND origin <> ?1)"
     " AND NOT EXISTS (SELECT 1 FROM sighting WHERE git_blob = blob.git_id AND origin <> ?1)";
 
 /* The rows of one origin: its analyses, its sightings, and the samples that nothing else knows. The
