@@ -228,9 +228,19 @@ static int compare_path(const void *key, const void *item)
     return order ? order : (path->len > entry->path.len) - (path->len < entry->path.len);
 }
 
-static const struct ms_entry *find_entry(const struct ms_sides *self, struct ms_span stem,
-                                         const char *suffix)
+/* Do both lie in today's tree, or in that of the same commit? What lay there at another time speaks
+ * of another file. */
+static bool same_tree(const struct ms_entry *a, const struct ms_entry *b)
 {
+    return a->past == b->past &&
+           (!a->past || memcmp(a->commit_id, b->commit_id, MS_SHA1_BYTES) == 0);
+}
+
+/* The file stem + suffix beside the entry. */
+static const struct ms_entry *find_beside(const struct ms_sides *self, const struct ms_entry *entry,
+                                          struct ms_span stem, const char *suffix)
+{
+    const struct ms_entry *items = self->entries->items, *end = items + self->entries->count;
     char path[PATH_MAX_BYTES];
     size_t n = strlen(suffix);
     if (stem.len + n > sizeof path || !self->entries->count)
@@ -238,8 +248,15 @@ static const struct ms_entry *find_entry(const struct ms_sides *self, struct ms_
     memcpy(path, stem.data, stem.len);
     memcpy(path + stem.len, suffix, n);
     struct ms_span key = ms_span_of(path, stem.len + n);
-    return bsearch(&key, self->entries->items, self->entries->count, sizeof *self->entries->items,
-                   compare_path);
+    const struct ms_entry *found =
+        bsearch(&key, items, self->entries->count, sizeof *items, compare_path);
+    /* With --history a path stands there once for each of its files. */
+    while (found && found > items && compare_path(&key, found - 1) == 0)
+        found--;
+    for (; found && found < end && compare_path(&key, found) == 0; found++)
+        if (same_tree(entry, found))
+            return found;
+    return NULL;
 }
 
 /* A side file that is not at hand is fetched out of its turn. Whatever goes wrong with it is told
@@ -278,8 +295,8 @@ static const struct ms_entry *read_all(struct ms_sides *self, const struct ms_en
     for (size_t i = 0; i < 2 * SUFFIX_COUNT; i++) {
         if (i >= SUFFIX_COUNT && stem.len == entry->path.len)
             break;
-        const struct ms_entry *side =
-            find_entry(self, i < SUFFIX_COUNT ? entry->path : stem, suffixes[i % SUFFIX_COUNT]);
+        const struct ms_entry *side = find_beside(
+            self, entry, i < SUFFIX_COUNT ? entry->path : stem, suffixes[i % SUFFIX_COUNT]);
         if (!side || side == entry)
             continue;
         read_side(self, side, out);
