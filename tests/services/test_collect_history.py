@@ -1,6 +1,7 @@
 """collect --history against `git http-backend` on loopback: all branches and tags, each night only what is new, and what becomes of branches
 that move, go, or were pushed away."""
 # ctest: full timeout=600
+import hashlib
 import unittest
 
 from gen import archive, pe
@@ -213,6 +214,34 @@ class EachNight(HistoryCase):
         self.host.faults.clear()
         self.assertEqual(self.history(), (["past.exe"], []))
         self.assertEqual(self.rows("SELECT state, history FROM origin"), [("ok", 1)])
+
+    def test_lost_bytes_of_the_past_come_again(self):
+        """What fsck --repair finds lost is asked for again, though its commits were gone through and its blob is in no tree."""
+        repo = self.serve()
+        lost = pe.pe("past")
+        repo.commit({"past.exe": lost, "x.exe": pe.pe("x")})
+        repo.commit({"x.exe": pe.pe("x")})
+        self.assertEqual(self.history(), (["past.exe", "x.exe"], []))
+        before = self.digest(self.corpus)
+        name = hashlib.sha256(lost).hexdigest()
+        (self.corpus / "samples" / name[:2] / name[2:4] / name).unlink()
+        self.tool("malseq", "fsck", "--repair")
+        self.assertEqual(self.history(), (["past.exe"], []))
+        self.assertEqual(self.digest(self.corpus), before)
+        self.tool("malseq", "fsck")
+
+    def test_digests_beside_another_version(self):
+        """A side file speaks of the file of its own commit, not of those that lay there before or after."""
+        repo = self.serve()
+        old, new = pe.pe("old"), pe.pe("new")
+        # The other order of versions and of object ids for each name, so that no sorting makes it right by chance.
+        names = ["%d.exe" % n for n in range(6)]
+        for version in range(2):
+            repo.commit({path: data for n, name in enumerate(names) for data in [(old, new)[(n + version) % 2] + b"%d" % n]
+                         for path, data in ((name, data), (name + ".sha256", hashlib.sha256(data).hexdigest().encode()))})
+        self.history()
+        self.assertEqual(self.rows("SELECT side_file, count(*) FROM sighting GROUP BY 1"), [("sample", 12)])
+        self.assertNotIn("neither", self.talk)
 
     def test_private_from_now_on(self):
         """The list says so later: what is gone, or was never in the tree, is private too, though the commit is the same."""
