@@ -14,8 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* One line without its sightings; one sighting (a path and a chain of 16 KiB each, escaped). */
-enum { LINE_BYTES = 16 << 20, PLACE_BYTES = 1 << 20 };
+/* One line without its sightings; one sighting: a path of 16 KiB and a chain of as many names of 4
+ * KiB as --max-depth allows, both told twice, and six bytes for each where it must be escaped. */
+enum { LINE_BYTES = 16 << 20, PLACE_BYTES = 4 << 20 };
 #define DEFAULT_POLICY "ember2024"
 
 struct export

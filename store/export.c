@@ -82,9 +82,9 @@ enum ms_status ms_export_sightings(struct ms_corpus *corpus, int64_t sample,
                                    ms_export_sighting_visit visit, void *ctx, struct ms_error *err)
 {
     static const char sql[] =
-        "SELECT o.kind, o.name, o.ref, o.url, g.path, g.chain, g.commit_id, g.password, g.claim,"
-        " g.gone_ms IS NOT NULL, g.seen_ms, g.side_file FROM sighting g JOIN origin o ON o.id = "
-        "g.origin"
+        "SELECT o.kind, o.name, o.ref, g.path, g.chain, g.commit_id, g.password, g.claim,"
+        " g.gone_ms IS NOT NULL, g.seen_ms, g.side_file FROM sighting g"
+        " JOIN origin o ON o.id = g.origin"
         " WHERE g.sample = ?1 ORDER BY o.kind, o.name, o.ref, g.path, g.chain";
     sqlite3_stmt *statement;
     bool row = false;
@@ -96,15 +96,14 @@ enum ms_status ms_export_sightings(struct ms_corpus *corpus, int64_t sample,
         struct ms_export_sighting sighting = {.kind = ms_db_text(statement, 0),
                                               .origin = ms_db_text(statement, 1),
                                               .ref = ms_db_text(statement, 2),
-                                              .url = ms_db_text(statement, 3),
-                                              .path = ms_db_blob(statement, 4),
-                                              .chain = ms_db_blob(statement, 5),
-                                              .commit_id = ms_db_blob(statement, 6),
-                                              .password = ms_db_blob(statement, 7),
-                                              .claim = ms_db_text(statement, 8),
-                                              .side_file = ms_db_text(statement, 11),
-                                              .gone = ms_db_int(statement, 9, 0) != 0,
-                                              .seen_ms = ms_db_int(statement, 10, 0)};
+                                              .path = ms_db_blob(statement, 3),
+                                              .chain = ms_db_blob(statement, 4),
+                                              .commit_id = ms_db_blob(statement, 5),
+                                              .password = ms_db_blob(statement, 6),
+                                              .claim = ms_db_text(statement, 7),
+                                              .gone = ms_db_int(statement, 8, 0) != 0,
+                                              .seen_ms = ms_db_int(statement, 9, 0),
+                                              .side_file = ms_db_text(statement, 10)};
         status = visit(ctx, &sighting, err);
         if (status != MS_OK)
             break;

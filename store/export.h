@@ -27,7 +27,7 @@ struct ms_export_sample {
 };
 
 struct ms_export_sighting {
-    const char *kind, *origin, *ref, *url;
+    const char *kind, *origin, *ref;
     struct ms_span path, chain;
     struct ms_span commit_id, password; /* data NULL: none */
     const char *claim, *side_file;

@@ -122,6 +122,18 @@ class Rows(ExportCase):
         self.assertEqual(places[1]["where"], f"{self.root}/zoo:sub/b.zip!y;z.exe")
         self.assertEqual({name: places[0][name] for name in row}, row)
 
+    def test_the_longest_place(self):
+        """32 containers in each other with names of 4 KiB that must all be escaped, at the end of a path of 16 KiB."""
+        self.collect("zoo", {"x.exe": pe.pe("x")})
+        path, chain = b"\x01" * 16384, b"!".join([b"\x02" * 4096] * 34)
+        with sqlite3.connect(self.corpus / "corpus.db") as db:
+            db.execute("UPDATE sighting SET path = ?, chain = ?", (path, chain))
+        place, = self.export("--sightings")[0]["sightings"]
+        self.assertEqual((place["path"].encode(), place["chain"].encode()), (path, chain))
+        csv.field_size_limit(1 << 20)
+        row, = self.table("--sightings")
+        self.assertEqual((len(row["path"]), len(row["chain"])), (4 * 16384, 4 * 34 * 4096 + 33))
+
     def test_numbers_beyond_63_bits_and_unread_features(self):
         big, unread, broken, none = pe.pe("big"), pe.pe("unread"), pe.pe("broken"), pe.pe("none")
         self.collect("zoo", {"a": big, "b": unread, "c": broken, "d": none})
