@@ -10,6 +10,7 @@
 #include "base/unpack.h"
 #include "mended.h"
 #include "sealed.h"
+#include "worker_memory.h"
 
 #include <stdlib.h>
 #include <string.h>

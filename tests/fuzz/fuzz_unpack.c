@@ -1,6 +1,7 @@
 /* Fuzz target: archives, nested ones too, with small limits that must hold. */
 #include "base/file.h"
 #include "base/unpack.h"
+#include "worker_memory.h"
 
 #include <stdlib.h>
 #include <string.h>

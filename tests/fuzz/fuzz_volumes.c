@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/unpack.h"
 #include "mended.h"
+#include "worker_memory.h"
 
 #include <stdlib.h>
 #include <string.h>
