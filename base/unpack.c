@@ -83,8 +83,7 @@ static void check_size(struct ms_walk *walk, struct archive_entry *entry,
         return;
     la_int64_t size = archive_entry_size(entry);
     if (size >= 0 && (uint64_t)size > out->bytes && archive_entry_sparse_count(entry) > 0) {
-        *fault = ms_walk_account(walk, out, (uint64_t)size, walk->limits.entry_bytes);
-        *text = ms_walk_limit_text(*fault);
+        (void)ms_walk_put(walk, out, "", 0, (uint64_t)size, walk->limits.entry_bytes, fault, text);
     }
     if (*fault == MS_UNPACK_OK && (size < 0 || (uint64_t)size != out->bytes)) {
         *fault = MS_UNPACK_CORRUPT;
@@ -104,10 +103,14 @@ static void check_crc(const struct ms_walk_level *level, const struct ms_walk_me
     uint32_t crc;
     if (*fault != MS_UNPACK_OK || !decrypt || !decrypt->format->verify)
         return;
-    if (!ms_decrypt_crc32(memory->fd, 0, memory->bytes, &crc)) {
+    if (memory->oversize) {
+        crc = ms_walk_oversize_crc32(memory->oversize);
+    } else if (!ms_decrypt_crc32(memory->fd, 0, memory->bytes, &crc)) {
         *fault = MS_UNPACK_LIMIT_MEMORY;
         *text = "cannot read a memory file";
-    } else if (!decrypt->format->verify(decrypt->state, level->member, crc)) {
+        return;
+    }
+    if (!decrypt->format->verify(decrypt->state, level->member, crc)) {
         *fault = MS_UNPACK_CORRUPT;
         *text = "the checksum is wrong";
     }
@@ -173,6 +176,17 @@ static const char *name_of(struct archive_entry *entry, uint32_t index, char syn
     return synthetic;
 }
 
+/* A member that came out whole shows the password. */
+static void accept_password(struct ms_walk_level *level, const struct ms_walk_memory *memory,
+                            ptrdiff_t password)
+{
+    if (password < 0)
+        return;
+    level->walk->last_password = password;
+    level->opened = true;
+    level->proven |= level->rewritten && memory->bytes >= PROOF_BYTES;
+}
+
 /* Takes one member out with the current password (-1: none). *miss: the password did not fit. */
 enum ms_status ms_walk_take_member(struct ms_walk_level *level, struct archive *a,
                                    struct archive_entry *entry, uint32_t index, ptrdiff_t password,
@@ -194,6 +208,10 @@ enum ms_status ms_walk_take_member(struct ms_walk_level *level, struct archive *
     ms_walk_extract(walk, a, walk->limits.entry_bytes, &memory, &fault, &text);
     check_size(walk, entry, &memory, &fault, &text);
     check_crc(level, &memory, &fault, &text);
+    bool whole = fault == MS_UNPACK_OK;
+    if (whole)
+        accept_password(level, &memory, password);
+    ms_walk_oversize_tell(&memory, &fault, &text);
     if (fault == MS_UNPACK_LIMIT_TOTAL) {
         status = ms_walk_stop(walk, fault, text, err);
     } else if (fault != MS_UNPACK_OK && fault != MS_UNPACK_LIMIT_ENTRY && password >= 0 &&
@@ -208,14 +226,9 @@ enum ms_status ms_walk_take_member(struct ms_walk_level *level, struct archive *
         level->cut |= ms_unpack_is_cut(text);
         walk->produced_bytes -= memory.bytes;
     } else if (fault != MS_UNPACK_OK) {
-        level->damaged |= level->rewritten;
+        level->damaged |= level->rewritten && !whole;
         status = ms_walk_fault(walk, fault, text, err);
     } else {
-        if (password >= 0) {
-            walk->last_password = password;
-            level->opened = true;
-            level->proven |= level->rewritten && memory.bytes >= PROOF_BYTES;
-        }
         status = ms_walk_deliver(walk, &memory, level->depth + 1, password, err);
     }
 out:
@@ -427,10 +440,14 @@ static enum ms_status walk_blob(struct ms_walk *walk, int fd, uint64_t size, str
                                     .size = size,
                                     .password_index = -1,
                                     .is_container = shape != MS_SHAPE_PLAIN};
-    bool descend = blob.is_container;
+    bool descend = blob.is_container, oversize = false;
     enum ms_status status = lseek(fd, 0, SEEK_SET) == 0
-                                ? walk->events->member(walk->events->ctx, &blob, &descend, err)
+                                ? MS_OK
                                 : ms_error_set_errno(err, MS_E_IO, errno, "cannot seek");
+    if (status == MS_OK && !blob.is_container)
+        status = ms_walk_oversize_blob(walk, fd, size, &oversize, err);
+    if (status == MS_OK && !oversize)
+        status = walk->events->member(walk->events->ctx, &blob, &descend, err);
     if (status == MS_OK && !blob.is_container)
         status = ms_walk_fault(walk, MS_UNPACK_NOT_ARCHIVE, "", err);
     if (status == MS_OK && !blob.is_container)

@@ -40,7 +40,9 @@ struct ms_unpack_limits { /* 0: the value in base/limits.h */
     uint64_t total_bytes;
     uint64_t entry_bytes;
     /* NULL: every member is held in memory. Otherwise one of more than undecided_bytes that neither
-     * begins with this text nor like a container is read to its checksum and not held. */
+     * begins with this text nor like a container is read to its checksum and not held, and what
+     * begins with it and passes entry_bytes is read to its end as well, counted, and not held: the
+     * fault LIMIT_ENTRY tells its size and SHA-256. At most 16 characters. */
     const char *wanted;
     uint64_t undecided_bytes; /* at least 64 KiB, so that an ISO image shows what it is */
 };
@@ -65,8 +67,9 @@ struct ms_unpack_member {
 
 struct ms_unpack_events {
     void *ctx;
-    /* Every member, containers included, and the blob itself first (depth 0, empty chain). Set
-     * *descend to false to leave a container unopened. */
+    /* Every member, containers included, and the blob itself first (depth 0, empty chain; one that
+     * is wanted and larger than entry_bytes is a fault alone). Set *descend to false to leave a
+     * container unopened. */
     enum ms_status (*member)(void *ctx, const struct ms_unpack_member *member, bool *descend,
                              struct ms_error *err);
     /* A container or member that could not be read (chain names it). The walk goes on beside it

@@ -1,6 +1,7 @@
 /* Which formats are opened and how libarchive's messages are read. Walks nothing. */
 #define _GNU_SOURCE
 #include "base/decrypt.h"
+#include "base/hash.h"
 #include "base/unpack_private.h"
 
 #include <archive_entry.h>
@@ -257,6 +258,10 @@ void ms_unpack_prepare(void)
 {
     /* Without it keys cannot be derived, and every attempt says so. */
     (void)ms_decrypt_prepare();
+    /* The hash library sets itself up with the first hasher. */
+    struct ms_hasher *hasher;
+    if (ms_hasher_new(MS_HASH_SHA256, &hasher, NULL) == MS_OK)
+        ms_hasher_free(hasher);
     /* In the C locale libarchive gives no name at all for members named in UTF-8. */
     (void)setlocale(LC_CTYPE, "C.UTF-8");
     /* mktime, of which a zip member's time takes one, looks at /etc/localtime each time unless TZ

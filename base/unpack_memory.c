@@ -30,10 +30,13 @@ void ms_walk_memory_close(struct ms_walk *walk, struct ms_walk_memory *memory)
     memory->fd = -1;
     free(memory->tail);
     memory->tail = NULL;
+    ms_walk_oversize_free(memory->oversize);
+    memory->oversize = NULL;
 }
 
-enum ms_unpack_fault ms_walk_account(struct ms_walk *walk, struct ms_walk_memory *memory,
-                                     uint64_t end, uint64_t max_bytes)
+/* Grows the memory file's accounted size to `end`; OK, or the limit that says no. */
+static enum ms_unpack_fault account(struct ms_walk *walk, struct ms_walk_memory *memory,
+                                    uint64_t end, uint64_t max_bytes)
 {
     if (end <= memory->bytes)
         return MS_UNPACK_OK;
@@ -168,14 +171,18 @@ bool ms_walk_memory_ends_like_zip(const struct ms_walk_memory *memory)
 bool ms_walk_put(struct ms_walk *walk, struct ms_walk_memory *memory, const void *bytes, size_t n,
                  uint64_t at, uint64_t max_bytes, enum ms_unpack_fault *fault, const char **text)
 {
-    uint64_t end;
+    uint64_t end, before = memory->bytes;
     *fault = MS_UNPACK_CORRUPT;
     *text = "pieces out of order";
     if (!ms_add_u64(at, n, &end))
         return false;
-    *fault = ms_walk_account(walk, memory, end, max_bytes);
+    if (end > walk->limits.entry_bytes && !memory->oversize)
+        ms_walk_oversize_begin(walk, memory, bytes, n, at);
+    *fault = account(walk, memory, end, memory->oversize ? UINT64_MAX : max_bytes);
     *text = ms_walk_limit_text(*fault);
-    if (*fault == MS_UNPACK_OK && memory->dropped) {
+    if (*fault == MS_UNPACK_OK && memory->oversize) {
+        ms_walk_oversize_add(memory->oversize, at > before ? at - before : 0, bytes, n);
+    } else if (*fault == MS_UNPACK_OK && memory->dropped) {
         keep_tail(memory, bytes, n);
     } else if (*fault == MS_UNPACK_OK && n && !write_pages(memory, bytes, n, at)) {
         *fault = MS_UNPACK_LIMIT_MEMORY;

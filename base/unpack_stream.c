@@ -86,17 +86,23 @@ static void inner_name(const struct ms_walk *walk, char out[MS_LIMIT_NAME_BYTES 
     }
 }
 
-static enum ms_status deliver_inner(struct ms_walk *walk, const struct ms_walk_memory *inner,
+static enum ms_status deliver_inner(struct ms_walk *walk, struct ms_walk_memory *inner,
                                     unsigned depth, struct ms_error *err)
 {
     char name[MS_LIMIT_NAME_BYTES + 1];
     size_t mark = walk->chain.len;
-    if (inner->bytes > walk->limits.entry_bytes)
-        return ms_walk_fault(walk, MS_UNPACK_LIMIT_ENTRY, ms_walk_limit_text(MS_UNPACK_LIMIT_ENTRY),
-                             err);
+    enum ms_unpack_fault fault =
+        inner->bytes > walk->limits.entry_bytes ? MS_UNPACK_LIMIT_ENTRY : MS_UNPACK_OK;
+    const char *text = ms_walk_limit_text(fault);
+    if (inner->oversize) {
+        fault = MS_UNPACK_OK;
+        ms_walk_oversize_tell(inner, &fault, &text);
+    }
     inner_name(walk, name);
     enum ms_status status = ms_walk_push(walk, name, err);
-    if (status == MS_OK)
+    if (status == MS_OK && fault != MS_UNPACK_OK)
+        status = ms_walk_fault(walk, fault, text, err);
+    else if (status == MS_OK)
         status = ms_walk_deliver(walk, inner, depth + 1, -1, err);
     walk->chain.len = mark;
     return status;

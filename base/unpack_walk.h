@@ -57,6 +57,7 @@ struct ms_walk_memory {
     bool holes;     /* its end may be one */
     uint8_t *tail;  /* of what is dropped: the last bytes */
     size_t tail_bytes;
+    struct ms_walk_oversize *oversize; /* of what is dropped: it passed the limit; else NULL */
 };
 
 /* The chain so far, borrowed; one more name at its end; cut it by setting chain.len back. */
@@ -71,19 +72,34 @@ enum ms_status ms_walk_stop(struct ms_walk *walk, enum ms_unpack_fault fault, co
 
 enum ms_status ms_walk_memory_open(struct ms_walk_memory *memory, struct ms_error *err);
 void ms_walk_memory_close(struct ms_walk *walk, struct ms_walk_memory *memory);
-/* Grows the memory file's accounted size to `end`; OK, or the limit that says no. */
-enum ms_unpack_fault ms_walk_account(struct ms_walk *walk, struct ms_walk_memory *memory,
-                                     uint64_t end, uint64_t max_bytes);
 bool ms_walk_write(const struct ms_walk_memory *memory, const void *bytes, size_t n, uint64_t at);
-/* Both, for a piece of a member: pages of zeros become holes, and what has become large and may be
- * dropped is, when no container's first bytes and nothing wanted stand there. False with the fault
- * and its text. After the last piece the file is to be finished, which sets its length. */
+/* A piece of a member, which is counted: pages of zeros become holes, and what has become large and
+ * may be dropped is, when no container's first bytes and nothing wanted stand there. n = 0 leaves a
+ * hole before `at`. False with the fault and its text. After the last piece the file is to be
+ * finished, which sets its length. */
 bool ms_walk_put(struct ms_walk *walk, struct ms_walk_memory *memory, const void *bytes, size_t n,
                  uint64_t at, uint64_t max_bytes, enum ms_unpack_fault *fault, const char **text);
 bool ms_walk_memory_finish(struct ms_walk_memory *memory);
 /* Was something dropped whose end is a zip file's? */
 bool ms_walk_memory_ends_like_zip(const struct ms_walk_memory *memory);
 const char *ms_walk_limit_text(enum ms_unpack_fault fault);
+
+/* What passes walk->limits.entry_bytes and is wanted is dropped, and only looked at from there on:
+ * before the piece that passes it, sets memory->oversize, or leaves it NULL. */
+void ms_walk_oversize_begin(struct ms_walk *walk, struct ms_walk_memory *memory, const void *bytes,
+                            size_t n, uint64_t at);
+void ms_walk_oversize_add(struct ms_walk_oversize *self, uint64_t hole_bytes, const void *bytes,
+                          size_t n);
+uint32_t ms_walk_oversize_crc32(const struct ms_walk_oversize *self);
+/* Of a member that came out whole: LIMIT_ENTRY when it is oversize, *text with size and SHA-256,
+ * good until the memory is closed. */
+void ms_walk_oversize_tell(struct ms_walk_memory *memory, enum ms_unpack_fault *fault,
+                           const char **text);
+void ms_walk_oversize_free(struct ms_walk_oversize *self);
+/* The same of the blob itself. *told: it is oversize, and its fault was told. */
+enum ms_status ms_walk_oversize_blob(struct ms_walk *walk, int fd, uint64_t size, bool *told,
+                                     struct ms_error *err);
+
 /* Copies the current member's data. *fault says how it went, *text why not. Only memory files that
  * came out whole are left in *out. */
 void ms_walk_extract(struct ms_walk *walk, struct archive *a, uint64_t max_bytes,

@@ -1,6 +1,7 @@
 """collect --max-members and its like: what ends a file is remembered with the value it had, and the file is opened again when that very limit
 is raised, and not before."""
 # ctest: full timeout=300
+import hashlib
 import io
 import json
 import os
@@ -87,6 +88,26 @@ class Limits(unittest.TestCase):
         data = archive.zipped({"a.exe": pe.pe("a", body_bytes=90000), "b.exe": pe.pe("b")})
         self.case("a.zip", data, ("--max-member", "64K"), (), "limit", {"max-member": 65536}, before=1, after=2)
         self.assertEqual(self.rows("SELECT count(*) FROM sample"), [(2,)])
+
+    def test_size_and_digest_are_kept(self):
+        """Of a program that is too large: in --json's reason and in the fault's row, for a member and for the file itself; not read again."""
+        inside, alone = pe.pe("inside", body_bytes=90000), pe.pe("alone", body_bytes=80000)
+        (self.input / "a.zip").write_bytes(archive.zipped({"in/big.exe": inside, "good.exe": pe.pe("b")}, password="infected"))
+        (self.input / "b.exe").write_bytes(alone)
+        samples, failures = self.collect("--max-member", "64K", expect=1)
+        self.assertEqual(samples, ["good.exe"])
+        text = {"a.zip": self.told(inside), "b.exe": self.told(alone)}
+        self.assertEqual({line["path"]: line["reason"] for line in failures},
+                         {"a.zip": "in/big.exe: limit_entry: " + text["a.zip"], "b.exe": "limit_entry: " + text["b.exe"]})
+        self.assertEqual(sorted(self.rows("SELECT CAST(chain AS TEXT), fault, detail FROM blob_fault")),
+                         [("", "limit_entry", text["b.exe"]), ("in/big.exe", "limit_entry", text["a.zip"])])
+        self.collect("--max-member", "64K")
+        self.assertEqual(self.opened(), 0)
+        samples, _ = self.collect()
+        self.assertEqual((len(samples), self.opened()), (3, 2))
+
+    def told(self, data):
+        return "larger than a member may be: %d bytes, sha256 %s" % (len(data), hashlib.sha256(data).hexdigest())
 
     def test_bytes_of_the_file_itself(self):
         self.case("a.exe", pe.pe("a", body_bytes=90000), ("--max-member", "64K"), (), "limit", {"max-member": 65536})

@@ -40,6 +40,7 @@ def cases():
     """{name: (bytes, outcome, words the reason or a fault must hold, programs kept)}"""
     made = {name: (data, "limit", "larger than a member" if name in ("bomb.zip",) else "", 0) for name, data in hostile.bombs(32).items()}
     del made["bomb.tar.gz"]
+    big = pe.pe("big", body_bytes=9 << 20)
     made.update({
         "claims.tar": (one_file(b"first.exe", pe.pe("first")) + hostile.tar_header(b"eight-exbibytes.exe", (1 << 63) - 1) + b"MZ", "corrupt", "", 1),
         "claims.tar.gz": (archive.compressed(hostile.tar_header(b"much.exe", 1 << 60) + b"MZ" * 300, "gz"), "corrupt", "much.exe", 0),
@@ -54,8 +55,8 @@ def cases():
         "dictionary-locked.7z": (hostile.large_dictionary(pe.pe("dictionary"), "infected"), None, "", None),
         "names.zip": (archive.zipped([(name, pe.pe(index)) for index, name in enumerate(hostile.NAMES)]), "ok", "", 17),
         "links.tar": (fifty_links(), "ok", "", 1),
-        "big.zip": (archive.zipped({"before.exe": pe.pe("before"), "big.exe": pe.pe("big", body_bytes=9 << 20), "after.exe": pe.pe("after")}), "limit",
-                    "big.exe", 2),
+        "big.zip": (archive.zipped({"before.exe": pe.pe("before"), "big.exe": big, "after.exe": pe.pe("after")}), "limit",
+                    "%d bytes, sha256 %s" % (len(big), hashlib.sha256(big).hexdigest()), 2),
         "spin.bin": (MAGIC + b"spin\n", "timeout", "worker: ", 0),
         "spin.zip": (archive.zipped([("good.exe", pe.pe("beside")), ("deep/spin.txt", MAGIC + b"spin\n"), ("lost.exe", pe.pe("lost"))]), "timeout",
                      "worker: ", 1),
