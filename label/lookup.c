@@ -369,18 +369,17 @@ static int64_t sooner(const struct ms_lookup *before, int64_t last_analysis_ms, 
 
 /* By the label that stands after this answer. */
 static enum ms_status set_due(struct ms_asker *self, const struct ms_lookup *before,
-                              const struct ms_vt_report *report, int64_t unchanged,
+                              const struct ms_vt_report *report, int64_t unchanged, int64_t now_ms,
                               struct ms_asked *out, struct ms_error *err)
 {
     struct ms_label label;
-    int64_t now = ms_clock_wall_ms();
     enum ms_status status =
         ms_label_get(self->corpus, out->sample, self->policy->name, &label, err);
     if (status != MS_OK)
         return status;
     out->due_ms = ms_plan_due_ms(&label, report->first_submission_ms, self->policy->min_age_days,
-                                 unchanged, now);
-    out->due_ms = sooner(before, report->last_analysis_ms, now, out->due_ms);
+                                 unchanged, now_ms);
+    out->due_ms = sooner(before, report->last_analysis_ms, now_ms, out->due_ms);
     ms_label_release(&label);
     return MS_OK;
 }
@@ -394,13 +393,14 @@ static enum ms_status put_found(struct ms_asker *self, const struct ms_lookup *b
     struct ms_scan scan = {0};
     struct ms_derived derived = {.changed = false};
     bool forgotten = false, unchanged = false;
+    int64_t now_ms = ms_clock_wall_ms(); /* of asking and of what is due from then on */
     self->deriver->run = self->run;
     enum ms_status status = learn_hashes(self, &judged->report, out, &forgotten, err);
     if (status == MS_OK && forgotten) {
         out->state = "invalid";
         (void)snprintf(out->reason, sizeof out->reason,
                        "a name of a sample that was removed by forget");
-        return put_state(self, before, ms_clock_wall_ms(), 0, out, err);
+        return put_state(self, before, now_ms, 0, out, err);
     }
     if (status == MS_OK)
         status = keep_scan(self, out->sample, hash, body, &judged->report, &scan, &unchanged, err);
@@ -409,8 +409,8 @@ static enum ms_status put_found(struct ms_asker *self, const struct ms_lookup *b
     out->changed = derived.changed;
     int64_t count = unchanged && before->asked_ms > 0 ? before->unchanged + 1 : 0;
     if (status == MS_OK)
-        status = set_due(self, before, &judged->report, count, out, err);
-    return status == MS_OK ? put_state(self, before, ms_clock_wall_ms(), count, out, err) : status;
+        status = set_due(self, before, &judged->report, count, now_ms, out, err);
+    return status == MS_OK ? put_state(self, before, now_ms, count, out, err) : status;
 }
 
 static enum ms_status store_found(struct ms_asker *self, const struct ms_lookup *before,
