@@ -10,7 +10,8 @@ target_compile_options(ms_flags INTERFACE
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
     -fstack-protector-strong $<$<BOOL:${MALSEQ_WERROR}>:-Werror>)
 if(MALSEQ_SANITIZE)
-    target_compile_options(ms_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined)
+    # -O1: half the time of the sanitised tests, and stacks stay readable.
+    target_compile_options(ms_flags INTERFACE -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined)
     target_link_options(ms_flags INTERFACE -fsanitize=address,undefined)
 else()
     target_compile_definitions(ms_flags INTERFACE $<$<NOT:$<CONFIG:Debug>>:_FORTIFY_SOURCE=2>)

@@ -1,6 +1,5 @@
 """collect over RAR archives that stay closed, in the confined worker: each has a state and a reason. What opens is test_collect_table.py's
 business."""
-# ctest: full also-release
 import hashlib
 import json
 import os

@@ -1,5 +1,4 @@
 """collect over encrypted zip files whose members were changed. What opens under which method and cipher is test_collect_table.py's business."""
-# ctest: full also-release
 import hashlib
 import json
 import os
