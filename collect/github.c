@@ -129,6 +129,13 @@ static enum ms_status classify(const struct ms_http_response *response, bool con
     return MS_OK;
 }
 
+bool ms_github_answered(const struct ms_github *self, const struct ms_http_response *response)
+{
+    size_t n = strlen(self->base);
+    /* What follows the base is a path: https://api.github.com.example is another host. */
+    return strncmp(response->final_url, self->base, n) == 0 && response->final_url[n] == '/';
+}
+
 enum ms_status ms_github_get(struct ms_github *self, const struct ms_github_request *request,
                              struct ms_http_response *response, enum ms_github_answer *answer,
                              char reason[256], struct ms_error *err)
@@ -169,7 +176,7 @@ enum ms_status ms_github_get(struct ms_github *self, const struct ms_github_requ
                                    .max_attempts = request->max_attempts};
     enum ms_status status = ms_http_perform(self->http, &http, response, &why);
     if (status == MS_OK) {
-        if (strncmp(response->final_url, self->base, strlen(self->base)) == 0)
+        if (ms_github_answered(self, response))
             self->resume_at_ms = reset_time(response, ms_clock_wall_ms());
         return classify(response, request->etag != NULL, answer, reason, err);
     }

@@ -59,6 +59,9 @@ enum ms_status ms_github_get(struct ms_github *self, const struct ms_github_requ
                              struct ms_http_response *response, enum ms_github_answer *answer,
                              char reason[256], struct ms_error *err) MS_MUST_USE;
 
+/* Did the answer come from the API itself, or from a host that it led to? */
+bool ms_github_answered(const struct ms_github *self, const struct ms_http_response *response);
+
 /* The word of origin.state for an answer. */
 const char *ms_github_state(enum ms_github_answer answer);
 

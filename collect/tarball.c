@@ -163,26 +163,20 @@ static void drop_tarball(struct ms_tarball *self)
     self->fd = -1;
 }
 
-/* Did the answer come from the API, or from the host it led to? */
-static bool is_api(const struct ms_tarball *self, const struct ms_http_response *response)
-{
-    return strncmp(response->final_url, self->github->base, strlen(self->github->base)) == 0;
-}
-
 /* What the answer leaves to be read: what came of a transfer that was cut short is as good as all
  * of it, file by file. */
 static enum ms_status judge(struct ms_tarball *self, const struct ms_http_response *response,
                             enum ms_status status, enum ms_github_answer answer, const char *reason,
                             struct ms_error *err)
 {
-    if (status == MS_E_REMOTE && !is_api(self, response)) {
+    if (status == MS_E_REMOTE && !ms_github_answered(self->github, response)) {
         /* The token was not sent there, so nobody refused it. */
         answer = MS_GITHUB_ERROR;
         reason = "its host refuses";
     } else if (status != MS_OK) {
         return status;
     }
-    if (answer == MS_GITHUB_LIMITED && is_api(self, response))
+    if (answer == MS_GITHUB_LIMITED && ms_github_answered(self->github, response))
         return MS_E_LATER;
     if (answer == MS_GITHUB_LIMITED && err)
         self->github->tarballs_at_ms = err->resume_at_ms;

@@ -1,6 +1,7 @@
 /* Passwords and repository lists of collect, and a worker that lies to it. */
 #define _GNU_SOURCE
 #include "base/limits.h"
+#include "collect/github.h"
 #include "collect/intake.h"
 #include "collect/job.h"
 #include "collect/list.h"
@@ -441,6 +442,34 @@ static void test_lies(void **state)
     }
 }
 
+/* Of an answer from elsewhere neither the quota nor a refusal is the API's. */
+static void test_who_answered(void **state)
+{
+    static const struct {
+        const char *base, *final_url;
+        bool api;
+    } cases[] = {
+        {"https://api.github.com", "https://api.github.com/repos/a/b", true},
+        {"https://api.github.com", "https://codeload.github.com/a/b/legacy.tar.gz/x", false},
+        {"https://api.github.com", "https://api.github.com.example/repos/a/b", false},
+        {"https://api.github.com", "https://api.github.com:444/repos/a/b", false},
+        {"https://api.github.com", "https://api.github.com", false},
+        {"https://git.example/api/v3", "https://git.example/api/v3/repos/a/b", true},
+        {"https://git.example/api/v3", "https://git.example/api/v33/repos/a/b", false},
+        {"https://git.example/api/v3", "", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct ms_github github = {.base = cases[i].base};
+        struct ms_http_response response;
+        ms_http_response_init(&response);
+        (void)snprintf(response.final_url, sizeof response.final_url, "%s", cases[i].final_url);
+        if (ms_github_answered(&github, &response) != cases[i].api)
+            fail_msg("%s of %s", cases[i].final_url, cases[i].base);
+        ms_http_response_release(&response);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_list_lines),
         cmocka_unit_test(test_urls_of_other_hosts),
         cmocka_unit_test(test_bad_list_lines),
+        cmocka_unit_test(test_who_answered),
         cmocka_unit_test_setup_teardown(test_lies, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
