@@ -97,6 +97,9 @@
 /* Encrypted members on which one password may fail before the first success: guards the time spent
  * on archives of many members whose password is not known. */
 #define MS_LIMIT_UNPACK_PASSWORD_MISSES 64
+/* Members of one RAR 5 archive that may fail before what follows is given up: guards the time spent
+ * on passing over the ones before them again. */
+#define MS_LIMIT_UNPACK_RENEWALS 64
 /* Candidate passwords tried on one archive: guards the time spent on key derivation. */
 #define MS_LIMIT_UNPACK_PASSWORDS 64
 /* Bytes hashed to derive keys for one blob: guards the worker's time, rounds being chosen by the

@@ -207,6 +207,7 @@ enum ms_status ms_walk_take_member(struct ms_walk_level *level, struct archive *
     memory.may_drop = !level->decrypt || !level->decrypt->format->verify;
     ms_walk_extract(walk, a, walk->limits.entry_bytes, &memory, &fault, &text);
     check_size(walk, entry, &memory, &fault, &text);
+    level->spoiled = fault != MS_UNPACK_OK && ms_unpack_keeps_pieces(a);
     check_crc(level, &memory, &fault, &text);
     bool whole = fault == MS_UNPACK_OK;
     if (whole)
@@ -256,7 +257,7 @@ static enum ms_status plain_pass(struct ms_walk_level *level, struct ms_error *e
     if (!a)
         return ms_walk_fault(walk, MS_UNPACK_CORRUPT, why, err);
     enum ms_status status = MS_OK;
-    for (uint32_t index = 0; status == MS_OK && !walk->stopped; index++) {
+    for (uint32_t index = 0; status == MS_OK && !walk->stopped && a; index++) {
         struct archive_entry *entry;
         bool miss;
         int rc = archive_read_next_header(a, &entry);
@@ -282,6 +283,8 @@ static enum ms_status plain_pass(struct ms_walk_level *level, struct ms_error *e
             level->beyond++;
         else
             status = add_pending(level, index, err);
+        if (status == MS_OK && level->spoiled)
+            status = ms_walk_renew(level, level->fd, index + 1, &a, err);
     }
     (void)archive_read_free(a);
     return status;

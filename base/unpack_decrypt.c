@@ -80,7 +80,7 @@ static enum ms_status read_unit(struct unit *unit, int fd, ptrdiff_t password, b
     if (!a)
         return ms_walk_fault(walk, MS_UNPACK_CORRUPT, why, err);
     enum ms_status status = MS_OK;
-    for (uint32_t index = 0; status == MS_OK && !walk->stopped && !*miss; index++) {
+    for (uint32_t index = 0; status == MS_OK && !walk->stopped && !*miss && a; index++) {
         struct archive_entry *entry;
         int rc = archive_read_next_header(a, &entry);
         if (rc == ARCHIVE_EOF)
@@ -108,6 +108,8 @@ static enum ms_status read_unit(struct unit *unit, int fd, ptrdiff_t password, b
         status = ms_walk_take_member(level, a, entry, number, password, miss, err);
         if (!*miss)
             unit->done = index + 1;
+        if (status == MS_OK && !*miss && level->spoiled)
+            status = ms_walk_renew(level, fd, index + 1, &a, err);
     }
     (void)archive_read_free(a);
     return status;

@@ -88,6 +88,26 @@ struct archive *ms_unpack_open_rewritten(int fd, const char *format, bool proven
     return NULL;
 }
 
+bool ms_unpack_keeps_pieces(struct archive *archive)
+{
+    return (archive_format(archive) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_RAR_V5;
+}
+
+struct archive *ms_unpack_open_behind(int fd, uint32_t headers)
+{
+    const char *why;
+    struct archive_entry *entry;
+    struct archive *a = ms_unpack_open_rewritten(fd, "RAR 5", false, &why);
+    for (uint32_t i = 0; a && i < headers; i++) {
+        int rc = archive_read_next_header(a, &entry);
+        if (rc == ARCHIVE_OK || rc == ARCHIVE_WARN || rc == ARCHIVE_RETRY)
+            continue;
+        (void)archive_read_free(a);
+        a = NULL;
+    }
+    return a;
+}
+
 struct archive *ms_unpack_open_filter(int fd)
 {
     struct archive *a = archive_read_new();

@@ -201,9 +201,10 @@ void ms_walk_extract(struct ms_walk *walk, struct archive *a, uint64_t max_bytes
     *fault = MS_UNPACK_OK;
     uint64_t position = 0;
     for (unsigned retries = 0; *fault == MS_UNPACK_OK;) {
-        const void *bytes;
-        size_t n;
-        la_int64_t offset;
+        /* A RAR 5 member's piece may come later than it is promised: OK, no bytes, no place. */
+        const void *bytes = NULL;
+        size_t n = 0;
+        la_int64_t offset = (la_int64_t)position;
         int rc = archive_read_data_block(a, &bytes, &n, &offset);
         if (rc == ARCHIVE_EOF)
             break;
@@ -222,4 +223,19 @@ void ms_walk_extract(struct ms_walk *walk, struct archive *a, uint64_t max_bytes
         *fault = MS_UNPACK_LIMIT_MEMORY;
         *text = "cannot grow a memory file";
     }
+}
+
+enum ms_status ms_walk_renew(struct ms_walk_level *level, int fd, uint32_t headers,
+                             struct archive **a, struct ms_error *err)
+{
+    (void)archive_read_free(*a);
+    *a = NULL;
+    level->spoiled = false;
+    if (level->renewals++ < MS_LIMIT_UNPACK_RENEWALS)
+        *a = ms_unpack_open_behind(fd, headers);
+    if (*a || level->damaged)
+        return MS_OK;
+    level->damaged = true;
+    return ms_walk_fault(level->walk, MS_UNPACK_CORRUPT,
+                         "what follows a damaged RAR 5 member cannot be reached", err);
 }

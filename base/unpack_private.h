@@ -22,6 +22,13 @@ struct archive *ms_unpack_open_archive(int fd, const char *password, const char 
 /* The same for what base/decrypt wrote: only the format of that name is looked for. proven: a zip
  * file whose members are proven already, and have no checksum. */
 struct archive *ms_unpack_open_rewritten(int fd, const char *format, bool proven, const char **why);
+/* Has this handle to be given up when a member was not read to its end? libarchive 3.6.2 keeps up
+ * to two pieces of a RAR 5 member for the next calls. What is left of them is handed out as the
+ * next member's, after that member's larger dictionary took the place of the one they lie in. */
+bool ms_unpack_keeps_pieces(struct archive *archive);
+/* Instead of such a handle: a RAR 5 archive behind its first headers, whose members were passed
+ * over. NULL when that fails. */
+struct archive *ms_unpack_open_behind(int fd, uint32_t headers);
 /* The same for a compressed stream: one "raw" member. */
 struct archive *ms_unpack_open_filter(int fd);
 

@@ -45,6 +45,8 @@ struct ms_walk_level {
     size_t member;                    /* the current one, in the order of what was written */
     bool proven;  /* a member's checksum has shown that the password in use is right */
     bool refused; /* a method libarchive cannot read, whatever the password */
+    bool spoiled; /* no header may be read from this handle, see ms_unpack_keeps_pieces */
+    unsigned renewals;
 };
 
 /* A member's bytes in a memory file; large ones that nobody can use are only counted. */
@@ -121,6 +123,11 @@ enum ms_status ms_walk_program(struct ms_walk *walk, int fd, uint64_t size, unsi
 enum ms_status ms_walk_take_member(struct ms_walk_level *level, struct archive *a,
                                    struct archive_entry *entry, uint32_t index, ptrdiff_t password,
                                    bool *miss, struct ms_error *err);
+
+/* Replaces a spoiled handle by one that stands behind so many headers, or, when there is no way
+ * there, by NULL, which is told. */
+enum ms_status ms_walk_renew(struct ms_walk_level *level, int fd, uint32_t headers,
+                             struct archive **a, struct ms_error *err);
 
 /* Walks a container that base/decrypt opens. *mine: it did, or told why it could not; otherwise
  * the container is libarchive's business. */

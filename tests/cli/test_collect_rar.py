@@ -85,6 +85,26 @@ class States(RarCase):
         for line in rest:
             self.assertIn(cases[line["path"]][3], line["reason"], line)
 
+    def test_behind_a_damaged_member_the_others_open(self):
+        # libarchive keeps pieces of what it did not hand out, in a dictionary that the next member's replaces.
+        def member(name, dictionary, wrong=False, solid=False):
+            return rar.Member(program(name), method="literal", dictionary=dictionary, wrong_crc=wrong, solid=solid)
+
+        forms = {"plain": ({}, ["c", "d"]), "solid": ({"solid": True}, ["c", "d"]), "sealed": ({"password": "infected"}, ["c", "d"]),
+                 "sealed-solid": ({"password": "infected", "solid": True}, ["c", "d"])}
+        for name, (options, _) in forms.items():
+            solid = "solid" in options
+            entries = {"a.exe": member("a" + name, 0), "b.exe": member("b" + name, 0, True, solid), "c.exe": member("c" + name, 1, False, solid),
+                       "d.exe": member("d" + name, 5, False, solid)}
+            self.put({name + ".rar": rar.rar5(entries, **options)})
+        many = {"%02d.exe" % i: member("many%d" % i, i % 6, i % 2 == 1) for i in range(200)}
+        self.put({"many.rar": rar.rar5(many)})
+        samples, rest = self.collect(expect=1)
+        expected = {(name + ".rar", sha256(program(inner + name))) for name, (_, whole) in forms.items() for inner in ["a"] + whole}
+        expected |= {("many.rar", sha256(program("many%d" % i))) for i in range(0, 129, 2)}
+        self.assertEqual({(line["path"], line["sha256"]) for line in samples}, expected)
+        self.assertEqual({line["path"]: line["outcome"] for line in rest}, {name + ".rar": "corrupt" for name in [*forms, "many"]})
+
 
 if __name__ == "__main__":
     unittest.main()

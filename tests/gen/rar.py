@@ -38,6 +38,7 @@ class Member:
     version: int = 29                     # RAR 4: needed to unpack
     salt: bytes = b""                     # b"": the format's fixed one
     blake: bytes = b""                    # RAR 5: a BLAKE2sp record with these 32 bytes
+    dictionary: int = 0                   # RAR 5: 128 KiB, doubled so many times
 
 
 # ---- keys ---------------------------------------------------------------------------------------
@@ -173,7 +174,7 @@ def _prepare5(name, member, index, options, lg):
     def header(flags, checksum, data_bytes):
         fields = vint(2 | (1 if folder else 0 if member.no_crc else 4)) + vint(len(data)) + vint(0o40755 if folder else 0o100644) + struct.pack("<I", MTIME)
         fields += b"" if folder or member.no_crc else struct.pack("<I", checksum)
-        fields += vint(version | (0x40 if member.solid else 0) | method << 7) + vint(1) + vint(len(raw)) + raw
+        fields += vint(version | (0x40 if member.solid else 0) | method << 7 | member.dictionary << 10) + vint(1) + vint(len(raw)) + raw
         return header5(2, flags, fields, extra, data_bytes)
 
     return b"" if folder else packed, crc, header
