@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -83,7 +84,12 @@ class Kill(unittest.TestCase):
 
         def kill(step, hit, at):
             corpus, steps = self.base / f"{step}-{hit}", self.base / f"{step}-{hit}.steps"
-            self.assertEqual(self.take(corpus, MALSEQ_TEST_KILL=f"{step}:{at}", MALSEQ_TEST_STEPS=steps), -signal.SIGKILL, f"{step}:{at}")
+            # A step of the import ends after a second too: a run has fewer of them than the slowest had.
+            while (code := self.take(corpus, MALSEQ_TEST_KILL=f"{step}:{at}", MALSEQ_TEST_STEPS=steps)) != -signal.SIGKILL:
+                self.assertEqual((code, at > 1), (1, True), f"{step}:{at}")
+                at -= 1
+                steps.unlink()
+                shutil.rmtree(corpus)
             self.assertEqual(steps.read_text().split()[-1], step)
             self.assertEqual(self.take(corpus), 1, f"after {step}:{at}")
             self.assertEqual(self.own_digest(corpus), own, f"after {step}:{at}")
