@@ -94,6 +94,9 @@
 /* Bytes of a member that are held before it is decided by them whether it is of use: guards memory
  * against large files that are neither programs nor containers (programs are 2 MB as a rule). */
 #define MS_LIMIT_UNPACK_UNDECIDED_BYTES ((uint64_t)8 << 20)
+/* Plain bytes of a compressed tar, cpio or ar archive that are held: guards memory. A larger one is
+ * decompressed twice: to its end for its checksum, then for its members, one at a time. */
+#define MS_LIMIT_UNPACK_STREAM_BYTES ((uint64_t)32 << 20)
 /* Encrypted members on which one password may fail before the first success: guards the time spent
  * on archives of many members whose password is not known. */
 #define MS_LIMIT_UNPACK_PASSWORD_MISSES 64

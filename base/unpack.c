@@ -253,7 +253,8 @@ static enum ms_status plain_pass(struct ms_walk_level *level, struct ms_error *e
 {
     struct ms_walk *walk = level->walk;
     const char *why;
-    struct archive *a = ms_unpack_open_archive(level->fd, NULL, &why);
+    struct archive *a = level->source ? ms_unpack_open_sequential(level->source, &why)
+                                      : ms_unpack_open_archive(level->fd, NULL, &why);
     if (!a)
         return ms_walk_fault(walk, MS_UNPACK_CORRUPT, why, err);
     enum ms_status status = MS_OK;
@@ -401,6 +402,17 @@ static enum ms_status walk_archive(struct ms_walk *walk, int fd, unsigned depth,
     return status;
 }
 
+enum ms_status ms_walk_sequential(struct ms_walk *walk, const struct ms_unpack_source *source,
+                                  unsigned depth, struct ms_error *err)
+{
+    struct ms_walk_level level = {.walk = walk, .fd = -1, .source = source, .depth = depth};
+    if (depth >= walk->limits.depth)
+        return ms_walk_fault(walk, MS_UNPACK_LIMIT_DEPTH, "containers nested too deep", err);
+    enum ms_status status = plain_pass(&level, err);
+    free(level.pending);
+    return status;
+}
+
 /* ---- the walk ---------------------------------------------------------------------------------
  */
 
@@ -431,6 +443,8 @@ static struct ms_unpack_limits with_defaults(const struct ms_unpack_limits *limi
         out.entry_bytes = MS_LIMIT_UNPACK_ENTRY_BYTES;
     if (!out.undecided_bytes)
         out.undecided_bytes = MS_LIMIT_UNPACK_UNDECIDED_BYTES;
+    if (!out.stream_bytes)
+        out.stream_bytes = MS_LIMIT_UNPACK_STREAM_BYTES;
     return out;
 }
 

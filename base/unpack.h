@@ -12,7 +12,7 @@
 
 /* Raised whenever a change can open what was not opened before; stored with each blob so that old
  * failures are tried again. */
-enum { MS_UNPACKER_VERSION = 3 };
+enum { MS_UNPACKER_VERSION = 4 };
 
 /* Why a container, or a member of it, could not be read. Each is a state of its own in the corpus.
  */
@@ -45,6 +45,9 @@ struct ms_unpack_limits { /* 0: the value in base/limits.h */
      * fault LIMIT_ENTRY tells its size and SHA-256. At most 16 characters. */
     const char *wanted;
     uint64_t undecided_bytes; /* at least 64 KiB, so that an ISO image shows what it is */
+    /* Of the plain form of a compressed tar, cpio or ar archive no more is held; a larger one is
+     * read twice, and its first reading counts by itself against total_bytes. */
+    uint64_t stream_bytes;
 };
 
 /* A regular member whose bytes came out whole and whose checksum was right, where the format has

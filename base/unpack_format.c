@@ -65,6 +65,40 @@ struct archive *ms_unpack_open_archive(int fd, const char *password, const char 
     return NULL;
 }
 
+struct archive *ms_unpack_open_sequential(const struct ms_unpack_source *source, const char **why)
+{
+    struct archive *a = archive_read_new();
+    *why = "out of memory";
+    if (!a)
+        return NULL;
+    if (archive_read_support_format_tar(a) >= ARCHIVE_WARN &&
+        archive_read_support_format_cpio(a) >= ARCHIVE_WARN &&
+        archive_read_support_format_ar(a) >= ARCHIVE_WARN &&
+        archive_read_open2(a, source->ctx, NULL, source->read, NULL, NULL) >= ARCHIVE_WARN)
+        return a;
+    *why = "no archive format";
+    (void)archive_read_free(a);
+    return NULL;
+}
+
+bool ms_unpack_is_sequential(int fd)
+{
+    const char *why;
+    struct archive_entry *entry;
+    struct archive *a = ms_unpack_open_archive(fd, NULL, &why);
+    if (!a)
+        return false;
+    int rc = archive_read_next_header(a, &entry);
+    int format = archive_format(a), base = format & ARCHIVE_FORMAT_BASE_MASK;
+    /* Against binary cpio, whose magic is of two bytes, a zip file's end would win. */
+    bool good = (rc == ARCHIVE_OK || rc == ARCHIVE_WARN) &&
+                (base == ARCHIVE_FORMAT_TAR || base == ARCHIVE_FORMAT_AR ||
+                 (base == ARCHIVE_FORMAT_CPIO && format != ARCHIVE_FORMAT_CPIO_BIN_LE &&
+                  format != ARCHIVE_FORMAT_CPIO_BIN_BE));
+    (void)archive_read_free(a);
+    return good;
+}
+
 struct archive *ms_unpack_open_rewritten(int fd, const char *format, bool proven, const char **why)
 {
     static const struct {

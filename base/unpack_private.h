@@ -19,6 +19,17 @@ enum ms_unpack_shape ms_unpack_shape_of(int fd);
 
 /* An archive ready for its first header, or NULL with *why. password may be NULL. */
 struct archive *ms_unpack_open_archive(int fd, const char *password, const char **why);
+/* Bytes of an archive that is not in a file: libarchive's reader, 0 at the end, or ARCHIVE_FATAL
+ * with the archive's error set. */
+struct ms_unpack_source {
+    la_ssize_t (*read)(struct archive *archive, void *ctx, const void **bytes);
+    void *ctx;
+};
+/* The same for an archive that is read once from its beginning to its end. */
+struct archive *ms_unpack_open_sequential(const struct ms_unpack_source *source, const char **why);
+/* Does fd begin with an archive that ms_unpack_open_sequential reads as well as
+ * ms_unpack_open_archive does? */
+bool ms_unpack_is_sequential(int fd);
 /* The same for what base/decrypt wrote: only the format of that name is looked for. proven: a zip
  * file whose members are proven already, and have no checksum. */
 struct archive *ms_unpack_open_rewritten(int fd, const char *format, bool proven, const char **why);

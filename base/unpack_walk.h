@@ -15,6 +15,8 @@ struct ms_walk {
     struct ms_buf chain;
     uint64_t entries;
     uint64_t produced_bytes;
+    uint64_t
+        verified_bytes; /* of compressed archives that are not held, from their first reading */
     uint64_t held_bytes;
     struct ms_decrypt_keys *keys; /* NULL until an encrypted container needs it */
     bool stopped;                 /* a limit of the whole blob */
@@ -26,8 +28,9 @@ struct ms_walk {
 struct ms_walk_level {
     struct ms_walk *walk;
     int fd;
-    unsigned depth;    /* of the container */
-    uint32_t *pending; /* indexes of encrypted members not opened yet, rising */
+    const struct ms_unpack_source *source; /* where it is not NULL: read instead of fd */
+    unsigned depth;                        /* of the container */
+    uint32_t *pending;                     /* indexes of encrypted members not opened yet, rising */
     size_t pending_count;
     size_t pending_cap;
     bool damaged; /* a header was unreadable, and that was told */
@@ -112,6 +115,9 @@ enum ms_status ms_walk_deliver(struct ms_walk *walk, const struct ms_walk_memory
                                unsigned depth, ptrdiff_t password, struct ms_error *err);
 enum ms_status ms_walk_open(struct ms_walk *walk, int fd, enum ms_unpack_shape shape,
                             unsigned depth, struct ms_error *err);
+/* An archive of a sequential format that was read to its end before. */
+enum ms_status ms_walk_sequential(struct ms_walk *walk, const struct ms_unpack_source *source,
+                                  unsigned depth, struct ms_error *err);
 enum ms_status ms_walk_stream(struct ms_walk *walk, int fd, enum ms_unpack_shape shape,
                               unsigned depth, struct ms_error *err);
 /* The archive behind a program, if there is one and the walk is to look for it; passes over every
