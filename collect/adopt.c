@@ -3,11 +3,9 @@
  * the same places finds out. */
 #define _GNU_SOURCE
 #include "base/json.h"
-#include "base/limits.h"
 #include "base/log.h"
 #include "base/step.h"
 #include "collect/job.h"
-#include "collect/pe.h"
 #include "collect/session.h"
 #include "store/query.h"
 #include "store/run.h"
@@ -53,34 +51,16 @@ static enum ms_status put_row(struct adoption *self, const struct ms_intake_prog
                               struct ms_error *err)
 {
     struct ms_corpus *corpus = self->intake.corpus;
-    char flags[128];
     int64_t id;
     bool inserted;
-    struct ms_buf features;
-    ms_pe_flag_names(program->flags, flags);
-    ms_buf_init(&features, MS_LIMIT_FRAME_BYTES);
-    enum ms_status status = ms_intake_features(program, &features, err);
-    struct ms_sample sample = {.has_sha256 = true,
-                               .has_sha1 = true,
-                               .has_md5 = true,
-                               .digests = program->digests,
-                               .size = (int64_t)program->size,
-                               .vaulted = true,
-                               .private_ = self->private_,
-                               .kind = program->kind,
-                               .machine = program->machine,
-                               .flags = flags[0] ? flags : NULL,
-                               .features = ms_buf_text(&features)};
+    enum ms_status status = ms_corpus_begin(corpus, err);
     if (status == MS_OK)
-        status = ms_corpus_begin(corpus, err);
-    if (status == MS_OK)
-        status = ms_sample_upsert(corpus, &sample, self->intake.run, &id, &inserted, err);
+        status = ms_intake_put_sample(&self->intake, program, self->private_, &id, &inserted, err);
     if (status == MS_OK)
         status = ms_corpus_commit(corpus, err);
     if (status != MS_OK)
         ms_corpus_rollback(corpus);
     ms_step("collect.adopt.committed");
-    ms_buf_release(&features);
     return status;
 }
 

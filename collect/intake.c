@@ -353,8 +353,9 @@ enum ms_status ms_intake_open(const struct ms_intake *self, const struct ms_inta
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-enum ms_status ms_intake_features(const struct ms_intake_program *program, struct ms_buf *out,
-                                  struct ms_error *err)
+/* The features of a program as JSON, appended to out. */
+static enum ms_status features_json(const struct ms_intake_program *program, struct ms_buf *out,
+                                    struct ms_error *err)
 {
     struct ms_pe_features features;
     if (!ms_pe_features_unpack(program->features, &features))
@@ -362,30 +363,39 @@ enum ms_status ms_intake_features(const struct ms_intake_program *program, struc
     return ms_pe_features_json(&features, out, err);
 }
 
-static enum ms_status store_program(const struct ms_intake *self, const struct ms_intake_blob *blob,
-                                    struct ms_intake_program *program, int64_t now_ms,
-                                    struct ms_error *err)
+enum ms_status ms_intake_put_sample(const struct ms_intake *self,
+                                    const struct ms_intake_program *program, bool private_,
+                                    int64_t *id, bool *inserted, struct ms_error *err)
 {
     char flags[128];
-    int64_t id;
     struct ms_buf features;
     ms_pe_flag_names(program->flags, flags);
     ms_buf_init(&features, MS_LIMIT_FRAME_BYTES);
-    enum ms_status status = ms_intake_features(program, &features, err);
+    enum ms_status status = features_json(program, &features, err);
     struct ms_sample sample = {.has_sha256 = true,
                                .has_sha1 = true,
                                .has_md5 = true,
                                .digests = program->digests,
                                .size = (int64_t)program->size,
                                .vaulted = true,
-                               .private_ = blob->private_,
+                               .private_ = private_,
                                .kind = program->kind,
                                .machine = program->machine,
                                .flags = flags[0] ? flags : NULL,
                                .features = ms_buf_text(&features)};
     if (status == MS_OK)
-        status = ms_sample_upsert(self->corpus, &sample, self->run, &id, &program->inserted, err);
+        status = ms_sample_upsert(self->corpus, &sample, self->run, id, inserted, err);
     ms_buf_release(&features);
+    return status;
+}
+
+static enum ms_status store_program(const struct ms_intake *self, const struct ms_intake_blob *blob,
+                                    struct ms_intake_program *program, int64_t now_ms,
+                                    struct ms_error *err)
+{
+    int64_t id;
+    enum ms_status status =
+        ms_intake_put_sample(self, program, blob->private_, &id, &program->inserted, err);
     if (status != MS_OK)
         return status;
     struct ms_sighting sighting = {.sample = id,

@@ -100,9 +100,10 @@ enum ms_status ms_intake_open(const struct ms_intake *self, const struct ms_inta
 enum ms_status ms_intake_store(const struct ms_intake *self, const struct ms_intake_blob *blob,
                                struct ms_intake_result *result, struct ms_error *err) MS_MUST_USE;
 
-/* The features of a program as JSON, appended to out. */
-enum ms_status ms_intake_features(const struct ms_intake_program *program, struct ms_buf *out,
-                                  struct ms_error *err) MS_MUST_USE;
+/* The sample's row alone, of a program that the vault holds. Inside a transaction. */
+enum ms_status ms_intake_put_sample(const struct ms_intake *self,
+                                    const struct ms_intake_program *program, bool private_,
+                                    int64_t *id, bool *inserted, struct ms_error *err) MS_MUST_USE;
 
 /* A blob that is not opened (too_big, lfs_pointer, mismatch, gone, error): its row alone. */
 enum ms_status ms_intake_note(const struct ms_intake *self, const struct ms_intake_blob *blob,
