@@ -29,9 +29,7 @@ static enum ms_status run_for(struct ms_corpus *corpus, const char *sql, int64_t
                               struct ms_error *err)
 {
     sqlite3_stmt *statement;
-    enum ms_status status = ms_db_need_transaction(corpus, err);
-    if (status == MS_OK)
-        status = ms_db_prepare(corpus, sql, &statement, err);
+    enum ms_status status = ms_db_prepare_write(corpus, sql, &statement, err);
     if (status != MS_OK)
         return status;
     ms_db_bind_int(statement, 1, origin);
@@ -66,9 +64,7 @@ enum ms_status ms_history_put_past(struct ms_corpus *corpus, int64_t origin,
         " WHERE NOT EXISTS (SELECT 1 FROM blob WHERE git_id = ?2 AND outcome IN ('ok', 'too_big'))"
         " ON CONFLICT (origin, git_id) DO UPDATE SET path = ?3, commit_id = ?4";
     sqlite3_stmt *statement;
-    enum ms_status status = ms_db_need_transaction(corpus, err);
-    if (status == MS_OK)
-        status = ms_db_prepare(corpus, sql, &statement, err);
+    enum ms_status status = ms_db_prepare_write(corpus, sql, &statement, err);
     if (status != MS_OK)
         return status;
     ms_db_bind_int(statement, 1, origin);
