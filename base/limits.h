@@ -184,6 +184,9 @@
 #define MS_LIMIT_DISK_RESERVE_SHARE 50
 #define MS_LIMIT_DISK_RESERVE_BYTES ((uint64_t)32 << 20)
 #define MS_LIMIT_DISK_RESERVE_MAX_BYTES ((uint64_t)1 << 30)
+/* Objects that wait for a sync with an open file each: guards the process's descriptors (often
+ * 1024), and bounds what a power cut loses. */
+#define MS_LIMIT_VAULT_WAITING 256
 
 /* A model file and its JSON header: guard the reader's memory (the article's net: 1.5 MB and 10
  * KB). */

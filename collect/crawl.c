@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "collect/crawl.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/progress.h"
@@ -18,7 +19,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { HINT_ARENA_BYTES = 64 << 20, PASSES = 2 };
+enum {
+    HINT_ARENA_BYTES = 64 << 20,
+    PASSES = 2,
+    TAKEN_PROGRAMS = 64, /* and */
+    TAKEN_MS = 1000      /* after which blobs that were opened wait for no more of them */
+};
 
 /* An archive that no password opened so far. */
 struct closed {
@@ -39,6 +45,8 @@ struct walk {
     struct closed *closed;
     size_t closed_count, closed_cap;
     struct ms_pool *pool;
+    uint64_t taken_programs; /* of the pool's taken blobs */
+    int64_t taken_ms;        /* monotonic: when the first of them was */
     struct pending *pending; /* MS_LFS_BATCH places */
     size_t pending_count;
     struct ms_volumes volumes;
@@ -130,23 +138,6 @@ static enum ms_status passwords_for(struct walk *self, const struct ms_entry *en
                : status;
 }
 
-static enum ms_status note(struct walk *self, const struct ms_intake_blob *blob,
-                           const char *outcome, const char *reason, struct ms_error *err)
-{
-    struct ms_collect *session = self->session;
-    enum ms_status status = MS_OK;
-    ms_intake_lock(&session->intake);
-    if (!session->intake.dry)
-        status = ms_intake_note(&session->intake, blob, outcome, reason, err);
-    ms_intake_unlock(&session->intake);
-    bool failure = self->crawl->lfs || strcmp(outcome, "lfs_pointer") != 0;
-    session->counts.failed += failure;
-    if (status == MS_OK && failure)
-        status = ms_collect_tell_failure(session, blob->origin_name, blob->path, blob->git_id,
-                                         outcome, reason, err);
-    return status;
-}
-
 static enum ms_status add_closed(struct walk *self, const struct ms_entry *entry,
                                  const char *reason, struct ms_error *err)
 {
@@ -185,36 +176,93 @@ static enum ms_status tell_closed(struct walk *self, struct ms_error *err)
     return status;
 }
 
-/* The rows of a blob that a thread has opened. */
-static enum ms_status finish_oldest(struct walk *self, struct ms_error *err)
+/* What a blob's rows are committed for, and then forgotten. */
+static enum ms_status tell_stored(struct walk *self, struct ms_pool_task *task,
+                                  struct ms_error *err)
+{
+    bool closed;
+    self->session->counts.opened++;
+    reopen_closed(self, task->tag);
+    ms_join_judge(task->tag, task->result.outcome);
+    enum ms_status status =
+        ms_collect_tell_blob(self->session, &task->blob, &task->result, &closed, err);
+    return status == MS_OK && closed ? add_closed(self, task->tag, task->result.reason, err)
+                                     : status;
+}
+
+/* The objects and rows of the blobs that were taken, synced and committed together. */
+static enum ms_status store_taken(struct walk *self, struct ms_error *err)
 {
     struct ms_collect *session = self->session;
+    struct ms_intake_item items[MS_POOL_TAKEN];
+    size_t count = ms_pool_taken(self->pool);
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < count; i++) {
+        struct ms_pool_task *task = ms_pool_get_taken(self->pool, i);
+        items[i] = (struct ms_intake_item){&task->blob, &task->result};
+    }
+    if (count && !session->intake.dry) {
+        status = ms_intake_sync(items, count, err);
+        ms_intake_lock(&session->intake);
+        if (status == MS_OK)
+            status = ms_intake_store(&session->intake, items, count, err);
+        ms_intake_unlock(&session->intake);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (status == MS_OK)
+            status = tell_stored(self, ms_pool_get_taken(self->pool, 0), err);
+        ms_pool_drop(self->pool);
+    }
+    self->taken_programs = 0;
+    return status;
+}
+
+/* Rows at once where others wait for them, and soon in any case: a killed run loses what waits. */
+static bool is_ripe(const struct walk *self)
+{
+    size_t count = ms_pool_taken(self->pool);
+    return count && (count == MS_POOL_TAKEN || self->session->intake.dry ||
+                     self->taken_programs >= TAKEN_PROGRAMS ||
+                     ms_clock_mono_ms() - self->taken_ms >= TAKEN_MS);
+}
+
+static bool has_taken(const struct walk *self, const uint8_t sha256[MS_SHA256_BYTES])
+{
+    for (size_t i = 0; i < ms_pool_taken(self->pool); i++) {
+        const struct ms_intake_result *result = &ms_pool_get_taken(self->pool, i)->result;
+        for (size_t k = 0; k < result->program_count; k++)
+            if (memcmp(result->programs[k].digests.sha256, sha256, MS_SHA256_BYTES) == 0)
+                return true;
+    }
+    return false;
+}
+
+/* A blob that a thread has opened: its objects and rows wait for those of others. */
+static enum ms_status finish_oldest(struct walk *self, struct ms_error *err)
+{
     struct ms_pool_task *task = ms_pool_oldest(self->pool);
     enum ms_status status = task->status;
     bool learned = false;
-    if (status != MS_OK && err)
-        *err = task->err;
-    if (status == MS_OK)
-        ms_sides_judge(&self->sides, task->tag, &task->blob, &task->result);
-    ms_intake_lock(&session->intake);
-    if (status == MS_OK && !session->intake.dry)
-        status = ms_intake_store(&session->intake, &task->blob, &task->result, err);
-    ms_intake_unlock(&session->intake);
-    if (status == MS_OK) {
-        bool closed;
-        session->counts.opened++;
-        reopen_closed(self, task->tag);
-        ms_join_judge(task->tag, task->result.outcome);
-        status = ms_collect_tell_blob(session, &task->blob, &task->result, &closed, err);
-        if (status == MS_OK && closed)
-            status = add_closed(self, task->tag, task->result.reason, err);
+    if (status != MS_OK) {
+        struct ms_error why = task->err;
+        enum ms_status stored = store_taken(self, err);
+        ms_pool_drop(self->pool);
+        if (stored == MS_OK && err)
+            *err = why;
+        return stored == MS_OK ? status : stored;
     }
+    ms_sides_judge(&self->sides, task->tag, &task->blob, &task->result);
     for (size_t i = 0; i < task->result.program_count; i++) {
         struct ms_span password = task->result.programs[i].password;
         learned |=
             password.data && !ms_passwords_has(&self->passwords, MS_PASSWORD_WORKED, password);
     }
-    ms_pool_drop(self->pool);
+    if (!ms_pool_taken(self->pool))
+        self->taken_ms = ms_clock_mono_ms();
+    self->taken_programs += task->result.program_count;
+    ms_pool_take(self->pool);
+    if (learned || is_ripe(self))
+        status = store_taken(self, err);
     return status == MS_OK && learned ? refresh_passwords(self, err) : status;
 }
 
@@ -223,6 +271,24 @@ static enum ms_status finish_all(struct walk *self, struct ms_error *err)
     enum ms_status status = MS_OK;
     while (status == MS_OK && ms_pool_oldest(self->pool))
         status = finish_oldest(self, err);
+    return status == MS_OK ? store_taken(self, err) : status;
+}
+
+static enum ms_status note(struct walk *self, const struct ms_intake_blob *blob,
+                           const char *outcome, const char *reason, struct ms_error *err)
+{
+    struct ms_collect *session = self->session;
+    bool failure = self->crawl->lfs || strcmp(outcome, "lfs_pointer") != 0;
+    /* What came before is told before. */
+    enum ms_status status = failure ? store_taken(self, err) : MS_OK;
+    ms_intake_lock(&session->intake);
+    if (status == MS_OK && !session->intake.dry)
+        status = ms_intake_note(&session->intake, blob, outcome, reason, err);
+    ms_intake_unlock(&session->intake);
+    session->counts.failed += failure;
+    if (status == MS_OK && failure)
+        status = ms_collect_tell_failure(session, blob->origin_name, blob->path, blob->git_id,
+                                         outcome, reason, err);
     return status;
 }
 
@@ -233,12 +299,12 @@ static enum ms_status new_task(struct walk *self, const struct ms_entry *entry,
 {
     const struct ms_crawl *crawl = self->crawl;
     struct ms_pool_task *task = ms_pool_place(self->pool);
-    if (!task) {
-        enum ms_status status = finish_oldest(self, err);
-        if (status != MS_OK)
-            return status;
-        task = ms_pool_place(self->pool);
-    }
+    enum ms_status status = task ? MS_OK : finish_oldest(self, err);
+    if (status == MS_OK && is_ripe(self))
+        status = store_taken(self, err);
+    if (status != MS_OK)
+        return status;
+    task = ms_pool_place(self->pool);
     task->blob = (struct ms_intake_blob){
         .fd = -1,
         .origin = crawl->origin,
@@ -300,8 +366,10 @@ static enum ms_status settle(struct walk *self, const struct ms_intake_blob *blo
     *settled = false;
     /* With --recurse-sfx the bytes are wanted once. */
     if (sha256 && !session->intake.sfx) {
+        status = has_taken(self, sha256) ? store_taken(self, err) : MS_OK;
         ms_intake_lock(&session->intake);
-        status = ms_intake_know(&session->intake, blob, sha256, settled, &forgotten, err);
+        if (status == MS_OK)
+            status = ms_intake_know(&session->intake, blob, sha256, settled, &forgotten, err);
         ms_intake_unlock(&session->intake);
     }
     session->counts.skipped_forgotten += status == MS_OK && forgotten;
@@ -517,6 +585,11 @@ static enum ms_status visit_all(struct walk *self, unsigned pass, struct ms_erro
     while (full && ms_pool_oldest(self->pool)) {
         struct ms_error ignored = {MS_OK, 0, ""};
         (void)finish_oldest(self, &ignored);
+    }
+    /* Whatever ended the crawl: what was opened is kept. */
+    if (ms_pool_taken(self->pool)) {
+        struct ms_error ignored = {MS_OK, 0, ""};
+        (void)store_taken(self, &ignored);
     }
     if (rest == MS_OK)
         return status;

@@ -12,7 +12,7 @@
 #include "collect/pe.h"
 #include "collect/pe_features.h"
 #include "store/sample.h"
-#include "store/vault.h"
+#include "store/vault_group.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +58,7 @@ void ms_intake_unlock(const struct ms_intake *self)
 
 void ms_intake_result_release(struct ms_intake_result *self)
 {
+    ms_vault_group_free(self->group);
     free(self->programs);
     free(self->faults);
     ms_arena_release(&self->arena);
@@ -128,8 +129,10 @@ static enum ms_status begin_program(struct reading *self, struct ms_span bytes,
         self->current->password = self->candidates[head.password_index];
     self->got_bytes = 0;
     enum ms_status status = copy_span(result, chain, &self->current->chain, err);
-    if (status == MS_OK && !self->intake->dry)
-        status = ms_vault_begin(self->intake->corpus, MS_VAULT_SAMPLE, &self->write, err);
+    if (status == MS_OK && !self->intake->dry && !result->group)
+        status = ms_vault_group_new(self->intake->corpus, MS_VAULT_SAMPLE, &result->group, err);
+    if (status == MS_OK && result->group)
+        status = ms_vault_group_begin(result->group, &self->write, err);
     return status;
 }
 
@@ -170,10 +173,9 @@ static enum ms_status end_program(struct reading *self, struct ms_error *err)
     } else if (status == MS_OK && self->write) {
         uint8_t sha256[MS_SHA256_BYTES];
         uint64_t size;
-        bool existed;
         struct ms_vault_write *write = self->write;
         self->write = NULL;
-        status = ms_vault_commit(write, sha256, &size, &existed, err);
+        status = ms_vault_group_add(self->result->group, write, sha256, &size, err);
         if (status == MS_OK && memcmp(sha256, program->digests.sha256, sizeof sha256) != 0)
             status = ms_error_set(err, MS_E_BUG, "the vault hashed other bytes");
     }
@@ -341,10 +343,12 @@ enum ms_status ms_intake_open(const struct ms_intake *self, const struct ms_inta
                                &reading, &end, err);
     if (reading.write)
         ms_vault_abort(reading.write);
+    if (result->group)
+        ms_vault_group_rest(result->group);
     if (status == MS_OK || reading.nonsense) {
         status = MS_OK;
         judge(&reading, &end);
-        ms_step("collect.intake.vaulted");
+        ms_step("collect.intake.opened");
     }
     ms_hasher_free(reading.hasher);
     ms_buf_release(&argument);
@@ -486,12 +490,30 @@ static enum ms_status store_rows(const struct ms_intake *self, const struct ms_i
     return status;
 }
 
-enum ms_status ms_intake_store(const struct ms_intake *self, const struct ms_intake_blob *blob,
-                               struct ms_intake_result *result, struct ms_error *err)
+enum ms_status ms_intake_sync(const struct ms_intake_item *items, size_t count,
+                              struct ms_error *err)
+{
+    struct ms_vault_group *all = NULL;
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < count && status == MS_OK; i++) {
+        struct ms_vault_group *group = items[i].result->group;
+        if (group && all)
+            status = ms_vault_group_join(all, group, err);
+        else if (group)
+            all = group;
+    }
+    if (status == MS_OK && all)
+        status = ms_vault_group_sync(all, err);
+    ms_step("collect.intake.vaulted");
+    return status;
+}
+
+enum ms_status ms_intake_store(const struct ms_intake *self, const struct ms_intake_item *items,
+                               size_t count, struct ms_error *err)
 {
     enum ms_status status = ms_corpus_begin(self->corpus, err);
-    if (status == MS_OK)
-        status = store_rows(self, blob, result, err);
+    for (size_t i = 0; i < count && status == MS_OK; i++)
+        status = store_rows(self, items[i].blob, items[i].result, err);
     ms_step("collect.intake.rows");
     if (status == MS_OK)
         status = ms_corpus_commit(self->corpus, err);

@@ -1,5 +1,6 @@
 /* One blob (a file of a repository or folder) into the corpus: open it in the worker, check what
- * the worker says, put the programs into the vault, then all rows in one transaction. */
+ * the worker says, put the programs into the vault, then all rows in one transaction, which blobs
+ * that are ready together share. */
 #ifndef MS_COLLECT_INTAKE_H
 #define MS_COLLECT_INTAKE_H
 
@@ -40,7 +41,7 @@ struct ms_intake_blob {
     const char *missing; /* the name of the part that is missing if one is; may be NULL */
 };
 
-/* A program found in a blob, stored in the vault (unless dry) and not yet in the database. */
+/* A program found in a blob, written to the vault (unless dry) and not yet in the database. */
 struct ms_intake_program {
     struct ms_digests digests;
     uint64_t size;
@@ -61,11 +62,14 @@ struct ms_intake_fault {
     const char *detail; /* escaped */
 };
 
+struct ms_vault_group;
+
 /* All memory is the arena's. */
 struct ms_intake_result {
     struct ms_arena arena;
-    const char *outcome; /* a word of blob.outcome in the schema */
-    const char *reason;  /* escaped; NULL when there is nothing to say */
+    struct ms_vault_group *group; /* the programs, until they are synced; NULL: none */
+    const char *outcome;          /* a word of blob.outcome in the schema */
+    const char *reason;           /* escaped; NULL when there is nothing to say */
     struct ms_intake_program *programs;
     size_t program_count, program_cap;
     struct ms_intake_fault *faults;
@@ -89,16 +93,27 @@ void ms_intake_unlock(const struct ms_intake *self);
 
 void ms_intake_result_release(struct ms_intake_result *self);
 
-/* Opens the blob and fills the vault; touches no row. MS_OK whatever became of the blob: see
- * result->outcome. Other statuses are reasons to stop. Release the result in any case.
- * Thread-safe, without the lock held; the others want it held. */
+/* Opens the blob and writes its programs, which are the vault's after ms_intake_sync; touches no
+ * row. MS_OK whatever became of the blob: see result->outcome. Other statuses are reasons to stop.
+ * Release the result in any case. Thread-safe, without the lock held, as is ms_intake_sync; the
+ * others want it held. */
 enum ms_status ms_intake_open(const struct ms_intake *self, const struct ms_intake_blob *blob,
                               struct ms_intake_result *result, struct ms_error *err) MS_MUST_USE;
 
-/* All rows of the blob in one transaction: samples, sightings, passwords that worked, the blob with
- * its outcome and faults. */
-enum ms_status ms_intake_store(const struct ms_intake *self, const struct ms_intake_blob *blob,
-                               struct ms_intake_result *result, struct ms_error *err) MS_MUST_USE;
+/* A blob that was opened; both borrowed. */
+struct ms_intake_item {
+    const struct ms_intake_blob *blob;
+    struct ms_intake_result *result;
+};
+
+/* Makes the programs of these blobs durable together. No row may name one before. */
+enum ms_status ms_intake_sync(const struct ms_intake_item *items, size_t count,
+                              struct ms_error *err) MS_MUST_USE;
+
+/* All rows of these blobs in one transaction: samples, sightings, passwords that worked, each blob
+ * with its outcome and faults. After an error there are none of them. */
+enum ms_status ms_intake_store(const struct ms_intake *self, const struct ms_intake_item *items,
+                               size_t count, struct ms_error *err) MS_MUST_USE;
 
 /* The sample's row alone, of a program that the vault holds. Inside a transaction. */
 enum ms_status ms_intake_put_sample(const struct ms_intake *self,

@@ -12,7 +12,8 @@ struct ms_pool {
     const struct ms_intake *intake;
     struct ms_pool_task *tasks; /* a ring */
     size_t places;
-    uint64_t first, begun, last; /* dropped so far, taken by a thread, submitted */
+    size_t open_places;                 /* of these, for tasks that were not taken */
+    uint64_t first, taken, begun, last; /* dropped, taken, begun by a thread, submitted so far */
     pthread_t threads[THREADS_MAX];
     unsigned thread_count;  /* 0: no threads */
     unsigned threads_asked; /* made with the first task: a tree in which nothing is new has none */
@@ -53,7 +54,8 @@ enum ms_status ms_pool_new(const struct ms_intake *intake, unsigned threads, str
     unsigned wanted = threads < 2 ? 0 : threads < THREADS_MAX ? threads : THREADS_MAX;
     if (self) {
         self->intake = intake;
-        self->places = wanted ? (size_t)wanted * PLACES_A_THREAD : 1;
+        self->open_places = wanted ? (size_t)wanted * PLACES_A_THREAD : 1;
+        self->places = self->open_places + MS_POOL_TAKEN;
         self->tasks = calloc(self->places, sizeof *self->tasks);
     }
     if (!self || !self->tasks) {
@@ -96,7 +98,7 @@ void ms_pool_free(struct ms_pool *self)
 
 struct ms_pool_task *ms_pool_place(struct ms_pool *self)
 {
-    if (self->last - self->first == self->places)
+    if (self->last - self->taken == self->open_places || self->last - self->first == self->places)
         return NULL;
     struct ms_pool_task *task = &self->tasks[self->last % self->places];
     memset(task, 0, sizeof *task);
@@ -123,9 +125,9 @@ void ms_pool_submit(struct ms_pool *self)
 
 struct ms_pool_task *ms_pool_oldest(struct ms_pool *self)
 {
-    if (self->first == self->last)
+    if (self->taken == self->last)
         return NULL;
-    struct ms_pool_task *task = &self->tasks[self->first % self->places];
+    struct ms_pool_task *task = &self->tasks[self->taken % self->places];
     (void)pthread_mutex_lock(&self->mutex);
     while (!task->done)
         (void)pthread_cond_wait(&self->changed, &self->mutex);
@@ -133,14 +135,38 @@ struct ms_pool_task *ms_pool_oldest(struct ms_pool *self)
     return task;
 }
 
+static void close_blob(struct ms_pool_task *task)
+{
+    if (task->blob.fd >= 0)
+        (void)close(task->blob.fd);
+    task->blob.fd = -1;
+}
+
+void ms_pool_take(struct ms_pool *self)
+{
+    close_blob(&self->tasks[self->taken % self->places]);
+    self->taken++;
+}
+
+size_t ms_pool_taken(const struct ms_pool *self)
+{
+    return (size_t)(self->taken - self->first);
+}
+
+struct ms_pool_task *ms_pool_get_taken(const struct ms_pool *self, size_t i)
+{
+    return &self->tasks[(self->first + i) % self->places];
+}
+
 void ms_pool_drop(struct ms_pool *self)
 {
     struct ms_pool_task *task = &self->tasks[self->first % self->places];
     ms_intake_result_release(&task->result);
     ms_arena_release(&task->arena);
-    if (task->blob.fd >= 0)
-        (void)close(task->blob.fd);
+    close_blob(task);
     self->first++;
+    if (self->taken < self->first)
+        self->taken = self->first;
 }
 
 bool ms_pool_has(const struct ms_pool *self, const uint8_t git_id[MS_SHA1_BYTES])

@@ -210,6 +210,7 @@ enum ms_status ms_corpus_open(const char *dir, enum ms_corpus_mode mode, struct 
     if (!self)
         return ms_error_set(err, MS_E_NOMEM, "out of memory");
     self->mode = mode;
+    (void)pthread_mutex_init(&self->sync_lock, NULL);
     self->dir_fd = self->lock_fd = self->samples_fd = self->reports_fd = self->tmp_fd = -1;
     self->dir = strdup(dir);
     struct ms_error why = {0};
@@ -259,6 +260,7 @@ void ms_corpus_close(struct ms_corpus *self)
     close_fd(self->tmp_fd);
     close_fd(self->dir_fd);
     close_fd(self->lock_fd); /* last: it gives the lock back */
+    (void)pthread_mutex_destroy(&self->sync_lock);
     free(self->dir);
     free(self);
 }

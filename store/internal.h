@@ -6,6 +6,7 @@
 #include "store/corpus.h"
 #include "store/db.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
@@ -26,7 +27,8 @@ struct ms_vault_space {
 };
 
 /* The vault's functions read only `dir` and the three folder descriptors, which never change while
- * the corpus is open, and `room`: that is what lets them run in several threads. */
+ * the corpus is open, `room`, and what groups share: that is what lets them run in several
+ * threads. */
 struct ms_corpus {
     char *dir;
     enum ms_corpus_mode mode;
@@ -36,7 +38,12 @@ struct ms_corpus {
     int samples_fd, reports_fd, tmp_fd; /* -1 when the folder is missing (reading only) */
     sqlite3 *db;
     struct ms_vault_space room;
-    bool has_calls; /* the virtual table is registered */
+    /* What groups of objects (vault_group.c) share. */
+    atomic_uint waiting_objects; /* written, without a name */
+    atomic_uint loose_groups;    /* with names that are synced later */
+    pthread_mutex_t sync_lock;   /* guards sync_errnum */
+    int sync_errnum;             /* of a sync of the file system; 0: none failed */
+    bool has_calls;              /* the virtual table is registered */
     struct ms_statement_slot slots[MS_STATEMENT_SLOTS];
 };
 

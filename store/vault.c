@@ -17,24 +17,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zstd.h>
 
 /* zstd -3: half a gigabyte a second, 16 times smaller reports. */
-enum { ZSTD_LEVEL = 3, TEMPORARY_NAME_BYTES = 64 };
-
-struct ms_vault_write {
-    struct ms_corpus *corpus;
-    enum ms_vault_kind kind;
-    int fd;
-    char temporary[TEMPORARY_NAME_BYTES]; /* in tmp/; empty for an unnamed file */
-    ZSTD_CCtx *zstd;
-    struct ms_hasher *hasher;
-    uint8_t *out;
-    size_t out_bytes;
-    uint64_t plain_bytes;
-    uint64_t frame_bytes;
-    bool failed;
-};
+enum { ZSTD_LEVEL = 3 };
 
 void ms_vault_name(enum ms_vault_kind kind, const uint8_t sha256[32], char out[MS_VAULT_NAME_BYTES],
                    char shard[6])
@@ -87,8 +72,8 @@ enum ms_status ms_vault_error(const struct ms_corpus *corpus, enum ms_vault_kind
     return ms_error_set(err, status, "'%s/%s/%s': %s", dir, folder, name, what);
 }
 
-static enum ms_status fail(struct ms_vault_write *self, int errnum, const char *what,
-                           struct ms_error *err)
+enum ms_status ms_vault_fail(struct ms_vault_write *self, int errnum, const char *what,
+                             struct ms_error *err)
 {
     self->failed = true;
     return ms_vault_error(self->corpus, self->kind, NULL, MS_E_IO, errnum, what, err);
@@ -113,7 +98,7 @@ static enum ms_status open_named(struct ms_vault_write *self, struct ms_error *e
             break;
     }
     self->temporary[0] = '\0';
-    return fail(self, errno, "cannot make a temporary file in tmp/", err);
+    return ms_vault_fail(self, errno, "cannot make a temporary file in tmp/", err);
 }
 
 /* An unnamed file where the file system has them, for then a crash leaves nothing at all. Giving it
@@ -126,28 +111,33 @@ static enum ms_status open_temporary(struct ms_vault_write *self, struct ms_erro
         if (self->fd >= 0)
             return MS_OK;
         if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL && errno != ENOENT)
-            return fail(self, errno, "cannot make a temporary file", err);
+            return ms_vault_fail(self, errno, "cannot make a temporary file", err);
     }
     return open_named(self, err);
 }
 
-enum ms_status ms_vault_begin(struct ms_corpus *corpus, enum ms_vault_kind kind,
-                              struct ms_vault_write **out, struct ms_error *err)
+enum ms_status ms_vault_begin_with(struct ms_corpus *corpus, enum ms_vault_kind kind,
+                                   ZSTD_CCtx *zstd, struct ms_vault_write **out,
+                                   struct ms_error *err)
 {
+    struct ms_vault_write *self = NULL;
+    enum ms_status status = MS_OK;
     if (corpus->mode == MS_CORPUS_READ)
-        return ms_error_set(err, MS_E_BUG, "an object for a corpus opened for reading");
-    enum ms_status status = ms_vault_room(corpus, err);
-    if (status != MS_OK)
+        status = ms_error_set(err, MS_E_BUG, "an object for a corpus opened for reading");
+    if (status == MS_OK)
+        status = ms_vault_room(corpus, err);
+    if (status == MS_OK && !(self = calloc(1, sizeof *self)))
+        status = ms_error_set(err, MS_E_NOMEM, "out of memory");
+    if (status != MS_OK) {
+        ZSTD_freeCCtx(zstd);
         return status;
-    struct ms_vault_write *self = calloc(1, sizeof *self);
-    if (!self)
-        return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    }
     self->corpus = corpus;
     self->kind = kind;
     self->fd = -1;
     self->out_bytes = ZSTD_CStreamOutSize();
     self->out = malloc(self->out_bytes);
-    self->zstd = ZSTD_createCCtx();
+    self->zstd = zstd ? zstd : ZSTD_createCCtx();
     if (!self->out || !self->zstd ||
         ZSTD_isError(ZSTD_CCtx_setParameter(self->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL)))
         status = ms_error_set(err, MS_E_NOMEM, "out of memory");
@@ -165,6 +155,12 @@ enum ms_status ms_vault_begin(struct ms_corpus *corpus, enum ms_vault_kind kind,
     }
     *out = self;
     return MS_OK;
+}
+
+enum ms_status ms_vault_begin(struct ms_corpus *corpus, enum ms_vault_kind kind,
+                              struct ms_vault_write **out, struct ms_error *err)
+{
+    return ms_vault_begin_with(corpus, kind, NULL, out, err);
 }
 
 static enum ms_status compress(struct ms_vault_write *self, ZSTD_inBuffer *in,
@@ -214,40 +210,41 @@ static enum ms_status write_head(struct ms_vault_write *self, struct ms_error *e
     for (unsigned i = 0; i < 8; i++)
         head[8 + i] = (uint8_t)(self->plain_bytes >> (8 * i));
     if (pwrite(self->fd, head, sizeof head, 0) != (ssize_t)sizeof head)
-        return fail(self, errno, "cannot write the header of an object", err);
+        return ms_vault_fail(self, errno, "cannot write the header of an object", err);
     return MS_OK;
 }
 
-/* Opens samples/ab/cd, making what is missing; the parents of new folders are synced too, for an
- * object is only as durable as every name on the way to it. */
-static enum ms_status open_shard(struct ms_vault_write *self, const char *shard, int *fd,
-                                 struct ms_error *err)
+/* Opens samples/ab/cd, making what is missing; the parents of new folders are synced too (or
+ * later), for an object is only as durable as every name on the way to it. */
+static enum ms_status open_shard(struct ms_vault_write *self, enum ms_vault_sync sync,
+                                 const char *shard, int *fd, struct ms_error *err)
 {
     int folder = ms_vault_folder(self->corpus, self->kind);
     char first[3] = {shard[0], shard[1], '\0'};
     bool made_first = mkdirat(folder, first, 0700) == 0;
     if (!made_first && errno != EEXIST)
-        return fail(self, errno, "cannot make a folder", err);
+        return ms_vault_fail(self, errno, "cannot make a folder", err);
     int parent = openat(folder, first, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (parent < 0)
-        return fail(self, errno, "cannot open a folder", err);
+        return ms_vault_fail(self, errno, "cannot open a folder", err);
     bool made_second = mkdirat(parent, shard + 3, 0700) == 0;
     int errnum = made_second || errno == EEXIST ? 0 : errno;
     *fd = errnum ? -1 : openat(parent, shard + 3, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (errnum == 0 && *fd < 0)
         errnum = errno;
-    if (errnum == 0 &&
+    if (errnum == 0 && sync == MS_VAULT_SYNC_NOW &&
         ((made_second && fsync(parent) != 0) || (made_first && fsync(folder) != 0))) {
         errnum = errno;
         close(*fd);
+        *fd = -1;
     }
     close(parent);
-    return errnum ? fail(self, errnum, "cannot make a folder", err) : MS_OK;
+    return errnum ? ms_vault_fail(self, errnum, "cannot make a folder", err) : MS_OK;
 }
 
 /* Gives the file its name. A name that is there already holds the same bytes. Where the file
  * system knows no hard links (exFAT), renaming over it does no harm either, for that reason. */
-static int give_name(struct ms_vault_write *self, int shard, const char *name, bool *existed)
+static int link_temporary(struct ms_vault_write *self, int shard, const char *name, bool *existed)
 {
     char path[64];
     int tmp = self->corpus->tmp_fd;
@@ -308,42 +305,67 @@ static int mend(struct ms_vault_write *self, int shard, const char *name, const 
     return 0;
 }
 
-static enum ms_status link_object(struct ms_vault_write *self, const uint8_t sha256[32],
+uint64_t ms_vault_object_bytes(const struct ms_vault_write *self)
+{
+    return self->frame_bytes + (self->kind == MS_VAULT_SAMPLE ? MS_VAULT_HEAD_BYTES : 0);
+}
+
+enum ms_status ms_vault_book(struct ms_vault_write *self, struct ms_error *err)
+{
+    uint64_t bytes = ms_vault_object_bytes(self);
+    enum ms_status status = ms_vault_room_take(self->corpus, bytes, err);
+    if (status == MS_OK)
+        self->room_bytes = bytes;
+    return status;
+}
+
+enum ms_status ms_vault_give_name(struct ms_vault_write *self, enum ms_vault_sync sync, int *shard,
                                   bool *existed, struct ms_error *err)
 {
     char name[MS_VAULT_NAME_BYTES];
     char shard_name[6];
-    int shard = -1;
-    ms_vault_name(self->kind, sha256, name, shard_name);
-    if (fchmod(self->fd, 0400) != 0 || fsync(self->fd) != 0)
-        return fail(self, errno, "cannot sync an object", err);
-    ms_step("store.vault.written");
-    uint64_t bytes = self->frame_bytes + (self->kind == MS_VAULT_SAMPLE ? MS_VAULT_HEAD_BYTES : 0);
-    enum ms_status status = ms_vault_room_take(self->corpus, bytes, err);
-    if (status == MS_OK)
-        status = open_shard(self, shard_name, &shard, err);
+    *shard = -1;
+    ms_vault_name(self->kind, self->sha256, name, shard_name);
+    enum ms_status status = open_shard(self, sync, shard_name, shard, err);
     if (status != MS_OK)
         return status;
     const char *base = name + sizeof "ab/cd/" - 1;
-    int errnum = give_name(self, shard, base, existed);
+    int errnum = link_temporary(self, *shard, base, existed);
     if (errnum == 0 && *existed)
-        errnum = mend(self, shard, base, sha256, existed);
-    if (errnum == 0) {
-        ms_step("store.vault.linked");
-        /* Also when it existed: another thread may have linked it and not synced yet. */
-        errnum = fsync(shard) == 0 ? 0 : errno;
+        errnum = mend(self, *shard, base, self->sha256, existed);
+    if (errnum) {
+        close(*shard);
+        *shard = -1;
+        return ms_vault_fail(self, errnum, "cannot name an object", err);
     }
+    if (!*existed)
+        self->room_bytes = 0;
+    ms_step("store.vault.linked");
+    return MS_OK;
+}
+
+/* An object by itself: its bytes, its name, its folder, each synced before the next. */
+static enum ms_status link_object(struct ms_vault_write *self, bool *existed, struct ms_error *err)
+{
+    int shard;
+    if (fsync(self->fd) != 0)
+        return ms_vault_fail(self, errno, "cannot sync an object", err);
+    ms_step("store.vault.written");
+    enum ms_status status = ms_vault_book(self, err);
+    if (status == MS_OK)
+        status = ms_vault_give_name(self, MS_VAULT_SYNC_NOW, &shard, existed, err);
+    if (status != MS_OK)
+        return status;
+    /* Also when it existed: another thread may have linked it and not synced yet. */
+    int errnum = fsync(shard) == 0 ? 0 : errno;
     close(shard);
-    if (errnum || *existed)
-        ms_vault_room_give(self->corpus, bytes);
     if (errnum)
-        return fail(self, errnum, "cannot name an object", err);
+        return ms_vault_fail(self, errnum, "cannot sync the folder of an object", err);
     ms_step("store.vault.synced");
     return MS_OK;
 }
 
-enum ms_status ms_vault_commit(struct ms_vault_write *self, uint8_t sha256[32], uint64_t *size,
-                               bool *existed, struct ms_error *err)
+enum ms_status ms_vault_end(struct ms_vault_write *self, struct ms_error *err)
 {
     ZSTD_inBuffer nothing = {NULL, 0, 0};
     struct ms_digests digests;
@@ -356,10 +378,21 @@ enum ms_status ms_vault_commit(struct ms_vault_write *self, uint8_t sha256[32], 
         status = write_head(self, err);
     if (status == MS_OK)
         status = ms_hasher_finish(self->hasher, &digests, err);
+    if (status == MS_OK && fchmod(self->fd, 0400) != 0)
+        status = ms_vault_fail(self, errno, "cannot protect an object", err);
     if (status == MS_OK)
-        status = link_object(self, digests.sha256, existed, err);
+        memcpy(self->sha256, digests.sha256, sizeof self->sha256);
+    return status;
+}
+
+enum ms_status ms_vault_commit(struct ms_vault_write *self, uint8_t sha256[32], uint64_t *size,
+                               bool *existed, struct ms_error *err)
+{
+    enum ms_status status = ms_vault_end(self, err);
+    if (status == MS_OK)
+        status = link_object(self, existed, err);
     if (status == MS_OK) {
-        memcpy(sha256, digests.sha256, MS_SHA256_BYTES);
+        memcpy(sha256, self->sha256, MS_SHA256_BYTES);
         *size = self->plain_bytes;
     }
     ms_vault_abort(self);
@@ -374,6 +407,8 @@ void ms_vault_abort(struct ms_vault_write *self)
         close(self->fd);
     if (self->temporary[0])
         (void)unlinkat(self->corpus->tmp_fd, self->temporary, 0);
+    if (self->room_bytes)
+        ms_vault_room_give(self->corpus, self->room_bytes);
     ZSTD_freeCCtx(self->zstd);
     ms_hasher_free(self->hasher);
     free(self->out);

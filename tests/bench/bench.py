@@ -28,6 +28,7 @@ from measure import Missing, Wrong  # noqa: E402
 # name: (function of the work folder that yields result lines, packages its peers need)
 BENCHES = {
     "collect.zip": (collect_bench.zips, ("unzip",)),
+    "collect.store": (collect_bench.store, ()),
     "collect.worker": (collect_bench.worker, ()),
     "collect.workers": (collect_bench.workers, ()),
     "collect.unchanged": (collect_nights_bench.unchanged, ()),

@@ -3,6 +3,7 @@ import os
 import random
 import struct
 import subprocess
+import zipfile
 import zlib
 
 from gen import archive, pe
@@ -10,6 +11,7 @@ from measure import Side, Wrong, last_json, memory, program, python, race, round
 
 ZIPS = 320
 WORKER_ZIPS = 2000
+STORED = 20000
 
 
 def made_zips(folder):
@@ -29,6 +31,20 @@ def zips(work):
     loop = 'for zip in "$1"/*.zip; do "$2" -P infected -p "$zip" | sha256sum; done'
     shell = Side(["/bin/sh", "-c", loop, "sh", folder, program("unzip")])
     yield race(work, "collect.zip", whole, shell, ZIPS, "files/s", None, "a shell loop over unzip and sha256sum")
+
+
+def store(work):
+    """One archive of many small programs, as collections are handed out: each an object of the vault, durable before its rows are."""
+    folder = os.path.join(work, "store")
+    os.makedirs(folder)
+    archive_path = os.path.join(folder, "part.zip")
+    with zipfile.ZipFile(archive_path, "w") as file:
+        for index in range(STORED):
+            file.writestr("VirusShare_%032x" % index, pe.pe(index, body_bytes=512))
+    whole = Side(tool("collect", "--dir", folder, "--corpus", "corpus", "--max-members", str(STORED), "--jobs", "1", "-q", "--progress", "never"))
+    yield race(work, "collect.store", whole, Side(python("peer_store.py", archive_path, "stored"), last_json), STORED, "members/s", None,
+               "python zipfile, sha256, a file each, one sync", "ours also opens it confined, compresses, reads the features, takes MD5 and SHA-1, and "
+               "writes the rows")
 
 
 def worker_side(mode, folder, jobs=1):
