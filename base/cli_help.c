@@ -27,7 +27,9 @@ const char *ms_cli_default_text(const struct ms_option *option, const void *defa
     if (!defaults || strstr(option->help, "default"))
         return out;
     const void *field = (const char *)defaults + option->offset;
-    if (option->kind == MS_OPT_NUMBER && *(const uint64_t *)field)
+    /* UINT64_MAX: not given, where 0 means something. */
+    if (option->kind == MS_OPT_NUMBER && *(const uint64_t *)field &&
+        *(const uint64_t *)field != UINT64_MAX)
         (void)snprintf(out, n, " [default: %llu]", (unsigned long long)*(const uint64_t *)field);
     else if (option->kind == MS_OPT_SIZE && *(const uint64_t *)field &&
              *(const uint64_t *)field != UINT64_MAX)

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "store/run.h"
 #include "train/publish.h"
@@ -21,10 +22,24 @@ void ms_train_defaults(void *options)
                                   .split = "grouped",
                                   .rate = NAN,
                                   .test_share = NAN}; /* not given; a 0 that was given is refused */
+    ms_normal_request_init(&o->normal);
 }
 
-static void make_plan(const struct ms_train_options *o, const struct ms_common *common,
-                      struct ms_plan *plan)
+/* What the command line changes in the preset's view; a net has a largest number of steps. */
+static enum ms_status make_view(const struct ms_train_options *o, struct ms_plan *plan,
+                                struct ms_error *err)
+{
+    enum ms_status status = ms_normal_request_apply(&o->normal, &plan->view, &plan->min_calls, err);
+    if (status == MS_OK && (plan->view.length == 0 || plan->view.length > MS_LIMIT_NET_STEPS))
+        return ms_error_set(err, MS_E_USAGE, "--max-calls %llu: must be from 1 to %d",
+                            (unsigned long long)plan->view.length, MS_LIMIT_NET_STEPS);
+    if (o->normal.max_calls != MS_NORMAL_UNSET)
+        plan->fit.config.pad_length = plan->view.length;
+    return status;
+}
+
+static enum ms_status make_plan(const struct ms_train_options *o, const struct ms_common *common,
+                                struct ms_plan *plan, struct ms_error *err)
 {
     if (strcmp(o->preset, "article") == 0)
         ms_plan_article(plan);
@@ -41,14 +56,10 @@ static void make_plan(const struct ms_train_options *o, const struct ms_common *
     fit->talk = common->verbose || (common->json && !common->quiet);
     for (uint32_t i = 0; o->hidden && i < fit->config.lstm_count; i++)
         fit->config.lstm[i].hidden = (uint32_t)o->hidden;
-    if (o->max_calls) {
-        plan->view.length = (uint32_t)o->max_calls;
-        fit->config.pad_length = (uint32_t)o->max_calls;
-    }
-    plan->min_calls = o->min_calls ? o->min_calls : plan->min_calls;
     plan->grouped = strcmp(o->split, "grouped") == 0;
     plan->folds = (uint32_t)o->folds;
     plan->test_share = !isnan(o->test_share) ? o->test_share : plan->test_share;
+    return make_view(o, plan, err);
 }
 
 static enum ms_status check(const struct ms_train_options *o, const struct ms_plan *plan,
@@ -123,7 +134,7 @@ enum ms_status ms_train_run(struct ms_cli *cli, struct ms_error *err)
 {
     const struct ms_train_options *o = cli->options;
     struct ms_plan plan;
-    make_plan(o, &cli->common, &plan);
+    enum ms_status status = make_plan(o, &cli->common, &plan, err);
     struct ms_dataset_request request = {.target_text = o->target,
                                          .policy = o->policy,
                                          .view = plan.view,
@@ -145,7 +156,8 @@ enum ms_status ms_train_run(struct ms_cli *cli, struct ms_error *err)
                                  .plan = &plan};
     struct ms_corpus *corpus = NULL;
     int64_t run = 0;
-    enum ms_status status = check(o, &plan, err);
+    if (status == MS_OK)
+        status = check(o, &plan, err);
     if (status == MS_OK)
         status = ms_target_parse(o->target, &request.target, err);
     if (status == MS_OK)

@@ -3,11 +3,13 @@
 #define MS_TRAIN_COMMAND_H
 
 #include "base/cli.h"
+#include "store/trace/normalise_request.h"
 
 /* Numbers that are 0 and texts that are NULL were not given: the preset decides. */
 struct ms_train_options {
     const char *preset, *target, *name, *kind, *policy, *split;
-    uint64_t epochs, batch, folds, hidden, max_calls, min_calls;
+    uint64_t epochs, batch, folds, hidden;
+    struct ms_normal_request normal;
     double rate, test_share;
     bool shuffle_labels;
 };

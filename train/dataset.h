@@ -75,8 +75,8 @@ struct ms_dataset {
     uint64_t dropped_short, dropped_other, dropped_damaged;
     uint64_t length_quantiles[5]; /* of whole_length: min, quartiles, max */
     char normalisation[MS_NORMAL_TEXT_BYTES];
-    /* SHA-256 over normalisation, policy, target and, in the order of their own digests, the rows
-     * (key, label, names of the calls): the same for two corpora that say the same. */
+    /* SHA-256 over normalisation, min_calls, policy, target and, in the order of their own digests,
+     * the rows (key, label, names of the calls): the same for two corpora that say the same. */
     uint8_t digest[MS_SHA256_BYTES];
     /* private */
     struct ms_arena arena;

@@ -1,6 +1,8 @@
 /* Hashes what a dataset says, independent of row ids and of the order of the rows. */
 #include "train/dataset_digest.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +49,9 @@ enum ms_status ms_dataset_digest(struct ms_dataset *self, const struct ms_datase
         qsort(rows, self->count, sizeof *rows, by_bytes);
         struct ms_digests digests;
         add_text(hasher, self->normalisation);
+        char least[32];
+        (void)snprintf(least, sizeof least, "min-calls=%" PRIu64, request->min_calls);
+        add_text(hasher, least);
         add_text(hasher, self->policies);
         add_text(hasher, request->target_text);
         ms_hasher_update(hasher, rows, self->count * sizeof *rows);

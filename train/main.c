@@ -83,20 +83,7 @@ static const struct ms_option table[] = {
      .min = 1,
      .max = MS_LIMIT_NET_WIDTH,
      .help = "units of each LSTM layer (default: 64, article 32)"},
-    {.name = "max-calls",
-     .kind = MS_OPT_NUMBER,
-     .arg = "N",
-     .offset = AT(max_calls),
-     .min = 1,
-     .max = MS_LIMIT_NET_STEPS,
-     .help = "calls of a trace that the net sees (default: 400, "
-             "article 100)"},
-    {.name = "min-calls",
-     .kind = MS_OPT_NUMBER,
-     .arg = "N",
-     .offset = AT(min_calls),
-     .min = 1,
-     .help = "leave out traces with fewer calls (default: 5, article 1)"},
+    MS_NORMAL_OPTIONS(struct ms_train_options, normal),
     {.name = "shuffle-labels",
      .kind = MS_OPT_FLAG,
      .offset = AT(shuffle_labels),
@@ -117,14 +104,18 @@ static const struct ms_verb verbs[] = {
 static const struct ms_tool tool = {
     .name = "train",
     .summary = "train a detector on the labelled traces of a corpus, and judge it",
-    .description = "Makes a dataset of the labelled traces, splits it so that copies of a trace "
-                   "never lie on both "
-                   "sides, trains a net on one part and judges it on the other: confusion matrix, "
-                   "accuracy with its "
-                   "interval and the majority-class row beside it, rates by class.\n\n"
-                   "Leaves model.safetensors, metrics.json and report.html in models/NAME of the "
-                   "corpus. The same seed "
-                   "gives the same model, whatever --jobs is.",
+    .description =
+        "Makes a dataset of the labelled traces, splits it so that copies of a trace "
+        "never lie on both "
+        "sides, trains a net on one part and judges it on the other: confusion matrix, "
+        "accuracy with its "
+        "interval and the majority-class row beside it, rates by class.\n\n"
+        "The net sees what the normalisation leaves of a trace. The default preset takes "
+        "the first 400 calls with --fold case --collapse 1 --once yes --min-calls 5; "
+        "article the last 100 with --fold case --pseudo keep.\n\n"
+        "Leaves model.safetensors, metrics.json and report.html in models/NAME of the "
+        "corpus. The same seed "
+        "gives the same model, whatever --jobs is.",
     .verbs = verbs,
     .verb_count = sizeof verbs / sizeof *verbs,
     .examples =

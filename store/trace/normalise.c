@@ -1,9 +1,10 @@
-/* The normaliser: order, filter, fold, collapse, cut. Everything here is decided by the trace and
- * the options alone. */
+/* The normaliser: filter, fold, collapse, cut; merging by time is in normalise_merge.c. Everything
+ * here is decided by the trace and the options alone. */
 #include "store/trace/normalise.h"
 
 #include "base/limits.h"
 #include "store/trace/encode.h"
+#include "store/trace/normalise_merge.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,16 @@ static enum ms_status reserve(struct ms_sequence *self, size_t need, struct ms_e
     return MS_OK;
 }
 
+/* A run of equal calls, as steps 5 to 7 see it. */
+struct run {
+    uint32_t api;
+    bool first;      /* of its call in the trace */
+    uint64_t length; /* before step 5 */
+    uint64_t keep;   /* after it */
+};
+
+enum { WINDOW = 2 * MS_NORMAL_LOOP_REACH };
+
 /* The state of one normalisation. Kept calls go to out->calls: the first `head` in order, then a
  * ring of the last `tail` ones. */
 struct normaliser {
@@ -53,6 +64,9 @@ struct normaliser {
     bool in_run;
     uint32_t run_api;
     uint64_t run_length;
+    int64_t stretch;    /* ord of the process whose calls are coming */
+    struct run *window; /* the last runs kept, which step 6 may still drop; NULL without loops */
+    size_t window_n;
 };
 
 static uint32_t cap_u32(uint64_t value)
@@ -60,8 +74,9 @@ static uint32_t cap_u32(uint64_t value)
     return value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
 }
 
-/* One call that passed steps 1 to 6. */
-static enum ms_status put(struct normaliser *self, uint32_t run_length, struct ms_error *err)
+/* One call that passed steps 1 to 7. */
+static enum ms_status put(struct normaliser *self, uint32_t api, uint32_t run_length,
+                          struct ms_error *err)
 {
     struct ms_sequence *out = self->out;
     size_t at = out->n;
@@ -76,26 +91,15 @@ static enum ms_status put(struct normaliser *self, uint32_t run_length, struct m
             return status;
         out->n++;
     }
-    out->calls[at] = self->run_api;
+    out->calls[at] = api;
     out->run_lengths[at] = run_length;
     return MS_OK;
 }
 
-/* Steps 5 to 7 for the run that just ended. */
-static enum ms_status end_run(struct normaliser *self, struct ms_error *err)
+/* Steps 7 and 8. */
+static enum ms_status put_run(struct normaliser *self, const struct run *run, struct ms_error *err)
 {
-    if (!self->in_run)
-        return MS_OK;
-    self->in_run = false;
-    const struct ms_normal_options *options = self->options;
-    uint64_t keep = self->run_length;
-    if (options->collapse && keep > options->collapse)
-        keep = options->collapse;
-    uint32_t *runs = &self->runs_of[self->run_api];
-    if (*runs < UINT32_MAX)
-        (*runs)++;
-    if (options->once)
-        keep = *runs == 1;
+    uint64_t keep = self->options->once ? run->first : run->keep;
     if (!ms_add_u64(self->out->whole_length, keep, &self->out->whole_length))
         return ms_error_set(err, MS_REJECT, "the normalised sequence is too long");
     /* More equal calls than the head's free places and the whole ring change nothing. */
@@ -104,16 +108,83 @@ static enum ms_status end_run(struct normaliser *self, struct ms_error *err)
         keep = keep < most ? keep : most;
     }
     for (uint64_t i = 0; i < keep; i++) {
-        enum ms_status status = put(self, cap_u32(self->run_length), err);
+        enum ms_status status = put(self, run->api, cap_u32(run->length), err);
         if (status != MS_OK)
             return status;
     }
     return MS_OK;
 }
 
-static enum ms_status add(struct normaliser *self, const struct ms_trace_call *call,
+/* Hands the first n runs of the window on. */
+static enum ms_status flush(struct normaliser *self, size_t n, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < n && status == MS_OK; i++)
+        status = put_run(self, &self->window[i], err);
+    self->window_n -= n;
+    if (n)
+        memmove(self->window, self->window + n, self->window_n * sizeof *self->window);
+    return status;
+}
+
+static bool same_run(const struct run *a, const struct run *b)
+{
+    return a->api == b->api && a->keep == b->keep;
+}
+
+/* Step 6 for the run that was just put at the window's end. What is left ends with the same run, so
+ * that neighbours stay different; and it is what it was at an earlier time, which had no loop. */
+static void drop_loop(struct normaliser *self)
+{
+    const struct run *end = self->window + self->window_n;
+    for (size_t p = 2; p <= self->options->loops && 2 * p <= self->window_n; p++) {
+        size_t same = 0;
+        while (same < p && same_run(end - 1 - same, end - 1 - same - p))
+            same++;
+        if (same < p)
+            continue;
+        for (size_t i = 1; i <= p; i++)
+            self->out->looped_dropped += (end - i)->keep;
+        self->window_n -= p;
+        return;
+    }
+}
+
+/* Step 5 for the run that just ended, and on. */
+static enum ms_status end_run(struct normaliser *self, struct ms_error *err)
+{
+    if (!self->in_run)
+        return MS_OK;
+    self->in_run = false;
+    const struct ms_normal_options *options = self->options;
+    uint32_t *runs = &self->runs_of[self->run_api];
+    if (*runs < UINT32_MAX)
+        (*runs)++;
+    struct run run = {self->run_api, *runs == 1, self->run_length, self->run_length};
+    if (options->collapse && run.keep > options->collapse)
+        run.keep = options->collapse;
+    if (!self->window)
+        return put_run(self, &run, err);
+    enum ms_status status = MS_OK;
+    if (self->window_n == WINDOW)
+        status = flush(self, WINDOW - MS_NORMAL_LOOP_REACH, err);
+    self->window[self->window_n++] = run;
+    drop_loop(self);
+    return status;
+}
+
+static enum ms_status end_stretch(struct normaliser *self, struct ms_error *err)
+{
+    enum ms_status status = end_run(self, err);
+    return status == MS_OK ? flush(self, self->window_n, err) : status;
+}
+
+/* Steps 2 to 4: one entry of the process at position ord. */
+static enum ms_status add(void *ctx, int64_t ord, const struct ms_trace_call *call,
                           struct ms_error *err)
 {
+    struct normaliser *self = ctx;
+    enum ms_status status = MS_OK;
     const struct ms_normal_apis *apis = self->apis;
     if (call->api >= apis->count)
         return ms_error_set(err, MS_REJECT, "a trace names an unknown API");
@@ -125,31 +196,33 @@ static enum ms_status add(struct normaliser *self, const struct ms_trace_call *c
     if (api >= apis->count)
         return ms_error_set(err, MS_E_BUG, "the folding table points outside of itself");
     uint64_t length = self->options->expand ? 1 + call->repeated : 1;
+    if (ord != self->stretch)
+        status = end_stretch(self, err);
+    self->stretch = ord;
     if (self->in_run && self->run_api == api) {
         self->run_length += length;
-        return MS_OK;
+        return status;
     }
-    enum ms_status status = end_run(self, err);
+    if (status == MS_OK)
+        status = end_run(self, err);
     self->in_run = true;
     self->run_api = api;
     self->run_length = length;
     return status;
 }
 
-static enum ms_status add_process(struct normaliser *self, struct ms_span trace,
+static enum ms_status add_process(struct normaliser *self, const struct ms_normal_process *process,
                                   struct ms_error *err)
 {
     struct ms_trace_decoder *decoder = NULL;
     struct ms_trace_call block[256];
     size_t n = 1;
-    enum ms_status status = ms_trace_decoder_open(trace, &decoder, err);
+    enum ms_status status = ms_trace_decoder_open(process->trace, &decoder, err);
     while (status == MS_OK && n) {
         status = ms_trace_decoder_next(decoder, block, sizeof block / sizeof *block, &n, err);
         for (size_t i = 0; status == MS_OK && i < n; i++)
-            status = add(self, &block[i], err);
+            status = add(self, process->ord, &block[i], err);
     }
-    if (status == MS_OK)
-        status = end_run(self, err);
     ms_trace_decoder_close(decoder);
     return status;
 }
@@ -205,31 +278,58 @@ static void set_cut(struct normaliser *self)
     }
 }
 
+/* The tracked ones to the front, in order; returns how many. */
+static size_t sort_processes(struct ms_normal_process *processes, size_t count)
+{
+    size_t tracked = 0;
+    if (count > 1)
+        qsort(processes, count, sizeof *processes, compare_processes);
+    for (size_t i = 0; i < count; i++) {
+        struct ms_normal_process process = processes[i];
+        if (!process.tracked)
+            continue;
+        processes[i] = processes[tracked];
+        processes[tracked++] = process;
+    }
+    return tracked;
+}
+
+static void sequence_clear(struct ms_sequence *out)
+{
+    out->n = 0;
+    out->whole_length = out->pseudo_dropped = out->looped_dropped = 0;
+    out->untracked_dropped = 0;
+    out->cut = false;
+}
+
 enum ms_status ms_normalise(struct ms_normal_process *processes, size_t count,
                             const struct ms_normal_apis *apis,
                             const struct ms_normal_options *options, struct ms_sequence *out,
                             struct ms_error *err)
 {
     struct normaliser self = {.options = options, .apis = apis, .out = out};
-    out->n = 0;
-    out->whole_length = out->pseudo_dropped = 0;
-    out->untracked_dropped = 0;
-    out->cut = false;
+    bool loops = options->loops > 1;
+    if (options->loops > MS_NORMAL_LOOP_MOST)
+        return ms_error_set(err, MS_E_BUG, "loops of more than %d calls", MS_NORMAL_LOOP_MOST);
+    sequence_clear(out);
     self.runs_of = calloc(apis->count ? apis->count : 1, sizeof *self.runs_of);
-    if (!self.runs_of)
-        return ms_error_set(err, MS_E_NOMEM, "no memory for a sequence");
-    set_cut(&self);
-    if (count > 1)
-        qsort(processes, count, sizeof *processes, compare_processes);
+    self.window = loops ? calloc(WINDOW, sizeof *self.window) : NULL;
     enum ms_status status = MS_OK;
-    for (size_t i = 0; status == MS_OK && i < count; i++) {
-        if (processes[i].tracked)
-            status = add_process(&self, processes[i].trace, err);
-        else
-            out->untracked_dropped++;
-    }
+    if (!self.runs_of || (loops && !self.window))
+        status = ms_error_set(err, MS_E_NOMEM, "no memory for a sequence");
+    set_cut(&self);
+    size_t tracked = sort_processes(processes, count);
+    out->untracked_dropped = (uint32_t)(count - tracked);
+    if (status == MS_OK && options->order == MS_ORDER_TIME)
+        status = ms_normal_merge(processes, tracked, add, &self, err);
+    else
+        for (size_t i = 0; status == MS_OK && i < tracked; i++)
+            status = add_process(&self, &processes[i], err);
+    if (status == MS_OK)
+        status = end_stretch(&self, err);
     if (status == MS_OK)
         settle(&self);
     free(self.runs_of);
+    free(self.window);
     return status;
 }

@@ -1,5 +1,6 @@
 /* The normaliser's part that concerns names: folding, pseudo-calls, and the options as text. */
 #include "base/limits.h"
+#include "base/log.h"
 #include "store/trace/normalise.h"
 
 #include <inttypes.h>
@@ -25,12 +26,26 @@ static size_t without_suffix(struct ms_span name)
     return name.len;
 }
 
+/* Zw and a capital, or zw and a letter as lists without capitals have it. */
+static bool is_zw(struct ms_span name)
+{
+    if (name.len < 3 || name.data[1] != 'w')
+        return false;
+    uint8_t c = name.data[2];
+    return (name.data[0] == 'Z' && c >= 'A' && c <= 'Z') ||
+           (name.data[0] == 'z' && c >= 'a' && c <= 'z');
+}
+
 size_t ms_fold_name(const struct ms_normal_options *options, struct ms_span name, uint8_t *out)
 {
     size_t n = options->fold_suffix ? without_suffix(name) : name.len;
     for (size_t i = 0; i < n; i++) {
         uint8_t c = name.data[i];
         out[i] = options->fold_case && c >= 'A' && c <= 'Z' ? (uint8_t)(c - 'A' + 'a') : c;
+    }
+    if (options->fold_native && is_zw(name) && n > 2) {
+        out[0] = out[0] == 'Z' ? 'N' : 'n';
+        out[1] = 't';
     }
     return n;
 }
@@ -92,17 +107,25 @@ enum ms_status ms_normal_apis_fill(const struct ms_normal_options *options,
     return MS_OK;
 }
 
-static const char *const fold_words[] = {"none", "case", "suffix", "case+suffix"};
+static const char *const fold_words[] = {
+    "none",   "case",        "suffix",        "case+suffix",
+    "native", "case+native", "suffix+native", "case+suffix+native"};
+enum { FOLD_WORDS = sizeof fold_words / sizeof *fold_words };
 static const char *const cut_words[] = {"head", "tail", "middle"};
 
 void ms_normal_options_text(const struct ms_normal_options *options, char out[MS_NORMAL_TEXT_BYTES])
 {
-    unsigned fold = (options->fold_case ? 1U : 0U) + (options->fold_suffix ? 2U : 0U);
+    unsigned fold = (options->fold_case ? 1U : 0U) + (options->fold_suffix ? 2U : 0U) +
+                    (options->fold_native ? 4U : 0U);
+    char loops[24] = "";
+    if (options->loops > 1)
+        (void)snprintf(loops, sizeof loops, " loops=%" PRIu32, options->loops);
     (void)snprintf(out, MS_NORMAL_TEXT_BYTES,
-                   "normalise-%d fold=%s%s repeated=%s collapse=%" PRIu32
-                   " once=%s cut=%s:%" PRIu32,
+                   "normalise-%d fold=%s%s%s repeated=%s collapse=%" PRIu32
+                   "%s once=%s cut=%s:%" PRIu32,
                    MS_NORMAL_VERSION, fold_words[fold], options->keep_pseudo ? " pseudo=keep" : "",
-                   options->expand ? "expand" : "entry", options->collapse,
+                   options->order == MS_ORDER_TIME ? " order=time" : "",
+                   options->expand ? "expand" : "entry", options->collapse, loops,
                    options->once ? "yes" : "no", cut_words[options->cut], options->length);
 }
 
@@ -143,6 +166,35 @@ static bool take_choice(const char **text, const char *const *words, size_t n, u
     return false;
 }
 
+static bool take_loops(const char **text, uint32_t *loops)
+{
+    return !take_word(text, " loops=") ||
+           (take_u32(text, loops) && *loops >= 2 && *loops <= MS_NORMAL_LOOP_MOST);
+}
+
+static void set_fold(struct ms_normal_options *options, unsigned fold)
+{
+    options->fold_case = (fold & 1) != 0;
+    options->fold_suffix = (fold & 2) != 0;
+    options->fold_native = (fold & 4) != 0;
+}
+
+enum ms_status ms_normal_fold_parse(const char *text, struct ms_normal_options *out,
+                                    struct ms_error *err)
+{
+    char shown[64];
+    for (unsigned i = 0; i < FOLD_WORDS; i++) {
+        if (strcmp(text, fold_words[i]) == 0) {
+            set_fold(out, i);
+            return MS_OK;
+        }
+    }
+    return ms_error_set(err, MS_E_USAGE,
+                        "--fold '%s': must be none, or case, suffix and native with + between, in "
+                        "this order",
+                        ms_escape_text(text, shown, sizeof shown));
+}
+
 enum ms_status ms_normal_options_parse(const char *text, struct ms_normal_options *out,
                                        struct ms_error *err)
 {
@@ -157,17 +209,18 @@ enum ms_status ms_normal_options_parse(const char *text, struct ms_normal_option
         return ms_error_set(err, MS_E_INPUT,
                             "normalisation version %" PRIu32 "; this program has version %d",
                             version, MS_NORMAL_VERSION);
-    bool folds = take_word(&text, " fold=") && take_choice(&text, fold_words, 4, &fold);
+    bool folds = take_word(&text, " fold=") && take_choice(&text, fold_words, FOLD_WORDS, &fold);
     options.keep_pseudo = folds && take_word(&text, " pseudo=keep");
+    if (folds && take_word(&text, " order=time"))
+        options.order = MS_ORDER_TIME;
     if (!folds || !take_word(&text, " repeated=") ||
         !take_choice(&text, repeated_words, 2, &expand) || !take_word(&text, " collapse=") ||
-        !take_u32(&text, &options.collapse) || !take_word(&text, " once=") ||
-        !take_choice(&text, yes_words, 2, &once) || !take_word(&text, " cut=") ||
-        !take_choice(&text, cut_words, 3, &cut) || !take_word(&text, ":") ||
-        !take_u32(&text, &options.length) || *text)
+        !take_u32(&text, &options.collapse) || !take_loops(&text, &options.loops) ||
+        !take_word(&text, " once=") || !take_choice(&text, yes_words, 2, &once) ||
+        !take_word(&text, " cut=") || !take_choice(&text, cut_words, 3, &cut) ||
+        !take_word(&text, ":") || !take_u32(&text, &options.length) || *text)
         return ms_error_set(err, MS_E_INPUT, "a normalisation that cannot be read");
-    options.fold_case = (fold & 1) != 0;
-    options.fold_suffix = (fold & 2) != 0;
+    set_fold(&options, fold);
     options.expand = expand != 0;
     options.once = once != 0;
     options.cut = (enum ms_normal_cut)cut;

@@ -317,6 +317,16 @@ static void test_names(void **state)
     expect_fold(false, true, "W", "W");
     expect_fold(false, true, "loadlibraryw", "loadlibraryw");
     expect_fold(false, true, "", "");
+    static const char *const native[][2] = {{"ZwClose", "NtClose"}, {"zwclose", "ntclose"},
+                                            {"NtClose", "NtClose"}, {"Zw", "Zw"},
+                                            {"ZwA", "NtA"},         {"Zwick", "Zwick"},
+                                            {"zW", "zW"},           {"zwQuery", "zwQuery"}};
+    for (size_t i = 0; i < sizeof native / sizeof *native; i++) {
+        struct ms_normal_options o = {.fold_native = true};
+        uint8_t out[64];
+        size_t n = ms_fold_name(&o, ms_span_of(native[i][0], strlen(native[i][0])), out);
+        assert_true(ms_span_equal_text(ms_span_of(out, n), native[i][1]));
+    }
 
     static const char *const texts[] = {
         "CreateFileW", "createfilea", "CreateFileA", "__anomaly__", "", "_x", "CREATEFILE"};
@@ -349,6 +359,10 @@ static void test_options_text(void **state)
     for (int i = 0; i < 300; i++) {
         options = (struct ms_normal_options){.fold_case = ms_rng_below(&rng, 2),
                                              .fold_suffix = ms_rng_below(&rng, 2),
+                                             .fold_native = ms_rng_below(&rng, 2),
+                                             .keep_pseudo = ms_rng_below(&rng, 2),
+                                             .order = (enum ms_normal_order)ms_rng_below(&rng, 2),
+                                             .loops = (uint32_t)ms_rng_below(&rng, 33),
                                              .expand = ms_rng_below(&rng, 2),
                                              .collapse = (uint32_t)ms_rng_u64(&rng),
                                              .once = ms_rng_below(&rng, 2),
@@ -359,6 +373,7 @@ static void test_options_text(void **state)
         assert_int_equal(ms_normal_options_parse(text, &back, &err), MS_OK);
         ms_normal_options_text(&back, again);
         assert_string_equal(text, again);
+        assert_true(strlen(text) < sizeof text - 1); /* nothing was cut */
     }
     static const char *const bad[] = {
         "",
@@ -369,6 +384,10 @@ static void test_options_text(void **state)
         "normalise-1 fold=none repeated=expand collapse=1 once=no cut=head:4294967296",
         "normalise-1 fold=none repeated=expand collapse=1 once=no cut=head:400 ",
         "normalise-1 fold=none repeated=expand collapse=1 once=no cut=head",
+        "normalise-1 fold=none repeated=expand collapse=1 loops=1 once=no cut=head:400",
+        "normalise-1 fold=none repeated=expand collapse=1 loops=33 once=no cut=head:400",
+        "normalise-1 fold=native+case repeated=expand collapse=1 once=no cut=head:400",
+        "normalise-1 fold=none order=process repeated=expand collapse=1 once=no cut=head:400",
         "normalise-1 fold=none collapse=1 repeated=expand once=no cut=head:400"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(ms_normal_options_parse(bad[i], &options, &err), MS_E_INPUT);
