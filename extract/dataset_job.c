@@ -1,10 +1,12 @@
-/* Reading published datasets in the confined worker. It stores nothing and knows no classes. */
+/* Reading Mal-API-2019 in the confined worker: a text of names, and its list of classes. It stores
+ * nothing and knows no classes. */
 #include "extract/dataset_job.h"
 
 #include "base/limits.h"
 #include "base/stream.h"
 #include "base/unpack.h"
 #include "base/unpack_member.h"
+#include "extract/dataset_row.h"
 #include "extract/trace_frames.h"
 
 #include <inttypes.h>
@@ -25,13 +27,11 @@ struct rows {
     struct ms_worker_out *out;
     struct ms_trace_sender *sender;
     struct ms_trace_sink sink;
-    bool csv;       /* fields end at commas, else at blanks */
-    bool has_calls; /* the columns are calls */
+    bool has_calls; /* lines are calls, else classes */
     uint64_t row;   /* lines done */
-    uint64_t column;
     uint64_t calls;
     bool line_open; /* something was read of the present line */
-    struct field field, hash, label;
+    struct field field, label;
 };
 
 static enum ms_status read_block(struct rows *self, uint8_t *block, size_t *n, struct ms_error *err)
@@ -42,23 +42,13 @@ static enum ms_status read_block(struct rows *self, uint8_t *block, size_t *n, s
     return ms_stream_read(self->stream, block, BLOCK_BYTES, n, err);
 }
 
-static void append_field(struct ms_buf *out, const struct field *field)
-{
-    ms_buf_append_varint(out, field->len);
-    ms_buf_append(out, field->bytes, field->len);
-}
-
 static enum ms_status send_row(struct rows *self, struct ms_error *err)
 {
-    struct ms_buf frame;
-    ms_buf_init(&frame, MS_LIMIT_FRAME_BYTES);
-    ms_buf_append_varint(&frame, self->calls);
-    append_field(&frame, &self->hash);
-    append_field(&frame, &self->label);
-    enum ms_status status =
-        frame.failed ? MS_E_NOMEM : ms_worker_emit(self->out, MS_FRAME_ROW, frame.data, frame.len);
-    ms_buf_release(&frame);
-    return status == MS_OK ? MS_OK : ms_error_set(err, status, "cannot answer");
+    const struct ms_dataset_row row = {.what = MS_DATASET_ROW,
+                                       .line = self->row,
+                                       .calls = self->calls,
+                                       .label = ms_span_of(self->label.bytes, self->label.len)};
+    return ms_dataset_row_send(self->out, &row, err);
 }
 
 static enum ms_status begin_row(struct rows *self, struct ms_error *err)
@@ -68,51 +58,35 @@ static enum ms_status begin_row(struct rows *self, struct ms_error *err)
     return self->has_calls ? self->sink.process(self->sink.ctx, &process, err) : MS_OK;
 }
 
-static enum ms_status check_head(const struct rows *self, struct ms_error *err)
-{
-    struct ms_span hash = ms_span_of(self->hash.bytes, self->hash.len);
-    struct ms_span label = ms_span_of(self->label.bytes, self->label.len);
-    if (ms_span_equal_text(hash, "sha256") && ms_span_equal_text(label, "labels"))
-        return MS_OK;
-    return ms_error_set(err, MS_E_INPUT,
-                        "the first line does not begin with 'sha256,labels': not MalBehavD-V1");
-}
-
 static enum ms_status end_row(struct rows *self, struct ms_error *err)
 {
     enum ms_status status = MS_OK;
-    bool head = self->csv && self->row == 0;
     /* An empty line of the text is a sample without calls; elsewhere it is nothing. */
-    if (!self->line_open && (self->csv || !self->has_calls))
+    if (!self->line_open && !self->has_calls)
         return MS_OK;
     if (!self->line_open)
         status = begin_row(self, err);
     if (status == MS_OK && self->row++ > MS_LIMIT_PUBLISHED_ROWS)
         status = ms_error_set(err, MS_E_LIMIT, "the dataset has too many rows");
-    if (status == MS_OK && head)
-        status = check_head(self, err);
-    else if (status == MS_OK && self->has_calls)
+    if (status == MS_OK && self->has_calls)
         status = self->sink.process_end(self->sink.ctx, err);
-    if (status == MS_OK && !head)
+    if (status == MS_OK)
         status = send_row(self, err);
     self->line_open = false;
-    self->column = self->calls = 0;
-    self->hash.len = self->label.len = 0;
+    self->calls = 0;
+    self->label.len = 0;
     return status;
 }
 
 static enum ms_status end_field(struct rows *self, struct ms_error *err)
 {
     struct field *field = &self->field;
-    uint64_t column = self->column++;
     enum ms_status status = self->line_open ? MS_OK : begin_row(self, err);
     if (status != MS_OK)
         return status;
     if (!self->has_calls) {
         self->label = *field;
-    } else if (self->csv && column < 2) {
-        *(column ? &self->label : &self->hash) = *field;
-    } else if (field->len && !(self->csv && self->row == 0)) {
+    } else if (field->len) {
         const struct ms_call_info call = {.api = ms_span_of(field->bytes, field->len),
                                           .tid = MS_TID_NONE,
                                           .time_us = MS_TIME_NONE};
@@ -128,9 +102,6 @@ static const uint8_t *field_end(const struct rows *self, const uint8_t *p, const
 {
     if (!self->has_calls)
         while (p < end && *p != '\n' && *p != '\r')
-            p++;
-    else if (self->csv)
-        while (p < end && *p != ',' && *p != '\n' && *p != '\r')
             p++;
     else
         while (p<end && * p> ' ')
@@ -152,9 +123,8 @@ static enum ms_status take_block(struct rows *self, const uint8_t *p, const uint
         p = stop;
         if (p == end)
             break;
-        /* A blank, a comma or an end of line; blanks and carriage returns separate nothing. */
-        bool separated = self->csv && *p == ',';
-        if (separated || self->field.len)
+        /* A blank or an end of line; they separate nothing by themselves. */
+        if (self->field.len)
             status = end_field(self, err);
         if (status == MS_OK && *p == '\n')
             status = end_row(self, err);
@@ -194,7 +164,6 @@ enum ms_status ms_dataset_rows_job(int input_fd, struct ms_span arg, struct ms_w
         return ms_error_set(err, MS_E_NOMEM, "no memory to read a dataset");
     self->out = out;
     self->has_calls = true;
-    self->csv = ms_span_equal_text(arg, "malbehavd");
     enum ms_status status = ms_trace_sender_new(out, &self->sender, err);
     if (status == MS_OK && ms_span_equal_text(arg, "zip"))
         status = ms_unpack_stream_open(input_fd, "all_analysis_data.txt", &self->member, err);

@@ -1,15 +1,13 @@
-/* The worker's jobs that read published datasets: text in, rows of calls out. */
+/* The worker's jobs that read Mal-API-2019: text in, rows of calls out. */
 #ifndef MS_EXTRACT_DATASET_JOB_H
 #define MS_EXTRACT_DATASET_JOB_H
 
 #include "base/worker.h"
 
-/* Calls of one row as one process (API, TRACE and PROCESS frames), then a ROW frame: number of
- * calls, text of the hash column, text of the label column (LEB128 length and bytes; empty where
- * the format has none). The argument says the format:
- *   "zip"        Mal-API-2019's archive: reads its member all_analysis_data.txt
- *   "text"       that text itself (plain, gzip or zstd)
- *   "malbehavd"  the CSV of MalBehavD-V1; MS_E_INPUT when its first line is another
+/* Calls of one line as one process (API, TRACE and PROCESS frames), then a ROW frame
+ * (extract/dataset_row.h) without key and label. The argument says the form:
+ *   "zip"   the published archive: reads its member all_analysis_data.txt
+ *   "text"  that text itself (plain, gzip or zstd)
  * Names are cut at MS_LIMIT_API_NAME_BYTES; memory does not depend on the length of a line. */
 enum ms_status ms_dataset_rows_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
                                    struct ms_error *err) MS_MUST_USE;

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/step.h"
+#include "extract/dataset_row.h"
 #include "extract/datasets.h"
 #include "store/analysis.h"
 #include "store/label.h"
@@ -26,29 +27,8 @@ static const struct {
                    {"Dropper", "Dropper"}, {"Spyware", "Spyware"},   {"Trojan", "Trojan"},
                    {"Virus", "Virus"},     {"Worm", "Worm"},         {"Worms", "Worm"}};
 
-/* What stands beside a row's calls. */
-struct row {
-    uint64_t calls;
-    struct ms_span hash, label;
-};
-
-static bool take_field(struct ms_span *rest, struct ms_span *out)
-{
-    uint64_t len;
-    return ms_span_take_varint(rest, &len) && ms_span_take(rest, len, out);
-}
-
-static enum ms_status take_row(struct ms_span rest, struct row *out, struct ms_error *err)
-{
-    if (ms_span_take_varint(&rest, &out->calls) && take_field(&rest, &out->hash) &&
-        take_field(&rest, &out->label) && !rest.len)
-        return MS_OK;
-    return ms_error_set(err, MS_REJECT, "the reading process sent a malformed answer");
-}
-
-/* Runs one of the dataset's jobs; any end but a good one is bad input. */
-static enum ms_status run_job(struct ms_dataset_import *self, const char *job, int fd,
-                              const char *arg, ms_worker_frame on_frame, struct ms_error *err)
+enum ms_status ms_dataset_run_job(struct ms_dataset_import *self, const char *job, int fd,
+                                  const char *arg, ms_worker_frame on_frame, struct ms_error *err)
 {
     const struct ms_worker_limits limits = {
         .cpu_s = ROWS_CPU_S, .wall_ms = ROWS_WALL_MS, .output_bytes = MS_LIMIT_PUBLISHED_BYTES};
@@ -67,13 +47,45 @@ static enum ms_status run_job(struct ms_dataset_import *self, const char *job, i
 
 /* --- classes --- */
 
+/* Without quotation marks and blanks around it, and the byte order mark in front: copies of the
+ * list have been through spreadsheets. */
+static struct ms_span bare_word(struct ms_span word)
+{
+    static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
+    if (word.len >= sizeof mark && memcmp(word.data, mark, sizeof mark) == 0)
+        word = ms_span_of(word.data + sizeof mark, word.len - sizeof mark);
+    while (word.len && (*word.data <= ' ' || *word.data == '"'))
+        word = ms_span_of(word.data + 1, word.len - 1);
+    while (word.len && (word.data[word.len - 1] <= ' ' || word.data[word.len - 1] == '"'))
+        word.len--;
+    return word;
+}
+
+static bool same_word(struct ms_span text, const char *word)
+{
+    bool same = text.len == strlen(word);
+    for (size_t i = 0; same && i < text.len; i++)
+        same = (text.data[i] | 0x20) == (word[i] | 0x20);
+    return same;
+}
+
+/* The list is published without a first line of names; copies have one. */
+static bool is_head(struct ms_span label)
+{
+    static const char *const heads[] = {"class", "label", "labels", "type", "family", "malware"};
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        if (same_word(label, heads[i]))
+            return true;
+    return false;
+}
+
 static enum ms_status on_class(void *ctx, uint32_t type, struct ms_span bytes, struct ms_error *err)
 {
     struct ms_dataset_import *self = ctx;
-    struct row row;
+    struct ms_dataset_row row;
     char word[80];
     enum ms_status status = type == MS_FRAME_ROW
-                                ? take_row(bytes, &row, err)
+                                ? ms_dataset_row_take(bytes, &row, err)
                                 : ms_error_set(err, MS_REJECT, "an unexpected answer");
     if (status != MS_OK)
         return status;
@@ -85,20 +97,25 @@ static enum ms_status on_class(void *ctx, uint32_t type, struct ms_span bytes, s
         self->classes = classes;
         self->class_cap = cap;
     }
+    struct ms_span label = bare_word(row.label);
     for (size_t i = 0; i < sizeof class_words / sizeof *class_words; i++) {
-        if (ms_span_equal_text(row.label, class_words[i].word)) {
+        if (same_word(label, class_words[i].word)) {
             self->classes[self->class_count++] = class_words[i].class_;
             return MS_OK;
         }
     }
-    return ms_error_set(err, MS_E_INPUT, "labels.csv, line %zu: '%s' is none of the eight classes",
-                        self->class_count + 1,
+    if (row.line == 1 && !self->class_head && is_head(label)) {
+        self->class_head = true;
+        return MS_OK;
+    }
+    return ms_error_set(err, MS_E_INPUT,
+                        "labels.csv, line %" PRIu64 ": '%s' is none of the eight classes", row.line,
                         ms_escape_bytes(row.label.data, row.label.len, word, sizeof word));
 }
 
 enum ms_status ms_dataset_read_classes(struct ms_dataset_import *self, struct ms_error *err)
 {
-    return run_job(self, "classes", self->classes_fd, "", on_class, err);
+    return ms_dataset_run_job(self, "classes", self->classes_fd, "", on_class, err);
 }
 
 /* --- rows --- */
@@ -164,22 +181,19 @@ static enum ms_status check_known(struct ms_dataset_import *self, int64_t analys
     return status;
 }
 
-static enum ms_status find_sample(struct ms_dataset_import *self, const struct row *row,
+static enum ms_status find_sample(struct ms_dataset_import *self, const struct ms_dataset_row *row,
                                   int64_t *sample, struct ms_error *err)
 {
     char number[32];
     bool inserted;
     (void)snprintf(number, sizeof number, "%" PRIu64, self->row);
     struct ms_span external = ms_span_of(number, strlen(number));
-    if (self->kind->classes)
+    if (self->kind->key == MS_DATASET_KEY_NONE)
         return ms_sample_by_alias(self->corpus, self->kind->name, external, self->run, sample,
                                   &inserted, err);
-    char hex[MS_HASH_HEX_MAX] = "";
-    struct ms_sample known = {.size = -1, .machine = -1, .has_sha256 = true};
-    if (row->hash.len == sizeof hex - 1)
-        memcpy(hex, row->hash.data, row->hash.len);
-    if (!ms_hex_decode(hex, MS_SHA256_BYTES, known.digests.sha256))
-        return ms_error_set(err, MS_REJECT, "the first column is no SHA-256");
+    struct ms_sample known = {.size = -1, .machine = -1};
+    if (!ms_dataset_read_key(self->kind->key, row->key, &known))
+        return ms_error_set(err, MS_REJECT, "its hash is none");
     enum ms_status status =
         ms_sample_upsert(self->corpus, &known, self->run, sample, &inserted, err);
     if (status == MS_OK)
@@ -187,11 +201,32 @@ static enum ms_status find_sample(struct ms_dataset_import *self, const struct r
     return status;
 }
 
-static enum ms_status put_label(struct ms_dataset_import *self, const struct row *row,
+enum ms_status ms_dataset_put_label(struct ms_dataset_import *self, const struct ms_label *label,
+                                    struct ms_error *err)
+{
+    struct ms_label before;
+    bool changed;
+    /* Row numbers name one sample each: only hashes can contradict themselves. */
+    if (self->kind->key != MS_DATASET_KEY_NONE) {
+        struct ms_error none = {.status = MS_OK};
+        enum ms_status status =
+            ms_label_get(self->corpus, label->sample, label->policy, &before, &none);
+        if (status == MS_OK) {
+            self->contradicting += strcmp(before.verdict, label->verdict) != 0;
+            ms_label_release(&before);
+        } else if (status != MS_REJECT) {
+            if (err)
+                *err = none;
+            return status;
+        }
+    }
+    return ms_label_put(self->corpus, label, ms_clock_wall_ms(), self->run, &changed, err);
+}
+
+static enum ms_status put_label(struct ms_dataset_import *self, const struct ms_dataset_row *row,
                                 int64_t sample, struct ms_error *err)
 {
     char policy[64];
-    bool changed;
     (void)snprintf(policy, sizeof policy, "dataset:%s", self->kind->name);
     struct ms_label label = {.sample = sample,
                              .policy = policy,
@@ -205,10 +240,10 @@ static enum ms_status put_label(struct ms_dataset_import *self, const struct row
         label.class_ = self->classes[self->row - 1];
     else if (ms_span_equal_text(row->label, "0"))
         label.verdict = "benign";
-    return ms_label_put(self->corpus, &label, ms_clock_wall_ms(), self->run, &changed, err);
+    return ms_dataset_put_label(self, &label, err);
 }
 
-static enum ms_status put_analysis(struct ms_dataset_import *self, const struct row *row,
+static enum ms_status put_analysis(struct ms_dataset_import *self, const struct ms_dataset_row *row,
                                    int64_t sample, bool *known, struct ms_error *err)
 {
     char sandbox[64], settings[96];
@@ -241,19 +276,36 @@ static enum ms_status put_analysis(struct ms_dataset_import *self, const struct 
     return status;
 }
 
-static bool row_is_sound(const struct ms_dataset_import *self, const struct row *row)
+bool ms_dataset_read_key(enum ms_dataset_key kind, struct ms_span text, struct ms_sample *out)
 {
-    uint8_t digest[MS_SHA256_BYTES];
     char hex[MS_HASH_HEX_MAX] = "";
-    if (self->kind->classes)
-        return true;
-    if (row->hash.len == sizeof hex - 1)
-        memcpy(hex, row->hash.data, row->hash.len);
-    return ms_hex_decode(hex, sizeof digest, digest) &&
-           (ms_span_equal_text(row->label, "0") || ms_span_equal_text(row->label, "1"));
+    size_t bytes = kind == MS_DATASET_KEY_MD5 ? MS_MD5_BYTES : MS_SHA256_BYTES;
+    if (text.len != 2 * bytes)
+        return false;
+    memcpy(hex, text.data, text.len);
+    out->has_md5 = kind == MS_DATASET_KEY_MD5;
+    out->has_sha256 = kind == MS_DATASET_KEY_SHA256;
+    return ms_hex_decode(hex, bytes, out->has_md5 ? out->digests.md5 : out->digests.sha256);
 }
 
-static enum ms_status store_row(struct ms_dataset_import *self, const struct row *row,
+/* Why a row cannot be taken; NULL when it can. `room` holds the worker's words. */
+static const char *fault_of(const struct ms_dataset_import *self, const struct ms_dataset_row *row,
+                            char *room, size_t n)
+{
+    struct ms_sample ignored;
+    if (row->reason.len)
+        return ms_escape_bytes(row->reason.data, row->reason.len, room, n);
+    if (self->kind->key == MS_DATASET_KEY_NONE)
+        return NULL;
+    if (!ms_dataset_read_key(self->kind->key, row->key, &ignored))
+        return self->kind->key == MS_DATASET_KEY_MD5 ? "its first column is no MD5"
+                                                     : "its first column is no SHA-256";
+    if (!ms_span_equal_text(row->label, "0") && !ms_span_equal_text(row->label, "1"))
+        return "its label is neither 0 nor 1";
+    return NULL;
+}
+
+static enum ms_status store_row(struct ms_dataset_import *self, const struct ms_dataset_row *row,
                                 struct ms_error *err)
 {
     int64_t sample;
@@ -271,8 +323,8 @@ static enum ms_status store_row(struct ms_dataset_import *self, const struct row
 static enum ms_status end_row(struct ms_dataset_import *self, struct ms_span bytes,
                               struct ms_error *err)
 {
-    struct row row;
-    enum ms_status status = take_row(bytes, &row, err);
+    struct ms_dataset_row row;
+    enum ms_status status = ms_dataset_row_take(bytes, &row, err);
     if (status != MS_OK)
         return status;
     if (self->received.process_count != 1 || self->received.processes[0].calls != row.calls)
@@ -284,13 +336,15 @@ static enum ms_status end_row(struct ms_dataset_import *self, struct ms_span byt
                             "together",
                             self->class_count);
     struct ms_error why = {.status = MS_OK};
-    if (!row_is_sound(self, &row))
-        status = ms_error_set(&why, MS_REJECT, "its hash or label is not as published");
+    char room[200];
+    const char *fault = fault_of(self, &row, room, sizeof room);
+    if (fault)
+        status = ms_error_set(&why, MS_REJECT, "%s", fault);
     else if (self->corpus)
         status = store_row(self, &row, &why);
     if (status == MS_REJECT) {
         self->rejected++;
-        ms_log(MS_LOG_WARNING, "%s, row %" PRIu64 ": %s", self->kind->name, self->row, why.text);
+        ms_log(MS_LOG_WARNING, "%s, line %" PRIu64 ": %s", self->kind->name, row.line, why.text);
     } else if (status != MS_OK) {
         if (err)
             *err = why;
@@ -328,7 +382,7 @@ enum ms_status ms_dataset_read_rows(struct ms_dataset_import *self, struct ms_er
     ms_trace_received_init(&self->received);
     enum ms_status status = ms_trace_rows_init(&self->rows, self->corpus, &self->received, err);
     if (status == MS_OK)
-        status = run_job(self, "rows", self->rows_fd, self->form, on_row, err);
+        status = ms_dataset_run_job(self, self->kind->job, self->rows_fd, self->form, on_row, err);
     if (status == MS_OK && self->kind->classes && self->row != self->class_count)
         status = ms_error_set(err, MS_E_INPUT,
                               "the text has %" PRIu64 " rows, labels.csv %zu: they do not belong "

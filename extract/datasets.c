@@ -22,29 +22,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const struct ms_dataset_kind kinds[] = {
-    {.name = "mal-api-2019",
-     .url = "https://github.com/ocatak/malware_api_class",
-     .licence = "MIT",
-     .claim = "malware",
-     .as_of_ms = INT64_C(1546300800000), /* 2019-01-01 */
-     .classes = true},
-    {.name = "malbehavd-v1",
-     .url = "https://github.com/mpasco/MalbehavD-V1",
-     .licence = "MIT",
-     .claim = "unknown",
-     .as_of_ms = INT64_C(1640995200000), /* 2022-01-01 */
-     .classes = false},
-};
-
-static const struct ms_dataset_kind *find_kind(const char *name)
-{
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (strcmp(kinds[i].name, name) == 0)
-            return &kinds[i];
-    return NULL;
-}
-
 static int open_in(const char *dir, const char *name)
 {
     int fd = -1, dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -67,9 +44,9 @@ static enum ms_status cannot_open(const char *path, const char *what, struct ms_
 }
 
 /* The files of Mal-API-2019 in a folder, as published: the text may have been unpacked already. */
-static enum ms_status open_mal_api(struct ms_dataset_import *self, const char *dir,
-                                   struct ms_error *err)
+static enum ms_status open_mal_api(struct ms_dataset_import *self, struct ms_error *err)
 {
+    const char *dir = self->paths[0];
     self->classes_fd = open_in(dir, "labels.csv");
     if (self->classes_fd < 0)
         return cannot_open(dir, "/labels.csv", err);
@@ -82,14 +59,64 @@ static enum ms_status open_mal_api(struct ms_dataset_import *self, const char *d
     return self->rows_fd >= 0 ? MS_OK : cannot_open(dir, "/mal-api-2019.zip", err);
 }
 
-static enum ms_status open_files(struct ms_dataset_import *self, const char *path,
-                                 struct ms_error *err)
+static enum ms_status open_table(struct ms_dataset_import *self, struct ms_error *err)
 {
-    if (self->kind->classes)
-        return open_mal_api(self, path, err);
-    self->form = "malbehavd";
-    self->rows_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    return self->rows_fd >= 0 ? MS_OK : cannot_open(path, "", err);
+    self->form = self->kind->form;
+    self->rows_fd = open(self->paths[0], O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    return self->rows_fd >= 0 ? MS_OK : cannot_open(self->paths[0], "", err);
+}
+
+static const struct ms_dataset_kind kinds[] = {
+    {.name = "mal-api-2019",
+     .url = "https://github.com/ocatak/malware_api_class",
+     .licence = "MIT",
+     .claim = "malware",
+     .as_of_ms = INT64_C(1546300800000), /* 2019-01-01 */
+     .job = "rows",
+     .key = MS_DATASET_KEY_NONE,
+     .classes = true,
+     .paths_max = 1,
+     .open = open_mal_api,
+     .read = ms_dataset_read_rows},
+    {.name = "malbehavd-v1",
+     .url = "https://github.com/mpasco/MalbehavD-V1",
+     .licence = "MIT",
+     .claim = "unknown",
+     .as_of_ms = INT64_C(1640995200000), /* 2022-01-01 */
+     .job = "table",
+     .form = "malbehavd",
+     .key = MS_DATASET_KEY_SHA256,
+     .paths_max = 1,
+     .open = open_table,
+     .read = ms_dataset_read_rows},
+    {.name = "oliveira",
+     .url = "https://www.kaggle.com/datasets/ang3loliveira/malware-analysis-datasets-api-call-"
+            "sequences",
+     .licence = "CC-BY-4.0",
+     .claim = "unknown",
+     .as_of_ms = INT64_C(1571875200000), /* 2019-10-24 */
+     .job = "table",
+     .form = "oliveira",
+     .key = MS_DATASET_KEY_MD5,
+     .paths_max = 1,
+     .open = open_table,
+     .read = ms_dataset_read_rows},
+};
+
+static const struct ms_dataset_kind *find_kind(const char *name)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(kinds[i].name, name) == 0)
+            return &kinds[i];
+    return NULL;
+}
+
+static enum ms_status no_such_dataset(struct ms_error *err)
+{
+    char names[160] = "";
+    for (size_t i = 0, at = 0; i < sizeof kinds / sizeof *kinds; i++)
+        at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i ? ", " : "", kinds[i].name);
+    return ms_error_set(err, MS_E_USAGE, "no dataset of that name is known; there are %s", names);
 }
 
 static enum ms_status store_all(struct ms_dataset_import *self, struct ms_error *err)
@@ -116,7 +143,7 @@ static enum ms_status store_all(struct ms_dataset_import *self, struct ms_error 
     if (status == MS_OK) {
         ms_step("extract.dataset.begun");
         ms_progress_begin("importing a dataset", self->class_count, "samples");
-        status = ms_dataset_read_rows(self, err);
+        status = self->kind->read(self, err);
         ms_progress_end();
     }
     if (status == MS_OK && self->corpus) {
@@ -134,9 +161,9 @@ static enum ms_status print_summary(const struct ms_dataset_import *self, struct
 {
     if (!self->cli->common.json) {
         printf("%s: %" PRIu64 " samples, %" PRIu64 " calls, %" PRIu64 " without calls; %" PRIu64
-               " new, %" PRIu64 " known, %" PRIu64 " rejected\n",
+               " new, %" PRIu64 " known, %" PRIu64 " rejected, %" PRIu64 " contradicting\n",
                self->kind->name, self->samples, self->calls, self->empty, self->fresh,
-               self->samples - self->fresh, self->rejected);
+               self->samples - self->fresh, self->rejected, self->contradicting);
         return MS_OK;
     }
     json_t *line = json_object();
@@ -148,6 +175,7 @@ static enum ms_status print_summary(const struct ms_dataset_import *self, struct
     json_object_set_new(line, "new", json_integer((json_int_t)self->fresh));
     json_object_set_new(line, "known", json_integer((json_int_t)(self->samples - self->fresh)));
     json_object_set_new(line, "rejected", json_integer((json_int_t)self->rejected));
+    json_object_set_new(line, "contradicting", json_integer((json_int_t)self->contradicting));
     return ms_json_line(stdout, line, err);
 }
 
@@ -182,12 +210,15 @@ static enum ms_status run_dataset(struct ms_cli *cli, struct ms_error *err)
                                        .no_confine = cli->common.no_confine};
     self.kind = find_kind(cli->operands[0]);
     if (!self.kind)
-        return ms_error_set(err, MS_E_USAGE,
-                            "no dataset of that name is known; there are mal-api-2019 and "
-                            "malbehavd-v1");
+        return no_such_dataset(err);
+    self.paths = (const char *const *)cli->operands + 1;
+    self.path_count = cli->operand_count - 1;
+    if (self.path_count > self.kind->paths_max)
+        return ms_error_set(err, MS_E_USAGE, "%s takes %zu path", self.kind->name,
+                            self.kind->paths_max);
     enum ms_status status = ms_worker_start(&worker, &self.worker, err);
     if (status == MS_OK)
-        status = open_files(&self, cli->operands[1], err);
+        status = self.kind->open(&self, err);
     if (status == MS_OK)
         status = cli->common.dry_run ? store_all(&self, err) : store_in_corpus(&self, err);
     if (status == MS_OK || status == MS_REJECT) {
@@ -206,9 +237,11 @@ static enum ms_status run_dataset(struct ms_cli *cli, struct ms_error *err)
 
 const struct ms_verb ms_extract_dataset_verb = {
     .name = "dataset",
-    .synopsis = "NAME PATH",
-    .summary = "import a published dataset: mal-api-2019 (its folder) or malbehavd-v1 (its CSV)",
+    .synopsis = "NAME PATH…",
+    .summary =
+        "import a published dataset: mal-api-2019 (its folder), malbehavd-v1 or oliveira (the "
+        "CSV)",
     .min_operands = 2,
-    .max_operands = 2,
+    .max_operands = SIZE_MAX,
     .run = run_dataset,
 };

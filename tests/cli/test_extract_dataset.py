@@ -17,6 +17,7 @@ import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
+from gen import datasets  # noqa: E402
 from gen.schema import Schema  # noqa: E402
 
 SCHEMA = Schema("extract.schema.json")
@@ -144,6 +145,18 @@ class MalApi(Case):
         self.run_dataset("mal-api-2019", self.make(["a b", "c"], ["Virus", "Trojan"], folder="three"))
         self.assertEqual(self.query("SELECT class, current FROM label ORDER BY id"), [("Virus", 1), ("Virus", 0), ("Trojan", 1)])
 
+    def test_copies_of_the_labels(self):
+        """Lists that went through a spreadsheet: quotes, other case, a line of names, a byte order mark, mixed line ends."""
+        path = self.make(["a b", "c", "d e"], ["Virus"] * 3)
+        (path / "labels.csv").write_bytes(b'\xef\xbb\xbfClass\r\n"Worms"\nTROJAN \r\n"virus"')
+        self.run_dataset("mal-api-2019", path)
+        self.assertEqual(self.query("SELECT class FROM label ORDER BY id"), [("Worm",), ("Trojan",), ("Virus",)])
+        # One line of names, and only in front.
+        for text in ("class\nclass\nVirus\nVirus\nVirus\n", "Virus\nclass\nVirus\n"):
+            (path / "labels.csv").write_text(text)
+            self.run_dataset("mal-api-2019", path, expect=3)
+            self.assertIn("line 2: 'class'", self.stderr)
+
     def test_dry_run(self):
         summary = self.run_dataset("mal-api-2019", self.make(["a b", "c"], ["Virus", "Virus"]), options=["--dry-run"])
         self.assertEqual((summary["samples"], summary["calls"]), (2, 3))
@@ -181,12 +194,29 @@ class Behav(Case):
         rows = [[digest[0], 0, "a", "b", "", ""], [digest[1].upper(), 1, "c", "", "", ""], [digest[0], 1, "a"], ["zz", 1, "a"], [digest[2], 2, "a"], [digest[3], 1]]
         summary = self.run_dataset("malbehavd-v1", self.write(rows), expect=1)
         self.assertEqual((summary["samples"], summary["calls"], summary["without_calls"], summary["rejected"]), (4, 4, 1, 2))
+        self.assertEqual(summary["contradicting"], 1)
+        self.assertIn("line 5: its first column is no SHA-256", self.stderr)
+        self.assertIn("line 6: its label is neither 0 nor 1", self.stderr)
         self.assertEqual(self.query("SELECT lower(hex(s.sha256)), l.verdict FROM sample s JOIN label l ON l.sample = s.id WHERE l.current = 1 ORDER BY s.id"),
                          [(digest[0], "malicious"), (digest[1], "malicious"), (digest[3], "malicious")])
         self.assertEqual(self.query("SELECT count(*) FROM analysis"), [(4,)])
         again = self.run_dataset("malbehavd-v1", self.base / "set.csv", expect=1)
         self.assertEqual((again["samples"], again["new"], again["known"]), (4, 0, 4))
         self.assertEqual(self.query("SELECT (SELECT count(*) FROM analysis), (SELECT count(*) FROM label)"), [(4, 4)])
+
+    def test_odd_text(self):
+        """Quotes, doubled ones, mixed line ends, a byte order mark, NUL, gzip, and rows whose quotes are damaged, which cost themselves alone."""
+        d = [datasets.sha256(number) for number in range(7)]
+        text = (b"\xef\xbb\xbf\"sha256\",labels,0,1\r\n\"%s\",\"1\",\"a\"\"b\",c\r%s,0,x\n\n%s,1,\"open\n%s,1,\"shut\"ter\r\n%s,1,p\0q,r\n%s\n%s,0"
+                % tuple(x.encode() for x in d))
+        path = self.base / "odd.csv.gz"
+        path.write_bytes(gzip.compress(text))
+        summary = self.run_dataset("malbehavd-v1", path, expect=1)
+        self.assertEqual((summary["samples"], summary["calls"], summary["without_calls"], summary["rejected"]), (4, 5, 1, 3))
+        for line, why in ((5, "quotation"), (6, "quotation"), (8, "1 columns instead of 2")):
+            self.assertRegex(self.stderr, f"line {line}: .*{why}")
+        self.assertEqual([(row["hash"], row["api"]) for row in self.calls("SELECT lower(hex(s.sha256)) AS hash, c.api FROM calls c JOIN sample s ON s.id = c.sample ORDER BY 1, c.seq")],
+                         sorted([(d[0], 'a"b'), (d[0], "c"), (d[1], "x"), (d[4], "p\\x00q"), (d[4], "r")], key=lambda row: row[0]))
 
     def test_not_the_dataset(self):
         self.run_dataset("malbehavd-v1", self.write([["a" * 64, 1, "x"]], head=False), expect=3)
@@ -203,6 +233,104 @@ class Behav(Case):
         self.assertEqual((sum(row[1] == "0" for row in rows), sum(row[1] == "1" for row in rows)), (1014, 920))
         last = {row[0].lower(): "malicious" if row[1] == "1" else "benign" for row in rows}  # some hashes occur twice
         self.assertEqual(dict(self.query("SELECT lower(hex(s.sha256)), l.verdict FROM label l JOIN sample s ON s.id = l.sample WHERE l.current = 1")), last)
+
+
+class Oliveira(Case):
+    def write(self, rows, head=datasets.OLIVEIRA_HEAD, end="\n"):
+        path = self.base / "oliveira.csv"
+        path.write_text(datasets.csv_text(rows, head, end))
+        return path
+
+    def stored(self):
+        out = {}
+        for row in self.calls("SELECT lower(hex(s.md5)) AS hash, c.api FROM calls c JOIN sample s ON s.id = c.sample ORDER BY c.sample, c.process, c.seq"):
+            out.setdefault(row["hash"], []).append(row["api"])
+        return out
+
+    def test_rows(self):
+        rows = datasets.oliveira(random.Random(3), 300)
+        names = datasets.oliveira_names()
+        self.assertEqual((len(names), len(set(names)), names[0], names[215], names[306]), (307, 307, "NtOpenThread", "NtClose", "__exception__"))
+        for end in ("\n", "\r\n"):
+            self.corpus = self.base / f"corpus{len(end)}"
+            path = self.write(rows, end=end)
+            summary = self.run_dataset("oliveira", path)
+            self.assertEqual([summary[key] for key in ("samples", "calls", "without_calls", "new", "known", "rejected", "contradicting")], [300, 30000, 0, 300, 0, 0, 0])
+            self.assertEqual(summary["apis"], len({cell for row in rows for cell in row[1:101]}))
+            self.assertEqual(self.stored(), {row[0]: [names[cell] for cell in row[1:101]] for row in rows})
+            self.assertEqual(dict(self.query("SELECT lower(hex(s.md5)), l.verdict FROM sample s JOIN label l ON l.sample = s.id")),
+                             {row[0]: "malicious" if row[101] else "benign" for row in rows})
+            again = self.run_dataset("oliveira", path)
+            self.assertEqual((again["samples"], again["new"], again["known"]), (300, 0, 300))
+        self.assertEqual(self.query("SELECT o.kind, o.name, o.licence, o.claim, o.state, count(*) FROM origin o JOIN analysis a ON a.origin = o.id"),
+                         [("dataset", "oliveira", "CC-BY-4.0", "unknown", "ok", 300)])
+        self.assertEqual(self.query("SELECT DISTINCT sandbox, state FROM analysis"), [("dataset:oliveira", "ok")])
+
+    def test_wrong_rows(self):
+        rows = datasets.oliveira(random.Random(4), 12)
+        for number, cell, value in ((1, 50, 307), (2, 1, "-1"), (3, 100, "1.0"), (4, 3, ""), (5, 101, 2), (6, 0, "x" * 32), (7, 0, datasets.sha256(1)),
+                                    (8, 9, "4294967296"), (9, 9, "99999999999999999999")):
+            rows[number][cell] = value
+        rows.append(rows[0][:101])               # a column short
+        rows.append(rows[0] + [1])               # one too many
+        rows.append([rows[0][0].upper()] + rows[0][1:101] + [1 - rows[0][101]])  # says the opposite of the first
+        path = self.write(rows)
+        summary = self.run_dataset("oliveira", path, expect=1)
+        self.assertEqual([summary[key] for key in ("samples", "rejected", "contradicting", "calls")], [4, 11, 1, 400])
+        for line, why in ((3, "t_49 is none"), (4, "t_0 is none"), (5, "t_99 is none"), (6, "t_2 is none"), (7, "neither 0 nor 1"), (8, "no MD5"), (9, "no MD5"),
+                          (10, "t_8 is none"), (11, "t_8 is none"), (14, "101 columns instead of 102"), (15, "103 columns instead of 102")):
+            self.assertRegex(self.stderr, f"line {line}: .*{why}")
+        self.assertEqual(self.query("SELECT count(*) FROM sample"), [(3,)])
+        self.assertEqual(self.query(f"SELECT l.verdict FROM label l JOIN sample s ON s.id = l.sample WHERE l.current AND hex(s.md5) = upper('{rows[0][0]}')"),
+                         [("benign" if rows[0][101] else "malicious",)])
+
+    def test_not_the_dataset(self):
+        rows = datasets.oliveira(random.Random(5), 2)
+        for head in (None, OTHER_HEADS[0], OTHER_HEADS[1], OTHER_HEADS[2]):
+            self.run_dataset("oliveira", self.write(rows, head), expect=3)
+            self.assertIn("not Oliveira's", self.stderr)
+        (self.base / "empty.csv").write_text("")
+        self.run_dataset("oliveira", self.base / "empty.csv", expect=3)
+        self.run_dataset("oliveira", self.base, expect=4)
+        done = subprocess.run([str(BIN / "extract"), "dataset", "oliveira", "a", "b", "--corpus", str(self.corpus)], capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 2)
+
+    def test_long_line(self):
+        """A line of 100 MB, twice: one field, and fields without end. It costs itself."""
+        rows = datasets.oliveira(random.Random(6), 3)
+        text = datasets.csv_text(rows, datasets.OLIVEIRA_HEAD).encode().split(b"\n")
+        mebibytes = 20 if SANITIZED else 100
+        path = self.base / "long.csv"
+        with open(path, "wb") as file:  # piece by piece: the memory of this process would count as that of its children
+            for before, piece in ((text[0] + b"\n" + text[1] + b"\n", b"a" * (1 << 20)), (b"\n" + text[2] + b"\n", b"\0," * (1 << 19))):
+                file.write(before)
+                for _ in range(mebibytes):
+                    file.write(piece)
+            file.write(b"\n" + text[3] + b"\n")
+        summary = self.run_dataset("oliveira", path, expect=1)
+        self.assertEqual((summary["samples"], summary["rejected"], summary["calls"]), (3, 2, 300))
+        self.assertRegex(self.stderr, "line 3: 1 columns")
+        self.assertRegex(self.stderr, f"line 5: {(mebibytes << 19) + 1} columns")
+        if not SANITIZED:
+            self.assertLess(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, 64 << 10)
+
+    def test_two_datasets(self):
+        """One file in two datasets that say the opposite: each keeps its own label, and neither contradicts itself."""
+        digest = datasets.sha256(1)
+        path = self.base / "behav.csv"
+        path.write_text(f"sha256,labels,0\n{digest},0,NtClose\n")
+        self.run_dataset("malbehavd-v1", path)
+        rows = datasets.oliveira(random.Random(7), 1)
+        rows[0][0], rows[0][101] = datasets.md5(1), 1
+        with sqlite3.connect(self.corpus / "corpus.db") as connection:  # its MD5 became known meanwhile, as by a look-up
+            connection.execute("UPDATE sample SET md5 = ?", (bytes.fromhex(datasets.md5(1)),))
+        summary = self.run_dataset("oliveira", self.write(rows))
+        self.assertEqual((summary["samples"], summary["contradicting"]), (1, 0))
+        self.assertEqual(self.query("SELECT lower(hex(s.sha256)), l.policy, l.verdict FROM sample s JOIN label l ON l.sample = s.id ORDER BY 2"),
+                         [(digest, "dataset:malbehavd-v1", "benign"), (digest, "dataset:oliveira", "malicious")])
+
+
+OTHER_HEADS = [datasets.OLIVEIRA_HEAD[:-1] + ["label"], datasets.OLIVEIRA_HEAD[:50] + datasets.OLIVEIRA_HEAD[51:], datasets.OLIVEIRA_HEAD + ["more"]]
 
 
 if __name__ == "__main__":
