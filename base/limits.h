@@ -165,6 +165,10 @@
 #define MS_LIMIT_API_NAME_BYTES 256
 /* All encoded traces of one report, held by the parent until they are stored: guards its memory. */
 #define MS_LIMIT_REPORT_TRACES_BYTES ((size_t)1 << 30)
+/* One line of a log (real: 100 KB, where a library and all its functions are told), and what the
+ * calls of all processes take until the log is at its end: guard the reader's memory. */
+#define MS_LIMIT_LOG_LINE_BYTES ((size_t)1 << 20)
+#define MS_LIMIT_INTERLEAVED_BYTES ((size_t)256 << 20)
 /* CPU and wall time for one report: 8 GB at 100 MB/s. */
 #define MS_LIMIT_REPORT_CPU_S 600
 #define MS_LIMIT_REPORT_WALL_MS 1200000

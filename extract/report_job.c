@@ -47,6 +47,18 @@ static enum ms_status drain(struct source *self, struct ms_error *err)
     return status == MS_E_IO || status == MS_E_NOMEM ? status : MS_OK;
 }
 
+/* What is to be known of a report that was taken. */
+static void write_remarks(const struct ms_report_result *result, uint64_t overflow, char *out,
+                          size_t n)
+{
+    (void)snprintf(out, n, "%s", result->remark);
+    size_t used = strlen(out);
+    if (overflow)
+        (void)snprintf(out + used, n - used,
+                       "%smore than %d distinct API names: %" PRIu64 " calls are stored as %s",
+                       used ? "; " : "", MS_LIMIT_APIS_PER_REPORT, overflow, MS_API_OVERFLOW);
+}
+
 enum ms_status ms_report_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
                              struct ms_error *err)
 {
@@ -67,10 +79,8 @@ enum ms_status ms_report_job(int input_fd, struct ms_span arg, struct ms_worker_
         (void)snprintf(reason, sizeof reason, "%s", fault.text);
         result.state = MS_REPORT_INVALID;
         status = source.stream ? drain(&source, &fault) : MS_OK;
-    } else if (status == MS_OK && ms_trace_sender_overflow(sender)) {
-        (void)snprintf(reason, sizeof reason,
-                       "more than %d distinct API names: %" PRIu64 " calls are stored as %s",
-                       MS_LIMIT_APIS_PER_REPORT, ms_trace_sender_overflow(sender), MS_API_OVERFLOW);
+    } else if (status == MS_OK) {
+        write_remarks(&result, ms_trace_sender_overflow(sender), reason, sizeof reason);
     }
     if (status == MS_OK)
         status = ms_trace_send_result(out, &result, reason, &fault);

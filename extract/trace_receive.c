@@ -144,9 +144,10 @@ static enum ms_status take_result(struct ms_trace_received *self, struct ms_span
                                   struct ms_error *err)
 {
     struct ms_report_result *result = &self->result;
-    uint64_t *numbers[] = {&result->line,  &result->byte,           &result->processes,
-                           &result->calls, &result->calls_expanded, &result->real_calls,
-                           &result->bytes};
+    uint64_t foreign = 0;
+    uint64_t *numbers[] = {
+        &result->line,           &result->byte,       &result->processes, &result->calls,
+        &result->calls_expanded, &result->real_calls, &result->bytes,     &foreign};
     uint8_t state;
     struct ms_span reason;
     if (self->has_result || !ms_span_take_u8(&rest, &state) || state > MS_REPORT_INVALID)
@@ -155,6 +156,7 @@ static enum ms_status take_result(struct ms_trace_received *self, struct ms_span
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (!ms_span_take_varint(&rest, numbers[i]))
             return malformed(err);
+    result->foreign = foreign != 0;
     if (!take_span(&rest, sizeof self->reason - 1, &reason) || rest.len)
         return malformed(err);
     if (reason.len)

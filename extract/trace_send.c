@@ -214,7 +214,7 @@ enum ms_status ms_trace_send_result(struct ms_worker_out *out,
     ms_buf_append_byte(&frame, (uint8_t)result->state);
     const uint64_t numbers[] = {result->line,  result->byte,           result->processes,
                                 result->calls, result->calls_expanded, result->real_calls,
-                                result->bytes};
+                                result->bytes, result->foreign};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         ms_buf_append_varint(&frame, numbers[i]);
     append_span(&frame, ms_span_of(reason, strlen(reason)));

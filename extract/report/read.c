@@ -1,14 +1,27 @@
-/* The top level of a report: what it says about itself and its target, and the verdict on its
- * shape. The behaviour itself is read in behavior.c. */
+/* The top level of a report: which format it is, what it says about itself and its target, and the
+ * verdict on its shape. Calls are read in behavior.c, speakeasy.c and drakvuf.c. */
 #include "extract/report/read.h"
 
 #include "base/limits.h"
 #include "extract/report/behavior.h"
+#include "extract/report/drakvuf.h"
+#include "extract/report/speakeasy.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIELD_BYTES = 512 };
+enum { FIELD_BYTES = 512, HEAD_BYTES = 64 << 10 };
+
+/* A source whose first bytes were looked at already. */
+struct head {
+    ms_scanner_source source;
+    void *source_ctx;
+    size_t len, at;
+    bool whole; /* nothing follows */
+    uint8_t bytes[HEAD_BYTES];
+};
 
 struct field {
     size_t len;
@@ -19,11 +32,52 @@ struct top {
     struct ms_scanner *scan;
     const struct ms_trace_sink *sink;
     struct ms_behavior_seen seen;
-    bool is_report; /* one of info, target, behavior was there */
+    struct ms_speakeasy_seen emulated;
+    struct ms_drakvuf_seen log;
+    bool is_log;
+    bool is_report;    /* one of info, target, behavior was there */
+    bool is_emulation; /* likewise of entry_points, emu_version, emulation_total_runtime */
+    bool foreign;
     bool cape_member;
     bool behavior_read;
     struct field version, package, sha256, sha1, md5, name;
+    struct field own_sha256, own_path, emulator; /* of an emulator's report */
+    struct head head;
 };
+
+static enum ms_status read_source(void *ctx, void *buf, size_t cap, size_t *n, struct ms_error *err)
+{
+    struct head *self = ctx;
+    size_t left = self->len - self->at;
+    if (!left)
+        return self->source(self->source_ctx, buf, cap, n, err);
+    *n = left < cap ? left : cap;
+    memcpy(buf, self->bytes + self->at, *n);
+    self->at += *n;
+    return MS_OK;
+}
+
+static enum ms_status fill_head(struct head *self, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    while (status == MS_OK && !self->whole && self->len < sizeof self->bytes) {
+        size_t n = 0;
+        status = self->source(self->source_ctx, self->bytes + self->len,
+                              sizeof self->bytes - self->len, &n, err);
+        self->len += status == MS_OK ? n : 0;
+        self->whole = n == 0;
+    }
+    return status;
+}
+
+/* The first byte that is neither white space nor a byte order mark; 0 when there is none. */
+static uint8_t first_byte(const struct head *self)
+{
+    size_t i = self->len >= 3 && memcmp(self->bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    while (i < self->len && memchr(" \t\r\n", self->bytes[i], 4))
+        i++;
+    return i < self->len ? self->bytes[i] : 0;
+}
 
 const char *ms_report_state_name(enum ms_report_state state)
 {
@@ -94,8 +148,48 @@ static enum ms_status pick(struct ms_scanner *scan, const struct wanted *wanted,
     return status;
 }
 
+static enum ms_status read_own_text(struct top *self, struct field *out, struct ms_error *err)
+{
+    enum ms_scanner_kind kind;
+    enum ms_status status = ms_scanner_peek(self->scan, &kind, err);
+    if (status != MS_OK)
+        return status;
+    return kind == MS_SCAN_STRING ? read_text(self->scan, out, err)
+                                  : ms_scanner_skip(self->scan, err);
+}
+
+/* Members of an emulator's report; *taken is false for all others. */
+static enum ms_status read_emulated(struct top *self, struct ms_span key, bool *taken,
+                                    struct ms_error *err)
+{
+    *taken = true;
+    if (ms_span_equal_text(key, "entry_points")) {
+        self->is_emulation = true;
+        if (self->emulated.entry_points)
+            return ms_scanner_fault(self->scan, "entry_points occurs twice", err);
+        return ms_speakeasy_read(self->scan, self->sink, &self->emulated, err);
+    }
+    if (ms_span_equal_text(key, "emu_version")) {
+        self->is_emulation = true;
+        return read_own_text(self, &self->emulator, err);
+    }
+    if (ms_span_equal_text(key, "report_version") && !self->emulator.len)
+        return read_own_text(self, &self->emulator, err);
+    if (ms_span_equal_text(key, "sha256"))
+        return read_own_text(self, &self->own_sha256, err);
+    if (ms_span_equal_text(key, "path") || ms_span_equal_text(key, "filepath"))
+        return read_own_text(self, &self->own_path, err);
+    self->is_emulation = self->is_emulation || ms_span_equal_text(key, "emulation_total_runtime");
+    *taken = false;
+    return MS_OK;
+}
+
 static enum ms_status read_member(struct top *self, struct ms_span key, struct ms_error *err)
 {
+    bool taken;
+    enum ms_status status = read_emulated(self, key, &taken, err);
+    if (status != MS_OK || taken)
+        return status;
     if (ms_span_equal_text(key, "behavior")) {
         self->is_report = true;
         if (self->behavior_read)
@@ -123,29 +217,72 @@ static enum ms_status read_member(struct top *self, struct ms_span key, struct m
     return ms_scanner_skip(self->scan, err);
 }
 
-static enum ms_status read_top(struct top *self, struct ms_error *err)
+/* Where the document is JSON, but no report. */
+static enum ms_status stranger(struct top *self, const char *why, struct ms_error *err)
 {
-    enum ms_scanner_kind kind;
-    enum ms_status status = ms_scanner_peek(self->scan, &kind, err);
-    if (status != MS_OK)
-        return status;
-    if (kind != MS_SCAN_OBJECT)
-        return ms_scanner_fault(self->scan, "JSON, but no sandbox report: not an object", err);
-    status = ms_scanner_enter(self->scan, err);
+    self->foreign = true;
+    return ms_scanner_fault(self->scan, why, err);
+}
+
+static enum ms_status read_members(struct top *self, struct ms_error *err)
+{
+    enum ms_status status = ms_scanner_enter(self->scan, err);
     while (status == MS_OK) {
         struct ms_scanner_text key;
         bool more;
         status = ms_scanner_member(self->scan, &more, &key, err);
-        if (status != MS_OK || !more)
+        if (status != MS_OK)
+            return status;
+        if (!more)
             break;
         status = read_member(self, key.bytes, err);
     }
+    if (status != MS_OK)
+        return status;
+    if (!self->is_report && !self->is_emulation) {
+        self->foreign = true; /* also where more documents follow */
+        status = ms_scanner_finish(self->scan, err);
+        return status != MS_OK ? status
+                               : stranger(self,
+                                          "JSON, but no sandbox report: none of info, target, "
+                                          "behavior, entry_points",
+                                          err);
+    }
+    if (self->behavior_read && self->emulated.entry_points)
+        return ms_scanner_fault(self->scan, "both behavior and entry_points", err);
+    return ms_scanner_finish(self->scan, err);
+}
+
+/* A list of entry points and nothing around it, as some store it. */
+static enum ms_status read_list(struct top *self, struct ms_error *err)
+{
+    self->is_emulation = true;
+    enum ms_status status = ms_speakeasy_read(self->scan, self->sink, &self->emulated, err);
+    bool strange = !self->emulated.calls && (self->emulated.other || !self->emulated.process_count);
+    self->foreign = strange;
     if (status == MS_OK)
         status = ms_scanner_finish(self->scan, err);
-    if (status == MS_OK && !self->is_report)
-        status = ms_scanner_fault(
-            self->scan, "JSON, but no sandbox report: none of info, target, behavior", err);
+    if (status == MS_OK && strange)
+        status =
+            stranger(self, "JSON, but no sandbox report: a list, and not of entry points", err);
     return status;
+}
+
+static enum ms_status read_document(struct top *self, struct ms_error *err)
+{
+    enum ms_scanner_kind kind;
+    uint8_t first = first_byte(&self->head);
+    self->foreign = first && first != '{' && first != '[';
+    enum ms_status status = ms_scanner_new(read_source, &self->head, 0, &self->scan, err);
+    if (status == MS_OK)
+        status = ms_scanner_peek(self->scan, &kind, err);
+    if (status != MS_OK)
+        return status;
+    if (kind == MS_SCAN_OBJECT)
+        return read_members(self, err);
+    if (kind == MS_SCAN_ARRAY)
+        return read_list(self, err);
+    return stranger(self, "JSON, but no sandbox report: not an object", err);
 }
 
 static bool contains(const struct field *field, const char *text)
@@ -168,6 +305,10 @@ static bool begins(const struct field *field, const char *text)
 static const char *sandbox_name(const struct top *self)
 {
     const struct ms_behavior_seen *seen = &self->seen;
+    if (self->is_log)
+        return "drakvuf";
+    if (self->is_emulation && !self->is_report)
+        return "speakeasy";
     bool says_cape = self->cape_member || contains(&self->version, "CAPE");
     bool says_one = begins(&self->version, "0.") || begins(&self->version, "1.");
     if (seen->dict_form && !seen->list_form)
@@ -186,9 +327,26 @@ static struct ms_span view(const struct field *field)
     return ms_span_of(field->bytes, field->len);
 }
 
+/* What follows the last separator, of either system. */
+static struct field base_name(const struct field *path)
+{
+    struct field name = {0};
+    size_t from = path->len;
+    while (from && path->bytes[from - 1] != '/' && path->bytes[from - 1] != '\\')
+        from--;
+    name.len = path->len - from;
+    memcpy(name.bytes, path->bytes + from, name.len);
+    return name;
+}
+
 static enum ms_status tell_info(struct top *self, struct ms_error *err)
 {
     const char *sandbox = sandbox_name(self);
+    if (self->is_emulation && !self->is_report) {
+        self->version = self->emulator;
+        self->sha256 = self->own_sha256;
+        self->name = base_name(&self->own_path);
+    }
     const struct ms_report_info info = {
         .sandbox = ms_span_of(sandbox, strlen(sandbox)),
         .version = view(&self->version),
@@ -197,40 +355,86 @@ static enum ms_status tell_info(struct top *self, struct ms_error *err)
         .target_sha1 = view(&self->sha1),
         .target_md5 = view(&self->md5),
         .target_name = view(&self->name),
-        .has_behavior = self->seen.behavior,
-        .has_processes = self->seen.processes,
+        .has_behavior = self->seen.behavior || self->emulated.entry_points || self->is_log,
+        .has_processes = self->seen.processes || self->emulated.entry_points || self->is_log,
     };
     return self->sink->info(self->sink->ctx, &info, err);
+}
+
+/* What a log's reader passed over, in words. */
+static void remark(const struct ms_drakvuf_seen *log, char *out, size_t n)
+{
+    int used = 0;
+    if (log->bad_lines)
+        used =
+            snprintf(out, n,
+                     "%" PRIu64 " of %" PRIu64 " lines were passed over; the first is line %" PRIu64
+                     ", byte %" PRIu64 ": %s",
+                     log->bad_lines, log->lines, log->bad_line, log->bad_byte, log->bad_reason);
+    if (log->system_calls && used >= 0 && (size_t)used < n)
+        (void)snprintf(out + used, n - (size_t)used,
+                       "%s%" PRIu64 " system calls beside the API calls are not stored",
+                       used ? "; " : "", log->system_calls);
+}
+
+static enum ms_report_state log_result(const struct top *self, struct ms_report_result *result)
+{
+    const struct ms_drakvuf_seen *log = &self->log;
+    result->processes = log->process_count;
+    result->calls = result->calls_expanded = log->calls;
+    result->real_calls = log->real_calls;
+    result->bytes = log->bytes;
+    remark(log, result->remark, sizeof result->remark);
+    return log->real_calls ? MS_REPORT_OK : MS_REPORT_NO_CALLS;
+}
+
+static enum ms_report_state document_result(const struct top *self, struct ms_report_result *result)
+{
+    const struct ms_behavior_seen *seen = &self->seen;
+    const struct ms_speakeasy_seen *emulated = &self->emulated;
+    result->processes = seen->process_count + emulated->process_count;
+    result->calls = seen->calls + emulated->calls;
+    result->calls_expanded = seen->calls_expanded + emulated->calls;
+    result->real_calls = seen->real_calls + emulated->real_calls;
+    result->bytes = self->scan ? ms_scanner_byte(self->scan) : 0;
+    result->line = self->scan ? ms_scanner_line(self->scan) : 0;
+    result->byte = result->bytes;
+    if (!seen->processes && !emulated->entry_points)
+        return MS_REPORT_NO_BEHAVIOR;
+    return result->real_calls ? MS_REPORT_OK : MS_REPORT_NO_CALLS;
 }
 
 enum ms_status ms_report_read(ms_scanner_source source, void *source_ctx,
                               const struct ms_trace_sink *sink, struct ms_report_result *result,
                               struct ms_error *err)
 {
+    enum ms_report_state state;
     *result = (struct ms_report_result){.state = MS_REPORT_INVALID};
     struct top *self = calloc(1, sizeof *self);
     if (!self)
         return ms_error_set(err, MS_E_NOMEM, "no memory to read a report");
     self->sink = sink;
-    enum ms_status status = ms_scanner_new(source, source_ctx, 0, &self->scan, err);
-    if (status != MS_OK)
-        goto out;
-    status = read_top(self, err);
-    result->processes = self->seen.process_count;
-    result->calls = self->seen.calls;
-    result->calls_expanded = self->seen.calls_expanded;
-    result->real_calls = self->seen.real_calls;
-    result->bytes = ms_scanner_byte(self->scan);
-    if (status != MS_OK) {
-        result->line = ms_scanner_line(self->scan);
-        result->byte = ms_scanner_byte(self->scan);
-        goto out;
+    self->head.source = source;
+    self->head.source_ctx = source_ctx;
+    enum ms_status status = fill_head(&self->head, err);
+    self->is_log =
+        status == MS_OK &&
+        ms_drakvuf_is_log(ms_span_of(self->head.bytes, self->head.len), self->head.whole);
+    if (self->is_log) {
+        status = ms_drakvuf_read(read_source, &self->head, sink, &self->log, err);
+        state = log_result(self, result);
+    } else {
+        if (status == MS_OK)
+            status = read_document(self, err);
+        state = document_result(self, result);
     }
-    result->state = !self->seen.processes    ? MS_REPORT_NO_BEHAVIOR
-                    : !self->seen.real_calls ? MS_REPORT_NO_CALLS
-                                             : MS_REPORT_OK;
-    status = tell_info(self, err);
-out:
+    if (status == MS_OK) {
+        result->line = result->byte = 0;
+        result->state = state;
+        status = tell_info(self, err);
+    } else {
+        result->foreign = self->foreign;
+    }
     ms_scanner_free(self->scan);
     free(self);
     return status;

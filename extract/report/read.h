@@ -14,12 +14,14 @@ enum ms_report_state {
     MS_REPORT_OK,
     MS_REPORT_NO_CALLS,    /* processes, but no call by a tracked one (only pseudo-calls, `track:
                               false`, empty lists) */
-    MS_REPORT_NO_BEHAVIOR, /* no `behavior`, or nothing about processes in it */
+    MS_REPORT_NO_BEHAVIOR, /* no `behavior`, or nothing about processes in it; no entry points */
     MS_REPORT_INVALID      /* not JSON, cut short, or no report */
 };
 
 /* "ok", "no_calls", "no_behavior", "report_invalid". */
 const char *ms_report_state_name(enum ms_report_state state);
+
+enum { MS_REPORT_REMARK_BYTES = 320 };
 
 struct ms_report_result {
     enum ms_report_state state;
@@ -29,9 +31,14 @@ struct ms_report_result {
     uint64_t calls_expanded; /* sum of 1 + repeated */
     uint64_t real_calls;     /* entries of tracked processes that are no pseudo-calls */
     uint64_t bytes;          /* plain bytes read */
+    bool foreign;            /* INVALID: nothing of a report was there, in text or JSON that is
+                                something else */
+    char remark[MS_REPORT_REMARK_BYTES]; /* what was passed over in a log; else "" */
 };
 
-/* Reads one report to its end. The whole document is checked, also behind the behaviour. MS_OK with
+/* Reads one report to its end: the JSON document of Cuckoo 2, CAPE, cuckoo-modified or Cuckoo 1
+ * (behavior.h) or of Speakeasy (speakeasy.h), or a log of DRAKVUF (drakvuf.h), told apart by their
+ * shape. The whole document is checked, also behind the behaviour. MS_OK with
  * result->state, `sink->info` having been called last; MS_REJECT with state INVALID and the reason
  * in err when it is no whole report (events may be out by then; the caller drops them); another
  * status when the source or the sink said so. `result` is always filled. */

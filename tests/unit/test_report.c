@@ -384,14 +384,135 @@ static void test_times(void **state)
         expect_time(bad[i], MS_TIME_NONE);
 }
 
+static void test_speakeasy(void **state)
+{
+    (void)state;
+    /* Version 1: the list alone, a list of calls an entry point. */
+    expect("[{\"ep_type\": \"module_entry\", \"start_addr\": \"0x1\", \"apis\": [{\"pc\": \"0x2\", "
+           "\"api_name\": \"KERNEL32.ExitProcess\", \"args\": [\"0x0\"], \"ret_val\": null}, "
+           "{\"api_name\": \"MSVCRT.__set_app_type\"}, {\"api_name\": null}], \"error\": {}}, "
+           "{\"apis\": null, \"ep_type\": 5}, {}]",
+           MS_REPORT_OK,
+           "process 0 0 'module_entry' -\ncall 'KERNEL32.ExitProcess' 'KERNEL32' tid 0 +0 -\n"
+           "call 'MSVCRT.__set_app_type' 'MSVCRT' tid 0 +0 -\ncall '' '' tid 0 +0 -\nend\n"
+           "process 0 0 '' -\nend\nprocess 0 0 '' -\nend\ninfo speakeasy '' '' '' '' 11\n");
+    expect("[{}]", MS_REPORT_NO_CALLS, "process 0 0 '' -\nend\ninfo speakeasy '' '' '' '' 11\n");
+    /* Version 1 whole, the type behind the calls. */
+    expect("{\"path\": \"C:\\\\x\\\\a.exe\", \"sha256\": \"ab\", \"emu_version\": \"1.5\", "
+           "\"report_version\": \"1.1\", \"entry_points\": [{\"apis\": [{\"api_name\": \"a.b\"}], "
+           "\"ep_type\": \"thread\"}]}",
+           MS_REPORT_OK,
+           "process 0 0 '' -\ncall 'a.b' 'a' tid 0 +0 -\nprocess 0 0 'thread' -\nend\n"
+           "info speakeasy '1.5' '' 'ab' 'a.exe' 11\n");
+    /* Version 2: events of many kinds, with who ran them. */
+    expect("{\"report_version\": \"2.0.0\", \"emulation_total_runtime\": 1.5, \"filepath\": "
+           "\"/s/b\", \"entry_points\": [{\"ep_type\": \"x\", \"events\": [{\"event\": "
+           "\"file_open\", \"api_name\": \"no\"}, {\"pos\": {\"tick\": 1, \"tid\": 7, \"pid\": 9}, "
+           "\"event\": \"api\", \"api_name\": \"a.b\"}, {\"api_name\": \"no\"}]}]}",
+           MS_REPORT_OK,
+           "process 0 0 'x' -\ncall 'a.b' 'a' tid 7 +0 -\nprocess 9 0 'x' -\nend\n"
+           "info speakeasy '2.0.0' '' '' 'b' 11\n");
+    expect("{\"emu_version\": \"1\", \"entry_points\": null}", MS_REPORT_NO_BEHAVIOR,
+           "info speakeasy '1' '' '' '' 00\n");
+    expect("[]", MS_REPORT_INVALID, "not of entry points");
+    expect("[{\"a\": 1}]", MS_REPORT_INVALID, "not of entry points");
+    expect("[{\"apis\": [1]}]", MS_REPORT_INVALID, "line 1, byte 11: an entry");
+    expect("[{\"apis\": [], \"events\": []}]", MS_REPORT_INVALID, "two lists of calls");
+    expect("[{\"apis\": {}}]", MS_REPORT_INVALID, "no array");
+    expect("{\"entry_points\": [], \"entry_points\": []}", MS_REPORT_INVALID, "occurs twice");
+    expect("{\"entry_points\": [], \"behavior\": {}}", MS_REPORT_INVALID, "both behavior");
+}
+
+#define API_LINE(pid, method)                                          \
+    "{\"Plugin\": \"apimon\", \"TimeStamp\": \"17.25\", \"PID\": " pid \
+    ", \"PPID\": 1, \"TID\": 3, "                                      \
+    "\"ProcessName\": \"a.exe\", \"Method\": \"" method "\", \"Event\": \"api_called\"}\n"
+#define SYSTEM_LINE(method)                                                               \
+    "{\"Plugin\": \"syscall\", \"TimeStamp\": 1e1, \"PID\": \"8\", \"Method\": \"" method \
+    "\", \"Module\": \"nt\", \"Event\": \"0x0\"}\r\n"
+
+static void test_drakvuf(void **state)
+{
+    (void)state;
+    /* Processes take turns; a number that is given again to another program is another process. */
+    expect(SYSTEM_LINE("NtClose") API_LINE("7", "A") API_LINE("5", "B") "\n" API_LINE("7", "C")
+               SYSTEM_LINE("NtOpenKey") "{\"Plugin\": \"apimon\", \"Event\": \"dll_loaded\"}\n"
+                                        "{\"Plugin\": \"procmon\", \"Method\": \"no\"}\n"
+                                        "{\"Plugin\":\"apimon\",\"Method\":\"D\",\"PID\":7,"
+                                        "\"ProcessName\":null,\"TID\":-1,\"TimeStamp\":\"x\"}",
+           MS_REPORT_OK,
+           "process 7 1 'a.exe' 17250000\ncall 'A' '' tid 3 +0 17250000\n"
+           "call 'C' '' tid 3 +0 17250000\nend\nprocess 5 1 'a.exe' 17250000\n"
+           "call 'B' '' tid 3 +0 17250000\nend\nprocess 7 0 '' -\ncall 'D' '' tid 0 +0 -\nend\n"
+           "info drakvuf '' '' '' '' 11\n");
+    /* System calls alone. */
+    expect(SYSTEM_LINE("NtClose") SYSTEM_LINE("NtOpenKey"), MS_REPORT_OK,
+           "process 8 0 '' 10000000\ncall 'NtClose' 'nt' tid 0 +0 10000000\n"
+           "call 'NtOpenKey' 'nt' tid 0 +0 10000000\nend\ninfo drakvuf '' '' '' '' 11\n");
+    expect("{\"Plugin\": \"procmon\"}", MS_REPORT_NO_CALLS, "info drakvuf '' '' '' '' 11\n");
+    /* A bad line costs itself. */
+    expect("cut\": 1}\n" API_LINE("7", "A") "{\"Plugin\": \"apimon\", \"Event\": \"api_called\"}\n"
+                                            "{\"a\": 1} x\n[]\n\xff\n" API_LINE("7", "B") "{\"Plug",
+           MS_REPORT_OK,
+           "process 7 1 'a.exe' 17250000\ncall 'A' '' tid 3 +0 17250000\n"
+           "call 'B' '' tid 3 +0 17250000\nend\ninfo drakvuf '' '' '' '' 11\n");
+    expect("{\"a\": 1}\n{\"a\": 2}\n", MS_REPORT_INVALID, "line 2, byte 9: something behind");
+}
+
+static void test_drakvuf_remarks(void **state)
+{
+    (void)state;
+    static const char text[] = API_LINE("7", "A") SYSTEM_LINE("B") "{]\n" API_LINE("7", "C") "{";
+    struct ms_report_result result;
+    struct ms_error err = {0};
+    struct ms_buf events;
+    ms_buf_init(&events, SIZE_MAX);
+    assert_int_equal(read_text(text, sizeof text - 1, 0, &events, &result, &err), MS_OK);
+    assert_int_equal(result.calls, 2);
+    assert_non_null(strstr(result.remark, "2 of 5 lines were passed over; the first is line 3, "));
+    assert_non_null(strstr(result.remark, "; 1 system calls beside"));
+    ms_buf_release(&events);
+}
+
+static void test_foreign(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool foreign;
+    } cases[] = {
+        {"plain text", true}, {"{\"a\": 1}", true},         {"{\"a\": 1}\n{}", true}, {"[1]", true},
+        {"5", true},          {"{\"behavior\": 1}", false}, {"{\"info\": {}", false}, {"", false},
+        {"{\"a\": ", false}};
+    struct ms_buf events;
+    ms_buf_init(&events, SIZE_MAX);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ms_report_result result;
+        struct ms_error err = {0};
+        assert_int_equal(read_text(cases[i].text, strlen(cases[i].text), 0, &events, &result, &err),
+                         MS_REJECT);
+        if (result.foreign != cases[i].foreign)
+            fail_msg("%s", cases[i].text);
+    }
+    ms_buf_release(&events);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cuckoo2),     cmocka_unit_test(test_cape),
-        cmocka_unit_test(test_cuckoo1),     cmocka_unit_test(test_order),
-        cmocka_unit_test(test_states),      cmocka_unit_test(test_invalid),
-        cmocka_unit_test(test_wrong_types), cmocka_unit_test(test_same_times),
-        cmocka_unit_test(test_cuts),        cmocka_unit_test(test_sink_stops),
-        cmocka_unit_test(test_times)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cuckoo2),
+                                       cmocka_unit_test(test_cape),
+                                       cmocka_unit_test(test_speakeasy),
+                                       cmocka_unit_test(test_drakvuf),
+                                       cmocka_unit_test(test_drakvuf_remarks),
+                                       cmocka_unit_test(test_foreign),
+                                       cmocka_unit_test(test_cuckoo1),
+                                       cmocka_unit_test(test_order),
+                                       cmocka_unit_test(test_states),
+                                       cmocka_unit_test(test_invalid),
+                                       cmocka_unit_test(test_wrong_types),
+                                       cmocka_unit_test(test_same_times),
+                                       cmocka_unit_test(test_cuts),
+                                       cmocka_unit_test(test_sink_stops),
+                                       cmocka_unit_test(test_times)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
