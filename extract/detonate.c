@@ -1,11 +1,12 @@
-/* `extract --cuckoo URL…`: the samples of the vault through sandbox servers; `extract retry`:
- * failed ones back into the queue. The life cycle itself is in extract/task. */
+/* `extract --cuckoo URL…`: the samples of the vault through sandbox servers. The life cycle itself
+ * is in extract/task, the servers in extract/servers. */
 #include "base/cli.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "base/step.h"
+#include "base/stop.h"
 #include "extract/ingest.h"
+#include "extract/servers.h"
 #include "extract/task.h"
 #include "extract/verbs.h"
 #include "store/run.h"
@@ -15,15 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SERVERS_MAX = 32 };
-
 struct detonate_options {
     struct ms_cli_list cuckoo;
     struct ms_cli_secret token;
     const char *sandbox, *route, *package, *machine, *tags;
-    uint64_t timeout_s, in_flight, attempts, min_calls;
+    uint64_t timeout_s, in_flight, max_pending, attempts, min_calls;
     uint64_t queue_s, run_s, process_s;
-    double poll_s, grace_s;
+    double poll_s, grace_s, request_s;
 };
 
 /* One run. */
@@ -31,9 +30,8 @@ struct detonation {
     const struct ms_cli *cli;
     const struct detonate_options *options;
     struct ms_ingest ingest;
-    struct ms_secret *token;
-    struct ms_sandbox *servers[SERVERS_MAX];
-    size_t server_count;
+    struct ms_servers servers;
+    struct ms_task_at at[MS_SERVERS_MAX];
     bool head_printed;
 };
 
@@ -43,24 +41,36 @@ static void set_defaults(void *ctx)
     *options = (struct detonate_options){.sandbox = "auto",
                                          .route = "none",
                                          .in_flight = 8,
+                                         .max_pending = 64,
                                          .attempts = 2,
                                          .queue_s = 86400,
                                          .run_s = 3600,
                                          .process_s = 21600,
                                          .poll_s = 5,
-                                         .grace_s = 75};
+                                         .grace_s = 75,
+                                         .request_s = 120};
 }
 
-static enum ms_status import_report(void *ctx, int fd, int64_t analysis, const char **state,
-                                    struct ms_error *err)
+static enum ms_status read_report(void *ctx, int fd, void **read, struct ms_error *err)
 {
     struct detonation *self = ctx;
+    struct ms_intake *intake = NULL;
+    enum ms_status status = ms_intake_read(&self->ingest, fd, &intake, err);
+    *read = intake;
+    return status;
+}
+
+static enum ms_status store_report(void *ctx, void *read, int64_t analysis, const char **state,
+                                   struct ms_error *err)
+{
     struct ms_ingest_outcome out;
-    enum ms_status status = ms_ingest_report(&self->ingest, fd, analysis, &out, err);
+    (void)ctx;
+    enum ms_status status = ms_intake_store(read, analysis, &out, err);
+    ms_intake_free(read);
     if (status == MS_OK)
         *state = out.state;
     if (status == MS_OK && out.reason[0])
-        ms_log(MS_LOG_WARNING, "report of analysis %" PRId64 ": %s: %s", analysis, out.state,
+        ms_log(MS_LOG_INFO, "report of analysis %" PRId64 ": %s: %s", analysis, out.state,
                out.reason);
     return status;
 }
@@ -88,105 +98,97 @@ static enum ms_status tell(void *ctx, const struct ms_task_end *end, struct ms_e
     return ms_json_line(stdout, line, err);
 }
 
-static enum ms_sandbox_kind kind_of(const char *word)
-{
-    if (strcmp(word, "cuckoo") == 0)
-        return MS_SANDBOX_CUCKOO;
-    return strcmp(word, "cape") == 0 ? MS_SANDBOX_CAPE : MS_SANDBOX_AUTO;
-}
-
-/* The token is for all servers named: a run with several needs one they share. It is read only when
- * given or set, since Cuckoo before 2.0.7 and CAPE as it comes have none. */
-static enum ms_status read_token(struct detonation *self, struct ms_error *err)
-{
-    const struct ms_cli_secret *given = &self->options->token;
-    if (!given->given && !getenv("CUCKOO_TOKEN"))
-        return MS_OK;
-    if (self->options->cuckoo.count > 1)
-        return ms_error_set(err, MS_E_USAGE,
-                            "a token is bound to one server: run extract once for each server");
-    return ms_secret_read(given->spec, given->wipe, "CUCKOO_TOKEN", "sandbox token", &self->token,
-                          err);
-}
-
-/* A server that does not answer at the start is left out as long as another one does. */
-static enum ms_status open_servers(struct detonation *self, struct ms_error *err)
-{
-    struct ms_error fault = {.status = MS_OK};
-    if (self->options->cuckoo.count > SERVERS_MAX)
-        return ms_error_set(err, MS_E_USAGE, "at most %d servers", SERVERS_MAX);
-    for (size_t i = 0; i < self->options->cuckoo.count; i++) {
-        struct ms_sandbox_options options = {.url = self->options->cuckoo.items[i],
-                                             .kind = kind_of(self->options->sandbox),
-                                             .token = self->token,
-                                             .seed = self->cli->common.seed + i};
-        struct ms_sandbox *server;
-        enum ms_status status = ms_sandbox_open(&options, &server, &fault);
-        if (status == MS_E_REMOTE && self->options->cuckoo.count > 1) {
-            ms_log(MS_LOG_WARNING, "%s; left out", fault.text);
-            continue;
-        }
-        if (status != MS_OK) {
-            if (err)
-                *err = fault;
-            return status;
-        }
-        self->servers[self->server_count++] = server;
-        ms_log(MS_LOG_INFO, "%s is %s %s", ms_sandbox_url(server),
-               ms_sandbox_kind_name(ms_sandbox_kind_get(server)), ms_sandbox_version(server));
-    }
-    if (self->server_count == 0)
-        return ms_error_set(err, MS_E_REMOTE, "no sandbox is left: %s", fault.text);
-    return MS_OK;
-}
-
 static struct ms_task_options task_options(struct detonation *self)
 {
     const struct detonate_options *options = self->options;
     return (struct ms_task_options){
-        .servers = self->servers,
-        .server_count = self->server_count,
+        .servers = self->at,
+        .server_count = self->servers.count,
         .package = options->package,
         .route = strcmp(options->route, "default") == 0 ? NULL : options->route,
         .machine = options->machine,
         .tags = options->tags,
         .timeout_s = (uint32_t)options->timeout_s,
-        .in_flight = options->in_flight,
+        .max_pending = (int64_t)options->max_pending,
         .poll_ms = (int64_t)(options->poll_s * 1000),
         .queue_ms = (int64_t)options->queue_s * 1000,
         .run_ms = (int64_t)options->run_s * 1000,
         .process_ms = (int64_t)options->process_s * 1000,
         .grace_ms = (int64_t)(options->grace_s * 1000),
         .attempts = (unsigned)options->attempts,
-        .import = import_report,
+        .read = read_report,
+        .store = store_report,
         .on_end = tell,
         .ctx = self,
         .run = self->ingest.run,
     };
 }
 
+/* The last line of --json: what the run did, in all and at each server. */
+static enum ms_status show_counts(const struct detonation *self,
+                                  const struct ms_task_counts *counts, struct ms_error *err)
+{
+    double seconds = (double)counts->took_ms / 1000;
+    double done = (double)(counts->ok + counts->ended);
+    if (!self->cli->common.json)
+        return MS_OK;
+    json_t *line = json_object(), *servers = json_array();
+    for (size_t i = 0; i < self->servers.count; i++) {
+        const struct ms_task_share *share = &counts->shares[i];
+        json_t *server = json_object();
+        struct ms_sandbox *sandbox = self->servers.items[i].sandbox;
+        json_object_set_new(server, "server", ms_json_text(ms_sandbox_url(sandbox)));
+        json_object_set_new(server, "kind",
+                            ms_json_text(ms_sandbox_kind_name(ms_sandbox_kind_get(sandbox))));
+        json_object_set_new(server, "submitted", json_integer((json_int_t)share->submitted));
+        json_object_set_new(server, "ok", json_integer((json_int_t)share->ok));
+        json_object_set_new(server, "ended", json_integer((json_int_t)share->ended));
+        json_object_set_new(server, "requests", json_integer((json_int_t)share->requests));
+        json_object_set_new(server, "faults", json_integer((json_int_t)share->faults));
+        json_array_append_new(servers, server);
+    }
+    json_object_set_new(line, "queued", json_integer((json_int_t)counts->queued));
+    json_object_set_new(line, "resumed", json_integer((json_int_t)counts->resumed));
+    json_object_set_new(line, "submitted", json_integer((json_int_t)counts->submitted));
+    json_object_set_new(line, "ok", json_integer((json_int_t)counts->ok));
+    json_object_set_new(line, "ended", json_integer((json_int_t)counts->ended));
+    json_object_set_new(line, "left", json_integer((json_int_t)counts->left));
+    json_object_set_new(line, "seconds", json_real(seconds));
+    json_object_set_new(line, "per_hour", json_real(seconds > 0 ? done * 3600 / seconds : 0));
+    json_object_set_new(line, "servers", servers);
+    return ms_json_line(stdout, line, err);
+}
+
 static enum ms_status run_tasks(struct detonation *self, struct ms_error *err)
 {
-    struct ms_task_counts counts;
-    char json[200];
+    struct ms_task_share shares[MS_SERVERS_MAX] = {{0}};
+    struct ms_task_counts counts = {.shares = shares};
+    char json[240];
     struct ms_task_options tasks = task_options(self);
+    ms_stop_watch();
     enum ms_status status = ms_tasks_run(self->ingest.corpus, &tasks, &counts, err);
+    ms_stop_unwatch();
     if (status == MS_OK && counts.ended > 0)
         status = MS_REJECT;
     ms_log(MS_LOG_INFO,
            "%" PRIu64 " queued, %" PRIu64 " resumed: %" PRIu64 " submitted, %" PRIu64
-           " with calls, %" PRIu64 " ended otherwise",
-           counts.queued, counts.resumed, counts.submitted, counts.ok, counts.ended);
+           " with calls, %" PRIu64 " ended otherwise, %" PRIu64 " left",
+           counts.queued, counts.resumed, counts.submitted, counts.ok, counts.ended, counts.left);
     (void)snprintf(json, sizeof json,
                    "{\"queued\":%" PRIu64 ",\"resumed\":%" PRIu64 ",\"submitted\":%" PRIu64
-                   ",\"ok\":%" PRIu64 ",\"ended\":%" PRIu64 "}",
-                   counts.queued, counts.resumed, counts.submitted, counts.ok, counts.ended);
-    struct ms_error ignored = {.status = MS_OK};
-    enum ms_status ended = ms_run_end(self->ingest.corpus, self->ingest.run,
-                                      ms_status_exit_code(status), json, NULL, &ignored);
+                   ",\"ok\":%" PRIu64 ",\"ended\":%" PRIu64 ",\"left\":%" PRIu64 "}",
+                   counts.queued, counts.resumed, counts.submitted, counts.ok, counts.ended,
+                   counts.left);
+    struct ms_error later = {.status = MS_OK};
+    enum ms_status shown = show_counts(self, &counts, &later);
+    enum ms_status ended =
+        ms_run_end(self->ingest.corpus, self->ingest.run,
+                   ms_stop_signal() ? 128 + ms_stop_signal() : ms_status_exit_code(status), json,
+                   NULL, shown == MS_OK ? &later : NULL);
+    ended = shown == MS_OK ? ended : shown;
     if (ended != MS_OK && (status == MS_OK || status == MS_REJECT)) {
         if (err)
-            *err = ignored;
+            *err = later;
         return ended;
     }
     return status;
@@ -210,7 +212,18 @@ static enum ms_status dry_run(struct detonation *self, struct ms_error *err)
 static enum ms_status detonate(struct detonation *self, struct ms_error *err)
 {
     const struct ms_common *common = &self->cli->common;
-    enum ms_status status = open_servers(self, err);
+    const struct ms_servers_options how = {.kind = ms_sandbox_kind_of(self->options->sandbox),
+                                           .route = self->options->route,
+                                           .machine = self->options->machine,
+                                           .tags = self->options->tags,
+                                           .package = self->options->package,
+                                           .seed = common->seed,
+                                           .request_ms =
+                                               (uint32_t)(self->options->request_s * 1000)};
+    enum ms_status status = ms_servers_open(&self->servers, &how, err);
+    for (size_t i = 0; i < self->servers.count; i++)
+        self->at[i] = (struct ms_task_at){.sandbox = self->servers.items[i].sandbox,
+                                          .in_flight = self->servers.items[i].in_flight};
     if (status == MS_OK)
         status = ms_corpus_open(common->corpus, MS_CORPUS_WRITE, &self->ingest.corpus, err);
     if (status == MS_OK)
@@ -237,14 +250,14 @@ static enum ms_status run_detonate(struct ms_cli *cli, struct ms_error *err)
     struct ms_worker_options worker = {.kinds = ms_extract_kinds,
                                        .kind_count = ms_extract_kind_count,
                                        .no_confine = cli->common.no_confine};
-    status = read_token(&self, err); /* before the worker is forked, which must not inherit it */
+    /* Tokens are read before the worker is forked, which must not inherit them. */
+    status =
+        ms_servers_parse(&options->cuckoo, &options->token, options->in_flight, &self.servers, err);
     if (status == MS_OK)
         status = ms_worker_start(&worker, &self.ingest.worker, err);
     if (status == MS_OK)
         status = detonate(&self, err);
-    for (size_t i = 0; i < self.server_count; i++)
-        ms_sandbox_close(self.servers[i]);
-    ms_secret_free(self.token);
+    ms_servers_close(&self.servers);
     ms_corpus_close(self.ingest.corpus);
     ms_worker_stop(self.ingest.worker);
     return status;
@@ -254,7 +267,9 @@ static const struct ms_option detonate_table[] = {
     {.name = "cuckoo",
      .kind = MS_OPT_LIST,
      .arg = "URL",
-     .help = "a Cuckoo or CAPE server; may be given several times",
+     .help = "a Cuckoo, CAPE or DRAKVUF server; may be given several times. Behind the URL may "
+             "stand ,weight=N (tasks at once are N times --in-flight), ,in-flight=N, ,kind=KIND "
+             "and ,token=@FILE or env:NAME",
      .offset = offsetof(struct detonate_options, cuckoo)},
     {.name = "token",
      .kind = MS_OPT_SECRET,
@@ -264,7 +279,7 @@ static const struct ms_option detonate_table[] = {
     {.name = "sandbox",
      .kind = MS_OPT_CHOICE,
      .arg = "KIND",
-     .choices = "auto|cuckoo|cape",
+     .choices = "auto|cuckoo|cape|drakvuf",
      .help = "what the servers are",
      .offset = offsetof(struct detonate_options, sandbox)},
     {.name = "route",
@@ -300,6 +315,12 @@ static const struct ms_option detonate_table[] = {
      .max = 10000,
      .help = "tasks a server holds at once",
      .offset = offsetof(struct detonate_options, in_flight)},
+    {.name = "max-pending",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .max = 1000000,
+     .help = "send nothing to a server where so many tasks of anybody wait; 0: no limit",
+     .offset = offsetof(struct detonate_options, max_pending)},
     {.name = "attempts",
      .kind = MS_OPT_NUMBER,
      .arg = "N",
@@ -322,6 +343,11 @@ static const struct ms_option detonate_table[] = {
      .arg = "SECONDS",
      .help = "how long a submission may stay invisible before it is sent again",
      .offset = offsetof(struct detonate_options, grace_s)},
+    {.name = "request-timeout",
+     .kind = MS_OPT_REAL,
+     .arg = "SECONDS",
+     .help = "how long a server may take to answer a request",
+     .offset = offsetof(struct detonate_options, request_s)},
     {.name = "queue-deadline",
      .kind = MS_OPT_NUMBER,
      .arg = "SECONDS",
@@ -354,100 +380,4 @@ const struct ms_verb ms_extract_detonate_verb = {
     .options_bytes = sizeof(struct detonate_options),
     .defaults = set_defaults,
     .run = run_detonate,
-};
-
-/* ---- retry ---- */
-
-struct retry_options {
-    const char *state;
-};
-
-struct retry {
-    struct ms_corpus *corpus;
-    uint64_t count;
-};
-
-static enum ms_status retry_one(void *ctx, int64_t id, struct ms_error *err)
-{
-    struct retry *self = ctx;
-    struct ms_analysis row;
-    enum ms_status status = ms_analysis_get(self->corpus, id, &row, err);
-    if (status != MS_OK)
-        return status;
-    if (row.has_settings_digest) {
-        /* attempts stays: it is part of the job key, and the old task must not be taken for the
-         * new. */
-        struct ms_analysis next = row;
-        next.state = "queued";
-        next.reason = NULL;
-        next.server = NULL;
-        next.task_id = NULL;
-        next.attempts = row.attempts + 1;
-        next.deadline_ms = 0;
-        status = ms_analysis_update(self->corpus, &next, ms_clock_wall_ms(), err);
-        self->count++;
-    }
-    ms_analysis_release(&row);
-    return status;
-}
-
-static enum ms_status show_queued(const struct ms_cli *cli, uint64_t count, struct ms_error *err)
-{
-    if (cli->common.json) {
-        json_t *line = json_object();
-        (void)json_object_set_new(line, "queued", json_integer((json_int_t)count));
-        (void)json_object_set_new(line, "dry_run", json_boolean(cli->common.dry_run));
-        return ms_json_line(stdout, line, err);
-    }
-    (void)printf("%" PRIu64 " %s\n", count,
-                 cli->common.dry_run ? "would be queued again" : "queued again");
-    return MS_OK;
-}
-
-static enum ms_status run_retry(struct ms_cli *cli, struct ms_error *err)
-{
-    const struct retry_options *options = cli->options;
-    struct retry self = {0};
-    int64_t run = 0;
-    if (!options->state)
-        return ms_error_set(err, MS_E_USAGE, "retry wants --state; see --help");
-    enum ms_status status = ms_corpus_open(cli->common.corpus, MS_CORPUS_WRITE, &self.corpus, err);
-    if (status == MS_OK)
-        status = ms_run_begin(self.corpus, "extract", cli->argc, cli->argv, 0, &run, err);
-    if (status == MS_OK)
-        status = ms_corpus_begin(self.corpus, err);
-    if (status == MS_OK)
-        status = ms_analysis_foreach(self.corpus, options->state, NULL, retry_one, &self, err);
-    if (status == MS_OK && cli->common.dry_run)
-        ms_corpus_rollback(self.corpus);
-    else if (status == MS_OK)
-        status = ms_corpus_commit(self.corpus, err);
-    if (status == MS_OK)
-        status = ms_run_end(self.corpus, run, 0, NULL, NULL, err);
-    if (status == MS_OK)
-        status = show_queued(cli, self.count, err);
-    if (self.corpus)
-        ms_corpus_rollback(self.corpus);
-    ms_corpus_close(self.corpus);
-    return status;
-}
-
-static const struct ms_option retry_table[] = {
-    {.name = "state",
-     .kind = MS_OPT_CHOICE,
-     .arg = "STATE",
-     .choices = "failed|lost|refused|report_missing|report_invalid|no_behavior|no_calls|"
-                "too_few_calls",
-     .help = "which ends to try again",
-     .offset = offsetof(struct retry_options, state)},
-};
-
-const struct ms_verb ms_extract_retry_verb = {
-    .name = "retry",
-    .synopsis = "--state STATE",
-    .summary = "put submissions that ended in a state back into the queue",
-    .options = retry_table,
-    .option_count = sizeof retry_table / sizeof *retry_table,
-    .options_bytes = sizeof(struct retry_options),
-    .run = run_retry,
 };

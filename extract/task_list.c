@@ -1,52 +1,109 @@
-/* Tasks and servers of one run: loading, choosing, waiting. No requests. */
+/* Tasks of one run: loading, queueing, their rows and deadlines. No requests. */
 #include "extract/task_list.h"
 
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/progress.h"
 #include "base/step.h"
-#include "store/sample.h"
+#include "store/analysis.h"
+#include "store/task.h"
+#include "store/vault.h"
 
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum {
-    FAULTS_MAX = 5, /* in a row, before a server is set aside for the run */
-    BACKOFF_MS = 500,
-    BACKOFF_MAX_MS = 60000
+/* The life of a task: the word in its row, and how long it may stay. What is done there and at the
+ * end of its time:
+ *   submitting  asked for by hash; then queued again, and failed after a few times
+ *   pending     looked at; then lost
+ *   running     looked at; then lost
+ *   completed   looked at; then lost
+ *   reported    the report is fetched; then report_missing
+ * lost and failed count as an attempt: another analysis of the sample follows while there are
+ * attempts left. */
+static const struct {
+    const char *name;
+    size_t limit; /* offset of a duration in the options; 0: none */
+} phases[] = {
+    [MS_PHASE_QUEUED] = {"queued", 0},
+    [MS_PHASE_SUBMITTING] = {"submitting", offsetof(struct ms_task_options, grace_ms)},
+    [MS_PHASE_PENDING] = {"pending", offsetof(struct ms_task_options, queue_ms)},
+    [MS_PHASE_RUNNING] = {"running", offsetof(struct ms_task_options, run_ms)},
+    [MS_PHASE_COMPLETED] = {"completed", offsetof(struct ms_task_options, process_ms)},
+    [MS_PHASE_REPORTED] = {"reported", offsetof(struct ms_task_options, process_ms)},
+    [MS_PHASE_ENDED] = {"ended", 0},
 };
 
-/* The states of a task at a server, in the order of its life. */
-static const char *const active_states[] = {"submitting", "pending", "running", "completed",
-                                            "reported"};
-enum { ACTIVE_COUNT = sizeof active_states / sizeof *active_states };
-
-bool ms_task_is_active(const struct ms_task *task)
+const char *ms_task_phase_name(enum ms_task_phase phase)
 {
-    if (task->done)
-        return false;
-    for (size_t i = 0; i < ACTIVE_COUNT; i++)
-        if (strcmp(task->state, active_states[i]) == 0)
-            return true;
-    return false;
+    return phases[phase].name;
 }
+
+int64_t ms_task_phase_limit_ms(const struct ms_task_options *options, enum ms_task_phase phase)
+{
+    int64_t limit = 0;
+    if (phases[phase].limit)
+        memcpy(&limit, (const char *)options + phases[phase].limit, sizeof limit);
+    return limit;
+}
+
+static enum ms_task_phase phase_of(const char *state)
+{
+    for (int i = 0; i < MS_PHASE_ENDED; i++)
+        if (strcmp(state, phases[i].name) == 0)
+            return (enum ms_task_phase)i;
+    return MS_PHASE_ENDED;
+}
+
+/* ---- loading ---- */
 
 static size_t server_index(const struct ms_task_loop *self, const char *url)
 {
     for (size_t i = 0; url && i < self->options->server_count; i++)
-        if (strcmp(url, ms_sandbox_url(self->options->servers[i])) == 0)
+        if (strcmp(url, ms_sandbox_url(self->options->servers[i].sandbox)) == 0)
             return i;
     return SIZE_MAX;
 }
 
-static enum ms_status add_task(struct ms_task_loop *self, const struct ms_analysis *row,
-                               struct ms_error *err)
+/* What is left of a task's time, on the monotonic clock of this run. Within one boot of the machine
+ * that clock goes on from run to run, whatever happens to the wall clock. Else the wall clock is
+ * all there is: set back, it may not lengthen the time, and a task that may or may not be at its
+ * server gets its time anew. */
+static int64_t late_after_restart(const struct ms_task_loop *self, const struct ms_task_row *row,
+                                  enum ms_task_phase phase)
 {
-    struct ms_sample sample;
-    enum ms_status status = ms_sample_get(self->corpus, row->sample, &sample, err);
-    if (status != MS_OK)
-        return status;
+    int64_t limit = ms_task_phase_limit_ms(self->options, phase);
+    int64_t now = ms_clock_mono_ms(), wall = ms_clock_wall_ms();
+    if (limit == 0)
+        return 0;
+    if (row->deadline_ms == 0)
+        return now + limit;
+    if (*self->boot && row->boot && strcmp(row->boot, self->boot) == 0)
+        return row->deadline_mono_ms < now + limit ? row->deadline_mono_ms : now + limit;
+    if (phase == MS_PHASE_SUBMITTING)
+        return now + limit;
+    int64_t left = row->deadline_ms - (wall < row->updated_ms ? row->updated_ms : wall);
+    return now + (left < 0 ? 0 : left < limit ? left : limit);
+}
+
+static enum ms_status load_one(void *ctx, const struct ms_task_row *row, struct ms_error *err)
+{
+    struct ms_task_loop *self = ctx;
+    enum ms_task_phase phase = phase_of(row->state);
+    size_t server = phase == MS_PHASE_QUEUED ? SIZE_MAX : server_index(self, row->server);
+    if (phase != MS_PHASE_QUEUED && server == SIZE_MAX) {
+        ms_log(MS_LOG_WARNING,
+               "task %s is in flight at %s, which this run was not given: left alone",
+               row->task_id ? row->task_id : "?", row->server ? row->server : "?");
+        self->counts->resumed++;
+        return MS_OK;
+    }
     if (self->task_count == self->task_cap) {
         size_t cap = self->task_cap ? self->task_cap * 2 : 256;
         struct ms_task *tasks = realloc(self->tasks, cap * sizeof *tasks);
@@ -58,58 +115,25 @@ static enum ms_status add_task(struct ms_task_loop *self, const struct ms_analys
     struct ms_task *task = &self->tasks[self->task_count++];
     *task = (struct ms_task){.analysis = row->id,
                              .sample = row->sample,
-                             .server = server_index(self, row->server),
+                             .phase = phase,
+                             .server = server,
                              .failures = row->attempts,
                              .submitted_ms = row->submitted_ms,
-                             .deadline_ms = row->deadline_ms};
-    ms_hex_encode(sample.digests.sha256, MS_SHA256_BYTES, task->sha256);
-    (void)snprintf(task->state, sizeof task->state, "%s", row->state);
+                             .late_ms = late_after_restart(self, row, phase)};
+    ms_hex_encode(row->sha256, MS_SHA256_BYTES, task->sha256);
     (void)snprintf(task->task_id, sizeof task->task_id, "%s", row->task_id ? row->task_id : "");
+    *(phase == MS_PHASE_QUEUED ? &self->counts->queued : &self->counts->resumed) += 1;
     return MS_OK;
-}
-
-static enum ms_status load_one(void *ctx, int64_t id, struct ms_error *err)
-{
-    struct ms_task_loop *self = ctx;
-    struct ms_analysis row;
-    enum ms_status status = ms_analysis_get(self->corpus, id, &row, err);
-    if (status != MS_OK)
-        return status;
-    bool ours = row.has_settings_digest && row.sample != 0 &&
-                memcmp(row.settings_digest, self->settings_digest, 32) == 0;
-    bool queued = strcmp(row.state, "queued") == 0;
-    if (ours && !queued && server_index(self, row.server) == SIZE_MAX)
-        ms_log(MS_LOG_WARNING,
-               "task %s is in flight at %s, which this run was not given: left alone",
-               row.task_id ? row.task_id : "?", row.server ? row.server : "?");
-    else if (ours)
-        status = add_task(self, &row, err);
-    if (status == MS_OK && ours)
-        *(queued ? &self->counts->queued : &self->counts->resumed) += 1;
-    ms_analysis_release(&row);
-    return status;
-}
-
-static enum ms_status queue_one(void *ctx, int64_t sample, struct ms_error *err)
-{
-    struct ms_task_loop *self = ctx;
-    int64_t id;
-    struct ms_analysis row = {.sample = sample,
-                              .sandbox = ms_sandbox_kind_name(MS_SANDBOX_AUTO),
-                              .settings = self->settings,
-                              .has_settings_digest = true,
-                              .state = "queued"};
-    memcpy(row.settings_digest, self->settings_digest, 32);
-    return ms_analysis_insert(self->corpus, &row, ms_clock_wall_ms(), self->options->run, &id, err);
 }
 
 static enum ms_status queue_new(struct ms_task_loop *self, struct ms_error *err)
 {
+    uint64_t count;
     enum ms_status status = ms_corpus_begin(self->corpus, err);
     if (status != MS_OK)
         return status;
-    status =
-        ms_sample_foreach_unsubmitted(self->corpus, self->settings_digest, queue_one, self, err);
+    status = ms_task_queue_new(self->corpus, self->settings, self->settings_digest,
+                               ms_clock_wall_ms(), self->options->run, &count, err);
     if (status == MS_OK)
         status = ms_corpus_commit(self->corpus, err);
     else
@@ -119,29 +143,86 @@ static enum ms_status queue_new(struct ms_task_loop *self, struct ms_error *err)
     return status;
 }
 
+/* Room for each task in the queue, and at each server. */
+static enum ms_status place_all(struct ms_task_loop *self, struct ms_error *err)
+{
+    size_t room = self->task_count + 1;
+    self->queue = calloc(room, sizeof *self->queue);
+    if (!self->queue)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < self->options->server_count; i++) {
+        self->servers[i].active = calloc(room, sizeof *self->servers[i].active);
+        if (!self->servers[i].active)
+            return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < self->task_count; i++) {
+        struct ms_task *task = &self->tasks[i];
+        if (task->server == SIZE_MAX) {
+            self->queue[self->queue_count++] = i;
+        } else {
+            struct ms_task_server *server = &self->servers[task->server];
+            server->active[server->active_count++] = i;
+        }
+    }
+    self->undone = self->task_count;
+    return MS_OK;
+}
+
+static void read_boot(char out[40])
+{
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, out, 39) : -1;
+    if (fd >= 0)
+        close(fd);
+    out[n > 0 ? n : 0] = '\0';
+    out[strcspn(out, "\n")] = '\0';
+}
+
 enum ms_status ms_task_loop_init(struct ms_task_loop *self, struct ms_corpus *corpus,
                                  const struct ms_task_options *options,
                                  struct ms_task_counts *counts, struct ms_error *err)
 {
-    *self = (struct ms_task_loop){.corpus = corpus, .options = options, .counts = counts};
+    *self = (struct ms_task_loop){
+        .corpus = corpus, .options = options, .counts = counts, .lock = PTHREAD_MUTEX_INITIALIZER};
     self->servers = calloc(options->server_count, sizeof *self->servers);
     if (!self->servers)
         return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < options->server_count; i++) {
+        self->servers[i].loop = self;
+        self->servers[i].index = i;
+        self->servers[i].sandbox = options->servers[i].sandbox;
+        self->servers[i].in_flight = options->servers[i].in_flight;
+    }
     enum ms_status status = ms_task_settings(options, self->settings, self->settings_digest, err);
     if (status != MS_OK)
         return status;
     ms_hex_encode(self->settings_digest, 32, self->settings_hex);
+    read_boot(self->boot);
     status = queue_new(self, err);
-    for (size_t i = 0; i < ACTIVE_COUNT && status == MS_OK; i++)
-        status = ms_analysis_foreach(corpus, active_states[i], NULL, load_one, self, err);
     if (status == MS_OK)
-        status = ms_analysis_foreach(corpus, "queued", NULL, load_one, self, err);
-    return status;
+        status = ms_task_foreach(corpus, self->settings_digest, load_one, self, err);
+    return status == MS_OK ? place_all(self, err) : status;
 }
 
-static enum ms_status count_one(void *ctx, int64_t id, struct ms_error *err)
+void ms_task_loop_release(struct ms_task_loop *self)
 {
-    (void)id;
+    for (size_t i = 0; self->servers && i < self->options->server_count; i++) {
+        free(self->servers[i].active);
+        ms_survey_release(&self->servers[i].survey);
+    }
+    free(self->tasks);
+    free(self->queue);
+    free(self->servers);
+    free(self->loose);
+    self->tasks = NULL;
+    self->queue = NULL;
+    self->servers = NULL;
+    self->loose = NULL;
+}
+
+static enum ms_status count_one(void *ctx, const struct ms_task_row *row, struct ms_error *err)
+{
+    (void)row;
     (void)err;
     *(uint64_t *)ctx += 1;
     return MS_OK;
@@ -155,99 +236,191 @@ enum ms_status ms_tasks_count(struct ms_corpus *corpus, const struct ms_task_opt
     *fresh = *active = 0;
     enum ms_status status = ms_task_settings(options, text, digest, err);
     if (status == MS_OK)
-        status = ms_sample_foreach_unsubmitted(corpus, digest, count_one, fresh, err);
-    for (size_t i = 0; i < ACTIVE_COUNT && status == MS_OK; i++)
-        status = ms_analysis_foreach(corpus, active_states[i], NULL, count_one, active, err);
+        status = ms_task_count_new(corpus, digest, fresh, err);
+    return status == MS_OK ? ms_task_foreach(corpus, digest, count_one, active, err) : status;
+}
+
+/* ---- the queue ---- */
+
+struct ms_task *ms_task_take(struct ms_task_loop *self, struct ms_task_server *server)
+{
+    if (self->queue_count == 0)
+        return NULL;
+    size_t index = self->queue[self->queue_head];
+    self->queue_head = (self->queue_head + 1) % (self->task_count + 1);
+    self->queue_count--;
+    server->active[server->active_count++] = index;
+    self->tasks[index].server = server->index;
+    return &self->tasks[index];
+}
+
+void ms_task_leave(struct ms_task_loop *self, struct ms_task *task)
+{
+    size_t index = (size_t)(task - self->tasks);
+    struct ms_task_server *server = &self->servers[task->server];
+    for (size_t i = 0; i < server->active_count; i++) {
+        if (server->active[i] != index)
+            continue;
+        server->active[i] = server->active[--server->active_count];
+        break;
+    }
+    task->server = SIZE_MAX;
+}
+
+/* ---- rows ---- */
+
+static enum ms_status write_row(struct ms_task_loop *self, const struct ms_task *task,
+                                const char *state, const char *package, const char *reason,
+                                struct ms_error *err)
+{
+    int64_t now = ms_clock_wall_ms();
+    struct ms_sandbox *sandbox =
+        task->server == SIZE_MAX ? NULL : self->servers[task->server].sandbox;
+    const char *version = sandbox ? ms_sandbox_version(sandbox) : "";
+    struct ms_task_row row = {
+        .id = task->analysis,
+        .state = state,
+        .reason = reason,
+        .sandbox = sandbox ? ms_sandbox_kind_name(ms_sandbox_kind_get(sandbox)) : NULL,
+        .sandbox_version = *version ? version : NULL,
+        .server = sandbox ? ms_sandbox_url(sandbox) : NULL,
+        .task_id = *task->task_id ? task->task_id : NULL,
+        .package = package,
+        .attempts = task->failures,
+        .submitted_ms = task->submitted_ms,
+        .deadline_ms = task->late_ms ? now + task->late_ms - ms_clock_mono_ms() : 0,
+        .deadline_mono_ms = task->late_ms,
+        .boot = *self->boot ? self->boot : NULL};
+    bool open = ms_corpus_in_transaction(self->corpus);
+    enum ms_status status = open ? MS_OK : ms_corpus_begin(self->corpus, err);
+    if (status != MS_OK)
+        return status;
+    status = ms_task_save(self->corpus, &row, now, err);
+    if (open)
+        return status;
     if (status == MS_OK)
-        status = ms_analysis_foreach(corpus, "queued", NULL, count_one, active, err);
+        return ms_corpus_commit(self->corpus, err);
+    ms_corpus_rollback(self->corpus);
     return status;
 }
 
-void ms_task_loop_release(struct ms_task_loop *self)
+enum ms_status ms_task_enter(struct ms_task_loop *self, struct ms_task *task,
+                             enum ms_task_phase phase, const char *package, const char *reason,
+                             struct ms_error *err)
 {
-    free(self->tasks);
-    free(self->servers);
-    *self = (struct ms_task_loop){0};
+    int64_t limit = ms_task_phase_limit_ms(self->options, phase);
+    if (task->phase != phase)
+        task->late_ms = limit ? ms_clock_mono_ms() + limit : 0;
+    enum ms_status status = write_row(self, task, phases[phase].name, package, reason, err);
+    if (status == MS_OK)
+        task->phase = phase;
+    return status;
 }
 
-bool ms_task_loop_can_use(const struct ms_task_loop *self, size_t server)
+enum ms_status ms_task_requeue(struct ms_task_loop *self, struct ms_task *task, bool at_head,
+                               const char *reason, struct ms_error *err)
 {
-    return server < self->options->server_count && !self->servers[server].given_up &&
-           self->servers[server].rest_until_ms <= ms_clock_mono_ms();
-}
-
-static uint64_t in_flight(const struct ms_task_loop *self, size_t server)
-{
-    uint64_t n = 0;
-    for (size_t i = 0; i < self->task_count; i++)
-        n += ms_task_is_active(&self->tasks[i]) && self->tasks[i].server == server;
-    return n;
-}
-
-size_t ms_task_loop_free_server(const struct ms_task_loop *self)
-{
-    size_t best = SIZE_MAX;
-    uint64_t fewest = self->options->in_flight;
-    for (size_t i = 0; i < self->options->server_count; i++) {
-        uint64_t n = ms_task_loop_can_use(self, i) ? in_flight(self, i) : UINT64_MAX;
-        if (n < fewest) {
-            fewest = n;
-            best = i;
-        }
+    size_t index = (size_t)(task - self->tasks), room = self->task_count + 1;
+    ms_task_leave(self, task);
+    task->task_id[0] = '\0';
+    task->unknown_ms = 0;
+    task->fetches = 0;
+    if (at_head) {
+        self->queue_head = (self->queue_head + room - 1) % room;
+        self->queue[self->queue_head] = index;
+    } else {
+        self->queue[(self->queue_head + self->queue_count) % room] = index;
     }
-    return best;
+    self->queue_count++;
+    return ms_task_enter(self, task, MS_PHASE_QUEUED, NULL, reason, err);
 }
 
-int64_t ms_task_loop_wait_ms(const struct ms_task_loop *self)
+enum ms_status ms_task_finish(struct ms_task_loop *self, struct ms_task *task, const char *state,
+                              const char *reason, bool written, struct ms_error *err)
 {
-    int64_t now = ms_clock_mono_ms();
-    int64_t due = INT64_MAX;
-    for (size_t i = 0; i < self->task_count; i++) {
-        const struct ms_task *task = &self->tasks[i];
-        bool active = ms_task_is_active(task);
-        if (task->done || (active && self->servers[task->server].given_up))
-            continue;
-        /* Queued ones wait for room, that is for one in flight to end, or for a server to have
-         * rested. */
-        int64_t at = active ? task->next_ms : now + self->options->poll_ms;
-        if (active && self->servers[task->server].rest_until_ms > at)
-            at = self->servers[task->server].rest_until_ms;
-        if (at < due)
-            due = at;
-    }
-    if (due == INT64_MAX)
-        return -1;
-    return due > now ? due - now : 0;
-}
-
-static bool any_left(const struct ms_task_loop *self)
-{
-    for (size_t i = 0; i < self->options->server_count; i++)
-        if (!self->servers[i].given_up)
-            return true;
-    return false;
-}
-
-enum ms_status ms_task_loop_note(struct ms_task_loop *self, size_t server, enum ms_status status,
-                                 const struct ms_error *fault, struct ms_error *err)
-{
-    if (server >= self->options->server_count || (status != MS_OK && status != MS_E_REMOTE)) {
-        if (status != MS_OK && err)
-            *err = *fault;
+    struct ms_task_server *server = &self->servers[task->server];
+    struct ms_task_end end = {.analysis = task->analysis,
+                              .sha256 = task->sha256,
+                              .server = ms_sandbox_url(server->sandbox),
+                              .task_id = task->task_id,
+                              .state = state,
+                              .reason = reason ? reason : ""};
+    bool ok = strcmp(state, "ok") == 0;
+    task->late_ms = 0;
+    enum ms_status status = written ? MS_OK : write_row(self, task, state, NULL, reason, err);
+    if (status != MS_OK)
         return status;
+    task->phase = MS_PHASE_ENDED;
+    ms_task_leave(self, task);
+    self->undone--;
+    *(ok ? &self->counts->ok : &self->counts->ended) += 1;
+    *(ok ? &server->share.ok : &server->share.ended) += 1;
+    ms_progress_update(self->counts->ok + self->counts->ended);
+    ms_step("extract.task.ended");
+    return self->options->on_end ? self->options->on_end(self->options->ctx, &end, err) : MS_OK;
+}
+
+enum ms_status ms_task_fail(struct ms_task_loop *self, struct ms_task *task, const char *state,
+                            const char *reason, struct ms_error *err)
+{
+    task->failures++;
+    if (task->failures >= (int64_t)self->options->attempts)
+        return ms_task_finish(self, task, state, reason, false, err);
+    return ms_task_requeue(self, task, false, reason, err);
+}
+
+void ms_task_key(const struct ms_task_loop *self, const struct ms_task *task, char out[32])
+{
+    uint8_t digest[32];
+    char hex[65], text[160];
+    int n = snprintf(text, sizeof text, "%s:%s:%" PRId64, task->sha256, self->settings_hex,
+                     task->failures);
+    if (ms_hash_sha256(text, (size_t)n, digest) != MS_OK)
+        memset(digest, 0, sizeof digest);
+    ms_hex_encode(digest, sizeof digest, hex);
+    (void)snprintf(out, 32, "%.24s", hex);
+}
+
+/* ---- reports that were replaced ---- */
+
+enum ms_status ms_task_note_report(struct ms_task_loop *self, struct ms_task *task, bool again,
+                                   struct ms_error *err)
+{
+    if (task->has_bad_report) {
+        if (self->loose_count == self->loose_cap) {
+            size_t cap = self->loose_cap ? self->loose_cap * 2 : 64;
+            uint8_t(*longer)[32] = realloc(self->loose, cap * sizeof *longer);
+            if (!longer)
+                return ms_error_set(err, MS_E_NOMEM, "out of memory");
+            self->loose = longer;
+            self->loose_cap = cap;
+        }
+        memcpy(self->loose[self->loose_count++], task->bad_report, 32);
+        task->has_bad_report = false;
     }
-    struct ms_task_server *at = &self->servers[server];
-    if (status == MS_OK) {
-        at->faults = 0;
+    if (!again)
         return MS_OK;
+    struct ms_analysis row;
+    enum ms_status status = ms_analysis_get(self->corpus, task->analysis, &row, err);
+    if (status != MS_OK)
+        return status;
+    task->has_bad_report = row.has_report;
+    memcpy(task->bad_report, row.report_sha256, sizeof task->bad_report);
+    ms_analysis_release(&row);
+    return MS_OK;
+}
+
+enum ms_status ms_task_loop_tidy(struct ms_task_loop *self, struct ms_error *err)
+{
+    for (size_t i = 0; i < self->loose_count; i++) {
+        bool found = false;
+        int64_t id;
+        enum ms_status status =
+            ms_analysis_find_report(self->corpus, self->loose[i], &found, &id, err);
+        if (status == MS_OK && !found)
+            status = ms_vault_remove(self->corpus, MS_VAULT_REPORT, self->loose[i], err);
+        if (status != MS_OK)
+            return status;
     }
-    at->faults++;
-    int64_t rest_ms = (int64_t)BACKOFF_MS << (at->faults < 8 ? at->faults : 8);
-    at->rest_until_ms = ms_clock_mono_ms() + (rest_ms < BACKOFF_MAX_MS ? rest_ms : BACKOFF_MAX_MS);
-    at->given_up =
-        at->faults >= FAULTS_MAX || ms_sandbox_token_refused(self->options->servers[server]);
-    ms_log(MS_LOG_WARNING, "%s%s", fault->text, at->given_up ? "; set aside for this run" : "");
-    if (any_left(self))
-        return MS_OK;
-    return ms_error_set(err, MS_E_REMOTE, "no sandbox is left: %s", fault->text);
+    return MS_OK;
 }

@@ -4,8 +4,8 @@
 
 #include "base/cli.h"
 
-extern const struct ms_verb ms_extract_detonate_verb; /* detonate.c */
-extern const struct ms_verb ms_extract_retry_verb;    /* detonate.c */
+extern const struct ms_verb ms_extract_detonate_verb;
+extern const struct ms_verb ms_extract_retry_verb;
 extern const struct ms_verb ms_extract_import_verb;
 extern const struct ms_verb ms_extract_dataset_verb;
 extern const struct ms_verb ms_extract_show_verb;

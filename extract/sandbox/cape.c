@@ -47,12 +47,10 @@ static enum ms_status submit(struct ms_sandbox *self, const struct ms_submission
     bool reached;
     struct ms_answer answer;
     ms_answer_init(&answer);
-    enum ms_status status =
-        ms_sandbox_post(self, "/tasks/create/file/", submission, true, &answer, &reached, err);
-    if (status != MS_OK || !reached) {
-        ms_reason_set(out->reason, "", "no answer to the submission");
+    enum ms_status status = ms_sandbox_post_task(self, "/tasks/create/file/", submission, true,
+                                                 &answer, out, &reached, err);
+    if (status != MS_OK || !reached)
         goto out;
-    }
     json_t *ids = ms_json_at(answer.json, "data.task_ids");
     if (answer.http.status == 429) {
         out->end = MS_SUBMIT_LATER;
@@ -101,23 +99,26 @@ out:
 }
 
 static enum ms_status find(struct ms_sandbox *self, const char *sha256, const char *job_key,
-                           char *task_id, struct ms_error *err)
+                           char *task_id, bool *certain, int64_t *wait_ms, struct ms_error *err)
 {
+    static const char prefix[] = "malseq-";
     char path[PATH_BYTES];
     struct ms_answer answer;
     json_int_t newest = 0;
     size_t i;
     json_t *task;
     ms_answer_init(&answer);
+    *certain = true;
     (void)snprintf(path, sizeof path, "/tasks/search/sha256/%s/", sha256);
     enum ms_status status = ms_sandbox_get(self, path, &answer, err);
     if (status != MS_OK)
         goto out;
     if (answer.http.status == 429) {
-        status = ms_error_set(err, MS_E_REMOTE, "%s throttles the search", self->url);
+        *wait_ms = ms_answer_wait_ms(&answer);
         goto out;
     }
-    if (answer.http.status != 200 || !json_is_object(answer.json)) {
+    if (answer.http.status != 200 || is_failure(answer.json) ||
+        !json_is_array(json_object_get(answer.json, "data"))) {
         status = ms_answer_unexpected(&answer, self, "/tasks/search", err);
         goto out;
     }
@@ -125,13 +126,52 @@ static enum ms_status find(struct ms_sandbox *self, const char *sha256, const ch
     {
         const json_t *id = json_object_get(task, "id");
         char text[MS_TASK_ID_BYTES];
-        if (strcmp(ms_json_string_at(task, "custom", ""), job_key) != 0 ||
-            !ms_task_id_from(id, text) || json_integer_value(id) <= newest)
+        const char *custom = ms_json_string_at(task, "custom", "");
+        if (strncmp(custom, prefix, sizeof prefix - 1) != 0 ||
+            strcmp(custom + sizeof prefix - 1, job_key) != 0 || !ms_task_id_from(id, text) ||
+            json_integer_value(id) <= newest)
             continue;
         newest = json_integer_value(id);
         memcpy(task_id, text, sizeof text);
     }
 out:
+    ms_answer_release(&answer);
+    return status;
+}
+
+/* The page of the newest tasks, whoever sent them: 50 is the most it gives. */
+static enum ms_status survey(struct ms_sandbox *self, const char *owner, size_t expected,
+                             struct ms_survey *out, int64_t *wait_ms, struct ms_error *err)
+{
+    struct ms_answer answer;
+    ms_answer_init(&answer);
+    (void)owner;
+    (void)expected;
+    enum ms_status status = ms_sandbox_get(self, "/tasks/list/50/0/", &answer, err);
+    const json_t *tasks = json_object_get(answer.json, "data");
+    if (status == MS_OK && answer.http.status == 429)
+        *wait_ms = ms_answer_wait_ms(&answer);
+    else if (status == MS_OK && (answer.http.status != 200 || !json_is_array(tasks)))
+        status = ms_answer_unexpected(&answer, self, "/tasks/list", err);
+    else if (status == MS_OK)
+        status = ms_survey_add_list(out, tasks, err);
+    ms_answer_release(&answer);
+    return status;
+}
+
+/* Switched off as CAPE comes, and then an error object with status 200. */
+static enum ms_status load(struct ms_sandbox *self, struct ms_sandbox_load *out, int64_t *wait_ms,
+                           struct ms_error *err)
+{
+    struct ms_answer answer;
+    ms_answer_init(&answer);
+    enum ms_status status = ms_sandbox_get(self, "/cuckoo/status/", &answer, err);
+    if (status == MS_OK && answer.http.status == 429)
+        *wait_ms = ms_answer_wait_ms(&answer);
+    else if (status == MS_OK && !answer.json)
+        status = ms_answer_unexpected(&answer, self, "/cuckoo/status", err);
+    else if (status == MS_OK && !is_failure(answer.json))
+        ms_load_from(answer.json, "data.tasks", out);
     ms_answer_release(&answer);
     return status;
 }
@@ -157,6 +197,8 @@ const struct ms_sandbox_ops ms_sandbox_cape = {
     .submit = submit,
     .look = look,
     .find = find,
+    .survey = survey,
+    .load = load,
     .report_before = "/tasks/get/report/",
     .report_after = "/json/",
     .judge_report = judge_report,

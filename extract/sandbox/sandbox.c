@@ -12,10 +12,19 @@
 
 enum { ATTEMPTS = 2, REQUEST_MS = 120000, UPLOAD_MS = 600000, DOWNLOAD_MS = 3600000 };
 
+static const char *const kind_names[] = {"auto", "cuckoo", "cape", "drakvuf"};
+
 const char *ms_sandbox_kind_name(enum ms_sandbox_kind kind)
 {
-    static const char *const names[] = {"auto", "cuckoo", "cape"};
-    return (unsigned)kind < sizeof names / sizeof *names ? names[kind] : "auto";
+    return (unsigned)kind < sizeof kind_names / sizeof *kind_names ? kind_names[kind] : "auto";
+}
+
+enum ms_sandbox_kind ms_sandbox_kind_of(const char *word)
+{
+    for (unsigned i = 0; i < sizeof kind_names / sizeof *kind_names; i++)
+        if (strcmp(word, kind_names[i]) == 0)
+            return (enum ms_sandbox_kind)i;
+    return MS_SANDBOX_AUTO;
 }
 
 void ms_answer_init(struct ms_answer *self)
@@ -120,52 +129,71 @@ enum ms_status ms_sandbox_get(struct ms_sandbox *self, const char *path, struct 
         return status;
     request.idempotent = true;
     status = ms_http_perform(self->http, &request, &out->http, err);
+    self->answered |= status == MS_OK;
     return status == MS_OK ? read_answer(self, out, err) : status;
 }
 
-static void add_part(struct ms_http_part *parts, size_t *count, const char *name, const char *value)
+void ms_part_add(struct ms_http_part *parts, size_t *count, const char *name, const char *value)
 {
     if (value && *value)
         parts[(*count)++] = (struct ms_http_part){.name = name, .value = value, .fd = -1};
 }
 
 enum ms_status ms_sandbox_post(struct ms_sandbox *self, const char *path,
-                               const struct ms_submission *submission, bool route_field,
-                               struct ms_answer *out, bool *reached, struct ms_error *err)
+                               const struct ms_http_part *parts, size_t part_count,
+                               struct ms_answer *answer, struct ms_submit_result *out,
+                               bool *reached, struct ms_error *err)
 {
-    char url[2048], timeout[16] = "", options[128] = "";
-    struct ms_http_part parts[8];
+    char url[2048];
     struct ms_http_request request;
-    size_t count = 0;
     *reached = false;
     enum ms_status status = prepare(self, "POST", path, url, &request, err);
     if (status != MS_OK)
         return status;
+    request.parts = parts;
+    request.part_count = part_count;
+    request.max_attempts = 1;
+    request.total_timeout_ms = UPLOAD_MS;
+    request.stall_timeout_ms = self->request_ms;
+    status = ms_http_perform(self->http, &request, &answer->http, err);
+    if (status == MS_OK) {
+        *reached = true;
+        return read_answer(self, answer, err);
+    }
+    out->unanswered = true;
+    if (status == MS_E_REMOTE && answer->http.nothing_sent)
+        out->end = MS_SUBMIT_NOT_SENT;
+    ms_reason_set(out->reason, "",
+                  out->end == MS_SUBMIT_NOT_SENT ? "the server could not be reached"
+                                                 : "no answer to the submission");
+    return status == MS_E_REMOTE || status == MS_E_LIMIT || status == MS_REJECT ? MS_OK : status;
+}
+
+enum ms_status ms_sandbox_post_task(struct ms_sandbox *self, const char *path,
+                                    const struct ms_submission *submission, bool route_field,
+                                    struct ms_answer *answer, struct ms_submit_result *out,
+                                    bool *reached, struct ms_error *err)
+{
+    char timeout[16] = "", options[128] = "", name[32], custom[64];
+    struct ms_http_part parts[9];
+    size_t count = 0;
     if (submission->timeout_s)
         (void)snprintf(timeout, sizeof timeout, "%" PRIu32, submission->timeout_s);
     if (submission->route && !route_field)
         (void)snprintf(options, sizeof options, "route=%s", submission->route);
-    add_part(parts, &count, "package", submission->package);
-    add_part(parts, &count, "timeout", timeout);
-    add_part(parts, &count, "machine", submission->machine);
-    add_part(parts, &count, "tags", submission->tags);
-    add_part(parts, &count, "custom", submission->job_key);
-    add_part(parts, &count, "options", options);
-    if (route_field)
-        add_part(parts, &count, "route", submission->route);
-    parts[count++] = (struct ms_http_part){.name = "file",
-                                           .fd = submission->fd,
-                                           .fd_bytes = submission->bytes,
-                                           .filename = submission->file_name};
-    request.parts = parts;
-    request.part_count = count;
-    request.max_attempts = 1;
-    request.total_timeout_ms = UPLOAD_MS;
-    status = ms_http_perform(self->http, &request, &out->http, err);
-    if (status == MS_E_REMOTE || status == MS_E_LIMIT)
-        return MS_OK;
-    *reached = status == MS_OK;
-    return status == MS_OK ? read_answer(self, out, err) : status;
+    (void)snprintf(custom, sizeof custom, "malseq-%s", submission->job_key);
+    (void)snprintf(name, sizeof name, "%.16s.%s", submission->sha256, submission->suffix);
+    ms_part_add(parts, &count, "package", submission->package);
+    ms_part_add(parts, &count, "timeout", timeout);
+    ms_part_add(parts, &count, "machine", submission->machine);
+    ms_part_add(parts, &count, "tags", submission->tags);
+    ms_part_add(parts, &count, "custom", custom);
+    ms_part_add(parts, &count, "options", options);
+    ms_part_add(parts, &count, route_field ? "route" : "owner",
+                route_field ? submission->route : submission->owner);
+    parts[count++] = (struct ms_http_part){
+        .name = "file", .fd = submission->fd, .fd_bytes = submission->bytes, .filename = name};
+    return ms_sandbox_post(self, path, parts, count, answer, out, reached, err);
 }
 
 enum ms_status ms_answer_unexpected(const struct ms_answer *self, const struct ms_sandbox *from,
@@ -189,6 +217,7 @@ static enum ms_status download(struct ms_sandbox *self, const char *path, int fd
     request.sink_fd = fd;
     request.max_body_bytes = max_bytes;
     request.total_timeout_ms = DOWNLOAD_MS; /* gigabytes; a stall ends it much earlier */
+    request.stall_timeout_ms = self->request_ms;
     status = ms_http_perform(self->http, &request, &out->http, err);
     if (status != MS_OK || (out->http.status >= 200 && out->http.status < 300))
         return status;
@@ -247,36 +276,75 @@ static enum ms_status probe_cape(struct ms_sandbox *self, bool *is_it, struct ms
     return status;
 }
 
+/* Its list is an array of analyses; a path it does not know is a page for people. */
+static enum ms_status probe_drakvuf(struct ms_sandbox *self, bool *is_it, struct ms_error *err)
+{
+    struct ms_answer answer;
+    ms_answer_init(&answer);
+    self->ops = &ms_sandbox_drakvuf;
+    enum ms_status status = ms_sandbox_get(self, "/list", &answer, err);
+    *is_it = status == MS_OK && answer.http.status == 200 && json_is_array(answer.json);
+    if (status == MS_OK && !*is_it)
+        status = not_now(self, &answer, err);
+    ms_answer_release(&answer);
+    return status;
+}
+
 static bool ends_with(const char *text, const char *end)
 {
     size_t n = strlen(text), m = strlen(end);
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
+typedef enum ms_status (*probe_one)(struct ms_sandbox *, bool *, struct ms_error *);
+
 static enum ms_status probe(struct ms_sandbox *self, enum ms_sandbox_kind wanted,
                             struct ms_error *err)
 {
-    static const char base[] = "/apiv2";
-    bool is_it = false;
-    bool has_base = ends_with(self->url, base);
-    enum ms_status status = MS_OK;
-    if (wanted == MS_SANDBOX_CUCKOO || (wanted == MS_SANDBOX_AUTO && !has_base))
-        status = probe_cuckoo(self, &is_it, err);
-    if (status != MS_OK || is_it)
-        return status;
-    if (wanted != MS_SANDBOX_CUCKOO) {
-        size_t n = strlen(self->url);
-        if (!has_base && n + sizeof base > sizeof self->url)
+    static const struct {
+        enum ms_sandbox_kind kind;
+        const char *base; /* what its paths begin with; "" also stands for what the user typed */
+        probe_one ask;
+    } kinds[] = {{MS_SANDBOX_CUCKOO, "", probe_cuckoo},
+                 {MS_SANDBOX_CAPE, "/apiv2", probe_cape},
+                 {MS_SANDBOX_DRAKVUF, "/api", probe_drakvuf}};
+    size_t n = strlen(self->url);
+    struct ms_error not_now_fault = {.status = MS_OK};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        bool is_it = false, has_base = *kinds[i].base && ends_with(self->url, kinds[i].base);
+        /* A base that was typed says what it is. */
+        if (wanted != MS_SANDBOX_AUTO && wanted != kinds[i].kind)
+            continue;
+        if (wanted == MS_SANDBOX_AUTO && !has_base &&
+            (ends_with(self->url, "/apiv2") || ends_with(self->url, "/api")))
+            continue;
+        if (!has_base && n + strlen(kinds[i].base) >= sizeof self->url)
             return ms_error_set(err, MS_E_USAGE, "the sandbox's URL is too long");
         if (!has_base)
-            memcpy(self->url + n, base, sizeof base);
-        status = probe_cape(self, &is_it, err);
-        if (status != MS_OK || is_it)
+            memcpy(self->url + n, kinds[i].base, strlen(kinds[i].base) + 1);
+        struct ms_error fault = {.status = MS_OK};
+        enum ms_status status = kinds[i].ask(self, &is_it, &fault);
+        if (status == MS_OK && is_it)
+            return MS_OK;
+        /* What answers 401, throttles or does not answer will not do otherwise on another path. A
+         * server may well fail on a path that is not its own. */
+        if (status != MS_OK && (status != MS_E_REMOTE || self->token_refused || !self->answered)) {
+            if (err)
+                *err = fault;
             return status;
+        }
+        if (status != MS_OK)
+            not_now_fault = fault;
+        self->url[n] = '\0';
+    }
+    if (not_now_fault.status != MS_OK) {
+        if (err)
+            *err = not_now_fault;
+        return not_now_fault.status;
     }
     return ms_error_set(
         err, MS_E_REMOTE, "%s does not answer like %s; check the URL and --sandbox", self->url,
-        wanted == MS_SANDBOX_AUTO ? "Cuckoo or CAPE" : ms_sandbox_kind_name(wanted));
+        wanted == MS_SANDBOX_AUTO ? "Cuckoo, CAPE or DRAKVUF" : ms_sandbox_kind_name(wanted));
 }
 
 static bool is_loopback(const char *url)
@@ -296,7 +364,7 @@ enum ms_status ms_sandbox_open(const struct ms_sandbox_options *options, struct 
     struct ms_http_options http = {
         .user_agent = "malseq/" MS_VERSION,
         .max_attempts = options->max_attempts ? options->max_attempts : ATTEMPTS,
-        .total_timeout_ms = REQUEST_MS,
+        .total_timeout_ms = options->request_ms ? options->request_ms : REQUEST_MS,
         .fresh_connections = true, /* Cuckoo serves one connection at a time, idle ones too */
         .seed = options->seed};
     enum ms_status status;
@@ -309,6 +377,7 @@ enum ms_status ms_sandbox_open(const struct ms_sandbox_options *options, struct 
         goto out;
     }
     memcpy(self->url, options->url, n);
+    self->request_ms = options->request_ms;
     self->token = options->token;
     status = ms_http_new(&http, &self->http, err);
     if (status == MS_OK)
@@ -374,11 +443,81 @@ enum ms_status ms_sandbox_look(struct ms_sandbox *self, const char *task_id,
 }
 
 enum ms_status ms_sandbox_find(struct ms_sandbox *self, const char *sha256, const char *job_key,
-                               char task_id[MS_TASK_ID_BYTES], struct ms_error *err)
+                               char task_id[MS_TASK_ID_BYTES], bool *certain, int64_t *wait_ms,
+                               struct ms_error *err)
 {
     task_id[0] = '\0';
-    return self->ops->find(self, sha256, job_key, task_id, err);
+    *certain = true;
+    *wait_ms = 0;
+    return self->ops->find(self, sha256, job_key, task_id, certain, wait_ms, err);
 }
+
+enum ms_status ms_sandbox_survey(struct ms_sandbox *self, const char *owner, size_t expected,
+                                 struct ms_survey *out, int64_t *wait_ms, struct ms_error *err)
+{
+    out->count = 0;
+    out->whole = false;
+    *wait_ms = 0;
+    return self->ops->survey(self, owner, expected, out, wait_ms, err);
+}
+
+enum ms_status ms_sandbox_load(struct ms_sandbox *self, struct ms_sandbox_load *out,
+                               int64_t *wait_ms, struct ms_error *err)
+{
+    *out = (struct ms_sandbox_load){.known = false};
+    *wait_ms = 0;
+    return self->ops->load ? self->ops->load(self, out, wait_ms, err) : MS_OK;
+}
+
+/* ---- surveys ---- */
+
+void ms_survey_release(struct ms_survey *self)
+{
+    free(self->tasks);
+    *self = (struct ms_survey){0};
+}
+
+enum ms_status ms_survey_add(struct ms_survey *self, const char *task_id,
+                             enum ms_task_status status, struct ms_error *err)
+{
+    if (self->count == self->cap) {
+        size_t cap = self->cap ? self->cap * 2 : 64;
+        struct ms_survey_task *longer = realloc(self->tasks, cap * sizeof *longer);
+        if (!longer)
+            return ms_error_set(err, MS_E_NOMEM, "out of memory");
+        self->tasks = longer;
+        self->cap = cap;
+    }
+    struct ms_survey_task *task = &self->tasks[self->count++];
+    task->status = status;
+    (void)snprintf(task->task_id, sizeof task->task_id, "%s", task_id);
+    return MS_OK;
+}
+
+enum ms_status ms_survey_add_list(struct ms_survey *self, const json_t *list, struct ms_error *err)
+{
+    size_t i;
+    json_t *task;
+    enum ms_status status = MS_OK;
+    json_array_foreach(list, i, task)
+    {
+        char id[MS_TASK_ID_BYTES];
+        const char *word = ms_json_string_at(task, "status", NULL);
+        if (status == MS_OK && word && ms_task_id_from(json_object_get(task, "id"), id))
+            status = ms_survey_add(self, id, ms_task_status_parse(word), err);
+    }
+    return status;
+}
+
+void ms_load_from(const json_t *answer, const char *path, struct ms_sandbox_load *out)
+{
+    const json_t *tasks = ms_json_at(answer, path);
+    out->known = json_is_integer(json_object_get(tasks, "pending"));
+    out->pending = ms_json_int_at(tasks, "pending", 0);
+    out->running = ms_json_int_at(tasks, "running", 0);
+}
+
+/* ---- reports ---- */
 
 static void report_path(const struct ms_sandbox *self, const char *task_id, char out[128])
 {

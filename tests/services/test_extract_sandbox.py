@@ -9,10 +9,12 @@ import tempfile
 import unittest
 
 from gen import pe, report
+from gen.schema import Schema
 from services.cape import Cape
 from services.cuckoo import Cuckoo
 
 BIN = os.environ["MALSEQ_BIN"]
+SCHEMA = Schema("extract.schema.json")
 FAST = ["--poll", "0.05", "--grace", "1", "--progress", "never"]
 SPED_UP = {"MALSEQ_TEST_SPEED": "20"}  # for waits between attempts
 KILL_STEPS = ["extract.task.queued", "extract.task.submitting", "extract.task.sent", "extract.task.accepted", "extract.task.fetched"]
@@ -78,6 +80,10 @@ class CuckooTest(SandboxCase):
         done = self.extract(0, server.url, "--json", "--token", "env:TOKEN_UNDER_TEST", environment={"TOKEN_UNDER_TEST": "sandbox-token-1"})
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         self.assertEqual([line["state"] for line in lines if "state" in line], ["ok"] * self.samples)
+        for line in lines:
+            SCHEMA.check(line)
+        self.assertEqual([lines[-1][name] for name in ("queued", "resumed", "submitted", "ok", "ended", "left")], [self.samples, 0, self.samples, self.samples, 0, 0])
+        self.assertEqual(lines[-1]["servers"][0]["ok"], self.samples)
         self.assertEqual(self.states(), {"ok": self.samples})
         self.assert_each_submitted_once(server)
         calls = self.rows("select count(*) as n from calls")[0]["n"]
