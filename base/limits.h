@@ -176,6 +176,10 @@
  * (Mal-API-2019 has 7,107 rows and 2 GB). */
 #define MS_LIMIT_PUBLISHED_ROWS 10000000
 #define MS_LIMIT_PUBLISHED_BYTES ((uint64_t)64 << 30)
+/* CPU and wall time for one file or archive of a published dataset: guard the machine's time (BIG
+ * 2015 unpacks to 200 GB, Avast-CTU's full reports to more). */
+#define MS_LIMIT_PUBLISHED_CPU_S 86400
+#define MS_LIMIT_PUBLISHED_WALL_MS (48U * 3600U * 1000U)
 /* `repeated` of one entry: guards the expanded count against overflow (real: 238). */
 #define MS_LIMIT_REPEATED ((uint64_t)1 << 32)
 

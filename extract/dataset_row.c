@@ -18,7 +18,7 @@ enum ms_status ms_dataset_row_send(struct ms_worker_out *out, const struct ms_da
     ms_buf_init(&frame, MS_LIMIT_FRAME_BYTES);
     ms_buf_append_byte(&frame, (uint8_t)row->what);
     ms_buf_append_byte(&frame, (uint8_t)row->state);
-    const uint64_t numbers[] = {row->line, row->calls, row->bytes, row->known_bytes};
+    const uint64_t numbers[] = {row->line, row->calls, row->bytes};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         ms_buf_append_varint(&frame, numbers[i]);
     append_span(&frame, row->key);
@@ -46,8 +46,7 @@ enum ms_status ms_dataset_row_take(struct ms_span bytes, struct ms_dataset_row *
     bool good = ms_span_take(&rest, 2, &kinds) && kinds.data[0] <= MS_DATASET_SIZE &&
                 kinds.data[1] <= MS_REPORT_INVALID && ms_span_take_varint(&rest, &out->line) &&
                 ms_span_take_varint(&rest, &out->calls) &&
-                ms_span_take_varint(&rest, &out->bytes) &&
-                ms_span_take_varint(&rest, &out->known_bytes) && take_span(&rest, &out->key) &&
+                ms_span_take_varint(&rest, &out->bytes) && take_span(&rest, &out->key) &&
                 take_span(&rest, &out->label) && take_span(&rest, &out->second) &&
                 take_span(&rest, &out->date) && take_span(&rest, &out->reason) && !rest.len;
     if (!good)

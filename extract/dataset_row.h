@@ -10,7 +10,7 @@ enum ms_dataset_what {
     MS_DATASET_ROW,     /* a row of a table or a line of a text: calls, key and label */
     MS_DATASET_REPORT,  /* a sandbox report: its processes and its state */
     MS_DATASET_LISTING, /* a disassembly: opcodes as calls of one process */
-    MS_DATASET_SIZE     /* how many bytes a program has, and how many of them are known */
+    MS_DATASET_SIZE     /* how many bytes a program has */
 };
 
 /* Spans are borrowed. What a field does not apply to is 0 or empty. */
@@ -18,9 +18,9 @@ struct ms_dataset_row {
     enum ms_dataset_what what;
     uint64_t line;  /* from 1, of the text; of a report or listing with a fault, where */
     uint64_t calls; /* of all processes */
-    enum ms_report_state state;  /* REPORT */
-    uint64_t bytes, known_bytes; /* SIZE */
-    struct ms_span key;          /* a hash, or the dataset's own id */
+    enum ms_report_state state; /* REPORT */
+    uint64_t bytes;             /* SIZE */
+    struct ms_span key;         /* a hash, or the dataset's own id */
     struct ms_span label;
     struct ms_span second, date; /* label lists: a further label, and a day */
     struct ms_span reason;       /* not empty: the record is not as published, and to be rejected */

@@ -361,11 +361,9 @@ static enum ms_status end_row(struct ms_dataset_import *self, struct ms_span byt
     return MS_OK;
 }
 
-static enum ms_status on_row(void *ctx, uint32_t type, struct ms_span bytes, struct ms_error *err)
+enum ms_status ms_dataset_take_trace(struct ms_dataset_import *self, uint32_t type,
+                                     struct ms_span bytes, struct ms_error *err)
 {
-    struct ms_dataset_import *self = ctx;
-    if (type == MS_FRAME_ROW)
-        return end_row(self, bytes, err);
     if (type != MS_FRAME_API && type != MS_FRAME_TRACE && type != MS_FRAME_PROCESS)
         return ms_error_set(err, MS_REJECT, "an unexpected answer");
     enum ms_status status = ms_trace_received_frame(&self->received, type, bytes, err);
@@ -375,6 +373,14 @@ static enum ms_status on_row(void *ctx, uint32_t type, struct ms_span bytes, str
             status = ms_trace_rows_add_api(&self->rows, &self->received, err);
     }
     return status;
+}
+
+static enum ms_status on_row(void *ctx, uint32_t type, struct ms_span bytes, struct ms_error *err)
+{
+    struct ms_dataset_import *self = ctx;
+    if (type == MS_FRAME_ROW)
+        return end_row(self, bytes, err);
+    return ms_dataset_take_trace(self, type, bytes, err);
 }
 
 enum ms_status ms_dataset_read_rows(struct ms_dataset_import *self, struct ms_error *err)

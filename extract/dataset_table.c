@@ -172,7 +172,8 @@ static enum ms_status on_row(void *ctx, uint64_t line, uint64_t columns, bool da
     return send_row(self, line, err);
 }
 
-static enum ms_status read_all(struct ms_stream *stream, struct ms_csv *csv, struct ms_error *err)
+static enum ms_status read_all(ms_dataset_source source, void *ctx, struct ms_csv *csv,
+                               struct ms_error *err)
 {
     uint8_t *block = malloc(BLOCK_BYTES);
     if (!block)
@@ -180,12 +181,17 @@ static enum ms_status read_all(struct ms_stream *stream, struct ms_csv *csv, str
     enum ms_status status;
     size_t n = 0;
     do {
-        status = ms_stream_read(stream, block, BLOCK_BYTES, &n, err);
+        status = source(ctx, block, BLOCK_BYTES, &n, err);
         if (status == MS_OK)
             status = ms_csv_take(csv, block, n, err);
     } while (status == MS_OK && n);
     free(block);
     return status == MS_OK ? ms_csv_end(csv, err) : status;
+}
+
+static enum ms_status read_stream(void *ctx, void *buf, size_t cap, size_t *n, struct ms_error *err)
+{
+    return ms_stream_read(ctx, buf, cap, n, err);
 }
 
 static enum ms_status read_table(struct table *self, int input_fd, struct ms_error *err)
@@ -195,7 +201,7 @@ static enum ms_status read_table(struct table *self, int input_fd, struct ms_err
     enum ms_status status = ms_stream_open(input_fd, MS_LIMIT_PUBLISHED_BYTES, &stream, err);
     if (status != MS_OK)
         return status;
-    status = read_all(stream, &csv, err);
+    status = read_all(read_stream, stream, &csv, err);
     if (status == MS_OK && !self->past_head)
         status = not_the_table(self, err);
     ms_stream_close(stream);
@@ -302,14 +308,13 @@ static enum ms_status on_label_row(void *ctx, uint64_t line, uint64_t columns, b
     return status;
 }
 
-enum ms_status ms_dataset_labels_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
-                                     struct ms_error *err)
+enum ms_status ms_dataset_labels_read(ms_dataset_source source, void *ctx, struct ms_span dataset,
+                                      struct ms_worker_out *out, struct ms_error *err)
 {
     static const char *const avast[WANTED_MAX] = {"sha256", "classification_family",
                                                   "classification_type", "date"};
     static const char *const big[WANTED_MAX] = {"Id", "Class"};
-    bool is_avast = ms_span_equal_text(arg, "avast-ctu");
-    struct ms_stream *stream = NULL;
+    bool is_avast = ms_span_equal_text(dataset, "avast-ctu");
     struct list *self = calloc(1, sizeof *self);
     if (!self)
         return ms_error_set(err, MS_E_NOMEM, "no memory to read labels");
@@ -320,13 +325,21 @@ enum ms_status ms_dataset_labels_job(int input_fd, struct ms_span arg, struct ms
         self->columns[i] = NOT_THERE;
     }
     struct ms_csv csv = {.events = {self, on_label_field, on_label_row}};
-    enum ms_status status = ms_stream_open(input_fd, MS_LIMIT_LIST_BYTES, &stream, err);
-    if (status == MS_OK)
-        status = read_all(stream, &csv, err);
+    enum ms_status status = read_all(source, ctx, &csv, err);
     if (status == MS_OK && !self->past_head)
         status = ms_error_set(err, MS_E_INPUT, "the list of labels is empty");
+    free(self);
+    return status;
+}
+
+enum ms_status ms_dataset_labels_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                                     struct ms_error *err)
+{
+    struct ms_stream *stream = NULL;
+    enum ms_status status = ms_stream_open(input_fd, MS_LIMIT_LIST_BYTES, &stream, err);
+    if (status == MS_OK)
+        status = ms_dataset_labels_read(read_stream, stream, arg, out, err);
     if (stream)
         ms_stream_close(stream);
-    free(self);
     return status;
 }

@@ -19,5 +19,10 @@ enum ms_status ms_dataset_table_job(int input_fd, struct ms_span arg, struct ms_
  *   "big-2015"   Id, Class (label) */
 enum ms_status ms_dataset_labels_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
                                      struct ms_error *err) MS_MUST_USE;
+/* The same from a source of plain bytes: the next up to cap, *n = 0 at the end. */
+typedef enum ms_status (*ms_dataset_source)(void *ctx, void *buf, size_t cap, size_t *n,
+                                            struct ms_error *err);
+enum ms_status ms_dataset_labels_read(ms_dataset_source source, void *ctx, struct ms_span dataset,
+                                      struct ms_worker_out *out, struct ms_error *err) MS_MUST_USE;
 
 #endif

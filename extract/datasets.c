@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/step.h"
+#include "extract/dataset_files.h"
 #include "extract/verbs.h"
 #include "store/run.h"
 
@@ -101,6 +102,24 @@ static const struct ms_dataset_kind kinds[] = {
      .paths_max = 1,
      .open = open_table,
      .read = ms_dataset_read_rows},
+    {.name = "avast-ctu",
+     .url = "https://github.com/avast/avast-ctu-cape-dataset",
+     .licence = "MIT",
+     .claim = "malware",
+     .as_of_ms = INT64_C(1662595200000), /* 2022-09-08; each label has a date of its own */
+     .key = MS_DATASET_KEY_SHA256,
+     .paths_max = SIZE_MAX,
+     .open = ms_dataset_open_files,
+     .read = ms_dataset_read_files},
+    {.name = "big-2015",
+     .url = "https://www.kaggle.com/c/malware-classification",
+     .licence = "rules of the Kaggle competition",
+     .claim = "malware",
+     .as_of_ms = INT64_C(1422921600000), /* 2015-02-03 */
+     .key = MS_DATASET_KEY_ID,
+     .paths_max = SIZE_MAX,
+     .open = ms_dataset_open_files,
+     .read = ms_dataset_read_files},
 };
 
 static const struct ms_dataset_kind *find_kind(const char *name)
@@ -161,9 +180,10 @@ static enum ms_status print_summary(const struct ms_dataset_import *self, struct
 {
     if (!self->cli->common.json) {
         printf("%s: %" PRIu64 " samples, %" PRIu64 " calls, %" PRIu64 " without calls; %" PRIu64
-               " new, %" PRIu64 " known, %" PRIu64 " rejected, %" PRIu64 " contradicting\n",
+               " new, %" PRIu64 " known, %" PRIu64 " rejected, %" PRIu64 " contradicting, %" PRIu64
+               " sizes\n",
                self->kind->name, self->samples, self->calls, self->empty, self->fresh,
-               self->samples - self->fresh, self->rejected, self->contradicting);
+               self->samples - self->fresh, self->rejected, self->contradicting, self->sizes);
         return MS_OK;
     }
     json_t *line = json_object();
@@ -175,6 +195,7 @@ static enum ms_status print_summary(const struct ms_dataset_import *self, struct
     json_object_set_new(line, "new", json_integer((json_int_t)self->fresh));
     json_object_set_new(line, "known", json_integer((json_int_t)(self->samples - self->fresh)));
     json_object_set_new(line, "rejected", json_integer((json_int_t)self->rejected));
+    json_object_set_new(line, "sizes", json_integer((json_int_t)self->sizes));
     json_object_set_new(line, "contradicting", json_integer((json_int_t)self->contradicting));
     return ms_json_line(stdout, line, err);
 }
@@ -229,6 +250,7 @@ static enum ms_status run_dataset(struct ms_cli *cli, struct ms_error *err)
         (void)close(self.rows_fd);
     if (self.classes_fd >= 0)
         (void)close(self.classes_fd);
+    ms_dataset_files_free(self.files);
     ms_dataset_import_release(&self);
     ms_corpus_close(self.corpus);
     ms_worker_stop(self.worker);

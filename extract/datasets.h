@@ -17,6 +17,7 @@ enum ms_dataset_key {
 };
 
 struct ms_dataset_import;
+struct ms_dataset_files; /* extract/dataset_files.h */
 
 struct ms_dataset_kind {
     const char *name, *url, *licence, *claim;
@@ -44,12 +45,13 @@ struct ms_dataset_import {
     const char *form;     /* argument of the worker's job */
     const char **classes; /* static texts, by row */
     size_t class_count, class_cap;
-    bool class_head; /* the list of classes began with a line of names */
-    /* Of the rows job. */
+    bool class_head;                /* the list of classes began with a line of names */
+    struct ms_dataset_files *files; /* of the datasets of a file a sample */
+    /* Of the job that reads records. */
     struct ms_trace_received received;
     struct ms_trace_rows rows;
     /* Counts. */
-    uint64_t row, samples, calls, empty, fresh, rejected, contradicting, apis;
+    uint64_t row, samples, calls, empty, fresh, rejected, contradicting, apis, sizes;
 };
 
 /* Runs one of the worker's jobs; any end but a good one is bad input (MS_E_INPUT, with the
@@ -57,6 +59,9 @@ struct ms_dataset_import {
 enum ms_status ms_dataset_run_job(struct ms_dataset_import *self, const char *job, int fd,
                                   const char *arg, ms_worker_frame on_frame,
                                   struct ms_error *err) MS_MUST_USE;
+/* Takes a frame with a part of a trace. */
+enum ms_status ms_dataset_take_trace(struct ms_dataset_import *self, uint32_t type,
+                                     struct ms_span bytes, struct ms_error *err) MS_MUST_USE;
 /* A hash in hexadecimal, of either case. */
 bool ms_dataset_read_key(enum ms_dataset_key kind, struct ms_span text,
                          struct ms_sample *out) MS_MUST_USE;

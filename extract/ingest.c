@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/step.h"
 #include "extract/dataset_job.h"
+#include "extract/dataset_members.h"
 #include "extract/dataset_table.h"
 #include "extract/report_job.h"
 #include "extract/trace_frames.h"
@@ -21,11 +22,15 @@
 #include <string.h>
 #include <unistd.h>
 
-const struct ms_worker_kind ms_extract_kinds[] = {{"report", ms_report_job, NULL},
-                                                  {"rows", ms_dataset_rows_job, ms_dataset_prepare},
-                                                  {"classes", ms_dataset_classes_job, NULL},
-                                                  {"table", ms_dataset_table_job, NULL},
-                                                  {"labels", ms_dataset_labels_job, NULL}};
+const struct ms_worker_kind ms_extract_kinds[] = {
+    {"report", ms_report_job, NULL},
+    {"rows", ms_dataset_rows_job, ms_dataset_prepare},
+    {"classes", ms_dataset_classes_job, NULL},
+    {"table", ms_dataset_table_job, NULL},
+    {"labels", ms_dataset_labels_job, NULL},
+    {"member", ms_dataset_member_job, NULL},
+    {"members", ms_dataset_members_job, NULL},
+    {"archive-labels", ms_dataset_archive_labels_job, NULL}};
 const size_t ms_extract_kind_count = sizeof ms_extract_kinds / sizeof *ms_extract_kinds;
 
 struct ms_intake {

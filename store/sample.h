@@ -78,6 +78,9 @@ enum ms_status ms_sample_foreach_featureless(struct ms_corpus *corpus, ms_sample
 /* Replaces them; features: JSON. */
 enum ms_status ms_sample_features_put(struct ms_corpus *corpus, int64_t id, const char *features,
                                       struct ms_error *err) MS_MUST_USE;
+/* Replaces the size of a sample whose bytes nobody has. */
+enum ms_status ms_sample_size_put(struct ms_corpus *corpus, int64_t id, int64_t size,
+                                  struct ms_error *err) MS_MUST_USE;
 
 struct ms_origin {
     int64_t id;

@@ -39,3 +39,18 @@ enum ms_status ms_sample_foreach_featureless(struct ms_corpus *corpus, ms_sample
     ms_ids_release(&ids);
     return status;
 }
+
+enum ms_status ms_sample_size_put(struct ms_corpus *corpus, int64_t id, int64_t size,
+                                  struct ms_error *err)
+{
+    sqlite3_stmt *statement;
+    enum ms_status status = ms_db_need_transaction(corpus, err);
+    if (status == MS_OK)
+        status = ms_db_prepare(corpus, "UPDATE sample SET size = ?2 WHERE id = ?1 AND vaulted = 0",
+                               &statement, err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_int(statement, 1, id);
+    ms_db_bind_int(statement, 2, size);
+    return ms_db_run(corpus, statement, err);
+}
