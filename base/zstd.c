@@ -2,6 +2,7 @@
 #include "base/zstd.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <zstd.h>
 
 struct ms_zstd_packer {
@@ -59,6 +60,40 @@ enum ms_status ms_zstd_compress(const void *bytes, size_t n, int level, struct m
     status = ms_zstd_pack(packer, bytes, n, out, err);
     ms_zstd_packer_free(packer);
     return status;
+}
+
+struct ms_zstd_unpacker {
+    ZSTD_DCtx *context;
+};
+
+enum ms_status ms_zstd_unpacker_new(struct ms_zstd_unpacker **out, struct ms_error *err)
+{
+    struct ms_zstd_unpacker *self = calloc(1, sizeof *self);
+    if (self)
+        self->context = ZSTD_createDCtx();
+    if (!self || !self->context) {
+        free(self);
+        return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    }
+    *out = self;
+    return MS_OK;
+}
+
+void ms_zstd_unpacker_free(struct ms_zstd_unpacker *self)
+{
+    if (!self)
+        return;
+    (void)ZSTD_freeDCtx(self->context);
+    free(self);
+}
+
+bool ms_zstd_unpack(struct ms_zstd_unpacker *self, const void *frame, size_t n, void *out,
+                    size_t plain)
+{
+    /* The library also reads the frames of its first versions, with other code: not here. */
+    static const uint8_t magic[4] = {0x28, 0xb5, 0x2f, 0xfd};
+    return n >= sizeof magic && memcmp(frame, magic, sizeof magic) == 0 &&
+           ZSTD_decompressDCtx(self->context, out, plain, frame, n) == plain;
 }
 
 enum ms_status ms_zstd_decompress(const void *frame, size_t n, struct ms_buf *out,

@@ -1,0 +1,362 @@
+/* Unpacks the streams of one block into arrays. Its bytes may be anything. */
+#include "store/trace/block.h"
+
+#include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+static bool unpack_runs(struct ms_span runs, uint8_t *out, size_t n)
+{
+    while (runs.len) {
+        uint8_t byte;
+        uint64_t more;
+        if (!ms_span_take_u8(&runs, &byte) || !ms_span_take_varint(&runs, &more) || more >= n)
+            return false;
+        memset(out, byte, (size_t)more + 1);
+        out += more + 1;
+        n -= (size_t)more + 1;
+    }
+    return n == 0;
+}
+
+/* A stream of n plain bytes: a view of it where it is stored plain, else unpacked to `room`. False
+ * when there is none of that length. NULL room: stepped over. */
+static bool take_packed(struct ms_block_reader *self, struct ms_span *rest, size_t n, uint8_t *room,
+                        const uint8_t **out)
+{
+    uint64_t stored;
+    struct ms_span bytes;
+    if (!ms_span_take_varint(rest, &stored) || !ms_span_take(rest, stored >> 2, &bytes))
+        return false;
+    *out = bytes.data;
+    if (!room)
+        return true;
+    if ((stored & 3) == MS_PACKED_PLAIN)
+        return bytes.len == n;
+    *out = room;
+    if ((stored & 3) == MS_PACKED_RUNS)
+        return unpack_runs(bytes, room, n);
+    return (stored & 3) == MS_PACKED_ZSTD &&
+           ms_zstd_unpack(self->unpacker, bytes.data, bytes.len, room, n);
+}
+
+/* A stream that begins with its plain length, unpacked to `list`. */
+static bool take_list(struct ms_block_reader *self, struct ms_span *rest, size_t most, bool wanted,
+                      struct ms_span *out)
+{
+    uint64_t n;
+    const uint8_t *bytes = NULL;
+    if (!ms_span_take_varint(rest, &n) || n > most)
+        return false;
+    ms_buf_clear(&self->list);
+    if (wanted && ms_buf_reserve(&self->list, (size_t)n + 1) != MS_OK)
+        return false;
+    if (!take_packed(self, rest, (size_t)n, wanted ? self->list.data : NULL, &bytes))
+        return false;
+    *out = ms_span_of(bytes, wanted ? (size_t)n : 0);
+    return true;
+}
+
+static unsigned highest_byte(const uint8_t *bytes, size_t n)
+{
+    unsigned highest = 0;
+    size_t i = 0;
+#ifdef __SSE2__
+    __m128i most = _mm_setzero_si128();
+    for (; i + 16 <= n; i += 16)
+        most = _mm_max_epu8(most, _mm_loadu_si128((const __m128i *)(const void *)(bytes + i)));
+    uint8_t lanes[16];
+    _mm_storeu_si128((__m128i *)(void *)lanes, most);
+    for (size_t k = 0; k < sizeof lanes; k++)
+        highest = lanes[k] > highest ? lanes[k] : highest;
+#endif
+    for (; i < n; i++)
+        highest = bytes[i] > highest ? bytes[i] : highest;
+    return highest;
+}
+
+/* Eight bytes, the first one lowest. */
+static uint64_t eight(const uint8_t *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word;
+}
+
+/* All eight bytes are the first one. */
+static bool is_run(uint64_t word)
+{
+    return word == (word << 8 | word >> 56);
+}
+
+/* out[i] = apis[places[i]]; written out, for compilers leave such a loop as it is. */
+static void look_up_apis(const uint32_t *apis, const uint8_t *places, size_t n, uint32_t *out)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const uint64_t word = eight(places + i);
+        out[i] = apis[word & 255];
+        out[i + 1] = apis[word >> 8 & 255];
+        out[i + 2] = apis[word >> 16 & 255];
+        out[i + 3] = apis[word >> 24 & 255];
+        out[i + 4] = apis[word >> 32 & 255];
+        out[i + 5] = apis[word >> 40 & 255];
+        out[i + 6] = apis[word >> 48 & 255];
+        out[i + 7] = apis[word >> 56];
+    }
+    for (; i < n; i++)
+        out[i] = apis[places[i]];
+}
+
+static bool read_places(struct ms_block_reader *self, struct ms_span *rest, size_t n, bool wide,
+                        const uint32_t *apis, uint32_t count, unsigned columns)
+{
+    bool wanted = (columns & (MS_COLUMN_API | MS_COLUMN_PLACE)) != 0;
+    const uint8_t *low, *high;
+    if (!take_packed(self, rest, n, wanted ? self->plane : NULL, &low) ||
+        (wide && !take_packed(self, rest, n, wanted ? self->high : NULL, &high)))
+        return false;
+    if (!wanted)
+        return true;
+    if (!wide) {
+        self->places_used = highest_byte(low, n) + 1;
+        if (self->places_used > count)
+            return false;
+        if (columns & MS_COLUMN_API)
+            look_up_apis(apis, low, n, self->api);
+        for (size_t i = 0; columns & MS_COLUMN_PLACE && i < n; i++)
+            self->place[i] = low[i];
+        return true;
+    }
+    uint32_t highest = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t place = (uint32_t)(low[i] | high[i] << 8);
+        highest = place > highest ? place : highest;
+        self->place[i] = (uint16_t)place;
+    }
+    self->places_used = highest + 1;
+    if (highest >= count)
+        return false;
+    for (size_t i = 0; columns & MS_COLUMN_API && i < n; i++)
+        self->api[i] = apis[self->place[i]];
+    return true;
+}
+
+/* Planes back to 64-bit values. */
+static void join_wide(const uint8_t *planes, size_t n, uint64_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t value = 0;
+        for (size_t plane = 0; plane < 8; plane++)
+            value |= (uint64_t)planes[plane * n + i] << (8 * plane);
+        out[i] = value;
+    }
+}
+
+/* out[i] = table[codes[i]]. Threads come in runs. */
+static void look_up(const uint64_t *table, const uint8_t *codes, size_t n, uint64_t *out)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        if (is_run(eight(codes + i))) {
+            const uint64_t value = table[codes[i]];
+            for (size_t k = 0; k < 8; k++)
+                out[i + k] = value;
+        } else {
+            for (size_t k = 0; k < 8; k++)
+                out[i + k] = table[codes[i + k]];
+        }
+    }
+    for (; i < n; i++)
+        out[i] = table[codes[i]];
+}
+
+static bool read_tids(struct ms_block_reader *self, struct ms_span *rest, size_t n, unsigned kind,
+                      bool wanted)
+{
+    uint64_t count, code, tids[MS_BLOCK_TIDS], tid = 0;
+    const uint8_t *codes;
+    if (kind == 2) {
+        if (!take_packed(self, rest, 8 * n, wanted ? self->plane : NULL, &codes))
+            return false;
+        if (wanted)
+            join_wide(codes, n, self->tid);
+        return true;
+    }
+    if (!ms_span_take_varint(rest, &count) || count < 1 || count > MS_BLOCK_TIDS)
+        return false;
+    for (uint64_t i = 0; i < count; i++) {
+        if (!ms_span_take_varint(rest, &code))
+            return false;
+        tid += ms_unzigzag(code);
+        tids[i] = tid;
+    }
+    if (count == 1) {
+        for (size_t i = 0; wanted && i < n; i++)
+            self->tid[i] = tid;
+        return true;
+    }
+    if (!take_packed(self, rest, n, wanted ? self->plane : NULL, &codes))
+        return false;
+    if (!wanted)
+        return true;
+    if (highest_byte(codes, n) >= count)
+        return false;
+    look_up(tids, codes, n, self->tid);
+    return true;
+}
+
+/* A byte of 254 or 255 among eight. */
+static bool has_special(uint64_t word)
+{
+    const uint64_t low = UINT64_C(0x7f7f7f7f7f7f7f7f), two = UINT64_C(0x0202020202020202);
+    return (((word & low) + two) & word & ~low) != 0;
+}
+
+/* The running state of a block's clock. */
+struct clock {
+    uint64_t unit, bias, now, unknown;
+    struct ms_span exceptions;
+};
+
+static bool step(struct clock *clock, uint64_t code, int64_t *out)
+{
+    uint64_t units;
+    if (code == clock->unknown) {
+        *out = MS_TIME_NONE;
+        return true;
+    }
+    if (code < clock->unknown) {
+        units = code - clock->bias;
+    } else {
+        if (!ms_span_take_varint(&clock->exceptions, &units))
+            return false;
+        units = ms_unzigzag(units);
+    }
+    clock->now += units * clock->unit;
+    *out = (int64_t)clock->now;
+    return true;
+}
+
+/* One byte a code. Most calls of a burst have the time of the one before: eight of these at once.
+ */
+static bool run_clock(struct clock *clock, const uint8_t *codes, size_t n, int64_t *out)
+{
+    uint64_t steps[256], now = clock->now;
+    const uint64_t standing = clock->bias * UINT64_C(0x0101010101010101);
+    size_t i = 0;
+    for (uint64_t code = 0; code < 256; code++)
+        steps[code] = (code - clock->bias) * clock->unit;
+    for (; i + 8 <= n; i += 8) {
+        const uint64_t word = eight(codes + i);
+        if (clock->bias < 254 && word == standing) {
+            for (size_t k = 0; k < 8; k++)
+                out[i + k] = (int64_t)now;
+        } else if (!has_special(word)) {
+            for (size_t k = 0; k < 8; k++) {
+                now += steps[codes[i + k]];
+                out[i + k] = (int64_t)now;
+            }
+        } else {
+            clock->now = now;
+            for (size_t k = 0; k < 8; k++)
+                if (!step(clock, codes[i + k], &out[i + k]))
+                    return false;
+            now = clock->now;
+        }
+    }
+    clock->now = now;
+    for (; i < n; i++)
+        if (!step(clock, codes[i], &out[i]))
+            return false;
+    return true;
+}
+
+static bool read_times(struct ms_block_reader *self, struct ms_span *rest, size_t n, unsigned kind,
+                       bool wanted)
+{
+    struct clock clock = {.unknown = kind == 1 ? 254 : 65534};
+    const uint8_t *low, *high = NULL;
+    uint8_t *room = wanted ? self->plane : NULL;
+    uint64_t first;
+    if (kind == 3) {
+        if (!take_packed(self, rest, 8 * n, room, &low))
+            return false;
+        if (wanted)
+            join_wide(low, n, (uint64_t *)self->time_us);
+        return true;
+    }
+    if (!ms_span_take_varint(rest, &clock.unit) || !clock.unit ||
+        !ms_span_take_varint(rest, &clock.bias) || clock.bias > UINT16_MAX ||
+        !ms_span_take_varint(rest, &first) || !take_packed(self, rest, n, room, &low) ||
+        (kind == 2 && !take_packed(self, rest, n, wanted ? self->high : NULL, &high)) ||
+        !take_list(self, rest, 10 * n, wanted, &clock.exceptions))
+        return false;
+    if (!wanted)
+        return true;
+    clock.now = ms_unzigzag(first);
+    if (kind == 1) {
+        if (!run_clock(&clock, low, n, self->time_us))
+            return false;
+    } else {
+        for (size_t i = 0; i < n; i++)
+            if (!step(&clock, (uint64_t)(low[i] | high[i] << 8), &self->time_us[i]))
+                return false;
+    }
+    return !clock.exceptions.len;
+}
+
+static bool read_repeats(struct ms_block_reader *self, struct ms_span *rest, size_t n, bool wanted)
+{
+    struct ms_span list;
+    size_t at = 0;
+    if (!take_list(self, rest, 20 * n, wanted, &list))
+        return false;
+    if (!wanted)
+        return true;
+    memset(self->repeated, 0, n * sizeof *self->repeated);
+    while (list.len) {
+        uint64_t gap, repeated;
+        if (!ms_span_take_varint(&list, &gap) || gap >= n - at ||
+            !ms_span_take_varint(&list, &repeated) || !repeated || repeated > MS_LIMIT_REPEATED)
+            return false;
+        at += (size_t)gap;
+        self->repeated[at++] = repeated;
+        self->repeated_sum += repeated;
+    }
+    return true;
+}
+
+enum ms_status ms_block_read(struct ms_block_reader *self, struct ms_span block, size_t n,
+                             const uint32_t *apis, uint32_t count, unsigned columns,
+                             struct ms_trace_columns *out, struct ms_error *err)
+{
+    uint8_t flags;
+    uint32_t sum;
+    if (!ms_span_take_u32le(&block, &sum) || sum != ms_block_sum(block.data, block.len))
+        return ms_trace_damaged(err, "a block's check sum is wrong");
+    if (!ms_span_take_u8(&block, &flags) || flags > MS_BLOCK_FLAGS)
+        return ms_trace_damaged(err, "a block's flags are unknown");
+    const unsigned tids = flags >> MS_BLOCK_TIDS_SHIFT & 3,
+                   times = flags >> MS_BLOCK_TIMES_SHIFT & 3;
+    const bool has_repeats = flags & MS_BLOCK_REPEATS;
+    self->places_used = 0;
+    self->repeated_sum = 0;
+    if (tids == 3 ||
+        !read_places(self, &block, n, flags & MS_BLOCK_WIDE_PLACES, apis, count, columns) ||
+        (tids && !read_tids(self, &block, n, tids, columns & MS_COLUMN_TID)) ||
+        (times && !read_times(self, &block, n, times, columns & MS_COLUMN_TIME)) ||
+        (has_repeats && !read_repeats(self, &block, n, columns & MS_COLUMN_REPEATED)) || block.len)
+        return ms_trace_damaged(err, "the streams of a block do not agree");
+    out->api = columns & MS_COLUMN_API ? self->api : NULL;
+    out->place = columns & MS_COLUMN_PLACE ? self->place : NULL;
+    out->tid = tids && columns & MS_COLUMN_TID ? self->tid : NULL;
+    out->time_us = times && columns & MS_COLUMN_TIME ? self->time_us : NULL;
+    out->repeated = has_repeats && columns & MS_COLUMN_REPEATED ? self->repeated : NULL;
+    out->n = n;
+    return MS_OK;
+}
