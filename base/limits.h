@@ -186,6 +186,9 @@
 /* Distinct tokens of a vocabulary and rows of a dataset: guard the trainer's tables. */
 #define MS_LIMIT_VOCABULARY 1000000
 #define MS_LIMIT_DATASET_ROWS 50000000
+/* Distinct n-grams of an export's vocabulary, 24 bytes each while it is made: guards the memory of
+ * the machine that exports. */
+#define MS_LIMIT_NGRAMS 16777216
 /* Free space below which the vault takes no new object: guards the database, which must still be
  * able to record what happened, and what else lives on the disk. This part of the disk (1/50), but
  * within these bounds. */

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "malseq/csv.h"
 #include "malseq/export.h"
+#include "malseq/traces.h"
 #include "store/export.h"
 
 #include <errno.h>
@@ -337,19 +338,20 @@ static enum ms_status csv_sample(void *ctx, const struct ms_export_sample *sampl
 /* ---- the verb -------------------------------------------------------------------------------- */
 
 /* A policy that was typed wrong would give an export without labels, and no word about it. */
-static enum ms_status check_policy(struct export *self, struct ms_error *err)
+enum ms_status malseq_check_policy(struct ms_corpus *corpus, const char *policy,
+                                   struct ms_error *err)
 {
     char shown[128];
     bool has = false;
-    if (!self->options->policy)
+    if (!policy)
         return MS_OK;
-    enum ms_status status = ms_export_has_policy(self->corpus, self->policy, &has, err);
+    enum ms_status status = ms_export_has_policy(corpus, policy, &has, err);
     if (status != MS_OK || has)
         return status;
     return ms_error_set(err, MS_E_INPUT,
                         "no label of the corpus is of policy '%s': 'malseq status' lists those "
                         "there are, 'label relabel --policy' makes new ones",
-                        ms_escape_text(self->policy, shown, sizeof shown));
+                        ms_escape_text(policy, shown, sizeof shown));
 }
 
 static enum ms_status write_all(struct export *self, struct ms_error *err)
@@ -364,7 +366,37 @@ static enum ms_status write_all(struct export *self, struct ms_error *err)
     return status;
 }
 
-enum ms_status malseq_export(struct ms_cli *cli, struct ms_error *err)
+static bool was_typed(const struct ms_normal_request *self)
+{
+    struct ms_normal_request none;
+    ms_normal_request_init(&none);
+    return self->order || self->fold || self->pseudo || self->repeated || self->once || self->cut ||
+           self->collapse != none.collapse || self->loops != none.loops ||
+           self->max_calls != none.max_calls || self->min_calls != none.min_calls;
+}
+
+static enum ms_status check_options(struct malseq_export *options, bool json, struct ms_error *err)
+{
+    const char *format = options->format;
+    if (options->csv && (json || (format && strcmp(format, "csv") != 0)))
+        return ms_error_set(err, MS_E_USAGE, "--%s and --csv do not go together",
+                            json ? "json" : "format");
+    if (json && format && strcmp(format, "jsonl") != 0)
+        return ms_error_set(err, MS_E_USAGE, "--json and --format %s do not go together", format);
+    options->csv |= format && strcmp(format, "csv") == 0;
+    options->names &= !options->no_names;
+    if (strcmp(options->what, "traces") == 0)
+        return MS_OK;
+    if (format && (strcmp(format, "npz") == 0 || strcmp(format, "libsvm") == 0))
+        return ms_error_set(err, MS_E_USAGE, "--format %s is for --what traces", format);
+    if (was_typed(&options->normal) || options->names || options->unlabelled)
+        return ms_error_set(err, MS_E_USAGE,
+                            "--names, --unlabelled and how calls are normalised are for --what "
+                            "traces");
+    return MS_OK;
+}
+
+static enum ms_status export_samples(struct ms_cli *cli, struct ms_error *err)
 {
     const struct malseq_export *options = cli->options;
     struct export self = {.options = options,
@@ -372,13 +404,11 @@ enum ms_status malseq_export(struct ms_cli *cli, struct ms_error *err)
                           .out = stdout};
     struct ms_file_stream file = {NULL, NULL, NULL};
     bool to_file = options->out && strcmp(options->out, "-") != 0;
-    if (options->csv && cli->common.json)
-        return ms_error_set(err, MS_E_USAGE, "--json and --csv do not go together");
     ms_buf_init(&self.line, LINE_BYTES);
     ms_buf_init(&self.place, PLACE_BYTES);
     enum ms_status status = ms_corpus_open(cli->common.corpus, MS_CORPUS_READ, &self.corpus, err);
     if (status == MS_OK)
-        status = check_policy(&self, err);
+        status = malseq_check_policy(self.corpus, options->policy, err);
     if (status == MS_OK)
         status = ms_scanner_new_memory(&self.scanner, err);
     if (status == MS_OK && to_file) {
@@ -400,4 +430,14 @@ enum ms_status malseq_export(struct ms_cli *cli, struct ms_error *err)
     ms_buf_release(&self.line);
     ms_buf_release(&self.place);
     return status;
+}
+
+enum ms_status malseq_export(struct ms_cli *cli, struct ms_error *err)
+{
+    struct malseq_export *options = cli->options;
+    enum ms_status status = check_options(options, cli->common.json, err);
+    if (status != MS_OK)
+        return status;
+    return strcmp(options->what, "traces") == 0 ? malseq_export_traces(cli, err)
+                                                : export_samples(cli, err);
 }

@@ -41,34 +41,6 @@ static const struct ms_option fsck_options[] = {
      .help = "print the digest of all the corpus says, and check nothing"},
 };
 
-static const struct ms_option export_options[] = {
-    {.name = "csv",
-     .kind = MS_OPT_FLAG,
-     .offset = offsetof(struct malseq_export, csv),
-     .help = "comma-separated values with a column for each header field; a cell that a "
-             "spreadsheet would take for a formula gets an apostrophe in front"},
-    {.name = "out",
-     .kind = MS_OPT_TEXT,
-     .arg = "FILE",
-     .offset = offsetof(struct malseq_export, out),
-     .help = "write to FILE, which appears when it is complete (default: standard output)"},
-    {.name = "policy",
-     .kind = MS_OPT_TEXT,
-     .arg = "NAME",
-     .offset = offsetof(struct malseq_export, policy),
-     .help = "labels of this policy, as ember2024 or dataset:mal-api-2019 (default: ember2024)"},
-    {.name = "sightings",
-     .kind = MS_OPT_FLAG,
-     .offset = offsetof(struct malseq_export, sightings),
-     .help = "where each sample was seen: origin, commit, path, names inside archives, password, "
-             "and what the origin claims; with --csv one row for each place"},
-    {.name = "times",
-     .kind = MS_OPT_FLAG,
-     .offset = offsetof(struct malseq_export, times),
-     .help = "when samples came in and were last seen; equal corpora made at different times "
-             "differ then"},
-};
-
 static const struct ms_option demo_options[] = {
     {.name = "samples",
      .kind = MS_OPT_NUMBER,
@@ -123,11 +95,14 @@ static const struct ms_verb verbs[] = {
      .options_bytes = sizeof(struct malseq_fsck),
      .run = malseq_fsck},
     {.name = "export",
-     .synopsis = "[--csv] [--out FILE] [--policy NAME] [--sightings]",
-     .summary = "Write the samples with digests, static features and labels, one JSON object a "
-                "line, in the order of their SHA-256. What is private is left out.",
-     OPTIONS(export_options),
+     .synopsis = "[--what samples|traces] [--format NAME] [--out FILE] [--policy NAME]",
+     .summary = "Write the samples with digests, static features and labels, or with --what traces "
+                "the labelled traces, normalised, with a dataset card beside them; in the order of "
+                "their SHA-256. What is private is left out.",
+     .options = malseq_export_options,
+     .option_count = MALSEQ_EXPORT_OPTIONS,
      .options_bytes = sizeof(struct malseq_export),
+     .defaults = malseq_export_defaults,
      .run = malseq_export},
     {.name = "demo",
      .synopsis = "[--samples N] [--seed N] [--shuffle-labels] [--keep DIR] [mal-api-2019 [DIR]]",

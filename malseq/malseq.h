@@ -4,6 +4,8 @@
 
 #include "base/buf.h"
 #include "base/cli.h"
+#include "store/corpus.h"
+#include "store/trace/normalise_request.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,12 +23,22 @@ struct malseq_fsck {
 };
 
 struct malseq_export {
+    const char *what;   /* samples, traces */
+    const char *format; /* NULL: jsonl, or csv with --csv */
     bool csv;
     bool sightings;
     bool times;
     const char *policy; /* NULL: the default one */
     const char *out;    /* NULL: standard output */
+    /* of traces */
+    bool names, no_names, unlabelled;
+    const char *target;
+    uint64_t ngrams, hash_bits; /* hash_bits 0: a vocabulary */
+    struct ms_normal_request normal;
 };
+enum { MALSEQ_EXPORT_OPTIONS = 23 };
+extern const struct ms_option malseq_export_options[MALSEQ_EXPORT_OPTIONS];
+void malseq_export_defaults(void *options);
 
 struct malseq_demo {
     uint64_t samples;
@@ -43,6 +55,10 @@ enum ms_status malseq_fsck(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_export(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_demo(struct ms_cli *cli, struct ms_error *err);
 void malseq_demo_defaults(void *options);
+
+/* MS_E_INPUT when a policy that was asked for (not NULL) has no label in the corpus. */
+enum ms_status malseq_check_policy(struct ms_corpus *corpus, const char *policy,
+                                   struct ms_error *err) MS_MUST_USE;
 
 /* Where the files live that come with malseq: `relative` below share/malseq of an installation, or
  * below the source tree's tests/ when run from a build folder inside it. Appends the path.

@@ -1,0 +1,86 @@
+/* The option tables of verbs that have many. What the options do is with the verbs. */
+#include "malseq/malseq.h"
+
+#define AT(field) offsetof(struct malseq_export, field)
+
+const struct ms_option malseq_export_options[] = {
+    {.name = "what",
+     .kind = MS_OPT_CHOICE,
+     .arg = "samples|traces",
+     .choices = "samples|traces",
+     .offset = AT(what),
+     .help = "samples: digests, static features, label; traces: label and calls"},
+    {.name = "format",
+     .kind = MS_OPT_CHOICE,
+     .arg = "jsonl|csv|npz|libsvm",
+     .choices = "jsonl|csv|npz|libsvm",
+     .offset = AT(format),
+     .help = "jsonl (the default): one JSON object a line; csv: a column for each field, a cell "
+             "that a spreadsheet would take for a formula with an apostrophe in front; of traces "
+             "also npz: arrays for NumPy, and libsvm: counts of n-grams"},
+    {.name = "csv", .kind = MS_OPT_FLAG, .offset = AT(csv), .help = "the same as --format csv"},
+    {.name = "out",
+     .kind = MS_OPT_TEXT,
+     .arg = "FILE",
+     .offset = AT(out),
+     .help = "write to FILE, which appears when it is complete (default: standard output); traces "
+             "get a card beside it: FILE.md and FILE.json; libsvm also FILE.ids and FILE.features"},
+    {.name = "policy",
+     .kind = MS_OPT_TEXT,
+     .arg = "NAME",
+     .offset = AT(policy),
+     .help = "labels of this policy, as ember2024 or dataset:mal-api-2019 (default: ember2024; of "
+             "traces a dataset's own, else ember2024)"},
+    {.name = "sightings",
+     .kind = MS_OPT_FLAG,
+     .offset = AT(sightings),
+     .help = "where each sample was seen: origin, commit, path, names inside archives, password, "
+             "and what the origin claims; in CSV one row for each place"},
+    {.name = "times",
+     .kind = MS_OPT_FLAG,
+     .offset = AT(times),
+     .help = "when samples came in and were last seen; equal corpora made at different times "
+             "differ then"},
+    {.name = "unlabelled",
+     .kind = MS_OPT_FLAG,
+     .offset = AT(unlabelled),
+     .help = "traces of samples without a label too"},
+    {.name = "names",
+     .kind = MS_OPT_FLAG,
+     .offset = AT(names),
+     .help = "the file names that each trace's sample was seen under, and in the card those of "
+             "the folders its report came from"},
+    {.name = "no-names",
+     .kind = MS_OPT_FLAG,
+     .offset = AT(no_names),
+     .help = "neither, whatever --names says; the default"},
+    {.name = "target",
+     .kind = MS_OPT_CHOICE,
+     .arg = "malware|class",
+     .choices = "malware|class",
+     .offset = AT(target),
+     .help = "libsvm: the label is 1 for malicious and 0 for benign, or the number of the class in "
+             "sorted order; traces without it are left out"},
+    {.name = "ngrams",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .min = 1,
+     .max = 3,
+     .offset = AT(ngrams),
+     .help = "libsvm: count runs of 1 to N calls"},
+    {.name = "hash-bits",
+     .kind = MS_OPT_NUMBER,
+     .arg = "BITS",
+     .max = 31,
+     .offset = AT(hash_bits),
+     .help = "libsvm: hash n-grams to 2^BITS indexes (0: give each its own, told in "
+             "FILE.features)"},
+    MS_NORMAL_OPTIONS(struct malseq_export, normal),
+};
+
+void malseq_export_defaults(void *options)
+{
+    struct malseq_export *o = options;
+    *o = (struct malseq_export){.what = "samples", .target = "malware", .ngrams = 1};
+    ms_normal_request_init(&o->normal);
+}
