@@ -1,5 +1,6 @@
 /* A streaming pull reader of one JSON document in constant memory. It checks all of RFC 8259's
- * grammar and UTF-8, also in what the caller skips, and builds nothing. */
+ * grammar and UTF-8, also in what the caller skips (but see ms_scanner_check_skipped), and builds
+ * nothing. */
 #ifndef MS_BASE_SCAN_H
 #define MS_BASE_SCAN_H
 
@@ -56,6 +57,20 @@ void ms_scanner_restart(struct ms_scanner *self, struct ms_span document);
 /* Takes NaN, Infinity and -Infinity for numbers, as Python's json module reads and writes them; off
  * in a new scanner. Survives restart. */
 void ms_scanner_allow_non_finite(struct ms_scanner *self, bool allow);
+
+/* How much of a container that is skipped is checked; a new scanner has GRAMMAR. */
+enum ms_scanner_check {
+    /* All of it. */
+    MS_SCAN_CHECK_GRAMMAR,
+    /* That strings end, have no raw control characters and are UTF-8; that nothing outside them is
+     * a backslash or above U+007F; that brackets match in kind and number, not too deep. Commas,
+     * colons, numbers, literals and what follows a backslash may be anything. What is not in a
+     * skipped container, members and elements passed over included, has its grammar checked as
+     * ever. Several times as fast. */
+    MS_SCAN_CHECK_STRUCTURE
+};
+/* For scanners of a source; those of ms_scanner_new_memory check the grammar of everything. */
+void ms_scanner_check_skipped(struct ms_scanner *self, enum ms_scanner_check check);
 
 /* The kind of the value that comes next: the document's, a member's or an element's. Consumes
  * nothing of it. MS_E_BUG where no value is due (see member and element). */
@@ -114,6 +129,21 @@ enum ms_status ms_scanner_fields(struct ms_scanner *self, const struct ms_scanne
 /* The same for the array that comes next: the first max elements, and how many there are. */
 enum ms_status ms_scanner_items(struct ms_scanner *self, size_t max, struct ms_scanner_field *out,
                                 size_t *count, struct ms_error *err) MS_MUST_USE;
+
+/* What many objects of one array have in common; learned as they are read. names[i] of ones that
+ * are wanted (at most 32) are borrowed until free. */
+struct ms_scanner_form;
+enum ms_status ms_scanner_form_new(const struct ms_scanner_name *names, size_t count,
+                                   struct ms_scanner_form **out, struct ms_error *err) MS_MUST_USE;
+void ms_scanner_form_free(struct ms_scanner_form *self);
+
+/* In an array, in a loop with ms_scanner_element: whether the next element was taken whole, being
+ * an object like those before. Bit i of *found: it has names[i], once, with fields[i].kind and
+ * .text (a container's is its source), borrowed until the next call. False: nothing was consumed;
+ * ms_scanner_element and so on tell what it is, or what is wrong with it. That can be for any
+ * reason, but never of an object that they would have refused or read otherwise. */
+bool ms_scanner_next_alike(struct ms_scanner *self, struct ms_scanner_form *form,
+                           struct ms_scanner_field *fields, uint32_t *found) MS_MUST_USE;
 
 /* Outside of all containers: skips the document's value if it was not taken, and faults unless only
  * white space is left. */

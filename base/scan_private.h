@@ -1,5 +1,6 @@
-/* The scanner's inside, shared by its three files; no one else includes it. scan_source.c has
- * blocks and faults, scan_text.c what is rare in strings, scan.c the rest. */
+/* The scanner's inside, shared by its files; no one else includes it. scan_source.c has blocks and
+ * faults, scan_text.c what is rare in strings, scan_value.c whole values, scan_skip.c those that
+ * nobody reads, scan_kernel.c and scan_avx*.c what wide vectors do, scan.c the rest. */
 #ifndef MS_BASE_SCAN_PRIVATE_H
 #define MS_BASE_SCAN_PRIVATE_H
 
@@ -7,6 +8,7 @@
 #include "base/limits.h"
 #include "base/scan.h"
 #include "base/scan_bytes.h"
+#include "base/scan_kernel.h"
 
 #include <string.h>
 
@@ -27,9 +29,11 @@ struct ms_scanner {
     uint64_t lines;           /* line feeds before the block */
     bool at_end;
     bool non_finite; /* NaN and the infinities are numbers */
-    bool value_due;  /* a value comes next */
-    bool first;      /* nothing of the innermost container was read yet */
-    bool keeping;    /* a string or number is being collected from `from` on */
+    bool loose;      /* MS_SCAN_CHECK_STRUCTURE */
+    const struct ms_scanner_kernel *kernel;
+    bool value_due; /* a value comes next */
+    bool first;     /* nothing of the innermost container was read yet */
+    bool keeping;   /* a string or number is being collected from `from` on */
     bool text_cut;
     const uint8_t *from;
     struct ms_buf text;
@@ -71,6 +75,8 @@ enum ms_status ms_scanner_kind_at(struct ms_scanner *self, int c, enum ms_scanne
 enum ms_status ms_scanner_take_scalar(struct ms_scanner *self, int c);
 /* The value at the cursor, whatever it holds, without recursion. */
 enum ms_status ms_scanner_skip_value(struct ms_scanner *self);
+/* The container at the cursor; of what is in it only strings, brackets and UTF-8 are checked. */
+enum ms_status ms_scanner_skip_structure(struct ms_scanner *self);
 
 /* What Python's json module reads and writes for numbers that are none; JSON knows them not. */
 static inline bool ms_scanner_is_non_finite(const struct ms_scanner *self, int c)

@@ -35,6 +35,7 @@ static enum ms_status create(size_t bytes, struct ms_scanner **out, struct ms_er
     self->own_bytes = bytes;
     self->block = self->pos = self->end = own;
     self->value_due = true;
+    self->kernel = ms_scanner_kernel_best();
     ms_buf_init(&self->text, MS_LIMIT_JSON_STRING_BYTES);
     ms_buf_init(&self->held, (size_t)8 * MS_LIMIT_JSON_STRING_BYTES);
     *out = self;

@@ -178,6 +178,11 @@ enum ms_status ms_scanner_skip_value(struct ms_scanner *self)
     size_t floor = self->depth, depth = floor;
     bool object = false, first = false, more = true;
     enum ms_status status = MS_OK;
+    if (self->loose) {
+        int c = ms_scanner_peek_token(self);
+        if (c == '{' || c == '[')
+            return ms_scanner_skip_structure(self);
+    }
     ms_scanner_get(self, &view);
     for (;;) {
         if (more) {

@@ -208,7 +208,7 @@ static enum ms_status read_report(int fd, struct collector *c, struct ms_report_
     *result = (struct ms_report_result){.state = MS_REPORT_INVALID};
     enum ms_status status = ms_stream_open(fd, MS_LIMIT_REPORT_BYTES, &stream, err);
     if (status == MS_OK)
-        status = ms_report_read(read_source, stream, &sink, result, err);
+        status = ms_report_read(read_source, stream, MS_SCAN_CHECK_STRUCTURE, &sink, result, err);
     if (stream)
         ms_stream_close(stream);
     return status;

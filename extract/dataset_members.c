@@ -141,7 +141,8 @@ static enum ms_status read_report(struct members *self, struct ms_dataset_row *r
     row->what = MS_DATASET_REPORT;
     self->has_behavior = false;
     self->target[0] = '\0';
-    enum ms_status status = ms_report_read(read_bytes, self, &sink, &result, err);
+    enum ms_status status =
+        ms_report_read(read_bytes, self, MS_SCAN_CHECK_STRUCTURE, &sink, &result, err);
     row->state = result.state;
     row->line = result.line;
     /* The reduced reports have a summary of the behaviour and no processes: that is how they are

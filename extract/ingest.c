@@ -67,9 +67,12 @@ static enum ms_status run_worker(struct ms_intake *self, int fd, struct ms_error
                                       .output_bytes = 2 * MS_LIMIT_REPORT_BYTES};
     struct ms_worker_result result = {.end = MS_WORKER_DONE};
     struct ms_error why = {.status = MS_OK};
-    struct ms_span arg = self->vault ? ms_span_of("v", 1) : ms_span_of("", 0);
-    enum ms_status status = ms_worker_run(self->ingest->worker, "report", fd, arg, &limits,
-                                          on_frame, self, &result, &why);
+    char flags[3] = "";
+    (void)snprintf(flags, sizeof flags, "%s%s", self->vault ? "v" : "",
+                   self->ingest->strict ? "s" : "");
+    enum ms_status status =
+        ms_worker_run(self->ingest->worker, "report", fd, ms_span_of(flags, strlen(flags)), &limits,
+                      on_frame, self, &result, &why);
     self->out.state = ms_report_state_name(MS_REPORT_INVALID);
     if (status == MS_REJECT) { /* a malformed answer, or a limit of ours */
         self->received.has_result = false;

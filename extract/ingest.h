@@ -18,6 +18,7 @@ struct ms_ingest {
     struct ms_worker *worker;
     int64_t run;
     uint64_t min_calls; /* fewer real calls: too_few_calls; 0 off */
+    bool strict;        /* check the grammar of what is not read too */
 };
 
 struct ms_ingest_outcome {

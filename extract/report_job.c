@@ -59,10 +59,17 @@ static void write_remarks(const struct ms_report_result *result, uint64_t overfl
                        used ? "; " : "", MS_LIMIT_APIS_PER_REPORT, overflow, MS_API_OVERFLOW);
 }
 
+static bool has_flag(struct ms_span arg, char flag)
+{
+    return arg.len && memchr(arg.data, flag, arg.len);
+}
+
 enum ms_status ms_report_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
                              struct ms_error *err)
 {
-    struct source source = {.out = ms_span_equal_text(arg, "v") ? out : NULL};
+    struct source source = {.out = has_flag(arg, 'v') ? out : NULL};
+    enum ms_scanner_check check =
+        has_flag(arg, 's') ? MS_SCAN_CHECK_GRAMMAR : MS_SCAN_CHECK_STRUCTURE;
     struct ms_trace_sender *sender = NULL;
     struct ms_report_result result = {.state = MS_REPORT_INVALID};
     struct ms_error fault = {.status = MS_OK};
@@ -73,7 +80,7 @@ enum ms_status ms_report_job(int input_fd, struct ms_span arg, struct ms_worker_
     status = ms_stream_open(input_fd, MS_LIMIT_REPORT_BYTES, &source.stream, &fault);
     if (status == MS_OK) {
         struct ms_trace_sink sink = ms_trace_sender_sink(sender);
-        status = ms_report_read(read_source, &source, &sink, &result, &fault);
+        status = ms_report_read(read_source, &source, check, &sink, &result, &fault);
     }
     if (status == MS_REJECT || status == MS_E_LIMIT) {
         (void)snprintf(reason, sizeof reason, "%s", fault.text);

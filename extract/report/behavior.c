@@ -3,6 +3,7 @@
 #include "extract/report/behavior.h"
 
 #include "base/limits.h"
+#include "extract/report/alike.h"
 #include "extract/report/when.h"
 
 #include <stdlib.h>
@@ -22,6 +23,7 @@ struct reader {
     struct ms_scanner *scan;
     const struct ms_trace_sink *sink;
     struct ms_behavior_seen *seen;
+    struct ms_alike *alike;
     struct short_text api, category;
     struct short_text last_time; /* text of the time read last … */
     int64_t last_time_us;        /* … and what it says */
@@ -212,6 +214,20 @@ static enum ms_status call_field(struct reader *self, enum field field, struct m
     }
 }
 
+/* Counts a call and hands it on; the scanner stands behind it. */
+static enum ms_status emit_call(struct reader *self, const struct ms_call_info *call,
+                                struct ms_error *err)
+{
+    if (self->process_calls++ >= MS_LIMIT_CALLS)
+        return ms_scanner_fault(self->scan, "too many calls in a process", err);
+    self->seen->calls++;
+    if (!ms_add_u64(self->seen->calls_expanded, 1 + call->repeated, &self->seen->calls_expanded))
+        return ms_scanner_fault(self->scan, "the repeated counts overflow", err);
+    if (!ms_behavior_is_pseudo(call->api))
+        self->process_real_calls++;
+    return self->sink->call(self->sink->ctx, call, err);
+}
+
 /* One entry of `calls`, due in the scanner. */
 static enum ms_status read_call(struct reader *self, struct ms_error *err)
 {
@@ -236,16 +252,9 @@ static enum ms_status read_call(struct reader *self, struct ms_error *err)
     }
     if (status != MS_OK)
         return status;
-    if (self->process_calls++ >= MS_LIMIT_CALLS)
-        return ms_scanner_fault(self->scan, "too many calls in a process", err);
     call.api = ms_span_of(self->api.bytes, self->api.len);
     call.category = ms_span_of(self->category.bytes, self->category.len);
-    self->seen->calls++;
-    if (!ms_add_u64(self->seen->calls_expanded, 1 + call.repeated, &self->seen->calls_expanded))
-        return ms_scanner_fault(self->scan, "the repeated counts overflow", err);
-    if (!ms_behavior_is_pseudo(call.api))
-        self->process_real_calls++;
-    return self->sink->call(self->sink->ctx, &call, err);
+    return emit_call(self, &call, err);
 }
 
 static enum ms_status announce(struct reader *self, struct ms_error *err)
@@ -283,6 +292,11 @@ static enum ms_status read_calls(struct reader *self, struct ms_error *err)
     self->has_calls = true;
     status = announce(self, err);
     while (status == MS_OK) {
+        struct ms_call_info call;
+        if (ms_alike_next(self->alike, self->scan, &call, self->seen)) {
+            status = emit_call(self, &call, err);
+            continue;
+        }
         status = ms_scanner_element(self->scan, &more, err);
         if (status != MS_OK || !more)
             break;
@@ -430,7 +444,10 @@ enum ms_status ms_behavior_read(struct ms_scanner *scan, const struct ms_trace_s
     self->sink = sink;
     self->seen = seen;
     self->last_time_us = MS_TIME_NONE; /* of the empty text */
-    status = read_members(self, err);
+    status = ms_alike_new(&self->alike, err);
+    if (status == MS_OK)
+        status = read_members(self, err);
+    ms_alike_free(self->alike);
     free(self);
     return status;
 }

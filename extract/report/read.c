@@ -268,14 +268,17 @@ static enum ms_status read_list(struct top *self, struct ms_error *err)
     return status;
 }
 
-static enum ms_status read_document(struct top *self, struct ms_error *err)
+static enum ms_status read_document(struct top *self, enum ms_scanner_check check,
+                                    struct ms_error *err)
 {
     enum ms_scanner_kind kind;
     uint8_t first = first_byte(&self->head);
     self->foreign = first && first != '{' && first != '[';
     enum ms_status status = ms_scanner_new(read_source, &self->head, 0, &self->scan, err);
-    if (status == MS_OK)
-        status = ms_scanner_peek(self->scan, &kind, err);
+    if (status != MS_OK)
+        return status;
+    ms_scanner_check_skipped(self->scan, check);
+    status = ms_scanner_peek(self->scan, &kind, err);
     if (status != MS_OK)
         return status;
     if (kind == MS_SCAN_OBJECT)
@@ -405,8 +408,8 @@ static enum ms_report_state document_result(const struct top *self, struct ms_re
 }
 
 enum ms_status ms_report_read(ms_scanner_source source, void *source_ctx,
-                              const struct ms_trace_sink *sink, struct ms_report_result *result,
-                              struct ms_error *err)
+                              enum ms_scanner_check check, const struct ms_trace_sink *sink,
+                              struct ms_report_result *result, struct ms_error *err)
 {
     enum ms_report_state state;
     *result = (struct ms_report_result){.state = MS_REPORT_INVALID};
@@ -425,7 +428,7 @@ enum ms_status ms_report_read(ms_scanner_source source, void *source_ctx,
         state = log_result(self, result);
     } else {
         if (status == MS_OK)
-            status = read_document(self, err);
+            status = read_document(self, check, err);
         state = document_result(self, result);
     }
     if (status == MS_OK) {

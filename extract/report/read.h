@@ -38,12 +38,13 @@ struct ms_report_result {
 
 /* Reads one report to its end: the JSON document of Cuckoo 2, CAPE, cuckoo-modified or Cuckoo 1
  * (behavior.h) or of Speakeasy (speakeasy.h), or a log of DRAKVUF (drakvuf.h), told apart by their
- * shape. The whole document is checked, also behind the behaviour. MS_OK with
+ * shape. The whole document is checked, also behind the behaviour: the grammar of what is read, of
+ * a document's rest what `check` says (base/scan.h), and each line of a log. MS_OK with
  * result->state, `sink->info` having been called last; MS_REJECT with state INVALID and the reason
  * in err when it is no whole report (events may be out by then; the caller drops them); another
  * status when the source or the sink said so. `result` is always filled. */
 enum ms_status ms_report_read(ms_scanner_source source, void *source_ctx,
-                              const struct ms_trace_sink *sink, struct ms_report_result *result,
-                              struct ms_error *err) MS_MUST_USE;
+                              enum ms_scanner_check check, const struct ms_trace_sink *sink,
+                              struct ms_report_result *result, struct ms_error *err) MS_MUST_USE;
 
 #endif

@@ -78,7 +78,8 @@ int main(int argc, char **argv)
         perror(argv[1]);
         return 4;
     }
-    enum ms_status status = ms_report_read(give, &fd, &sink, &result, &err);
+    enum ms_status status =
+        ms_report_read(give, &fd, MS_SCAN_CHECK_STRUCTURE, &sink, &result, &err);
     double seconds = clock_s(CLOCK_MONOTONIC) - begun;
     cpu = clock_s(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     close(fd);

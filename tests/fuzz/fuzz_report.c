@@ -77,7 +77,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct ms_trace_sink sink = {&seen, on_process, on_call, on_process_end, on_info};
     struct ms_report_result result;
     struct ms_error err;
-    enum ms_status status = ms_report_read(give, &input, &sink, &result, &err);
+    enum ms_status status =
+        ms_report_read(give, &input, MS_SCAN_CHECK_STRUCTURE, &sink, &result, &err);
     if (status == MS_OK && (seen.calls != result.calls || seen.expanded != result.calls_expanded))
         abort();
     if (status == MS_OK && result.state == MS_REPORT_INVALID)

@@ -79,13 +79,15 @@ static enum ms_status on_info(void *ctx, const struct ms_report_info *i, struct 
     return MS_OK;
 }
 
+static enum ms_scanner_check check = MS_SCAN_CHECK_STRUCTURE;
+
 static enum ms_status read_text(const char *text, size_t len, size_t step, struct ms_buf *events,
                                 struct ms_report_result *result, struct ms_error *err)
 {
     struct feed feed = {text, len, 0, step};
     struct ms_trace_sink sink = {events, on_process, on_call, on_end, on_info};
     ms_buf_clear(events);
-    return ms_report_read(give, &feed, &sink, result, err);
+    return ms_report_read(give, &feed, check, &sink, result, err);
 }
 
 static void expect(const char *text, enum ms_report_state state, const char *events)
@@ -239,8 +241,13 @@ static void test_invalid(void **state)
            "two lists of processes");
     expect("{\"behavior\": {}, \"behavior\": {}}", MS_REPORT_INVALID, "twice");
     expect("{\"behavior\": {\"processes\": []}}]", MS_REPORT_INVALID, "behind");
-    expect("{\"behavior\": {\"processes\": []},\n\"debug\": {\"log\": [\"a\" 1]}}",
-           MS_REPORT_INVALID, "line 2, byte ");
+    expect("{\"behavior\": {\"processes\": []},\n\"debug\": {\"log\": [\"a\" {]}}",
+           MS_REPORT_INVALID, "line 2, byte 55: ");
+    const char *outside = "{\"behavior\": {\"processes\": []},\n\"debug\": {\"log\": [\"a\" 1]}}";
+    expect(outside, MS_REPORT_NO_CALLS, "info unknown '' '' '' '' 11\n");
+    check = MS_SCAN_CHECK_GRAMMAR;
+    expect(outside, MS_REPORT_INVALID, "line 2, byte 54: neither a comma");
+    check = MS_SCAN_CHECK_STRUCTURE;
 }
 
 /* A time like the one before is not parsed again; one that is too long to remember is no trap. */
@@ -321,7 +328,7 @@ static void test_sink_stops(void **state)
     struct ms_trace_sink sink = {&got, on_process, refuse, on_end, on_info};
     struct ms_report_result result;
     struct ms_error err = {0};
-    assert_int_equal(ms_report_read(give, &feed, &sink, &result, &err), MS_E_STORE);
+    assert_int_equal(ms_report_read(give, &feed, check, &sink, &result, &err), MS_E_STORE);
     assert_string_equal(err.text, "full");
     ms_buf_release(&got);
 }
