@@ -115,7 +115,7 @@ class Cape(Service):
         task = self.table.submit(data, name, fields)
         if task is None:
             return refuse("Error adding task to database", errors=[])
-        if task.kind == "error_after_submit":
+        if task.kind in ("error_after_submit", "error_and_late"):
             return Response(500, HTML, "text/html; charset=utf-8")
         return answer({"error": [], "data": {"task_ids": [task.id], "message": "Task ID %d has been submitted" % task.id}, "errors": [],
                        "url": ["http://cape.invalid/submit/status/%d/" % task.id]})
@@ -143,14 +143,16 @@ class Cape(Service):
         return answer({"error": False, "data": self.task_object(task)}) if task else refuse("Task not found in database")
 
     def task_list(self, _request, limit, offset, _window):
-        self.table.advance()
-        tasks = sorted(self.table.tasks.values(), key=lambda task: (-(task.completed or 0), -task.id))
+        tasks = sorted(self.table.visible(), key=lambda task: (-(task.completed or 0), -task.id))
         limit, offset = min(int(limit or 10), 50), int(offset or 0)
         return answer({"error": False, "data": [self.task_object(task) for task in tasks[offset:offset + limit]], "config": "Limit: %d" % limit})
 
     def task_search(self, _request, kind, name):
         self.table.advance()
-        found = [task for task in self.table.tasks.values() if getattr(task.sample, kind) == name.lower()]
+        now, known = self.table.clock(), self.table.samples
+        samples = [known[name.lower()]] if kind == "sha256" and name.lower() in known else [sample for sample in known.values() if getattr(sample, kind) == name.lower()]
+        found = [self.table.tasks[number] for sample in samples for number in sample.tasks]
+        found = [task for task in found if task.visible <= now and task.hidden_looks == 0]
         return answer({"error": False, "data": [self.task_object(task) for task in found]})
 
     def task_delete(self, _request, names):
@@ -182,7 +184,7 @@ class Cape(Service):
             return refuse("Task does not exist")
         if task.status in ("failed_analysis", "failed_processing"):
             return refuse("Task failed")
-        if task.status not in ("reported", "failed_reporting"):
+        if task.status not in ("reported", "failed_reporting") or task.kind == "stuck_reported":
             return refuse("Task is still being analyzed")
         report = self.table.report_of(task)
         if form not in ("json", "lite", "litereport"):

@@ -142,7 +142,7 @@ class Cuckoo(Service):
         if flags["unique"] and hashlib.sha256(data).hexdigest() in self.table.samples:
             return problem(400, "This file has already been submitted")
         task = self.table.submit(data, filename, dict(fields, **flags))
-        if task is not None and task.kind == "error_after_submit":
+        if task is not None and task.kind in ("error_after_submit", "error_and_late"):
             return page(500)
         return answer({"task_id": task.id if task else None})
 
@@ -195,17 +195,15 @@ class Cuckoo(Service):
         return answer({"task": self.task_object(task, True)}) if task else problem(404, "Task not found")
 
     def task_list(self, request, limit, offset):
-        self.table.advance()
-        tasks = [task for task in self.table.tasks.values() if task.hidden_looks == 0]
+        tasks = self.table.visible(request.query.get("status") or None)
         if request.query.get("completed_after"):
             try:
                 after = int(request.query["completed_after"])
             except ValueError:
                 return page(500)
             tasks = [task for task in tasks if task.completed is not None and task.completed > after]
-        for name in ("owner", "status"):
-            if request.query.get(name):
-                tasks = [task for task in tasks if (task.status if name == "status" else task.fields.get("owner", "")) == request.query[name]]
+        if request.query.get("owner"):
+            tasks = [task for task in tasks if task.fields.get("owner", "") == request.query["owner"]]
         tasks.sort(key=lambda task: (task.completed is not None, task.completed or 0, task.id))
         start = int(offset or 0)
         tasks = tasks[start:start + int(limit)] if limit else tasks
@@ -283,9 +281,12 @@ class Cuckoo(Service):
     # Files, machines, status.
     def file_view(self, _request, kind, name):
         self.table.advance()
-        for sample in self.table.samples.values():
+        known = self.table.samples
+        for sample in [known[name]] if kind == "sha256" and name in known else () if kind == "sha256" else known.values():
             if name == (str(sample.id) if kind == "id" else getattr(sample, kind)):
-                return answer({"sample": dict(self.sample_object(sample), tasks=list(sample.tasks))})
+                now = self.table.clock()
+                tasks = [number for number in sample.tasks if self.table.tasks[number].visible <= now]
+                return answer({"sample": dict(self.sample_object(sample), tasks=tasks)}) if tasks or not sample.tasks else problem(404, "File not found")
         return problem(404, "File not found")
 
     def file_get(self, _request, name):

@@ -3,14 +3,17 @@
 A task goes pending -> running -> completed -> reported, by time (pending_seconds after it was added a free machine takes it, running_seconds
 in the machine, processing_seconds after that) or, with by_polls=N, one state further at each Nth look at it.
 Behaviour of single tasks: table.behave(SELECTOR, KIND, times=None), SELECTOR a sha256, a submission number (1, 2, ...) or "*". Kinds:
+    stuck_reported          reported, and the report is "still being analyzed" for ever (CAPE; elsewhere it is missing)
     null_task_id            the answer to the submission has no id; no task is made
     error_after_submit      500 HTML, but the task was made and runs
     hidden                  the task is unknown to look-ups for its first `polls` (default 3) looks
+    late                    the task is unknown to look-ups, lists and searches for `seconds` (default 60) of clock() after its submission
+    error_and_late          both: 500 HTML, and nobody sees the task before
     stuck_pending, stuck_running, stuck_completed
     failed_analysis, failed_processing, failed_reporting   that state in place of `reported` (no report; failed_reporting has one)
     unknown_status          the state "distributed" in between, for ever
     no_report               reported, and no report is there
-    empty_report, truncated_report, garbage_report, html_report, no_behavior   reported, and the report is that
+    empty_report, truncated_report, trailing_report, garbage_report, html_report, no_behavior   reported, and the report is that
 The report comes from reports(task, sample bytes) -> bytes or None (none: no report); see gen/world.py.
 """
 import hashlib
@@ -18,7 +21,7 @@ import time
 import zlib
 
 STATES = ("pending", "running", "completed", "reported")
-KINDS = {"null_task_id", "error_after_submit", "hidden", "stuck_pending", "stuck_running", "stuck_completed", "failed_analysis",
+KINDS = {"late", "error_and_late", "stuck_reported", "trailing_report", "null_task_id", "error_after_submit", "hidden", "stuck_pending", "stuck_running", "stuck_completed", "failed_analysis",
          "failed_processing", "failed_reporting", "unknown_status", "no_report", "empty_report", "truncated_report", "garbage_report",
          "html_report", "no_behavior"}
 
@@ -36,6 +39,7 @@ class Task:
         self.id, self.sample, self.fields, self.name = identity, sample, fields, name
         self.status, self.added, self.started, self.completed, self.kind = "pending", now, None, None, None
         self.looks = self.moved = 0
+        self.visible = 0        # clock() from which on anybody sees it
         self.machine, self.hidden_looks, self.report = None, 0, None
 
 
@@ -49,11 +53,13 @@ class Table:
         self.samples, self.tasks, self.rules, self.submissions = {}, {}, [], 0
         self.machine_free = [0.0] * machines
         self.next_task = 1
+        self.open = {}          # the tasks that may still move, so that a look does not cost a walk over all there ever were
+        self.others = 0         # pending tasks of other clients, as the status of the server counts them
 
-    def behave(self, selector, kind, times=None, polls=3):
+    def behave(self, selector, kind, times=None, polls=3, seconds=60):
         if kind not in KINDS:
             raise ValueError("unknown task behaviour: %r" % (kind,))
-        self.rules.append({"selector": selector, "kind": kind, "times": times, "polls": polls})
+        self.rules.append({"selector": selector, "kind": kind, "times": times, "polls": polls, "seconds": seconds})
 
     def add_sample(self, data):
         digest = hashlib.sha256(data).hexdigest()
@@ -84,25 +90,29 @@ class Table:
         self.next_task += 1
         if rule:
             task.kind, task.hidden_looks = rule["kind"], rule["polls"] if rule["kind"] == "hidden" else 0
-        self.tasks[task.id] = task
+            if rule["kind"] in ("late", "error_and_late"):
+                task.visible = self.clock() + rule["seconds"]
+        self.tasks[task.id] = self.open[task.id] = task
         sample.tasks.append(task.id)
         return task
 
     def reschedule(self, task):
         """The new task; the old one becomes `recovered`. The submission's behaviour is looked up anew."""
         task.status, task.kind = "recovered", None
+        self.open.pop(task.id, None)
         self.submissions += 1
         return self.new_task(task.sample, dict(task.fields), task.name, self.rule_for(task.sample.sha256))
 
     def delete(self, task):
         del self.tasks[task.id]
+        self.open.pop(task.id, None)
         task.sample.tasks.remove(task.id)
 
     def look(self, identity):
         """The task as a client sees it now, or None; a look moves it on in the by_polls mode."""
         self.advance()
         task = self.tasks.get(identity)
-        if task is None:
+        if task is None or task.visible > self.clock():
             return None
         task.looks += 1
         if task.hidden_looks > 0:
@@ -125,12 +135,14 @@ class Table:
             task.status, task.completed = ("failed_analysis" if task.kind == "failed_analysis" else "completed"), now
         else:
             task.status = task.kind if task.kind in ("failed_processing", "failed_reporting") else "reported"
+        if task.status not in STATES[:3]:
+            self.open.pop(task.id, None)
 
     def advance(self):
         if self.by_polls:
             return
         now = self.clock()
-        for task in list(self.tasks.values()):
+        for task in list(self.open.values()):
             if task.status == "pending" and task.kind != "stuck_pending":
                 slot = min(range(self.machines), key=self.machine_free.__getitem__)
                 start = max(task.added + self.pending_seconds, self.machine_free[slot])
@@ -148,14 +160,22 @@ class Table:
     def counts(self):
         self.advance()
         counts = dict.fromkeys(STATES, 0)
-        for task in self.tasks.values():
+        for task in self.open.values():
             if task.status in counts:
                 counts[task.status] += 1
-        return dict(counts, total=len(self.tasks))
+        counts["reported"] = len(self.tasks) - len(self.open)
+        return dict(counts, pending=counts["pending"] + self.others, total=len(self.tasks) + self.others)
+
+    def visible(self, status=None):
+        """The tasks that lists and searches show now."""
+        self.advance()
+        now = self.clock()
+        pool = self.open if status in STATES[:3] else self.tasks
+        return [task for task in pool.values() if task.hidden_looks == 0 and task.visible <= now and status in (None, task.status)]
 
     def report_of(self, task):
         """The report's bytes, or None where there is none (yet)."""
-        if task.status not in ("reported", "failed_reporting") or task.kind == "no_report" or self.reports is None:
+        if task.status not in ("reported", "failed_reporting") or task.kind in ("no_report", "stuck_reported") or self.reports is None:
             return None
         if task.report is None:
             task.report = self.reports(task, task.sample.data)
@@ -165,6 +185,8 @@ class Table:
             return b""
         if task.kind == "truncated_report":
             return task.report[:len(task.report) // 2]
+        if task.kind == "trailing_report":
+            return task.report + b"}\n{"
         if task.kind == "garbage_report":
             return b"\x00\xff{\"behavior\": [" + task.report[:100]
         if task.kind == "html_report":

@@ -81,7 +81,7 @@ class CuckooTest(SandboxCase):
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         self.assertEqual([line["state"] for line in lines if "state" in line], ["ok"] * self.samples)
         for line in lines:
-            SCHEMA.check(line)
+            SCHEMA.check(line, "detonation" if "state" in line else "detonations")
         self.assertEqual([lines[-1][name] for name in ("queued", "resumed", "submitted", "ok", "ended", "left")], [self.samples, 0, self.samples, self.samples, 0, 0])
         self.assertEqual(lines[-1]["servers"][0]["ok"], self.samples)
         self.assertEqual(self.states(), {"ok": self.samples})
