@@ -1,0 +1,61 @@
+"""A farm of three sandboxes with every fault there is, each on one sample in twenty, and kill -9 at every named step of extract: each sample ends in
+the one state that its trouble calls for, and no server was ever given one twice, by the servers' own count. Two hundred samples; ten thousand with
+MALSEQ_LONG set."""
+# ctest: full release timeout=900
+import os
+import pathlib
+import random
+import re
+import subprocess
+import unittest
+
+from services.simulation import BIN, Simulation
+
+LONG = bool(os.environ.get("MALSEQ_LONG"))
+SOURCES = pathlib.Path(__file__).resolve().parents[2]
+# Of other verbs.
+ELSEWHERE = {"extract.import.stored"}
+KILLS = 20
+
+
+def steps_in_source():
+    found = set()
+    for name in ("task.c", "task_list.c", "task_server.c", "ingest.c", "trace_rows.c"):
+        found |= set(re.findall(r'ms_step\("([^"]+)"\)', (SOURCES / "extract" / name).read_text()))
+    return found - ELSEWHERE
+
+
+class Farm(unittest.TestCase):
+    def test_each_ends_once_whatever_happens(self):
+        farm = Simulation(10000 if LONG else 200, in_flight=200 if LONG else 40)
+        self.addCleanup(farm.close)
+        farm.prepare()
+        steps = sorted(steps_in_source())
+        self.assertGreaterEqual(len(steps), 15)
+        chance = random.Random(7)
+        # What happens to every sample is met early and late; the rest as soon as it comes.
+        rare = {"extract.task.queued", "extract.task.found", "extract.task.asking"}
+        kills = [(step, 1 if step in rare else chance.randint(1, 400 if LONG else 9)) for step in steps]
+        often = [step for step in steps if step not in rare]
+        kills += [(chance.choice(often), chance.randint(1, 400 if LONG else 9)) for _ in range(KILLS - len(kills))]
+        # Once, when all is new.
+        kills.sort(key=lambda kill: kill[0] != "extract.task.queued")
+        farm.run_with_kills(["%s:%d" % kill for kill in kills])
+        states = farm.states()
+        print("%d samples, %d kills in %.1f s: %s" % (farm.count, len(farm.kills), farm.seconds, states))
+        print("killed at " + ", ".join(farm.kills))
+        print("the servers hold %s tasks; the last run made %d requests for %d samples" %
+              (" + ".join(str(len(server.table.tasks)) for server in farm.servers), sum(server["requests"] for server in farm.last["servers"]),
+               farm.last["ok"] + farm.last["ended"]))
+        self.assertEqual(farm.wrong(), [])
+        self.assertEqual(farm.left(), 0)
+        self.assertGreaterEqual(len(farm.kills), KILLS if LONG else 15)
+        self.assertEqual(sorted(set(steps) - set(farm.reached())), [], "steps that nothing reached")
+        self.assertEqual(sorted(set(steps) - {kill.split(":")[0] for kill in farm.kills}), [], "steps where nothing was killed")
+        # Three requests a task, and the lists; not one a second for each.
+        found = subprocess.run([os.path.join(BIN, "malseq"), "fsck", "--corpus", str(farm.corpus)], capture_output=True, timeout=300, check=False)
+        self.assertEqual(found.returncode, 0, found.stdout[-2000:] + found.stderr[-2000:])
+
+
+if __name__ == "__main__":
+    unittest.main()
