@@ -315,8 +315,10 @@ static enum ms_status fetch(struct ms_task_loop *loop, struct ms_task_server *se
     if (end == MS_FETCH_LATER)
         ms_task_server_rest(server, wait_ms);
     if (end == MS_FETCH_LATER || end == MS_FETCH_NOT_READY) {
+        /* The one that came before, and could not be read, then counts. */
         if (task->late_ms && ms_clock_mono_ms() >= task->late_ms)
-            return ms_task_finish(loop, task, "report_missing",
+            return ms_task_finish(loop, task,
+                                  task->has_bad_report ? "report_invalid" : "report_missing",
                                   "reported, but the report was never to be had", false, err);
         return MS_OK;
     }

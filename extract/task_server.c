@@ -16,6 +16,7 @@ enum {
     SURVEY_MIN = 4,        /* fewer tasks in flight are looked at one by one */
     SURVEY_FAULTS_MAX = 3, /* of a server that does not give the lists */
     SEEN_APART = 4,        /* polls between two looks at a task that surveys may show */
+    REFUSED_MS = 86400000, /* a token that is refused will not do later: for this run */
     SLICE_MS = 200         /* the longest sleep: an end is asked for in between */
 };
 
@@ -68,12 +69,13 @@ static enum ms_status note(struct ms_task_server *server, enum ms_status status,
     }
     server->share.faults++;
     server->faults++;
-    server->fault = *fault;
+    bool refused = ms_sandbox_token_refused(server->sandbox);
     int64_t rest_ms = (int64_t)BACKOFF_MS << (server->faults < 8 ? server->faults : 8);
-    ms_task_server_rest(server, rest_ms < BACKOFF_MAX_MS ? rest_ms : BACKOFF_MAX_MS);
+    rest_ms = rest_ms < BACKOFF_MAX_MS ? rest_ms : BACKOFF_MAX_MS;
+    ms_task_server_rest(server, refused ? REFUSED_MS : rest_ms);
     bool was_ill = server->ill;
-    server->ill =
-        was_ill || server->faults >= FAULTS_MAX || ms_sandbox_token_refused(server->sandbox);
+    server->ill = was_ill || server->faults >= FAULTS_MAX || refused;
+    server->fault = *fault;
     if (!was_ill)
         ms_log(MS_LOG_WARNING, "%s%s", fault->text,
                server->ill ? "; set aside until it answers again" : "");

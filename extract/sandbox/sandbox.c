@@ -130,6 +130,10 @@ enum ms_status ms_sandbox_get(struct ms_sandbox *self, const char *path, struct 
     request.idempotent = true;
     status = ms_http_perform(self->http, &request, &out->http, err);
     self->answered |= status == MS_OK;
+    /* An answer beyond every measure says as little as none. */
+    if (status == MS_E_LIMIT || status == MS_REJECT)
+        status =
+            ms_error_set(err, MS_E_REMOTE, "%s sends an answer that cannot be taken", self->url);
     return status == MS_OK ? read_answer(self, out, err) : status;
 }
 
