@@ -1,17 +1,18 @@
 """Writer of the fuzz targets' seeds that no other program makes: archives before they are sealed (tests/fuzz/sealed.h), records of zip members,
-archives in several files, histories (tests/fuzz/history.h), what git servers say, and PE files with more of everything than is kept.
+archives in several files, published datasets, histories (tests/fuzz/history.h), what git servers say, and PE files with more of everything than is kept.
 
     python3 tests/gen/fuzz_seeds.py FOLDER      into the corpora below FOLDER (tests/fuzz/corpus)
 """
 import bz2
 import lzma
 import pathlib
+import random
 import struct
 import sys
 import zlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from gen import archive, pe, rar, sevenzip  # noqa: E402
+from gen import archive, datasets, pe, rar, report, sevenzip  # noqa: E402
 
 TEXT = rar.TEXT
 STORE, DEFLATE, DEFLATE64, BZIP2, LZMA, ZSTD, XZ, PPMD = range(8)        # of seal_zip
@@ -251,11 +252,31 @@ def programs():
             "long-library": many_libraries(2, 1, b"l" * 300 + b".dll")}
 
 
+def published():
+    """Datasets in their published forms and odd ones; the first byte chooses the job, in the order of the target's table."""
+    rng = random.Random(1)
+    text, words = b"ntclose ldrloaddll  ntclose\r\n\nregopenkeyexw\t" + b"x" * 300, b'Virus\r\n"Worms"\nclass'
+    behav = ("sha256,labels,0,1\n%s,1,a,,b\r\n\"%s\",0,\"c\"\"d\"\n%s,1,\"open\n,,\n" % tuple(datasets.sha256(n) for n in range(3))).encode()
+    oliveira = datasets.csv_text(datasets.oliveira(rng, 2) + [["x", 307]], datasets.OLIVEIRA_HEAD).encode()
+    avast = datasets.csv_text(datasets.avast_labels(4) + [[datasets.sha256(0), "Zeus", "banker", "2019-02-30"]], datasets.AVAST_HEAD).encode()
+    big = b'\xef\xbb\xbf"Id","Class"\na,1\na,2\nb,9\nb,9\nc,0\n'
+    listing, dump = datasets.listing(rng, 12)[0], datasets.dump(rng, 70)
+    full = report.cape([report.Process("a.exe", ["NtClose", "NtClose", "__anomaly__"])], sha256="0" * 62 + "ab")
+    reports = [("public_labels.csv", avast), (f"r/{datasets.sha256(0)}.json", datasets.reduced_report(0)), (f"r/{'0' * 62}ab.json", full[:-9])]
+    nested = archive.zipped([("public_labels.csv", avast), ("inner.zip", archive.zipped(reports[1:])), ("._x.json", b"")], method="store")
+    members = archive.zipped([("t/a.asm", listing), ("t/a.bytes", dump), ("t/b.bytes", b"0040 5"), ("readme", b"")])
+    seeds = [text, archive.zipped([("all_analysis_data.txt", text)]), words, behav, oliveira, avast, big, full, listing, dump, archive.zipped(reports), members, nested, listing]
+    out = {f"{number:02d}": bytes([number]) + seed for number, seed in enumerate(seeds)}
+    return {**out, "07-reduced": b"\x07" + datasets.reduced_report(1), "10-nested": b"\x0a" + nested, "11-7z": b"\x0b" + sevenzip.packed([("a.asm", listing), ("a.bytes", dump)], method="copy"),
+            "13-table": b"\x0d" + behav, "13-dump": b"\x0d" + dump}
+
+
 def main(folder):
     target = pathlib.Path(folder)
     crypto = (target / "fuzz_decrypt/zip_bzip2_crypto").read_bytes()
     decrypt = {**unsealed_rars(), **sevenzips(), **zips(), "zip-zip64-end": b"z" + zip64_end(crypto[1:])}
-    for name, seeds in (("fuzz_decrypt", decrypt), ("fuzz_pack", packs()), ("fuzz_pe", programs()), ("fuzz_volumes", volumes()), ("fuzz_tarball", tarballs())):
+    for name, seeds in (("fuzz_decrypt", decrypt), ("fuzz_pack", packs()), ("fuzz_pe", programs()), ("fuzz_volumes", volumes()), ("fuzz_tarball", tarballs()),
+                        ("fuzz_dataset", published())):
         (target / name).mkdir(exist_ok=True)
         for label, data in seeds.items():
             (target / name / label).write_bytes(data)
