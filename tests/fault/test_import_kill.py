@@ -10,9 +10,10 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import zipfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from gen import report  # noqa: E402
+from gen import datasets, report  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("MALSEQ_BIN", ROOT / "build/release/bin"))
@@ -41,7 +42,13 @@ class Kill(unittest.TestCase):
         rows = 3 * 256 + 20  # the step "some" comes every 256 rows
         (dataset / "all_analysis_data.txt").write_text("".join("a b%d c\n" % (number % 7) for number in range(rows)))
         (dataset / "labels.csv").write_text("Virus\nWorms\n" * (rows // 2))
-        cls.commands = {"import": ["import", str(reports)], "dataset": ["dataset", "mal-api-2019", str(dataset)]}
+        files = cls.base / "avast.zip"
+        with zipfile.ZipFile(files, "w", zipfile.ZIP_DEFLATED) as archive:  # commits come every 256 records
+            archive.writestr("public_labels.csv", datasets.csv_text(datasets.avast_labels(600), datasets.AVAST_HEAD))
+            for number in range(600):
+                full = report.cape([report.Process("a.exe", ["NtClose", "NtOpenKey%d" % (number % 9)])], sha256=datasets.sha256(number))
+                archive.writestr(f"{datasets.sha256(number)}.json", datasets.reduced_report(number) if number % 3 else full[:-number % 2 or None])
+        cls.commands = {"import": ["import", str(reports)], "dataset": ["dataset", "mal-api-2019", str(dataset)], "files": ["dataset", "avast-ctu", str(files)]}
 
     def extract(self, what, corpus, **environment):
         done = subprocess.run([str(BIN / "extract"), *self.commands[what], "--corpus", str(corpus), "-q", "--jobs", "1"], capture_output=True, timeout=120,
@@ -92,7 +99,7 @@ class Kill(unittest.TestCase):
             self.assertEqual(self.digest(corpus), wanted, f"after {step}:{at}")
             return step
 
-        if what == "dataset":  # the store's own steps are hit in the import
+        if what != "import":  # the store's own steps are hit in the import
             reached = {step: times for step, times in reached.items() if step in expected_steps}
         with concurrent.futures.ThreadPoolExecutor(4) as pool:  # most of the time goes by in waiting for the disk
             runs = [pool.submit(kill, step, hit, 1 + hit % times) for step, times in sorted(reached.items()) for hit in range(HITS)]
@@ -106,6 +113,9 @@ class Kill(unittest.TestCase):
 
     def test_dataset(self):
         self.check("dataset", 0, DATASET_STEPS)
+
+    def test_files(self):
+        self.check("files", 1, DATASET_STEPS)
 
     def test_killed_twice(self):
         """A run killed at one step, resumed and killed at a later one."""
