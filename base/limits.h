@@ -151,10 +151,10 @@
 #define MS_LIMIT_JSON_STRING_BYTES 65536
 /* Processes in one report (real: below 200). */
 #define MS_LIMIT_PROCESSES 65536
-/* Calls in one process's trace: guards the encoder's memory (real: 1.8 M). */
+/* Calls in one process's trace: guards the database (real: 1.8 M). */
 #define MS_LIMIT_CALLS ((uint64_t)64 << 20)
-/* One process's encoded trace, and its body before compression: guard the database and the
- * decoder's memory. */
+/* One process's encoded trace, and the body of one in the form of older corpora before compression:
+ * guard the database and the decoder's memory. */
 #define MS_LIMIT_TRACE_BYTES ((size_t)256 << 20)
 #define MS_LIMIT_TRACE_PLAIN_BYTES ((size_t)1 << 30)
 /* Calls in one normalised sequence: guards memory against a hostile `repeated`. */
@@ -163,8 +163,11 @@
  * report. */
 #define MS_LIMIT_APIS_PER_REPORT 4096
 #define MS_LIMIT_API_NAME_BYTES 256
-/* All encoded traces of one report, held by the parent until they are stored: guards its memory. */
+/* All encoded traces of one report, in a temporary file until they are stored: guards the disk. */
 #define MS_LIMIT_REPORT_TRACES_BYTES ((size_t)1 << 30)
+/* The names of APIs and processes of one report, held by the parent: guards its memory (real: below
+ * 100 KB). */
+#define MS_LIMIT_REPORT_NAMES_BYTES ((size_t)64 << 20)
 /* One line of a log (real: 100 KB, where a library and all its functions are told), and what the
  * calls of all processes take until the log is at its end: guard the reader's memory. */
 #define MS_LIMIT_LOG_LINE_BYTES ((size_t)1 << 20)

@@ -364,6 +364,7 @@ static enum ms_status fresh_names(struct ms_dataset_import *self, struct ms_erro
     ms_trace_received_release(&self->received);
     ms_trace_rows_release(&self->rows);
     ms_trace_received_init(&self->received);
+    ms_trace_received_keep(&self->received, self->corpus);
     return ms_trace_rows_init(&self->rows, self->corpus, &self->received, err);
 }
 
@@ -421,6 +422,7 @@ enum ms_status ms_dataset_read_files(struct ms_dataset_import *self, struct ms_e
 {
     struct ms_dataset_files *files = self->files;
     ms_trace_received_init(&self->received);
+    ms_trace_received_keep(&self->received, self->corpus);
     enum ms_status status = ms_trace_rows_init(&self->rows, self->corpus, &self->received, err);
     if (status == MS_OK)
         status = read_labels(self, err);

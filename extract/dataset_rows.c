@@ -386,6 +386,7 @@ static enum ms_status on_row(void *ctx, uint32_t type, struct ms_span bytes, str
 enum ms_status ms_dataset_read_rows(struct ms_dataset_import *self, struct ms_error *err)
 {
     ms_trace_received_init(&self->received);
+    ms_trace_received_keep(&self->received, self->corpus);
     enum ms_status status = ms_trace_rows_init(&self->rows, self->corpus, &self->received, err);
     if (status == MS_OK)
         status = ms_dataset_run_job(self, self->kind->job, self->rows_fd, self->form, on_row, err);

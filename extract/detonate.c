@@ -227,6 +227,8 @@ static enum ms_status detonate(struct detonation *self, struct ms_error *err)
     if (status == MS_OK)
         status = ms_corpus_open(common->corpus, MS_CORPUS_WRITE, &self->ingest.corpus, err);
     if (status == MS_OK)
+        status = ms_corpus_limit_cache(self->ingest.corpus, MS_INGEST_CACHE_BYTES, err);
+    if (status == MS_OK)
         status = ms_run_begin(self->ingest.corpus, "extract", self->cli->argc, self->cli->argv,
                               common->seed, &self->ingest.run, err);
     return status == MS_OK ? run_tasks(self, err) : status;

@@ -208,6 +208,8 @@ static enum ms_status import_into_corpus(struct import *self, struct ms_error *e
     enum ms_status status =
         ms_corpus_open(common->corpus, MS_CORPUS_CREATE, &self->ingest.corpus, err);
     if (status == MS_OK)
+        status = ms_corpus_limit_cache(self->ingest.corpus, MS_INGEST_CACHE_BYTES, err);
+    if (status == MS_OK)
         status = ms_run_begin(self->ingest.corpus, "extract", self->cli->argc, self->cli->argv,
                               common->seed, &self->ingest.run, err);
     if (status != MS_OK)

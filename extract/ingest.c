@@ -424,6 +424,7 @@ enum ms_status ms_intake_read(const struct ms_ingest *ingest, int fd, struct ms_
     self->out.state = ms_report_state_name(MS_REPORT_INVALID);
     (void)snprintf(self->out.sandbox, sizeof self->out.sandbox, "unknown");
     ms_trace_received_init(&self->received);
+    ms_trace_received_keep(&self->received, ingest->corpus);
     enum ms_status status = MS_OK;
     if (ingest->corpus)
         status = ms_vault_begin(ingest->corpus, MS_VAULT_REPORT, &self->vault, err);

@@ -13,6 +13,9 @@
 extern const struct ms_worker_kind ms_extract_kinds[];
 extern const size_t ms_extract_kind_count;
 
+/* For ms_corpus_limit_cache: memory must not depend on how large a report is. */
+enum { MS_INGEST_CACHE_BYTES = 2 << 20 };
+
 struct ms_ingest {
     struct ms_corpus *corpus; /* NULL: read and judge only, store nothing */
     struct ms_worker *worker;

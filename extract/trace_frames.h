@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/worker.h"
 #include "extract/report/read.h"
+#include "extract/spool.h"
 #include "store/trace/trace.h"
 
 #include <stdbool.h>
@@ -14,9 +15,8 @@
 enum ms_trace_frame {
     MS_FRAME_PLAIN = 1, /* bytes of the plain input, for the vault */
     MS_FRAME_API,       /* the next API name; numbered from 0 in a job */
-    MS_FRAME_TRACE,     /* a piece of the present process's blob (store/trace/encode.h, with those
-                           numbers) */
-    MS_FRAME_PROCESS,   /* ends the present process */
+    MS_FRAME_TRACE,     /* blocks of the present process's blob (store/trace/encode.h) */
+    MS_FRAME_PROCESS,   /* ends the present process; the head of its blob, with those numbers */
     MS_FRAME_INFO,      /* struct ms_report_info */
     MS_FRAME_RESULT,    /* struct ms_report_result and the reason */
     MS_FRAME_ROW,       /* a dataset's row: what stands beside its calls */
@@ -50,7 +50,9 @@ struct ms_received_api {
 
 struct ms_received_process {
     struct ms_process_info info;
-    struct ms_span trace; /* with the job's numbers */
+    /* Its blob, in the spool: first the blocks, then the head, with the job's numbers. */
+    uint64_t blocks_at, block_bytes;
+    size_t head_bytes;
     uint64_t calls, calls_expanded;
 };
 
@@ -62,7 +64,8 @@ struct ms_trace_received {
     size_t api_count, api_cap;
     struct ms_received_process *processes;
     size_t process_count, process_cap;
-    size_t trace_from; /* where the present process's blob begins in `bytes` */
+    struct ms_spool spool;
+    uint64_t trace_from; /* where the present process's blocks begin in the spool */
     bool has_info;
     struct ms_report_info info;
     bool has_result;
@@ -70,7 +73,10 @@ struct ms_trace_received {
     char reason[MS_ERROR_TEXT_BYTES];
 };
 
+/* Without a corpus large traces are counted and forgotten. */
 void ms_trace_received_init(struct ms_trace_received *self);
+/* Before the first frame: large traces go to a file of this corpus (NULL: as init). */
+void ms_trace_received_keep(struct ms_trace_received *self, struct ms_corpus *corpus);
 void ms_trace_received_release(struct ms_trace_received *self);
 /* Forgets the processes and their blobs; names stay (a dataset sends them once). */
 void ms_trace_received_next(struct ms_trace_received *self);
@@ -79,6 +85,13 @@ void ms_trace_received_next(struct ms_trace_received *self);
  * passed. */
 enum ms_status ms_trace_received_frame(struct ms_trace_received *self, uint32_t type,
                                        struct ms_span bytes, struct ms_error *err) MS_MUST_USE;
+/* The head of a process's blob, appended to `out`, and n bytes of the blocks behind it from place
+ * `at`. */
+enum ms_status ms_trace_received_head(const struct ms_trace_received *self, size_t index,
+                                      struct ms_buf *out, struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_trace_received_blocks(const struct ms_trace_received *self, size_t index,
+                                        uint64_t at, void *out, size_t n,
+                                        struct ms_error *err) MS_MUST_USE;
 /* A span of apis, processes or info as bytes; valid until the next frame. */
 struct ms_span ms_trace_received_span(const struct ms_trace_received *self, struct ms_span kept);
 

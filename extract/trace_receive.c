@@ -10,12 +10,19 @@
 void ms_trace_received_init(struct ms_trace_received *self)
 {
     *self = (struct ms_trace_received){0};
-    ms_buf_init(&self->bytes, MS_LIMIT_REPORT_TRACES_BYTES);
+    ms_buf_init(&self->bytes, MS_LIMIT_REPORT_NAMES_BYTES);
+    ms_spool_init(&self->spool, NULL);
+}
+
+void ms_trace_received_keep(struct ms_trace_received *self, struct ms_corpus *corpus)
+{
+    self->spool.corpus = corpus;
 }
 
 void ms_trace_received_release(struct ms_trace_received *self)
 {
     ms_buf_release(&self->bytes);
+    ms_spool_release(&self->spool);
     free(self->apis);
     free(self->processes);
     ms_trace_received_init(self);
@@ -70,7 +77,7 @@ static enum ms_status take_api(struct ms_trace_received *self, struct ms_span re
     if (!ms_span_take_u8(&rest, &space) || space > MS_API_OPCODE ||
         !take_span(&rest, MS_LIMIT_API_NAME_BYTES, &name) ||
         !take_span(&rest, MS_LIMIT_API_NAME_BYTES, &category) || rest.len ||
-        self->api_count > MS_LIMIT_APIS_PER_REPORT || self->trace_from != self->bytes.len)
+        self->api_count > MS_LIMIT_APIS_PER_REPORT)
         return malformed(err);
     enum ms_status status =
         grow((void **)&self->apis, &self->api_cap, self->api_count, sizeof *self->apis, err);
@@ -80,7 +87,6 @@ static enum ms_status take_api(struct ms_trace_received *self, struct ms_span re
     api->space = (enum ms_api_space)space;
     api->name = keep(self, name);
     api->category = keep(self, category);
-    self->trace_from = self->bytes.len;
     return MS_OK;
 }
 
@@ -94,25 +100,49 @@ static enum ms_status take_process(struct ms_trace_received *self, struct ms_spa
     if (!ms_span_take_varint(&rest, &process.info.pid) ||
         !ms_span_take_varint(&rest, &process.info.parent_pid) ||
         !ms_span_take_varint(&rest, &first_seen) || !ms_span_take_u8(&rest, &tracked) ||
-        !take_span(&rest, MS_LIMIT_NAME_BYTES, &process.info.name) || rest.len || tracked > 1 ||
+        !take_span(&rest, MS_LIMIT_NAME_BYTES, &process.info.name) || tracked > 1 ||
         self->process_count >= MS_LIMIT_PROCESSES)
         return malformed(err);
-    size_t from = self->trace_from, n = self->bytes.len - from;
-    if (ms_trace_head_read(ms_span_of(self->bytes.data + from, n), &head, err) != MS_OK)
+    process.blocks_at = self->trace_from;
+    process.block_bytes = self->spool.len - self->trace_from;
+    process.head_bytes = rest.len;
+    if (process.block_bytes > MS_LIMIT_TRACE_BYTES ||
+        ms_trace_head_check(rest, process.block_bytes, &head, err) != MS_OK)
         return malformed(err);
     enum ms_status status = grow((void **)&self->processes, &self->process_cap, self->process_count,
                                  sizeof *self->processes, err);
+    if (status == MS_OK)
+        status = ms_spool_append(&self->spool, rest.data, rest.len, err);
     if (status != MS_OK)
         return status;
-    process.trace = (struct ms_span){(const uint8_t *)(uintptr_t)(from + 1), n};
     process.calls = head.calls;
     process.calls_expanded = head.expanded;
     process.info.first_seen_us = (int64_t)first_seen;
     process.info.tracked = tracked;
     process.info.name = keep(self, process.info.name);
     self->processes[self->process_count++] = process;
-    self->trace_from = self->bytes.len;
+    self->trace_from = self->spool.len;
     return MS_OK;
+}
+
+enum ms_status ms_trace_received_head(const struct ms_trace_received *self, size_t index,
+                                      struct ms_buf *out, struct ms_error *err)
+{
+    const struct ms_received_process *process = &self->processes[index];
+    enum ms_status status = ms_buf_reserve(out, process->head_bytes + 1);
+    if (status != MS_OK)
+        return ms_error_set(err, status, "no memory for a trace");
+    status = ms_spool_read(&self->spool, process->blocks_at + process->block_bytes,
+                           out->data + out->len, process->head_bytes, err);
+    if (status == MS_OK)
+        out->len += process->head_bytes;
+    return status;
+}
+
+enum ms_status ms_trace_received_blocks(const struct ms_trace_received *self, size_t index,
+                                        uint64_t at, void *out, size_t n, struct ms_error *err)
+{
+    return ms_spool_read(&self->spool, self->processes[index].blocks_at + at, out, n, err);
 }
 
 static enum ms_status take_info(struct ms_trace_received *self, struct ms_span rest,
@@ -136,7 +166,6 @@ static enum ms_status take_info(struct ms_trace_received *self, struct ms_span r
     self->info.has_behavior = behavior != 0;
     self->info.has_processes = processes != 0;
     self->has_info = true;
-    self->trace_from = self->bytes.len;
     return MS_OK;
 }
 
@@ -172,6 +201,7 @@ void ms_trace_received_next(struct ms_trace_received *self)
     ms_buf_clear(&self->bytes);
     self->process_count = 0;
     self->trace_from = 0;
+    ms_spool_clear(&self->spool);
 }
 
 enum ms_status ms_trace_received_frame(struct ms_trace_received *self, uint32_t type,
@@ -183,8 +213,7 @@ enum ms_status ms_trace_received_frame(struct ms_trace_received *self, uint32_t 
         status = take_api(self, bytes, err);
         break;
     case MS_FRAME_TRACE:
-        (void)ms_buf_append(&self->bytes, bytes.data, bytes.len);
-        status = MS_OK;
+        status = ms_spool_append(&self->spool, bytes.data, bytes.len, err);
         break;
     case MS_FRAME_PROCESS:
         status = take_process(self, bytes, err);
@@ -199,6 +228,6 @@ enum ms_status ms_trace_received_frame(struct ms_trace_received *self, uint32_t 
         return malformed(err);
     }
     if (status == MS_OK && self->bytes.failed)
-        return ms_error_set(err, MS_REJECT, "the traces of one report are too large");
+        return ms_error_set(err, MS_REJECT, "the names of one report are too large");
     return status;
 }

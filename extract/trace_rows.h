@@ -9,7 +9,7 @@ struct ms_trace_rows {
     struct ms_corpus *corpus;
     uint32_t *ids; /* of the corpus, by the job's number */
     size_t count, cap;
-    struct ms_buf blob;
+    struct ms_buf blob, head;
 };
 
 /* Needs an open transaction, as do the others. Interns all names received so far; init leaves *self
@@ -28,7 +28,8 @@ enum ms_status ms_trace_rows_insert(struct ms_trace_rows *self,
                                     int64_t analysis, int64_t ord,
                                     struct ms_error *err) MS_MUST_USE;
 
-/* The blob of received process `index` with the corpus's ids; borrowed until the next call. */
+/* The blob of received process `index` with the corpus's ids; borrowed until the next
+ * call. The whole of it is held. */
 enum ms_status ms_trace_rows_blob(struct ms_trace_rows *self,
                                   const struct ms_trace_received *received, size_t index,
                                   struct ms_span *out, struct ms_error *err) MS_MUST_USE;

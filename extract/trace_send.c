@@ -7,7 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS = 16384, PIECE_BYTES = 1 << 20, MAX_APIS = MS_LIMIT_APIS_PER_REPORT };
+enum {
+    SLOTS = 16384,
+    PIECE_BYTES = 1 << 20,
+    SEND_BYTES = 32 << 10,
+    MAX_APIS = MS_LIMIT_APIS_PER_REPORT
+};
 
 struct sent_api {
     uint32_t hash;
@@ -19,7 +24,7 @@ struct sent_api {
 struct ms_trace_sender {
     struct ms_worker_out *out;
     struct ms_trace_encoder *encoder;
-    struct ms_buf frame, blob, name;
+    struct ms_buf frame, head, name;
     struct ms_process_info process; /* name: in `name` */
     uint64_t overflow;
     uint32_t api_count;
@@ -36,7 +41,7 @@ enum ms_status ms_trace_sender_new(struct ms_worker_out *out, struct ms_trace_se
         return ms_error_set(err, MS_E_NOMEM, "no memory to read a trace");
     self->out = out;
     ms_buf_init(&self->frame, MS_LIMIT_FRAME_BYTES);
-    ms_buf_init(&self->blob, MS_LIMIT_TRACE_BYTES);
+    ms_buf_init(&self->head, MS_LIMIT_FRAME_BYTES);
     ms_buf_init(&self->name, MS_LIMIT_NAME_BYTES);
     enum ms_status status = ms_trace_encoder_new(&self->encoder, err);
     if (status != MS_OK) {
@@ -53,7 +58,7 @@ void ms_trace_sender_free(struct ms_trace_sender *self)
         return;
     ms_trace_encoder_free(self->encoder);
     ms_buf_release(&self->frame);
-    ms_buf_release(&self->blob);
+    ms_buf_release(&self->head);
     ms_buf_release(&self->name);
     free(self);
 }
@@ -157,24 +162,39 @@ static enum ms_status on_process(void *ctx, const struct ms_process_info *proces
     return MS_OK;
 }
 
+/* The blocks made so far, so that none waits for the end of its process. */
+static enum ms_status send_blocks(struct ms_trace_sender *self, struct ms_error *err)
+{
+    const struct ms_span blocks = ms_trace_encoder_blocks(self->encoder);
+    enum ms_status status = MS_OK;
+    for (size_t at = 0; status == MS_OK && at < blocks.len; at += PIECE_BYTES) {
+        size_t n = blocks.len - at < PIECE_BYTES ? blocks.len - at : PIECE_BYTES;
+        status = ms_worker_emit(self->out, MS_FRAME_TRACE, blocks.data + at, n);
+    }
+    ms_trace_encoder_take_blocks(self->encoder);
+    return status == MS_OK ? MS_OK : ms_error_set(err, status, "cannot answer");
+}
+
 static enum ms_status on_call(void *ctx, const struct ms_call_info *call, struct ms_error *err)
 {
     struct ms_trace_sender *self = ctx;
     struct ms_trace_call encoded = {
         .tid = call->tid, .time_us = call->time_us, .repeated = call->repeated};
     enum ms_status status = number_of(self, call, &encoded.api, err);
-    return status == MS_OK ? ms_trace_encoder_add(self->encoder, &encoded, err) : status;
+    if (status == MS_OK)
+        status = ms_trace_encoder_add(self->encoder, &encoded, err);
+    if (status == MS_OK && ms_trace_encoder_blocks(self->encoder).len >= SEND_BYTES)
+        status = send_blocks(self, err);
+    return status;
 }
 
 static enum ms_status on_process_end(void *ctx, struct ms_error *err)
 {
     struct ms_trace_sender *self = ctx;
-    ms_buf_clear(&self->blob);
-    enum ms_status status = ms_trace_encoder_finish(self->encoder, &self->blob, err);
-    for (size_t at = 0; status == MS_OK && at < self->blob.len; at += PIECE_BYTES) {
-        size_t n = self->blob.len - at < PIECE_BYTES ? self->blob.len - at : PIECE_BYTES;
-        status = ms_worker_emit(self->out, MS_FRAME_TRACE, self->blob.data + at, n);
-    }
+    ms_buf_clear(&self->head);
+    enum ms_status status = ms_trace_encoder_finish_head(self->encoder, &self->head, err);
+    if (status == MS_OK)
+        status = send_blocks(self, err);
     if (status != MS_OK)
         return status;
     ms_buf_clear(&self->frame);
@@ -183,6 +203,7 @@ static enum ms_status on_process_end(void *ctx, struct ms_error *err)
     ms_buf_append_varint(&self->frame, (uint64_t)self->process.first_seen_us);
     ms_buf_append_byte(&self->frame, self->process.tracked);
     append_span(&self->frame, ms_span_of(self->name.data, self->name.len));
+    ms_buf_append(&self->frame, self->head.data, self->head.len);
     return emit(self, MS_FRAME_PROCESS, err);
 }
 

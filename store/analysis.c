@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "store/internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* A BLOB of SQLite ends at 10^9 bytes; below that, a trace that large is no trace. */
@@ -242,15 +243,16 @@ enum ms_status ms_analysis_foreach(struct ms_corpus *corpus, const char *state, 
     return status;
 }
 
-enum ms_status ms_process_insert(struct ms_corpus *corpus, const struct ms_process_row *process,
-                                 struct ms_error *err)
+/* The trace: row->trace, or `zeros` bytes that are filled in later. */
+static enum ms_status insert_row(struct ms_corpus *corpus, const struct ms_process_row *process,
+                                 uint64_t zeros, struct ms_error *err)
 {
     static const char sql[] =
         "INSERT INTO process (analysis, ord, pid, parent_pid, name, first_seen_us, tracked, calls,"
         " calls_expanded, trace) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_need_transaction(corpus, err);
-    if (status == MS_OK && process->trace.len >= TRACE_MAX_BYTES)
+    if (status == MS_OK && (zeros ? zeros : process->trace.len) >= TRACE_MAX_BYTES)
         status = ms_error_set(err, MS_REJECT, "the trace of a process is too large to be kept");
     if (status == MS_OK)
         status = ms_db_prepare(corpus, sql, &statement, err);
@@ -268,9 +270,47 @@ enum ms_status ms_process_insert(struct ms_corpus *corpus, const struct ms_proce
     ms_db_bind_int(statement, 7, process->tracked);
     ms_db_bind_int(statement, 8, (int64_t)process->calls);
     ms_db_bind_int(statement, 9, (int64_t)process->calls_expanded);
-    ms_db_bind_blob(statement, 10, process->trace.data ? (const void *)process->trace.data : "",
-                    process->trace.len);
+    if (zeros)
+        (void)sqlite3_bind_zeroblob64(statement, 10, zeros);
+    else
+        ms_db_bind_blob(statement, 10, process->trace.data ? (const void *)process->trace.data : "",
+                        process->trace.len);
     return ms_db_run(corpus, statement, err);
+}
+
+enum ms_status ms_process_insert(struct ms_corpus *corpus, const struct ms_process_row *process,
+                                 struct ms_error *err)
+{
+    return insert_row(corpus, process, 0, err);
+}
+
+enum ms_status ms_process_insert_large(struct ms_corpus *corpus, const struct ms_process_row *row,
+                                       uint64_t trace_bytes, ms_process_read read, void *ctx,
+                                       struct ms_error *err)
+{
+    enum { PIECE_BYTES = 64 << 10 };
+    sqlite3_blob *blob = NULL;
+    enum ms_status status = insert_row(corpus, row, trace_bytes, err);
+    uint8_t *piece = status == MS_OK ? malloc(PIECE_BYTES) : NULL;
+    if (status == MS_OK && !piece)
+        status = ms_error_set(err, MS_E_NOMEM, "no memory for a trace");
+    if (status == MS_OK) {
+        int code = sqlite3_blob_open(corpus->db, "main", "process", "trace",
+                                     sqlite3_last_insert_rowid(corpus->db), 1, &blob);
+        status = code == SQLITE_OK ? MS_OK : ms_db_error(corpus, code, err);
+    }
+    for (uint64_t at = 0; status == MS_OK && at < trace_bytes;) {
+        const uint64_t left = trace_bytes - at;
+        const size_t n = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
+        status = read(ctx, at, piece, n, err);
+        int code = status == MS_OK ? sqlite3_blob_write(blob, piece, (int)n, (int)at) : SQLITE_OK;
+        if (code != SQLITE_OK)
+            status = ms_db_error(corpus, code, err);
+        at += n;
+    }
+    (void)sqlite3_blob_close(blob);
+    free(piece);
+    return status;
 }
 
 enum ms_status ms_process_foreach(struct ms_corpus *corpus, int64_t analysis,

@@ -84,6 +84,13 @@ struct ms_process_row {
 };
 enum ms_status ms_process_insert(struct ms_corpus *corpus, const struct ms_process_row *process,
                                  struct ms_error *err) MS_MUST_USE;
+/* The same for a trace of trace_bytes that is too large to hold: row->trace does not count, `read`
+ * gives the n bytes at a place, in order. */
+typedef enum ms_status (*ms_process_read)(void *ctx, uint64_t at, void *out, size_t n,
+                                          struct ms_error *err);
+enum ms_status ms_process_insert_large(struct ms_corpus *corpus, const struct ms_process_row *row,
+                                       uint64_t trace_bytes, ms_process_read read, void *ctx,
+                                       struct ms_error *err) MS_MUST_USE;
 /* The processes of an analysis by ord; spans borrowed for the call. */
 typedef enum ms_status (*ms_process_visit)(void *ctx, const struct ms_process_row *process,
                                            struct ms_error *err);

@@ -46,4 +46,13 @@ bool ms_corpus_in_transaction(const struct ms_corpus *self);
 enum ms_status ms_corpus_digest(struct ms_corpus *self, uint8_t out[32],
                                 struct ms_error *err) MS_MUST_USE;
 
+/* A new file without a name in the corpus's folder tmp/, for what is too large to hold; the caller
+ * closes it, which removes it. Any thread. MS_E_IO. */
+enum ms_status ms_corpus_temporary(struct ms_corpus *self, int *fd,
+                                   struct ms_error *err) MS_MUST_USE;
+/* Keeps SQLite's pages below so many bytes from now on; what is changed beyond that goes to the log
+ * before the transaction ends. For runs that must stay small. */
+enum ms_status ms_corpus_limit_cache(struct ms_corpus *self, uint32_t bytes,
+                                     struct ms_error *err) MS_MUST_USE;
+
 #endif

@@ -57,19 +57,22 @@ static void add_process(struct answer *self, uint64_t pid, const char *name, uin
         const struct ms_trace_call call = {.api = i % 2, .time_us = MS_TIME_NONE, .repeated = i};
         assert_int_equal(ms_trace_encoder_add(encoder, &call, &err), MS_OK);
     }
-    struct ms_buf blob;
-    ms_buf_init(&blob, MS_LIMIT_FRAME_BYTES);
-    assert_int_equal(ms_trace_encoder_finish(encoder, &blob, &err), MS_OK);
+    struct ms_buf head;
+    ms_buf_init(&head, MS_LIMIT_FRAME_BYTES);
+    assert_int_equal(ms_trace_encoder_finish_head(encoder, &head, &err), MS_OK);
+    struct ms_span blocks = ms_trace_encoder_blocks(encoder);
+    size_t first = blocks.len ? 1 : 0;
+    ms_buf_append(add(self, MS_FRAME_TRACE), blocks.data, first);
+    ms_buf_append(add(self, MS_FRAME_TRACE), blocks.data + first, blocks.len - first);
     ms_trace_encoder_free(encoder);
-    ms_buf_append(add(self, MS_FRAME_TRACE), blob.data, 1);
-    ms_buf_append(add(self, MS_FRAME_TRACE), blob.data + 1, blob.len - 1);
-    ms_buf_release(&blob);
     struct ms_buf *out = add(self, MS_FRAME_PROCESS);
     ms_buf_append_varint(out, pid);
     ms_buf_append_varint(out, 7);
     ms_buf_append_varint(out, 123456);
     ms_buf_append_byte(out, 1);
     text(out, name);
+    ms_buf_append(out, head.data, head.len);
+    ms_buf_release(&head);
 }
 
 static void make(struct answer *self)
@@ -86,7 +89,7 @@ static void make(struct answer *self)
     ms_buf_append_byte(out, 1);
     out = add(self, MS_FRAME_RESULT);
     ms_buf_append_byte(out, MS_REPORT_OK);
-    for (uint64_t i = 0; i < 7; i++)
+    for (uint64_t i = 0; i < 8; i++)
         ms_buf_append_varint(out, 100 + i);
     text(out, "why");
 }
@@ -125,12 +128,22 @@ static void touch(const struct ms_trace_received *received)
             sum = (uint8_t)(sum + name.data[k]);
     }
     for (size_t i = 0; i < received->process_count; i++) {
-        struct ms_span trace = ms_trace_received_span(received, received->processes[i].trace);
         struct ms_span name = ms_trace_received_span(received, received->processes[i].info.name);
         struct ms_trace_head head;
         struct ms_error err = {.status = MS_OK};
-        assert_int_equal(ms_trace_head_read(trace, &head, &err), MS_OK);
+        struct ms_buf blob;
+        uint64_t n = received->processes[i].block_bytes;
+        ms_buf_init(&blob, SIZE_MAX);
+        assert_int_equal(ms_trace_received_head(received, i, &blob, &err), MS_OK);
+        struct ms_span bytes = ms_span_of(blob.data, blob.len);
+        assert_int_equal(ms_trace_head_check(bytes, n, &head, &err), MS_OK);
         assert_int_equal(head.calls, received->processes[i].calls);
+        for (uint64_t at = 0; at < n; at++) {
+            uint8_t byte;
+            assert_int_equal(ms_trace_received_blocks(received, i, at, &byte, 1, &err), MS_OK);
+            sum = (uint8_t)(sum + byte);
+        }
+        ms_buf_release(&blob);
         for (size_t k = 0; k < name.len; k++)
             sum = (uint8_t)(sum + name.data[k]);
     }
