@@ -104,6 +104,15 @@ static const struct ms_verb verbs[] = {
      .options_bytes = sizeof(struct malseq_export),
      .defaults = malseq_export_defaults,
      .run = malseq_export},
+    {.name = "audit",
+     .synopsis = "[--policy NAME] [--near J] [--groups FILE]",
+     .summary = "Say what the labelled traces can and cannot show: copies, contradictions and the "
+                "accuracy they leave, near copies, lengths, calls, and whether the source shows.",
+     .options = malseq_audit_options,
+     .option_count = MALSEQ_AUDIT_OPTIONS,
+     .options_bytes = sizeof(struct malseq_audit),
+     .defaults = malseq_audit_defaults,
+     .run = malseq_audit},
     {.name = "demo",
      .synopsis = "[--samples N] [--seed N] [--shuffle-labels] [--keep DIR] [mal-api-2019 [DIR]]",
      .summary = "Show the whole pipeline at work in a synthetic world on loopback: collect, "

@@ -40,6 +40,17 @@ enum { MALSEQ_EXPORT_OPTIONS = 23 };
 extern const struct ms_option malseq_export_options[MALSEQ_EXPORT_OPTIONS];
 void malseq_export_defaults(void *options);
 
+struct malseq_audit {
+    const char *policy; /* NULL: a dataset's own, else ember2024 */
+    double near;
+    uint64_t top;
+    const char *groups; /* NULL: none are written */
+    struct ms_normal_request normal;
+};
+enum { MALSEQ_AUDIT_OPTIONS = 14 };
+extern const struct ms_option malseq_audit_options[MALSEQ_AUDIT_OPTIONS];
+void malseq_audit_defaults(void *options);
+
 struct malseq_demo {
     uint64_t samples;
     bool shuffle_labels;
@@ -53,6 +64,7 @@ enum ms_status malseq_status(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_query(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_fsck(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_export(struct ms_cli *cli, struct ms_error *err);
+enum ms_status malseq_audit(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_demo(struct ms_cli *cli, struct ms_error *err);
 void malseq_demo_defaults(void *options);
 

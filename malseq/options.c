@@ -84,3 +84,40 @@ void malseq_export_defaults(void *options)
     *o = (struct malseq_export){.what = "samples", .target = "malware", .ngrams = 1};
     ms_normal_request_init(&o->normal);
 }
+
+#undef AT
+#define AT(field) offsetof(struct malseq_audit, field)
+
+const struct ms_option malseq_audit_options[] = {
+    {.name = "policy",
+     .kind = MS_OPT_TEXT,
+     .arg = "NAME",
+     .offset = AT(policy),
+     .help = "labels of this policy, as ember2024 or dataset:mal-api-2019 (default: a dataset's "
+             "own, else ember2024)"},
+    {.name = "near",
+     .kind = MS_OPT_REAL,
+     .arg = "J",
+     .offset = AT(near),
+     .help = "traces are near copies from this Jaccard index of their calls and neighbouring pairs "
+             "on"},
+    {.name = "top",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .max = 100,
+     .offset = AT(top),
+     .help = "show N calls by which each label stands out"},
+    {.name = "groups",
+     .kind = MS_OPT_TEXT,
+     .arg = "FILE",
+     .offset = AT(groups),
+     .help = "write the groups of each trace to FILE as comma-separated values"},
+    MS_NORMAL_OPTIONS(struct malseq_audit, normal),
+};
+
+void malseq_audit_defaults(void *options)
+{
+    struct malseq_audit *o = options;
+    *o = (struct malseq_audit){.near = .8, .top = 5};
+    ms_normal_request_init(&o->normal);
+}

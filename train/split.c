@@ -183,33 +183,25 @@ enum ms_status ms_split_holdout(const struct ms_split_rows *rows, double test_sh
 enum ms_status ms_copies_count(const struct ms_split_rows *rows, struct ms_copies *out,
                                struct ms_error *err)
 {
-    struct members m;
+    uint32_t *alone = NULL, groups = 0;
     *out = (struct ms_copies){.rows = rows->rows, .ceiling = 1};
-    if (rows->rows == 0)
-        return MS_OK;
-    enum ms_status status = members_make(rows, &m, err);
-    if (status != MS_OK)
-        return status;
-    uint64_t *counts = calloc(rows->classes, sizeof *counts);
-    if (!counts) {
-        members_release(&m);
-        return ms_error_set(err, MS_E_NOMEM, "out of memory for %u classes", rows->classes);
+    if (!rows->groups) {
+        alone = calloc(rows->rows + 1, sizeof *alone);
+        if (!alone)
+            return ms_error_set(err, MS_E_NOMEM, "out of memory for %zu rows", rows->rows);
     }
-    for (uint32_t g = 0; g < m.groups; g++) {
-        uint64_t size = m.first[g + 1] - m.first[g], most = 0;
-        for (size_t k = m.first[g]; k < m.first[g + 1]; k++) {
-            uint64_t n = ++counts[rows->labels[m.member[k]]];
-            most = n > most ? n : most;
-        }
-        for (size_t k = m.first[g]; k < m.first[g + 1]; k++)
-            counts[rows->labels[m.member[k]]] = 0;
-        out->distinct += size > 0;
-        out->largest = size > out->largest ? size : out->largest;
-        out->contradicting += most < size ? size : 0;
-        out->unavoidable += size - most;
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < rows->rows && status == MS_OK; i++) {
+        uint32_t g = rows->groups ? rows->groups[i] : (uint32_t)i;
+        if (g >= rows->rows || rows->labels[i] >= rows->classes)
+            status = ms_error_set(err, MS_E_BUG, "row %zu: group or class out of range", i);
+        if (alone)
+            alone[i] = g;
+        groups = g >= groups ? g + 1 : groups;
     }
-    out->ceiling = 1 - (double)out->unavoidable / (double)rows->rows;
-    free(counts);
-    members_release(&m);
-    return MS_OK;
+    if (status == MS_OK)
+        status = ms_groups_copies(rows->labels, rows->classes, alone ? alone : rows->groups, groups,
+                                  rows->rows, out, err);
+    free(alone);
+    return status;
 }

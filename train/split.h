@@ -3,6 +3,7 @@
 #define MS_TRAIN_SPLIT_H
 
 #include "base/error.h"
+#include "store/trace/groups.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -31,15 +32,7 @@ enum ms_status ms_split_folds(const struct ms_split_rows *rows, uint32_t folds, 
 enum ms_status ms_split_holdout(const struct ms_split_rows *rows, double test_share, uint64_t seed,
                                 uint32_t *part_of, struct ms_error *err) MS_MUST_USE;
 
-/* What copies do to a classifier. Two rows are copies when their group is the same. */
-struct ms_copies {
-    uint64_t rows, distinct; /* groups */
-    uint64_t largest;        /* rows of the largest group */
-    uint64_t contradicting;  /* rows in groups with more than one class */
-    uint64_t unavoidable; /* errors that any function of the group makes: rows outside their group's
-                             most frequent class */
-    double ceiling;       /* 1 - unavoidable / rows */
-};
+/* What the copies among the rows do (ms_groups_copies); group numbers may be any. */
 enum ms_status ms_copies_count(const struct ms_split_rows *rows, struct ms_copies *out,
                                struct ms_error *err) MS_MUST_USE;
 

@@ -46,8 +46,8 @@ static bool same_key(const struct entry *p, const struct entry *q)
     return p->key.a == q->key.a && p->key.b == q->key.b && p->key.count == q->key.count;
 }
 
-/* The smallest row of the set, halving the path on the way. */
-static uint32_t find(uint32_t *parent, uint32_t row)
+/* Halves the path on the way. */
+uint32_t ms_union_find(uint32_t *parent, uint32_t row)
 {
     while (parent[row] != row) {
         parent[row] = parent[parent[row]];
@@ -56,14 +56,24 @@ static uint32_t find(uint32_t *parent, uint32_t row)
     return row;
 }
 
-static void unite(uint32_t *parent, uint32_t x, uint32_t y)
+void ms_union_join(uint32_t *parent, uint32_t x, uint32_t y)
 {
-    x = find(parent, x);
-    y = find(parent, y);
+    x = ms_union_find(parent, x);
+    y = ms_union_find(parent, y);
     if (x < y)
         parent[y] = x;
     else
         parent[x] = y;
+}
+
+uint32_t ms_union_number(uint32_t *parent, size_t rows, uint32_t *groups)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < rows; i++) { /* who stands for a set is its first: numbered already */
+        uint32_t root = ms_union_find(parent, i);
+        groups[i] = root == i ? count++ : groups[root];
+    }
+    return count;
 }
 
 enum ms_status ms_groups_make(const struct ms_sequence_hash *keys, size_t rows, size_t kinds,
@@ -86,14 +96,63 @@ enum ms_status ms_groups_make(const struct ms_sequence_hash *keys, size_t rows, 
         qsort(entries, rows, sizeof *entries, by_key);
         for (size_t i = 1; i < rows; i++)
             if (same_key(&entries[i - 1], &entries[i]))
-                unite(parent, entries[i - 1].row, entries[i].row);
+                ms_union_join(parent, entries[i - 1].row, entries[i].row);
     }
-    *count = 0;
-    for (uint32_t i = 0; i < rows;
-         i++) /* the root of a set is its smallest row: already numbered */
-        groups[i] = find(parent, i) == i ? (*count)++ : groups[find(parent, i)];
+    *count = ms_union_number(parent, rows, groups);
 out:
     free(entries);
     free(parent);
+    return status;
+}
+
+/* first[g] .. first[g + 1] are the places of group g's rows in member. */
+static void sort_members(const uint32_t *groups, uint32_t count, size_t rows, size_t *first,
+                         uint32_t *member)
+{
+    for (size_t i = 0; i < rows; i++)
+        first[groups[i] + 1]++;
+    for (uint32_t g = 0; g < count; g++)
+        first[g + 1] += first[g];
+    for (size_t i = rows; i-- > 0;) /* from behind: first[g + 1] falls to the group's start */
+        member[--first[groups[i] + 1]] = (uint32_t)i;
+    for (uint32_t g = 0; g < count; g++)
+        first[g] = first[g + 1];
+    first[count] = rows;
+}
+
+enum ms_status ms_groups_copies(const uint32_t *labels, uint32_t classes, const uint32_t *groups,
+                                uint32_t count, size_t rows, struct ms_copies *out,
+                                struct ms_error *err)
+{
+    size_t *first = calloc((size_t)count + 2, sizeof *first);
+    uint32_t *member = calloc(rows + 1, sizeof *member);
+    uint64_t *counts = calloc((size_t)classes + 1, sizeof *counts);
+    enum ms_status status = MS_OK;
+    *out = (struct ms_copies){.rows = rows, .ceiling = 1};
+    if (!first || !member || !counts) {
+        status = ms_error_set(err, MS_E_NOMEM, "out of memory for groups of %zu rows", rows);
+        goto out;
+    }
+    sort_members(groups, count, rows, first, member);
+    for (uint32_t g = 0; g < count; g++) {
+        uint64_t size = first[g + 1] - first[g], most = 0;
+        for (size_t k = first[g]; k < first[g + 1]; k++) {
+            uint64_t n = ++counts[labels[member[k]]];
+            most = n > most ? n : most;
+        }
+        for (size_t k = first[g]; k < first[g + 1]; k++)
+            counts[labels[member[k]]] = 0;
+        out->distinct += size > 0;
+        out->largest = size > out->largest ? size : out->largest;
+        out->mixed += most < size;
+        out->contradicting += most < size ? size : 0;
+        out->unavoidable += size - most;
+    }
+    if (rows)
+        out->ceiling = 1 - (double)out->unavoidable / (double)rows;
+out:
+    free(first);
+    free(member);
+    free(counts);
     return status;
 }
