@@ -19,21 +19,32 @@ static void feed(uint32_t keys[3], const z_crc_t *table, uint8_t plain)
     keys[2] = (uint32_t)table[(keys[2] ^ keys[1] >> 24) & 0xff] ^ keys[2] >> 8;
 }
 
-/* One byte waits for the one before it, so this loop is as long as that chain: the keys are held in
- * registers (`bytes` might alias them in memory), and the product that does not depend on the byte
- * is taken beside it. */
-static void apply_crypto(uint32_t keys[3], uint8_t *bytes, size_t n)
+/* Each byte waits for the one before it, so this loop takes as long as that chain, from the product
+ * of two halves to the table's next word: the keys are held in registers (`to` might alias them in
+ * memory), what does not depend on the byte is computed beside it, and the tables hold what the
+ * chain would have to mask. `one` and `other` are the two factors, of which the low 16 bits count:
+ * key2 with its bit 1 set, and the same with its bit 0 turned. */
+static void apply_crypto(uint32_t keys[3], const uint8_t *from, uint8_t *to, size_t n)
 {
     const z_crc_t *table = get_crc_table();
+    uint32_t low[256], halves[256];
+    for (size_t i = 0; i < 256; i++) {
+        low[i] = (uint32_t)table[i] & 0xff;
+        halves[i] = (uint32_t)table[i] & 0xfffd;
+    }
     uint32_t key0 = keys[0], key1 = keys[1], key2 = keys[2];
+    uint32_t one = key2 | 2, other = one ^ 1;
     for (size_t i = 0; i < n; i++) {
-        uint32_t word = (key2 | 2) & 0xffff;
-        uint32_t key1_product = key1 * 134775813U + 1;
-        uint8_t plain = bytes[i] ^ (uint8_t)(word * (word ^ 1) >> 8);
-        key0 = (uint32_t)table[(key0 ^ plain) & 0xff] ^ key0 >> 8;
-        key1 = key1_product + (key0 & 0xff) * 134775813U;
-        key2 = (uint32_t)table[(key2 ^ key1 >> 24) & 0xff] ^ key2 >> 8;
-        bytes[i] = plain;
+        uint32_t cipher = from[i], rest0 = key0 >> 8, rest2 = key2 >> 8, low2 = key2 & 0xff;
+        uint32_t beside = (cipher ^ key0) & 0xff, product = key1 * 134775813U + 1;
+        uint32_t mask = one * other >> 8 & 0xff;
+        key0 = (uint32_t)table[mask ^ beside] ^ rest0;
+        key1 = product + (low[mask ^ beside] ^ (rest0 & 0xff)) * 134775813U;
+        uint32_t index = key1 >> 24 ^ low2;
+        key2 = (uint32_t)table[index] ^ rest2;
+        one = halves[index] ^ (rest2 | 2);
+        other = halves[index] ^ ((rest2 | 2) ^ 1);
+        to[i] = (uint8_t)(mask ^ cipher);
     }
     keys[0] = key0;
     keys[1] = key1;
@@ -48,8 +59,18 @@ bool ms_zip_cipher_init_crypto(struct ms_zip_cipher_state *self, struct ms_span 
     for (size_t i = 0; i < password.len; i++)
         feed(self->keys, get_crc_table(), password.data[i]);
     memcpy(plain, head, sizeof plain);
-    apply_crypto(self->keys, plain, sizeof plain);
+    for (size_t i = 0; i < sizeof plain; i++) { /* few: not worth the tables */
+        uint32_t word = (self->keys[2] | 2) & 0xffff;
+        plain[i] ^= (uint8_t)(word * (word ^ 1) >> 8);
+        feed(self->keys, get_crc_table(), plain[i]);
+    }
     return plain[MS_ZIP_CRYPTO_HEAD_BYTES - 1] == check;
+}
+
+void ms_zip_cipher_crypto(struct ms_zip_cipher_state *self, const uint8_t *from, uint8_t *to,
+                          size_t n)
+{
+    apply_crypto(self->keys, from, to, n);
 }
 
 /* ---- AES ------------------------------------------------------------------------------------- */
@@ -145,7 +166,7 @@ static bool apply_aes(struct ms_zip_cipher_state *self, uint8_t *bytes, size_t n
 bool ms_zip_cipher_apply(struct ms_zip_cipher_state *self, uint8_t *bytes, size_t n)
 {
     if (!self->aes) {
-        apply_crypto(self->keys, bytes, n);
+        apply_crypto(self->keys, bytes, bytes, n);
         return true;
     }
     return EVP_MAC_update(self->mac, bytes, n) == 1 && apply_aes(self, bytes, n);

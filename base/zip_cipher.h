@@ -30,6 +30,10 @@ bool ms_zip_cipher_init_crypto(struct ms_zip_cipher_state *self, struct ms_span 
                                const uint8_t head[MS_ZIP_CRYPTO_HEAD_BYTES],
                                uint8_t check) MS_MUST_USE;
 
+/* The same for the traditional cipher alone, from one place to another. */
+void ms_zip_cipher_crypto(struct ms_zip_cipher_state *self, const uint8_t *from, uint8_t *to,
+                          size_t n);
+
 /* Salt and password check value, which precede the encrypted bytes: half the key's length, and 2.
  * key_bytes: 16, 24 or 32. */
 size_t ms_zip_aes_head_bytes(size_t key_bytes);
