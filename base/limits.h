@@ -141,6 +141,14 @@
 #define MS_LIMIT_WORKER_JOBS 128
 /* Open descriptors of a worker: one memory file a level of nesting, and what the libraries need. */
 #define MS_LIMIT_WORKER_FILES 64
+/* The fast lane (base/quick.h): the shared memory that an answer has to fit into, of which so much
+ * is kept from job to job; input files, the argument and CPU seconds of a job. They guard memory
+ * and time: what is larger or slower is the worker's business. */
+#define MS_LIMIT_QUICK_BYTES ((size_t)2 << 20)
+#define MS_LIMIT_QUICK_KEPT_BYTES ((size_t)128 << 10)
+#define MS_LIMIT_QUICK_INPUT_BYTES ((uint64_t)2 << 20)
+#define MS_LIMIT_QUICK_ARGUMENT_BYTES ((size_t)32 << 10)
+#define MS_LIMIT_QUICK_CPU_S 2
 /* One frame from a worker: guards the reader against a corrupted length. */
 #define MS_LIMIT_FRAME_BYTES ((size_t)4 << 20)
 
