@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/unpack.h"
+#include "base/quick.h"
 #include "base/worker.h"
 #include "collect/limits.h"
 #include "collect/password.h"
@@ -81,6 +82,7 @@ struct ms_intake_result {
 struct ms_intake {
     struct ms_corpus *corpus; /* NULL with dry: nothing is asked or written */
     struct ms_worker *worker;
+    struct ms_quick *quick; /* NULL: everything by the worker */
     int64_t run;
     bool dry;
     bool sfx;                        /* archives behind programs are opened too */

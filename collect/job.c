@@ -27,8 +27,6 @@ struct job {
     bool test; /* see collect/job_test.h */
 };
 
-enum { ORDER_PART_NAMED = 1, ORDER_SFX = 2, ORDER_ZIP_NAMED = 4, ORDER_TEST = 8 };
-
 enum ms_status ms_job_argument(const struct ms_unpack_limits *limits,
                                const struct ms_unpack_input *input, const struct ms_span *passwords,
                                size_t count, struct ms_buf *out, struct ms_error *err)
@@ -37,11 +35,10 @@ enum ms_status ms_job_argument(const struct ms_unpack_limits *limits,
     (void)ms_buf_append_varint(out, limits->entries);
     (void)ms_buf_append_varint(out, limits->total_bytes);
     (void)ms_buf_append_varint(out, limits->entry_bytes);
-    (void)ms_buf_append_varint(out, (input->part_named ? ORDER_PART_NAMED : 0u) |
-                                        (input->overlay ? ORDER_SFX : 0u) |
-                                        (input->zip_named ? ORDER_ZIP_NAMED : 0u) |
-
-                                        (ms_job_test_wanted() ? ORDER_TEST : 0u));
+    (void)ms_buf_append_varint(out, (input->part_named ? MS_JOB_ORDER_PART_NAMED : 0u) |
+                                        (input->overlay ? MS_JOB_ORDER_SFX : 0u) |
+                                        (input->zip_named ? MS_JOB_ORDER_ZIP_NAMED : 0u) |
+                                        (ms_job_test_wanted() ? MS_JOB_ORDER_TEST : 0u));
     (void)ms_buf_append_varint(out, input->part_count);
     for (size_t i = 0; i < input->part_count; i++)
         (void)ms_buf_append_varint(out, input->part_bytes[i]);
@@ -214,10 +211,10 @@ static enum ms_status run(int input_fd, struct ms_span arg, struct ms_worker_out
     while (input.part_count < parts && ms_span_take_varint(&arg, &part_bytes[input.part_count]))
         input.part_count++;
     input.part_bytes = part_bytes;
-    input.part_named = flags & ORDER_PART_NAMED;
-    input.zip_named = flags & ORDER_ZIP_NAMED;
-    job.test = flags & ORDER_TEST;
-    input.overlay = flags & ORDER_SFX ? ms_job_overlay : NULL;
+    input.part_named = flags & MS_JOB_ORDER_PART_NAMED;
+    input.zip_named = flags & MS_JOB_ORDER_ZIP_NAMED;
+    job.test = flags & MS_JOB_ORDER_TEST;
+    input.overlay = flags & MS_JOB_ORDER_SFX ? ms_job_overlay : NULL;
     while (count < MS_LIMIT_UNPACK_PASSWORDS && ms_span_take_varint(&arg, &n) &&
            ms_span_take(&arg, n, &passwords[count]))
         count++;

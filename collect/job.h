@@ -35,6 +35,14 @@ struct ms_job_summary {
     uint64_t mz_only; /* begin like a program and are none of Windows */
 };
 
+/* In the argument of "intake": what the input is. */
+enum ms_job_order {
+    MS_JOB_ORDER_PART_NAMED = 1,
+    MS_JOB_ORDER_SFX = 2,
+    MS_JOB_ORDER_ZIP_NAMED = 4,
+    MS_JOB_ORDER_TEST = 8
+};
+
 /* What the worker of collect can do: "intake" opens a blob and sends all of the above; "features"
  * sends the one frame FEATURES of the program that is its input, none when that is no program. */
 enum {

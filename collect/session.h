@@ -46,6 +46,7 @@ struct ms_collect {
     const struct ms_collect_options *options;
     struct ms_corpus *corpus; /* NULL in a dry run on a corpus that is not there yet */
     struct ms_worker *worker;
+    struct ms_quick *quick; /* NULL: it could not be started, and the worker reads everything */
     struct ms_secret *token;
     struct ms_intake intake;
     pthread_mutex_t lock; /* intake's */

@@ -22,6 +22,7 @@
 #include "collect/password.h"
 #include "collect/pe.h"
 #include "collect/pe_features.h"
+#include "collect/quick_job.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -59,6 +60,7 @@ struct bench {
     size_t count;
     void (*open_one)(struct bench *self, const struct file *file);
     struct ms_worker *worker;
+    struct ms_quick *quick;
     struct ms_passwords passwords;
     atomic_size_t next;
     atomic_uint_fast64_t programs, sum;
@@ -255,7 +257,7 @@ static void count_program(struct bench *self, const uint8_t sha256[MS_SHA256_BYT
 
 static void open_confined(struct bench *self, const struct file *file)
 {
-    struct ms_intake intake = {.worker = self->worker, .dry = true};
+    struct ms_intake intake = {.worker = self->worker, .quick = self->quick, .dry = true};
     struct ms_intake_blob blob = {
         .fd = file->fd, .size = file->n, .path = ms_span_of("x", 1), .passwords = &self->passwords};
     struct ms_intake_result result;
@@ -356,6 +358,7 @@ static int run(struct bench *self, unsigned jobs)
         (void)pthread_join(threads[i], NULL);
     double seconds = clock_s(CLOCK_MONOTONIC) - begun;
     cpu += clock_s(CLOCK_PROCESS_CPUTIME_ID);
+    ms_quick_stop(self->quick);
     ms_worker_stop(self->worker); /* its children's time shows when it is gone */
     struct rusage below;
     if (getrusage(RUSAGE_CHILDREN, &below) == 0)
@@ -378,12 +381,16 @@ int main(int argc, char **argv)
         make(argv[2], (size_t)number);
         return 0;
     }
-    self.open_one = strcmp(argv[1], "confined") == 0 ? open_confined
+    self.open_one = strcmp(argv[1], "confined") == 0 || strcmp(argv[1], "worker") == 0
+                        ? open_confined
                     : strcmp(argv[1], "walked") == 0 ? open_walked
                                                      : open_libarchive;
     struct ms_worker_options options = {.kinds = ms_job_kinds, .kind_count = MS_JOB_KINDS};
     if (self.open_one == open_confined && ms_worker_start(&options, &self.worker, &err) != MS_OK)
         fail("the worker", err.text);
+    struct ms_quick_options quick = {.program = MS_QUICK_PROGRAM};
+    if (strcmp(argv[1], "confined") == 0 && ms_quick_start(&quick, &self.quick, &err) != MS_OK)
+        fail("the reader", err.text);
     ms_arena_init(&arena, (size_t)64 << 20);
     if (ms_passwords_init(&self.passwords, &arena, &err) != MS_OK)
         fail("passwords", err.text);

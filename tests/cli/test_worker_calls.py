@@ -12,7 +12,7 @@ import unittest
 import test_collect_table as table
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LOADED = re.compile(r"(prctl\(PR_SET_SECCOMP|seccomp\(SECCOMP_SET_MODE_FILTER).*\{len=")
+LOADED = re.compile(r"prctl\(PR_SET_SECCOMP.*\{len=")     # by a child; a seat of base/quick, which forks them, uses seccomp(2)
 ALSO = {"tgkill"}     # the one rule with a process id, beside the table of rules
 
 
@@ -35,6 +35,16 @@ def policy():
         if action == "ALLOW":
             allowed.setdefault(name, []).append(tuple(part.strip() for part in tests.split(",")))
     return allowed, {name for name, action, _ in rules if action == "REFUSE"}
+
+
+def quick():
+    """({call} of a child of base/quick, {call} of what forks it), twice: by the page and by the rules."""
+    page = (ROOT / "docs" / "confinement.md").read_text(encoding="utf-8").split("## The quick reader")[1]
+    lists = [re.search(words + r": ([a-z0-9_,\s]+)", page).group(1) for words in ("may make these calls", "may make these as well")]
+    source = (ROOT / "base" / "quick_confine.c").read_text(encoding="utf-8").split("static const struct rule rules[] = {")[1].split("#if")[0]
+    rules = re.findall(r'\{"(\w+)",\s*(true|false),', source)
+    return ([set(re.findall(r"[a-z0-9_]+", words)) for words in lists],
+            [{name for name, of_seat in rules if of_seat == flag} for flag in ("false", "true")])
 
 
 def read_trace(path):
@@ -62,6 +72,11 @@ class Page(unittest.TestCase):
         self.assertEqual({name for name, tests in rules.items() if any(test[1] != "0" for test in tests)} | ALSO,
                          {name for name, (condition, _) in page.items() if condition})
 
+    def test_page_and_rules_of_the_quick_reader_say_the_same(self):
+        page, rules = quick()
+        self.assertEqual(page, rules)
+        self.assertTrue(all(page))
+
 
 @unittest.skipUnless(shutil.which("strace"), "strace is not installed: the calls of workers cannot be seen")
 class Calls(unittest.TestCase):
@@ -83,13 +98,15 @@ class Calls(unittest.TestCase):
         # One more: before all, a probe that must not get through is killed at its attempt to open a socket.
         self.assertEqual(list(calls.pop("socket").values()), [1])
         self.assertEqual({line.split(" = ")[0] for line in calls.pop("openat")}, {'openat(AT_FDCWD, "/", O_RDONLY|O_CLOEXEC)'})
+        # And the quick reader's at one to receive.
+        self.assertEqual(list(calls.pop("recvmsg").values()), [1])
         more, _ = self.trace(bench, "closed", table.WRONG, ("some",))
-        more.pop("socket"), more.pop("openat")
+        more.pop("socket"), more.pop("openat"), more.pop("recvmsg")
         for name, lines in more.items():
             calls[name].update(lines)
         page, _ = documented()
         print("workers made: " + ", ".join("%s %d" % (name, sum(lines.values())) for name, lines in sorted(calls.items())))
-        self.assertLessEqual(set(calls), {name for name, (_, seen) in page.items() if seen})
+        self.assertLessEqual(set(calls), {name for name, (_, seen) in page.items() if seen} | quick()[0][0])
         for line in [*calls["mmap"], *calls["mprotect"]]:
             self.assertNotIn("PROT_EXEC", line)
         for name in ("memfd_create", "newfstatat"):

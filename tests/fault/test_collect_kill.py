@@ -23,7 +23,12 @@ class Killed(GitHubCase):
             times = reached.count(step)
             for nth in sorted({1, (times + 1) // 2, times}):
                 corpus = self.root / ("%s.%d" % (step, nth))
-                self.collect("--releases", expect=-signal.SIGKILL, corpus=corpus, env={"MALSEQ_TEST_KILL": "%s:%d" % (step, nth)})
+                self.collect("--releases", expect=None, corpus=corpus, env={"MALSEQ_TEST_KILL": "%s:%d" % (step, nth)})
+                # What is ready together is stored together, so that a step may be reached fewer times than in the first run.
+                if nth > 1 and self.code in (0, 1):
+                    self.assertEqual(self.digest(corpus), want, (step, nth))
+                    continue
+                self.assertEqual(self.code, -signal.SIGKILL, (step, nth))
                 self.collect("--releases", expect=None, corpus=corpus)
                 self.assertIn(self.code, (0, 1))
                 self.assertEqual(self.digest(corpus), want, (step, nth))
