@@ -120,6 +120,8 @@ class Reader(unittest.TestCase):
     def test_whose(self):
         """One by one: which files the reader has an answer for, and that the answer is the worker's."""
         made, alone = cases(), self.alone()
+        if os.environ.get("MALSEQ_SANITIZED") == "1":     # all of them are in test_same_corpus, and here in the release build
+            made = dict(list(made.items())[::5])
         for number, (name, (data, mine)) in enumerate(made.items()):
             path = self.input / name
             path.write_bytes(data)
