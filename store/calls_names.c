@@ -56,6 +56,8 @@ static int look_up(struct ms_call_names *self, uint32_t id, struct ms_call_name 
         if (code == SQLITE_OK)
             code = copy_column(self->find, 1, &out->category);
         out->space = sqlite3_column_int(self->find, 2);
+        out->name_bytes = out->name ? (int)strlen(out->name) : 0;
+        out->category_bytes = out->category ? (int)strlen(out->category) : 0;
         out->known = code == SQLITE_OK;
         if (!out->known)
             release_name(out);

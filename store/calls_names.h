@@ -12,6 +12,7 @@ struct ms_call_name {
     bool known; /* looked up; stays false where there is no such row */
     int space;
     char *name, *category; /* may be NULL */
+    int name_bytes, category_bytes;
 };
 
 /* Ids are given once and their names never change, so a name that was found stays. */

@@ -2,6 +2,7 @@
  * that sqlite3 and Python can load. Reads only. */
 #include "store/calls_table.h"
 
+#include "store/calls_groups.h"
 #include "store/calls_names.h"
 #include "store/trace/encode.h"
 
@@ -29,50 +30,77 @@ enum column {
     COL_CATEGORY
 };
 
-/* What xBestIndex tells xFilter: which argument comes, in this order, and whether to unpack. */
+/* What xBestIndex tells xFilter: which arguments come, in this order, and what to unpack. */
 enum plan {
     PLAN_PROCESS = 1,
     PLAN_ANALYSIS = 2,
     PLAN_SAMPLE = 4,
-    PLAN_API = 8,
-    PLAN_API_ID = 16,
-    PLAN_UNPACK = 32,
-    PLAN_BY_SAMPLE = 64, /* the processes by sample, or by analysis, not by id */
-    PLAN_BY_ANALYSIS = 128
+    PLAN_SEQ = 8, /* equal to, or … */
+    PLAN_SEQ_FROM = 16,
+    PLAN_SEQ_AFTER = 32,
+    PLAN_SEQ_TO = 64,
+    PLAN_SEQ_BEFORE = 128,
+    PLAN_API = 256,
+    PLAN_API_ID = 512,
+    PLAN_BY_SAMPLE = 1024, /* the processes by sample, or by analysis, not by id */
+    PLAN_BY_ANALYSIS = 2048,
+    PLAN_GROUPS = 4096,    /* calls by API name, whichever process they are of */
+    PLAN_GROUPS_ID = 8192, /* the same by API id */
+    PLAN_ONCE = 16384,     /* one of each group is enough */
+    PLAN_COLUMNS = 32768   /* times enum ms_trace_column: what is unpacked; nothing: no trace is */
 };
 
-/* Columns that are known without the trace. */
-#define PLAIN_COLUMNS \
-    (1u << COL_SAMPLE | 1u << COL_PROCESS | 1u << COL_SEQ | 1u << COL_ANALYSIS | 1u << COL_PID)
+/* What decides the text of the inner statement. */
+enum {
+    PLAN_STATEMENT = PLAN_PROCESS | PLAN_ANALYSIS | PLAN_SAMPLE | PLAN_BY_SAMPLE | PLAN_BY_ANALYSIS
+};
+
+#define BIT(column) ((sqlite3_uint64)1 << (column))
 
 enum {
-    BLOCK_CALLS = 1024,
-    SEQ_BITS = 28 /* MS_LIMIT_CALLS is 2^28 */
+    SEQ_BITS = 28, /* MS_LIMIT_CALLS is 2^26 */
+    SPARE_STATEMENTS = 8
+};
+
+/* A prepared inner statement that no cursor uses. */
+struct spare {
+    sqlite3_stmt *statement;
+    int plan; /* & PLAN_STATEMENT, and whether the trace is in it */
 };
 
 struct table {
     sqlite3_vtab base; /* first */
     sqlite3 *db;
     struct ms_call_names names;
+    /* What cursors leave behind for the next one: a query of a few hundred calls is over before
+     * these would have been made. */
+    struct spare spares[SPARE_STATEMENTS];
+    struct ms_trace_decoder *decoder;
 };
 
 struct cursor {
     sqlite3_vtab_cursor base; /* first */
     sqlite3_stmt *processes;
+    int statement_plan;
     struct ms_trace_decoder *decoder;
-    struct ms_trace_call block[BLOCK_CALLS];
-    size_t at, have;
+    struct ms_trace_columns block;
+    size_t at;
     int plan;
-    bool started; /* a process is at hand */
+    unsigned columns; /* enum ms_trace_column; 0: nothing is unpacked */
+    bool started;     /* a process is at hand */
+    bool loaded;      /* … and its trace in the decoder */
     bool done;
     bool filter_api;
     struct ids {
         uint32_t *items;
         size_t count;
-    } wanted; /* the API ids that may pass, when filter_api */
-    int64_t seq;
-    int64_t calls; /* of the present process, by its row */
+    } wanted;                 /* the API ids that may pass, when filter_api */
+    int64_t seq, first, last; /* seq runs within these */
+    int64_t calls;            /* of the present process, by its row */
     int64_t process;
+    struct ms_call_groups groups; /* with PLAN_GROUPS */
+    size_t group;
+    uint64_t group_left;
 };
 
 /* Says why in the way SQLite wants it: the old text freed, the new one allocated by SQLite. */
@@ -111,6 +139,9 @@ static int calls_connect(sqlite3 *db, void *aux, int argc, const char *const *ar
 static int calls_disconnect(sqlite3_vtab *base)
 {
     struct table *table = (struct table *)base;
+    for (size_t i = 0; i < SPARE_STATEMENTS; i++)
+        sqlite3_finalize(table->spares[i].statement);
+    ms_trace_decoder_close(table->decoder);
     ms_call_names_release(&table->names);
     sqlite3_free(table);
     return SQLITE_OK;
@@ -143,6 +174,47 @@ static int use(sqlite3_index_info *info, int column, int bit, int *arguments)
     return bit;
 }
 
+/* The bounds of seq that are given: the first of each kind. SQLite looks at all of them again. */
+static int use_seq(sqlite3_index_info *info, int *arguments)
+{
+    static const struct {
+        unsigned char op;
+        int bit, others;
+    } bounds[] = {{SQLITE_INDEX_CONSTRAINT_EQ, PLAN_SEQ, 0},
+                  {SQLITE_INDEX_CONSTRAINT_GE, PLAN_SEQ_FROM, PLAN_SEQ},
+                  {SQLITE_INDEX_CONSTRAINT_GT, PLAN_SEQ_AFTER, PLAN_SEQ | PLAN_SEQ_FROM},
+                  {SQLITE_INDEX_CONSTRAINT_LE, PLAN_SEQ_TO, PLAN_SEQ},
+                  {SQLITE_INDEX_CONSTRAINT_LT, PLAN_SEQ_BEFORE, PLAN_SEQ | PLAN_SEQ_TO}};
+    int plan = 0;
+    for (size_t kind = 0; kind < sizeof bounds / sizeof *bounds; kind++) {
+        for (int i = 0; i < info->nConstraint && !(plan & (bounds[kind].bit | bounds[kind].others));
+             i++) {
+            const struct sqlite3_index_constraint *constraint = &info->aConstraint[i];
+            if (constraint->iColumn != COL_SEQ || !constraint->usable ||
+                constraint->op != bounds[kind].op)
+                continue;
+            info->aConstraintUsage[i].argvIndex = ++*arguments;
+            plan |= bounds[kind].bit;
+        }
+    }
+    return plan;
+}
+
+/* Whether rows may come as counts of each API: they are wanted by it, and nothing that differs
+ * between calls of one API is asked for. */
+static int group_plan(sqlite3_index_info *info)
+{
+    const sqlite3_uint64 same = BIT(COL_API) | BIT(COL_API_ID) | BIT(COL_SPACE) | BIT(COL_CATEGORY);
+    if (info->nOrderBy != 1 || info->nConstraint || info->colUsed & ~same)
+        return 0;
+    const int column = info->aOrderBy[0].iColumn, distinct = sqlite3_vtab_distinct(info);
+    if ((column != COL_API && column != COL_API_ID) || (info->aOrderBy[0].desc && !distinct))
+        return 0;
+    /* An id stands for one name, a name for up to three ids. */
+    const bool once = distinct >= 2 && info->colUsed == BIT(column);
+    return (column == COL_API ? PLAN_GROUPS : PLAN_GROUPS_ID) | (once ? PLAN_ONCE : 0);
+}
+
 /* The column rows are to come by first, when it is one we can walk by: sample, analysis or process,
  * then process, then seq. -1 when SQLite has to sort. Whether it goes up or down does not count
  * where rows only have to come in groups (GROUP BY, DISTINCT), for which SQLite may ask with the
@@ -162,36 +234,65 @@ static int order_of(sqlite3_index_info *info)
     return first;
 }
 
-static int calls_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
+/* What has to be unpacked for the columns that are used. */
+static unsigned columns_of(const sqlite3_index_info *info, int plan)
 {
-    int arguments = 0;
-    (void)base;
-    int plan = use(info, COL_PROCESS, PLAN_PROCESS, &arguments);
-    if (!plan)
-        plan = use(info, COL_ANALYSIS, PLAN_ANALYSIS, &arguments);
-    if (!plan)
-        plan = use(info, COL_SAMPLE, PLAN_SAMPLE, &arguments);
-    double rows = plan & PLAN_PROCESS ? 1e4 : plan ? 3e4 : 1e8;
-    plan |= use(info, COL_API, PLAN_API, &arguments);
-    if (!(plan & PLAN_API))
-        plan |= use(info, COL_API_ID, PLAN_API_ID, &arguments);
-    double cost = rows;
+    const sqlite3_uint64 of_api =
+        BIT(COL_API) | BIT(COL_API_ID) | BIT(COL_SPACE) | BIT(COL_CATEGORY);
+    const sqlite3_uint64 used = info->colUsed;
+    if (plan & (PLAN_GROUPS | PLAN_GROUPS_ID))
+        return MS_COLUMN_PLACE;
+    return (used & of_api || plan & (PLAN_API | PLAN_API_ID) ? MS_COLUMN_API : 0) |
+           (used & BIT(COL_TID) ? MS_COLUMN_TID : 0) | (used & BIT(COL_TIME) ? MS_COLUMN_TIME : 0) |
+           (used & BIT(COL_REPEATED) ? MS_COLUMN_REPEATED : 0);
+}
+
+/* Rough, but in the right order: a process is less than an analysis, that less than a sample, and
+ * all of them far less than everything. To begin costs some fifty rows. */
+static void estimate(sqlite3_index_info *info, int plan, unsigned columns)
+{
+    double rows = plan & PLAN_PROCESS    ? 5e3
+                  : plan & PLAN_ANALYSIS ? 2e4
+                  : plan & PLAN_SAMPLE   ? 3e4
+                                         : 1e8;
+    double cost = columns ? rows : rows / 4;
+    if (plan & PLAN_SEQ) {
+        cost /= 10;
+        rows /= 5e3;
+    } else if (plan & (PLAN_SEQ_FROM | PLAN_SEQ_AFTER | PLAN_SEQ_TO | PLAN_SEQ_BEFORE)) {
+        cost /= 2;
+        rows /= 4;
+    }
     if (plan & (PLAN_API | PLAN_API_ID)) {
         cost /= 4;
         rows /= 50;
     }
-    if (plan & (PLAN_API | PLAN_API_ID) || info->colUsed & ~(sqlite3_uint64)PLAIN_COLUMNS)
-        plan |= PLAN_UNPACK;
-    else
-        cost /= 4;
-    info->idxNum = plan;
-    info->estimatedCost = cost;
-    info->estimatedRows = (sqlite3_int64)rows;
+    if (plan & PLAN_PROCESS && plan & PLAN_SEQ)
+        info->idxFlags |= SQLITE_INDEX_SCAN_UNIQUE;
+    info->estimatedCost = 50 + cost;
+    info->estimatedRows = rows < 1 ? 1 : (sqlite3_int64)rows;
+}
+
+static int calls_best_index(sqlite3_vtab *base, sqlite3_index_info *info)
+{
+    int arguments = 0;
+    (void)base;
+    int plan = group_plan(info);
+    if (!plan) {
+        plan = use(info, COL_PROCESS, PLAN_PROCESS, &arguments);
+        plan |= use(info, COL_ANALYSIS, PLAN_ANALYSIS, &arguments);
+        plan |= use(info, COL_SAMPLE, PLAN_SAMPLE, &arguments);
+        plan |= use_seq(info, &arguments);
+        plan |= use(info, COL_API, PLAN_API, &arguments);
+        if (!(plan & PLAN_API))
+            plan |= use(info, COL_API_ID, PLAN_API_ID, &arguments);
+    }
+    const unsigned columns = columns_of(info, plan);
+    estimate(info, plan, columns);
     int order = order_of(info);
-    info->orderByConsumed = order >= 0;
-    info->idxNum |= order == COL_SAMPLE     ? PLAN_BY_SAMPLE
-                    : order == COL_ANALYSIS ? PLAN_BY_ANALYSIS
-                                            : 0;
+    info->orderByConsumed = order >= 0 || plan & (PLAN_GROUPS | PLAN_GROUPS_ID);
+    plan |= order == COL_SAMPLE ? PLAN_BY_SAMPLE : order == COL_ANALYSIS ? PLAN_BY_ANALYSIS : 0;
+    info->idxNum = plan | (int)columns * PLAN_COLUMNS;
     return SQLITE_OK;
 }
 
@@ -206,25 +307,60 @@ static int calls_open(sqlite3_vtab *base, sqlite3_vtab_cursor **out)
     return SQLITE_OK;
 }
 
+/* The statement for the next cursor that needs the same one; the oldest spare makes room. */
+static void give_back(struct cursor *cursor)
+{
+    struct table *table = (struct table *)cursor->base.pVtab;
+    if (!cursor->processes)
+        return;
+    (void)sqlite3_reset(cursor->processes);
+    (void)sqlite3_clear_bindings(cursor->processes);
+    sqlite3_finalize(table->spares[SPARE_STATEMENTS - 1].statement);
+    memmove(table->spares + 1, table->spares, (SPARE_STATEMENTS - 1) * sizeof *table->spares);
+    table->spares[0] = (struct spare){cursor->processes, cursor->statement_plan};
+    cursor->processes = NULL;
+}
+
 static void rewind_cursor(struct cursor *cursor)
 {
-    sqlite3_finalize(cursor->processes);
-    ms_trace_decoder_close(cursor->decoder);
+    give_back(cursor);
+    ms_call_groups_release(&cursor->groups);
     sqlite3_free(cursor->wanted.items);
-    cursor->processes = NULL;
-    cursor->decoder = NULL;
     cursor->wanted = (struct ids){NULL, 0};
-    cursor->at = cursor->have = 0;
-    cursor->done = cursor->started = cursor->filter_api = false;
+    cursor->block = (struct ms_trace_columns){0};
+    cursor->at = cursor->group = 0;
+    cursor->group_left = 0;
+    cursor->done = cursor->started = cursor->loaded = cursor->filter_api = false;
     cursor->calls = 0;
+    cursor->first = 0;
+    cursor->last = INT64_MAX;
     cursor->seq = -1;
 }
 
 static int calls_close(sqlite3_vtab_cursor *base)
 {
-    rewind_cursor((struct cursor *)base);
-    sqlite3_free(base);
+    struct cursor *cursor = (struct cursor *)base;
+    struct table *table = (struct table *)base->pVtab;
+    rewind_cursor(cursor);
+    if (table->decoder)
+        ms_trace_decoder_close(cursor->decoder);
+    else
+        table->decoder = cursor->decoder;
+    sqlite3_free(cursor);
     return SQLITE_OK;
+}
+
+static int need_decoder(struct cursor *cursor)
+{
+    struct table *table = (struct table *)cursor->base.pVtab;
+    struct ms_error err;
+    if (cursor->decoder)
+        return SQLITE_OK;
+    cursor->decoder = table->decoder;
+    table->decoder = NULL;
+    if (cursor->decoder || ms_trace_decoder_new(&cursor->decoder, &err) == MS_OK)
+        return SQLITE_OK;
+    return SQLITE_NOMEM;
 }
 
 static int damaged(struct cursor *cursor, enum ms_status status, const struct ms_error *err)
@@ -247,19 +383,23 @@ static bool is_wanted(const struct cursor *cursor, uint32_t api)
     return false;
 }
 
-/* Unpacks the present process's trace, unless its dictionary says that nothing in it is wanted. */
+/* Loads the present process's trace, unless its dictionary or its length says that nothing in it is
+ * wanted. */
 static int open_trace(struct cursor *cursor)
 {
     struct ms_error err;
-    bool found = true;
+    bool found = cursor->first < cursor->calls;
     const void *bytes = sqlite3_column_blob(cursor->processes, 5);
     int n = sqlite3_column_bytes(cursor->processes, 5);
     struct ms_span blob = ms_span_of(bytes ? bytes : "", n > 0 ? (size_t)n : 0);
     enum ms_status status = MS_OK;
-    if (cursor->filter_api)
+    if (found && cursor->filter_api)
         status = ms_trace_mentions(blob, cursor->wanted.items, cursor->wanted.count, &found, &err);
     if (status == MS_OK && found)
-        status = ms_trace_decoder_open(blob, &cursor->decoder, &err);
+        status = ms_trace_decoder_load(cursor->decoder, blob, &err);
+    cursor->loaded = status == MS_OK && found;
+    if (cursor->loaded && cursor->first > 0)
+        ms_trace_decoder_seek(cursor->decoder, (uint64_t)cursor->first);
     return status == MS_OK ? SQLITE_ROW : damaged(cursor, status, &err);
 }
 
@@ -268,10 +408,10 @@ static int next_process(struct cursor *cursor)
 {
     struct table *table = (struct table *)cursor->base.pVtab;
     int code = sqlite3_step(cursor->processes);
-    ms_trace_decoder_close(cursor->decoder);
-    cursor->decoder = NULL;
-    cursor->at = cursor->have = 0;
-    cursor->seq = -1;
+    cursor->loaded = false;
+    cursor->block.n = 0;
+    cursor->at = 0;
+    cursor->seq = cursor->first - 1;
     if (code == SQLITE_DONE)
         return code;
     if (code != SQLITE_ROW)
@@ -279,40 +419,92 @@ static int next_process(struct cursor *cursor)
     cursor->started = true;
     cursor->process = sqlite3_column_int64(cursor->processes, 0);
     cursor->calls = sqlite3_column_int64(cursor->processes, 4);
-    return cursor->plan & PLAN_UNPACK ? open_trace(cursor) : SQLITE_ROW;
+    return cursor->columns ? open_trace(cursor) : SQLITE_ROW;
+}
+
+/* The next block of the present process and in it the first call that may pass; block.n is 0 at
+ * the end. */
+static int next_block(struct cursor *cursor)
+{
+    struct ms_error err;
+    enum ms_status status =
+        ms_trace_decoder_block(cursor->decoder, cursor->columns, &cursor->block, &err);
+    if (status != MS_OK)
+        return damaged(cursor, status, &err);
+    const int64_t first = (int64_t)cursor->block.first;
+    cursor->at = cursor->first > first ? (size_t)(cursor->first - first) : 0;
+    cursor->seq = first + (int64_t)cursor->at;
+    return SQLITE_OK;
 }
 
 /* The next call of the present process; *got false at its end. */
 static int next_call(struct cursor *cursor, bool *got)
 {
-    struct ms_error err;
     *got = false;
-    if (!(cursor->plan & PLAN_UNPACK)) {
-        *got = ++cursor->seq < cursor->calls;
+    if (!cursor->columns) {
+        *got = ++cursor->seq < cursor->calls && cursor->seq <= cursor->last;
         return SQLITE_OK;
     }
-    while (cursor->decoder) {
-        if (++cursor->at >= cursor->have) {
-            enum ms_status status = ms_trace_decoder_next(cursor->decoder, cursor->block,
-                                                          BLOCK_CALLS, &cursor->have, &err);
-            if (status != MS_OK)
-                return damaged(cursor, status, &err);
-            cursor->at = 0;
-            if (cursor->have == 0)
-                return SQLITE_OK;
+    cursor->at++;
+    cursor->seq++;
+    while (cursor->loaded) {
+        if (cursor->at >= cursor->block.n) {
+            int code = next_block(cursor);
+            if (code != SQLITE_OK || !cursor->block.n)
+                return code;
+            continue; /* a blob of an older version begins before `first` */
         }
-        cursor->seq++;
-        if (!cursor->filter_api || is_wanted(cursor, cursor->block[cursor->at].api)) {
+        if (cursor->seq > cursor->last)
+            return SQLITE_OK;
+        if (!cursor->filter_api || is_wanted(cursor, cursor->block.api[cursor->at])) {
             *got = true;
             return SQLITE_OK;
         }
+        cursor->at++;
+        cursor->seq++;
     }
     return SQLITE_OK;
+}
+
+/* Counts everything by API, once. */
+static int count_groups(struct cursor *cursor)
+{
+    struct table *table = (struct table *)cursor->base.pVtab;
+    struct ms_error err;
+    int code;
+    while ((code = next_process(cursor)) == SQLITE_ROW) {
+        if (!cursor->loaded)
+            continue;
+        enum ms_status status = ms_call_groups_add(&cursor->groups, cursor->decoder, &err);
+        if (status != MS_OK)
+            return damaged(cursor, status, &err);
+    }
+    if (code == SQLITE_DONE)
+        code = ms_call_groups_sort(&cursor->groups, &table->names, cursor->plan & PLAN_GROUPS);
+    cursor->group = SIZE_MAX; /* before the first */
+    return code;
+}
+
+static void next_grouped(struct cursor *cursor)
+{
+    if (cursor->group_left > 1) {
+        cursor->group_left--;
+        return;
+    }
+    cursor->group++;
+    cursor->done = cursor->group >= cursor->groups.count;
+    if (!cursor->done)
+        cursor->group_left =
+            cursor->plan & PLAN_ONCE ? 1 : cursor->groups.items[cursor->group].calls;
 }
 
 static int calls_next(sqlite3_vtab_cursor *base)
 {
     struct cursor *cursor = (struct cursor *)base;
+    if (cursor->plan & (PLAN_GROUPS | PLAN_GROUPS_ID)) {
+        next_grouped(cursor);
+        return SQLITE_OK;
+    }
     for (;;) {
         bool got = false;
         int code = cursor->started ? next_call(cursor, &got) : SQLITE_OK;
@@ -366,62 +558,96 @@ static int keep_id(struct cursor *cursor, sqlite3_value *id)
     return SQLITE_OK;
 }
 
-static int prepare_processes(struct cursor *cursor, sqlite3_value *key)
+static int prepare_processes(struct cursor *cursor)
 {
     struct table *table = (struct table *)cursor->base.pVtab;
-    const char *where = cursor->plan & PLAN_PROCESS    ? " WHERE p.id = ?1"
-                        : cursor->plan & PLAN_ANALYSIS ? " WHERE p.analysis = ?1"
-                        : cursor->plan & PLAN_SAMPLE   ? " WHERE a.sample = ?1"
-                                                       : "";
-    const char *first = cursor->plan & PLAN_BY_SAMPLE     ? "a.sample, "
-                        : cursor->plan & PLAN_BY_ANALYSIS ? "p.analysis, "
-                                                          : "";
+    const int plan = cursor->plan;
+    cursor->statement_plan = (plan & PLAN_STATEMENT) | (cursor->columns ? PLAN_COLUMNS : 0);
+    for (size_t i = 0; i < SPARE_STATEMENTS; i++) {
+        if (!table->spares[i].statement || table->spares[i].plan != cursor->statement_plan)
+            continue;
+        cursor->processes = table->spares[i].statement;
+        memmove(table->spares + i, table->spares + i + 1,
+                (SPARE_STATEMENTS - 1 - i) * sizeof *table->spares);
+        table->spares[SPARE_STATEMENTS - 1] = (struct spare){NULL, 0};
+        return SQLITE_OK;
+    }
+    const char *first = plan & PLAN_BY_SAMPLE     ? "a.sample, "
+                        : plan & PLAN_BY_ANALYSIS ? "p.analysis, "
+                                                  : "";
     char *sql = sqlite3_mprintf("SELECT p.id, a.sample, p.analysis, p.pid, p.calls%s"
-                                " FROM main.process p JOIN main.analysis a ON a.id = p.analysis%s"
-                                " ORDER BY %sp.id",
-                                cursor->plan & PLAN_UNPACK ? ", p.trace" : "", where, first);
+                                " FROM main.process p JOIN main.analysis a ON a.id = p.analysis"
+                                " WHERE true%s%s%s ORDER BY %sp.id",
+                                cursor->columns ? ", p.trace" : "",
+                                plan & PLAN_PROCESS ? " AND p.id = ?1" : "",
+                                plan & PLAN_ANALYSIS ? " AND p.analysis = ?2" : "",
+                                plan & PLAN_SAMPLE ? " AND a.sample = ?3" : "", first);
     if (!sql)
         return SQLITE_NOMEM;
-    int code = sqlite3_prepare_v2(table->db, sql, -1, &cursor->processes, NULL);
+    int code =
+        sqlite3_prepare_v3(table->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &cursor->processes, NULL);
     sqlite3_free(sql);
-    if (code != SQLITE_OK)
-        return fail(table, code, sqlite3_errmsg(table->db));
-    if (key)
-        (void)sqlite3_bind_value(cursor->processes, 1, key);
-    return SQLITE_OK;
+    return code == SQLITE_OK ? code : fail(table, code, sqlite3_errmsg(table->db));
 }
 
-static int calls_filter(sqlite3_vtab_cursor *base, int plan, const char *text, int argc,
+/* The bounds of seq. What is no integer bounds nothing here: SQLite compares it itself. */
+static void take_bounds(struct cursor *cursor, sqlite3_value **argv, int *used)
+{
+    static const int kinds[] = {PLAN_SEQ, PLAN_SEQ_FROM, PLAN_SEQ_AFTER, PLAN_SEQ_TO,
+                                PLAN_SEQ_BEFORE};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (!(cursor->plan & kinds[i]))
+            continue;
+        sqlite3_value *value = argv[(*used)++];
+        if (sqlite3_value_type(value) != SQLITE_INTEGER)
+            continue;
+        const int64_t bound = sqlite3_value_int64(value);
+        const bool lower = kinds[i] & (PLAN_SEQ | PLAN_SEQ_FROM | PLAN_SEQ_AFTER),
+                   upper = kinds[i] & (PLAN_SEQ | PLAN_SEQ_TO | PLAN_SEQ_BEFORE);
+        /* Beyond every trace, so that nothing below overflows. */
+        const int64_t most = (int64_t)1 << SEQ_BITS;
+        if (lower && bound > cursor->first)
+            cursor->first = bound < most ? bound : most;
+        if (upper && bound < cursor->last)
+            cursor->last = bound;
+    }
+}
+
+static int calls_filter(sqlite3_vtab_cursor *base, int index, const char *text, int argc,
                         sqlite3_value **argv)
 {
     struct cursor *cursor = (struct cursor *)base;
-    int used = plan & (PLAN_PROCESS | PLAN_ANALYSIS | PLAN_SAMPLE) ? 1 : 0;
+    int used = 0;
     (void)text;
+    (void)argc;
     rewind_cursor(cursor);
-    cursor->plan = plan;
-    int code = prepare_processes(cursor, used ? argv[0] : NULL);
-    if (code == SQLITE_OK && argc > used && (plan & (PLAN_API | PLAN_API_ID))) {
+    cursor->plan = index & (PLAN_COLUMNS - 1);
+    cursor->columns = (unsigned)index / PLAN_COLUMNS;
+    int code = prepare_processes(cursor);
+    if (code == SQLITE_OK && cursor->columns)
+        code = need_decoder(cursor);
+    for (int i = 0; code == SQLITE_OK && i < 3; i++)
+        if (cursor->plan & PLAN_PROCESS << i)
+            code = sqlite3_bind_value(cursor->processes, i + 1, argv[used++]);
+    if (code != SQLITE_OK)
+        return code;
+    take_bounds(cursor, argv, &used);
+    if (cursor->plan & (PLAN_API | PLAN_API_ID)) {
         cursor->filter_api = true;
-        code = plan & PLAN_API ? find_ids(cursor, argv[used]) : keep_id(cursor, argv[used]);
+        code = cursor->plan & PLAN_API ? find_ids(cursor, argv[used]) : keep_id(cursor, argv[used]);
         if (code == SQLITE_OK && cursor->wanted.count == 0) {
             cursor->done = true;
             return SQLITE_OK;
         }
     }
+    if (code == SQLITE_OK && cursor->plan & (PLAN_GROUPS | PLAN_GROUPS_ID))
+        code = count_groups(cursor);
     return code == SQLITE_OK ? calls_next(base) : code;
 }
 
 static int calls_eof(sqlite3_vtab_cursor *base)
 {
     return ((struct cursor *)base)->done;
-}
-
-static void text_or_null(sqlite3_context *context, const char *text, bool lasts)
-{
-    if (text)
-        sqlite3_result_text(context, text, -1, lasts ? SQLITE_STATIC : SQLITE_TRANSIENT);
-    else
-        sqlite3_result_null(context);
 }
 
 static int api_column(struct table *table, sqlite3_context *context, uint32_t id, int column)
@@ -433,22 +659,36 @@ static int api_column(struct table *table, sqlite3_context *context, uint32_t id
         return code;
     if (code != SQLITE_OK)
         return fail(table, code, sqlite3_errmsg(table->db));
-    if (column == COL_SPACE && api->known)
-        sqlite3_result_int(context, api->space);
-    else if (column != COL_SPACE)
-        text_or_null(context, column == COL_API ? api->name : api->category, lasts);
+    if (column == COL_SPACE) {
+        if (api->known)
+            sqlite3_result_int(context, api->space);
+        return SQLITE_OK;
+    }
+    const char *text = column == COL_API ? api->name : api->category;
+    if (text)
+        sqlite3_result_text(context, text,
+                            column == COL_API ? api->name_bytes : api->category_bytes,
+                            lasts ? SQLITE_STATIC : SQLITE_TRANSIENT);
     return SQLITE_OK;
 }
 
+/* A column that was not unpacked is only asked for where its value does not count (colUsed left it
+ * out): it is NULL. */
 static int calls_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int column)
 {
     struct cursor *cursor = (struct cursor *)base;
-    /* Without unpacking, a column of the trace is only asked for where its value does not count
-     * (colUsed left it out): at is 0 and the block is there, so the read is harmless. */
-    const struct ms_trace_call *call = &cursor->block[cursor->at];
+    const struct ms_trace_columns *block = &cursor->block;
+    const size_t at = cursor->at;
+    const bool grouped = cursor->plan & (PLAN_GROUPS | PLAN_GROUPS_ID);
     switch (column) {
     case COL_SAMPLE:
-        sqlite3_result_value(context, sqlite3_column_value(cursor->processes, 1));
+    case COL_ANALYSIS:
+    case COL_PID:
+        if (!grouped)
+            sqlite3_result_value(
+                context, sqlite3_column_value(cursor->processes, column == COL_SAMPLE     ? 1
+                                                                 : column == COL_ANALYSIS ? 2
+                                                                                          : 3));
         break;
     case COL_PROCESS:
         sqlite3_result_int64(context, cursor->process);
@@ -457,26 +697,26 @@ static int calls_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int
         sqlite3_result_int64(context, cursor->seq);
         break;
     case COL_TID:
-        if (call->tid != MS_TID_NONE)
-            sqlite3_result_int64(context, (sqlite3_int64)call->tid);
+        if (block->tid && block->tid[at] != MS_TID_NONE)
+            sqlite3_result_int64(context, (sqlite3_int64)block->tid[at]);
         break;
     case COL_TIME:
-        if (call->time_us != MS_TIME_NONE)
-            sqlite3_result_int64(context, call->time_us);
+        if (block->time_us && block->time_us[at] != MS_TIME_NONE)
+            sqlite3_result_int64(context, block->time_us[at]);
         break;
     case COL_REPEATED:
-        sqlite3_result_int64(context, (sqlite3_int64)call->repeated);
+        if (block->n)
+            sqlite3_result_int64(context, block->repeated ? (sqlite3_int64)block->repeated[at] : 0);
         break;
-    case COL_ANALYSIS:
-    case COL_PID:
-        sqlite3_result_value(
-            context, sqlite3_column_value(cursor->processes, column == COL_ANALYSIS ? 2 : 3));
-        break;
-    case COL_API_ID:
-        sqlite3_result_int64(context, call->api);
-        break;
-    default:
-        return api_column((struct table *)base->pVtab, context, call->api, column);
+    default: {
+        if (!grouped && !block->api)
+            break;
+        const uint32_t api = grouped ? cursor->groups.items[cursor->group].api : block->api[at];
+        if (column == COL_API_ID)
+            sqlite3_result_int64(context, api);
+        else
+            return api_column((struct table *)base->pVtab, context, api, column);
+    }
     }
     return SQLITE_OK;
 }
@@ -484,6 +724,10 @@ static int calls_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int
 static int calls_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *out)
 {
     const struct cursor *cursor = (const struct cursor *)base;
+    if (cursor->plan & (PLAN_GROUPS | PLAN_GROUPS_ID))
+        return fail((struct table *)base->pVtab, SQLITE_ERROR,
+                    "calls: there is no rowid where calls come by API alone: ask for process and "
+                    "seq");
     *out = (sqlite3_int64)((uint64_t)cursor->process << SEQ_BITS | (uint64_t)cursor->seq);
     return SQLITE_OK;
 }

@@ -17,8 +17,12 @@
  *     repeated  further identical calls
  *
  * and, hidden (not in `*`): analysis, pid, api_id, space (0 api, 1 syscall, 2 opcode), category.
- * Equality on sample, process, analysis, api and api_id is looked up: a process whose dictionary
- * lacks the API is not unpacked. Without a column that is in the trace, none is unpacked. A damaged
+ * Equality on sample, process, analysis, api and api_id, all of them together, and bounds on seq
+ * are looked up: a process whose dictionary lacks the API is not unpacked, and of a trace only the
+ * blocks from the lower bound on. Only the columns that are used are unpacked; without one that is
+ * in the trace, nothing is. Rows come by sample, analysis or process and then seq without sorting;
+ * and where nothing but api, api_id, space and category is used, by api or api_id, counted block by
+ * block (GROUP BY api): such rows have no rowid, and to ask for it is an error. A damaged
  * trace ends the query with SQLITE_CORRUPT_VTAB and the number of its process. Returns SQLite's
  * code. */
 int ms_calls_register(sqlite3 *db);

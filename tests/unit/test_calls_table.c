@@ -229,6 +229,94 @@ static void test_by_api(void **state)
     expect(state, "SELECT DISTINCT space, category FROM calls ORDER BY 1", "0|cat 1|cat ");
 }
 
+static void test_seq(void **state)
+{
+    struct ms_buf all;
+    ms_buf_init(&all, 64 << 20);
+    for (size_t k = 100; k < 110; k++)
+        append_call(&all, 2, k);
+    static const char *const bounds[] = {"seq >= 100 AND seq < 110",
+                                         "seq > 99 AND seq <= 109",
+                                         "seq BETWEEN 100 AND 109",
+                                         "seq >= 100.0 AND seq < 109.5",
+                                         "seq > '99' AND seq < 110",
+                                         "seq >= 1 AND seq > 99 AND seq <= 500 AND seq < 110",
+                                         "seq IN (100,101,102,103,104,105,106,107,108,109)"};
+    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
+        char sql[200];
+        snprintf(sql, sizeof sql, "SELECT * FROM calls WHERE process = 3 AND sample = 2 AND %s",
+                 bounds[i]);
+        expect(state, sql, ms_buf_text(&all));
+    }
+    ms_buf_release(&all);
+    expect(state, "SELECT count(*), min(seq), max(seq) FROM calls WHERE seq >= 2950",
+           "50|2950|2999 ");
+    expect(state, "SELECT count(api), min(seq), max(seq) FROM calls WHERE seq >= 2950",
+           "50|2950|2999 ");
+    expect(state, "SELECT count(api) FROM calls WHERE seq < 2", "10 ");
+    expect(state, "SELECT count(api) FROM calls WHERE seq < 0 OR seq = -1", "0 ");
+    expect(state, "SELECT count(api) FROM calls WHERE seq = 9223372036854775807", "0 ");
+    expect(state, "SELECT count(api) FROM calls WHERE seq > -9223372036854775807", "13800 ");
+    expect(state, "SELECT count(api) FROM calls WHERE seq >= NULL", "0 ");
+    expect(state, "SELECT count(*) FROM calls WHERE seq <= 9223372036854775807 AND process = 1",
+           "3000 ");
+    expect(state,
+           "SELECT count(*) FROM calls a JOIN calls b ON b.process = a.process"
+           " AND b.seq = a.seq + 1 WHERE a.process = 2 AND a.seq < 40",
+           "40 ");
+    /* Equal on all that is looked up, and on what contradicts it. */
+    expect(state,
+           "SELECT count(*) FROM calls WHERE process = 3 AND analysis = 2 AND sample = 2"
+           " AND seq < 9",
+           "9 ");
+    expect(state, "SELECT count(*) FROM calls WHERE process = 3 AND analysis = 1", "0 ");
+    expect(state,
+           "SELECT s.id, count(*) FROM sample s JOIN process p JOIN calls c"
+           " ON c.sample = s.id AND c.process = p.id GROUP BY s.id",
+           "1|5900 2|2800 ");
+}
+
+/* Counts that come without a row a call must be those that a row a call gives. */
+static void test_groups(void **state)
+{
+    static const char *const pairs[][2] = {
+        {"SELECT api, count(*) FROM calls GROUP BY api",
+         "SELECT api, count(*) FROM calls GROUP BY api || ''"},
+        {"SELECT api, count(*) FROM calls GROUP BY api ORDER BY 2 DESC, 1",
+         "SELECT api, count(*) FROM calls GROUP BY api || '' ORDER BY 2 DESC, 1"},
+        {"SELECT api_id, count(*), min(api), max(space) FROM calls GROUP BY api_id",
+         "SELECT api_id, count(*), min(api), max(space) FROM calls GROUP BY api_id + 0"},
+        {"SELECT DISTINCT api FROM calls ORDER BY api",
+         "SELECT DISTINCT api || '' FROM calls ORDER BY 1"},
+        {"SELECT DISTINCT api_id FROM calls ORDER BY api_id",
+         "SELECT DISTINCT api_id + 0 FROM calls ORDER BY 1"},
+        {"SELECT api FROM calls ORDER BY api", "SELECT api FROM calls ORDER BY api || ''"},
+        {"SELECT api FROM calls ORDER BY api DESC LIMIT 9",
+         "SELECT api FROM calls ORDER BY api || '' DESC LIMIT 9"},
+        {"SELECT count(DISTINCT api) FROM calls", "SELECT count(DISTINCT api || '') FROM calls"},
+        {"SELECT api, count(*), sum(tid) FROM calls GROUP BY api",
+         "SELECT api || '', count(*), sum(tid) FROM calls GROUP BY 1"},
+        {"SELECT api, count(*) FROM calls WHERE process = 3 GROUP BY api",
+         "SELECT api || '', count(*) FROM calls WHERE process = 3 GROUP BY 1"},
+        {"SELECT category, count(*) FROM calls GROUP BY category",
+         "SELECT category || '', count(*) FROM calls GROUP BY 1"},
+        {"SELECT api, count(*) FROM calls GROUP BY api HAVING count(*) > 700",
+         "SELECT api || '', count(*) FROM calls GROUP BY 1 HAVING count(*) > 700"}};
+    struct ms_corpus *corpus = ((struct fixture *)*state)->corpus;
+    struct ms_error err;
+    struct ms_buf rows;
+    ms_buf_init(&rows, 64 << 20);
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        assert_ok(run(corpus, pairs[i][1], &rows, &err), &err);
+        assert_true(rows.len > 0);
+        expect(state, pairs[i][0], ms_buf_text(&rows));
+    }
+    assert_int_equal(run(corpus, "SELECT api, max(rowid) FROM calls GROUP BY api", &rows, &err),
+                     MS_E_USAGE);
+    assert_non_null(strstr(err.text, "no rowid"));
+    ms_buf_release(&rows);
+}
+
 static void test_counts(void **state)
 {
     expect(state, "SELECT count(*) FROM calls", "13800 ");
@@ -426,11 +514,10 @@ static void test_sink_stops(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        world_test(test_all_rows),      world_test(test_push_down),
-        world_test(test_by_api),        world_test(test_counts),
-        world_test(test_damaged_trace), world_test(test_mutated_traces),
-        world_test(test_only_reading),  world_test(test_reading),
-        world_test(test_time_out),      world_test(test_sink_stops),
+        world_test(test_all_rows), world_test(test_push_down),      world_test(test_by_api),
+        world_test(test_counts),   world_test(test_damaged_trace),  world_test(test_seq),
+        world_test(test_groups),   world_test(test_mutated_traces), world_test(test_only_reading),
+        world_test(test_reading),  world_test(test_time_out),       world_test(test_sink_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
