@@ -75,6 +75,12 @@ static enum ms_status store_report(void *ctx, void *read, int64_t analysis, cons
     return status;
 }
 
+static void drop_report(void *ctx, void *read)
+{
+    (void)ctx;
+    ms_intake_free(read);
+}
+
 static enum ms_status tell(void *ctx, const struct ms_task_end *end, struct ms_error *err)
 {
     struct detonation *self = ctx;
@@ -118,6 +124,7 @@ static struct ms_task_options task_options(struct detonation *self)
         .attempts = (unsigned)options->attempts,
         .read = read_report,
         .store = store_report,
+        .drop = drop_report,
         .on_end = tell,
         .ctx = self,
         .run = self->ingest.run,

@@ -275,10 +275,7 @@ static enum ms_status after_fetch(struct ms_task_loop *loop, struct ms_task *tas
     bool bad = end == MS_FETCH_MISSING || strcmp(state, "report_invalid") == 0;
     bool again = bad && !failed && task->fetches + 1 < FETCHES_MAX;
     task->fetches += bad;
-    enum ms_status status =
-        state ? ms_task_note_report(loop, task, again || (bad && failed), err) : MS_OK;
-    if (status != MS_OK)
-        return status;
+    task->has_bad_report |= bad && state;
     if (bad && failed)
         return ms_task_fail(loop, task, "failed", "the server's processing failed", err);
     if (again) {
@@ -321,6 +318,12 @@ static enum ms_status fetch(struct ms_task_loop *loop, struct ms_task_server *se
                                   task->has_bad_report ? "report_invalid" : "report_missing",
                                   "reported, but the report was never to be had", false, err);
         return MS_OK;
+    }
+    if (read)
+        status = ms_task_note_report(loop, task, err);
+    if (read && status != MS_OK) {
+        loop->options->drop(loop->options->ctx, read);
+        return status;
     }
     if (read)
         status = loop->options->store(loop->options->ctx, read, task->analysis, &state, err);

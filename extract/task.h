@@ -20,6 +20,8 @@ typedef enum ms_status (*ms_task_read)(void *ctx, int fd, void **read, struct ms
 typedef enum ms_status (*ms_task_store)(void *ctx, void *read, int64_t analysis, const char **state,
                                         struct ms_error *err);
 
+typedef void (*ms_task_drop)(void *ctx, void *read); /* instead of storing it */
+
 /* A sample has reached its end. Borrowed for the call; one call at a time. */
 struct ms_task_end {
     int64_t analysis;
@@ -55,6 +57,7 @@ struct ms_task_options {
     unsigned attempts;  /* analyses of one sample that may fail */
     ms_task_read read;
     ms_task_store store;
+    ms_task_drop drop;
     ms_task_visit on_end;
     void *ctx; /* of the callbacks */
     int64_t run;

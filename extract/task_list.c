@@ -117,6 +117,7 @@ static enum ms_status load_one(void *ctx, const struct ms_task_row *row, struct 
                              .sample = row->sample,
                              .phase = phase,
                              .server = server,
+                             .shunned = SIZE_MAX,
                              .failures = row->attempts,
                              .submitted_ms = row->submitted_ms,
                              .late_ms = late_after_restart(self, row, phase)};
@@ -242,12 +243,29 @@ enum ms_status ms_tasks_count(struct ms_corpus *corpus, const struct ms_task_opt
 
 /* ---- the queue ---- */
 
+static bool has_other(const struct ms_task_loop *self, size_t server)
+{
+    for (size_t i = 0; i < self->options->server_count; i++)
+        if (i != server && ms_task_server_is_well(&self->servers[i]))
+            return true;
+    return false;
+}
+
 struct ms_task *ms_task_take(struct ms_task_loop *self, struct ms_task_server *server)
 {
-    if (self->queue_count == 0)
+    size_t room = self->task_count + 1, at = 0;
+    while (at < self->queue_count &&
+           self->tasks[self->queue[(self->queue_head + at) % room]].shunned == server->index)
+        at++;
+    if (at == self->queue_count && (at == 0 || has_other(self, server->index)))
         return NULL;
-    size_t index = self->queue[self->queue_head];
-    self->queue_head = (self->queue_head + 1) % (self->task_count + 1);
+    at = at == self->queue_count ? 0 : at;
+    /* What was passed over moves up by one. */
+    size_t index = self->queue[(self->queue_head + at) % room];
+    for (; at > 0; at--)
+        self->queue[(self->queue_head + at) % room] =
+            self->queue[(self->queue_head + at - 1) % room];
+    self->queue_head = (self->queue_head + 1) % room;
     self->queue_count--;
     server->active[server->active_count++] = index;
     self->tasks[index].server = server->index;
@@ -321,6 +339,8 @@ enum ms_status ms_task_requeue(struct ms_task_loop *self, struct ms_task *task, 
                                const char *reason, struct ms_error *err)
 {
     size_t index = (size_t)(task - self->tasks), room = self->task_count + 1;
+    if (!at_head)
+        task->shunned = task->server;
     ms_task_leave(self, task);
     task->task_id[0] = '\0';
     task->unknown_ms = 0;
@@ -383,29 +403,25 @@ void ms_task_key(const struct ms_task_loop *self, const struct ms_task *task, ch
 
 /* ---- reports that were replaced ---- */
 
-enum ms_status ms_task_note_report(struct ms_task_loop *self, struct ms_task *task, bool again,
+enum ms_status ms_task_note_report(struct ms_task_loop *self, const struct ms_task *task,
                                    struct ms_error *err)
 {
-    if (task->has_bad_report) {
-        if (self->loose_count == self->loose_cap) {
-            size_t cap = self->loose_cap ? self->loose_cap * 2 : 64;
-            uint8_t(*longer)[32] = realloc(self->loose, cap * sizeof *longer);
-            if (!longer)
-                return ms_error_set(err, MS_E_NOMEM, "out of memory");
-            self->loose = longer;
-            self->loose_cap = cap;
-        }
-        memcpy(self->loose[self->loose_count++], task->bad_report, 32);
-        task->has_bad_report = false;
-    }
-    if (!again)
-        return MS_OK;
     struct ms_analysis row;
     enum ms_status status = ms_analysis_get(self->corpus, task->analysis, &row, err);
     if (status != MS_OK)
         return status;
-    task->has_bad_report = row.has_report;
-    memcpy(task->bad_report, row.report_sha256, sizeof task->bad_report);
+    if (row.has_report && self->loose_count == self->loose_cap) {
+        size_t cap = self->loose_cap ? self->loose_cap * 2 : 64;
+        uint8_t(*longer)[32] = realloc(self->loose, cap * sizeof *longer);
+        if (!longer) {
+            ms_analysis_release(&row);
+            return ms_error_set(err, MS_E_NOMEM, "out of memory");
+        }
+        self->loose = longer;
+        self->loose_cap = cap;
+    }
+    if (row.has_report)
+        memcpy(self->loose[self->loose_count++], row.report_sha256, 32);
     ms_analysis_release(&row);
     return MS_OK;
 }

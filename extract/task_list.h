@@ -25,17 +25,17 @@ struct ms_task {
     char sha256[65];
     char task_id[MS_TASK_ID_BYTES];
     char reason[256];
-    size_t server;          /* SIZE_MAX: none */
-    int64_t failures;       /* analyses that failed; the row's `attempts` */
-    int64_t submitted_ms;   /* wall */
-    int64_t late_ms;        /* monotonic: the end of its time in this phase; 0 none */
-    int64_t next_ms;        /* monotonic: not looked at before */
-    int64_t unknown_ms;     /* monotonic: since then the server does not know it; 0: it does */
-    unsigned sends;         /* in this run */
-    unsigned fetches;       /* of its report */
-    bool refusal_is_final;  /* the server said it has the file */
-    bool has_bad_report;    /* one that was stored and is asked for again … */
-    uint8_t bad_report[32]; /* … its digest */
+    size_t server;         /* SIZE_MAX: none */
+    int64_t failures;      /* analyses that failed; the row's `attempts` */
+    int64_t submitted_ms;  /* wall */
+    int64_t late_ms;       /* monotonic: the end of its time in this phase; 0 none */
+    int64_t next_ms;       /* monotonic: not looked at before */
+    int64_t unknown_ms;    /* monotonic: since then the server does not know it; 0: it does */
+    unsigned sends;        /* in this run */
+    unsigned fetches;      /* of its report */
+    bool refusal_is_final; /* the server said it has the file */
+    bool has_bad_report;   /* one came, and could not be read */
+    size_t shunned; /* the server where it failed last, which others go before; SIZE_MAX none */
 };
 
 struct ms_task_server {
@@ -74,7 +74,7 @@ struct ms_task_loop {
     uint8_t settings_digest[32];
     char settings_hex[65];
     char boot[40];        /* "" unknown */
-    uint8_t (*loose)[32]; /* reports that were replaced by a better one */
+    uint8_t (*loose)[32]; /* reports that may have been replaced */
     size_t loose_count, loose_cap;
     bool stop;             /* to the threads */
     enum ms_status status; /* of the thread that stopped the run */
@@ -87,10 +87,14 @@ enum ms_status ms_task_loop_init(struct ms_task_loop *self, struct ms_corpus *co
                                  struct ms_task_counts *counts, struct ms_error *err) MS_MUST_USE;
 void ms_task_loop_release(struct ms_task_loop *self);
 
+/* Can it do anything soon, or was it set aside (ill, or asks to wait for long)? */
+bool ms_task_server_is_well(const struct ms_task_server *server);
+
 const char *ms_task_phase_name(enum ms_task_phase phase);
 int64_t ms_task_phase_limit_ms(const struct ms_task_options *options, enum ms_task_phase phase);
 
-/* Takes the next queued task to a server; NULL when none is queued. */
+/* Takes the next queued task to a server; NULL when there is none for it: one that failed there
+ * waits for another server that is well. */
 struct ms_task *ms_task_take(struct ms_task_loop *self, struct ms_task_server *server);
 /* Takes a task away from its server. */
 void ms_task_leave(struct ms_task_loop *self, struct ms_task *task);
@@ -112,9 +116,8 @@ enum ms_status ms_task_fail(struct ms_task_loop *self, struct ms_task *task, con
 /* The key by which the server's task is found: of sample, settings and the number of the attempt,
  * so that an old task is not taken for the new one. */
 void ms_task_key(const struct ms_task_loop *self, const struct ms_task *task, char out[32]);
-/* Remembers the report of a task that is stored and will be asked for again, and (a second call)
- * that it was replaced. */
-enum ms_status ms_task_note_report(struct ms_task_loop *self, struct ms_task *task, bool again,
+/* Remembers the report that a task's row has, before another one takes its place. */
+enum ms_status ms_task_note_report(struct ms_task_loop *self, const struct ms_task *task,
                                    struct ms_error *err) MS_MUST_USE;
 /* Removes the reports that were replaced and that nothing refers to. With no thread running. */
 enum ms_status ms_task_loop_tidy(struct ms_task_loop *self, struct ms_error *err) MS_MUST_USE;

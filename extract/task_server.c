@@ -223,7 +223,8 @@ static enum ms_status do_one(struct ms_task_server *server, bool *idle, struct m
             return ask_load(server, err);
         if (!is_held(server)) {
             struct ms_task *task = ms_task_take(loop, server);
-            return ms_task_submit(loop, server, task, err);
+            if (task)
+                return ms_task_submit(loop, server, task, err);
         }
     }
     if (surveys(server) && server->survey_next_ms <= now)

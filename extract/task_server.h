@@ -20,8 +20,6 @@ enum ms_status ms_task_seen(struct ms_task_loop *loop, struct ms_task_server *se
 void ms_task_server_rest(struct ms_task_server *server, int64_t wait_ms);
 /* The thread of a server: all its tasks until loop->stop. */
 void *ms_task_server_run(void *server);
-/* Can it do anything soon, or was it set aside (ill, or asks to wait for long)? */
-bool ms_task_server_is_well(const struct ms_task_server *server);
 /* When a look at one task is due again that has just been looked at. */
 int64_t ms_task_server_next_ms(const struct ms_task_server *server);
 

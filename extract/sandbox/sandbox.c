@@ -158,7 +158,7 @@ enum ms_status ms_sandbox_post(struct ms_sandbox *self, const char *path,
     request.part_count = part_count;
     request.max_attempts = 1;
     request.total_timeout_ms = UPLOAD_MS;
-    request.stall_timeout_ms = self->request_ms;
+    request.stall_timeout_ms = self->stall_ms;
     status = ms_http_perform(self->http, &request, &answer->http, err);
     if (status == MS_OK) {
         *reached = true;
@@ -221,7 +221,7 @@ static enum ms_status download(struct ms_sandbox *self, const char *path, int fd
     request.sink_fd = fd;
     request.max_body_bytes = max_bytes;
     request.total_timeout_ms = DOWNLOAD_MS; /* gigabytes; a stall ends it much earlier */
-    request.stall_timeout_ms = self->request_ms;
+    request.stall_timeout_ms = self->stall_ms;
     status = ms_http_perform(self->http, &request, &out->http, err);
     if (status != MS_OK || (out->http.status >= 200 && out->http.status < 300))
         return status;
@@ -381,7 +381,8 @@ enum ms_status ms_sandbox_open(const struct ms_sandbox_options *options, struct 
         goto out;
     }
     memcpy(self->url, options->url, n);
-    self->request_ms = options->request_ms;
+    /* A stall is measured in whole seconds. */
+    self->stall_ms = options->request_ms && options->request_ms < 1000 ? 1000 : options->request_ms;
     self->token = options->token;
     status = ms_http_new(&http, &self->http, err);
     if (status == MS_OK)
