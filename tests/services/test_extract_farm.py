@@ -1,5 +1,6 @@
 """extract --cuckoo over several servers and long lives: shares, back-pressure, throttling, servers that hang or lie, deadlines and clocks that are set,
 what is never sent, how a run ends and what the next one finds."""
+# ctest: full release
 import json
 import os
 import signal
@@ -11,7 +12,6 @@ from services.cape import Cape
 from services.cuckoo import Cuckoo
 from services.drakvuf import Drakvuf
 from services.extract_case import BIN, SPEED, ExtractCase, calls_of
-from gen import pe
 
 
 class Servers(ExtractCase):
@@ -77,7 +77,7 @@ class Servers(ExtractCase):
     def test_a_server_that_accepts_and_never_answers_holds_nobody_up(self):
         well, hung = self.serve(), self.serve()
         hung.fault("hang", path="/(tasks|files)/", seconds=60)
-        done = self.extract(5, [well, hung], "--in-flight", "2", "--request-timeout", "0.5", timeout=50)
+        done = self.extract(5, [well, hung], "--in-flight", "2", "--request-timeout", "0.2", timeout=50)
         self.assertIn("in flight at servers that were set aside", done.stderr.decode())
         states = self.states()
         self.assertGreaterEqual(states["ok"], self.samples - 2)
@@ -88,7 +88,7 @@ class Servers(ExtractCase):
     def test_what_one_server_swallows_goes_to_another(self):
         well, deaf = self.serve(running_seconds=0.3), self.serve()
         deaf.fault("hang", path="/tasks/create", seconds=60)
-        self.extract(0, [well, deaf], "--in-flight", "1", "--request-timeout", "1")
+        self.extract(0, [well, deaf], "--in-flight", "1", "--request-timeout", "0.5")
         self.assertEqual((self.states(), len(well.table.tasks), len(deaf.table.tasks)), ({"ok": self.samples}, self.samples, 0))
 
     def test_who_falls_ill_and_recovers_goes_on(self):
@@ -132,18 +132,18 @@ class Servers(ExtractCase):
         self.assertEqual((self.states(), len(free.table.tasks), len(busy.table.tasks)), ({"ok": self.samples}, self.samples, 0))
 
     def test_many_tasks_are_followed_by_lists(self):
-        self.add(["many/%d" % index for index in range(88)])
+        self.add(["many/%d" % index for index in range(48)])
         for kind, lists in ((Cuckoo, "/tasks/list"), (Cape, "/tasks/list"), (Drakvuf, "/api/list")):
             server = self.serve(kind, machines=200, running_seconds=0.6, one_at_a_time=False) if kind is Cuckoo else self.serve(kind, machines=200, running_seconds=0.6)
-            self.extract(0, server, "--in-flight", "100", "--max-pending", "0", "--route", "default", "--timeout", {Cuckoo: 1, Cape: 2, Drakvuf: 3}[kind])
-            self.assertEqual(len(server.table.tasks), 100)
+            self.extract(0, server, "--in-flight", "60", "--max-pending", "0", "--route", "default", "--timeout", {Cuckoo: 1, Cape: 2, Drakvuf: 3}[kind])
+            self.assertEqual(len(server.table.tasks), 60)
             polls = server.count(lists)
             self.assertGreater(polls, 3)
             looks = server.count(r"/tasks/view/|/tasks/status/|/api/status/")
             # By themselves: as often as a task was missed by a list, not once a poll.
-            self.assertLess(looks, 100 * polls / (3 if kind is Cuckoo else 2), kind)
+            self.assertLess(looks, 60 * polls / (3 if kind is Cuckoo else 2), kind)
             if kind is Cuckoo:
-                self.assertLess(looks, 250)
+                self.assertLess(looks, 150)
 
     def test_lists_that_are_not_to_be_had(self):
         server = self.serve()
@@ -279,7 +279,7 @@ class Servers(ExtractCase):
             server.clear_log()
             talk = self.end(process, number)
             self.assertRegex(talk, r"9 samples are queued and 3 in flight")
-        self.assertEqual(self.sql("SELECT exit FROM run WHERE tool = 'extract' ORDER BY id"), [(128 + signal.SIGINT,), (128 + signal.SIGTERM,)])
+        self.assertEqual(self.sql("SELECT exit_code FROM run WHERE tool = 'extract' ORDER BY id"), [(128 + signal.SIGINT,), (128 + signal.SIGTERM,)])
         self.extract(0, server, "--in-flight", "12")
         self.assertEqual((self.states(), self.submitted(server)), ({"ok": self.samples}, 1))
 
