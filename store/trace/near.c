@@ -36,19 +36,24 @@ static uint64_t mix(uint64_t x)
     return x ^ x >> 31;
 }
 
+/* All MS_NEAR_HASHES are reckoned, whether the bands take them or not: over a fixed number of lanes
+ * the compiler works on several at once. */
 static void sign(const struct hashes *hashes, const uint64_t *set, size_t n, uint32_t *out)
 {
-    for (uint32_t i = 0; i < hashes->n; i++)
-        out[i] = UINT32_MAX;
+    const uint32_t *restrict a = hashes->a, *restrict b = hashes->b;
+    uint32_t least[MS_NEAR_HASHES];
+    for (size_t i = 0; i < MS_NEAR_HASHES; i++)
+        least[i] = UINT32_MAX;
     for (size_t k = 0; k < n; k++) {
         uint32_t x = (uint32_t)(mix(set[k]) >> 16);
-        for (uint32_t i = 0; i < hashes->n; i++) {
-            uint32_t h = x * hashes->a[i] + hashes->b[i];
+        for (size_t i = 0; i < MS_NEAR_HASHES; i++) {
+            uint32_t h = x * a[i] + b[i];
             h = (h ^ h >> 15) * 0x2c1b3c6du;
             h ^= h >> 13;
-            out[i] = h < out[i] ? h : out[i];
+            least[i] = h < least[i] ? h : least[i];
         }
     }
+    memcpy(out, least, hashes->n * sizeof *out);
 }
 
 /* As many hashes a band as the threshold allows: more of them, fewer pairs to look at. */
@@ -68,7 +73,7 @@ static void draw(struct hashes *hashes, const struct ms_near_report *report, uin
     struct ms_rng rng;
     ms_rng_init(&rng, seed, PURPOSE_NEAR, 0);
     hashes->n = report->bands * report->band_hashes;
-    for (uint32_t i = 0; i < hashes->n; i++) {
+    for (uint32_t i = 0; i < MS_NEAR_HASHES; i++) {
         hashes->a[i] = (uint32_t)ms_rng_u64(&rng) | 1;
         hashes->b[i] = (uint32_t)ms_rng_u64(&rng);
     }

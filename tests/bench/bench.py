@@ -22,6 +22,7 @@ import detect_bench  # noqa: E402
 import extract_bench  # noqa: E402
 import label_bench  # noqa: E402
 import store_bench  # noqa: E402
+import traces_bench  # noqa: E402
 import train_bench  # noqa: E402
 from measure import Missing, Wrong  # noqa: E402
 
@@ -39,6 +40,8 @@ BENCHES = {
     "label.avclass": (label_bench.avclass, ()),
     "label.import": (label_bench.imports, ()),
     "store.calls": (store_bench.calls, ("sqlite3",)),
+    "malseq.export": (traces_bench.exports, ()),
+    "malseq.audit": (traces_bench.audits, ()),
     "train.article": (train_bench.article, train_bench.PACKAGES),
     "train.lstm": (train_bench.lstm, train_bench.PACKAGES),
     "train.jobs": (train_bench.jobs, ()),
