@@ -180,6 +180,11 @@
  * calls of all processes take until the log is at its end: guard the reader's memory. */
 #define MS_LIMIT_LOG_LINE_BYTES ((size_t)1 << 20)
 #define MS_LIMIT_INTERLEAVED_BYTES ((size_t)256 << 20)
+/* The document beside a report that says whose it is (real: 2 KB): guards the reader's time. */
+#define MS_LIMIT_METADATA_BYTES ((uint64_t)16 << 20)
+/* CPU and wall time for an archive of reports: 1 TB unpacks in a day. */
+#define MS_LIMIT_ARCHIVE_CPU_S 86400
+#define MS_LIMIT_ARCHIVE_WALL_MS 172800000
 /* CPU and wall time for one report: 8 GB at 100 MB/s. */
 #define MS_LIMIT_REPORT_CPU_S 600
 #define MS_LIMIT_REPORT_WALL_MS 1200000

@@ -209,7 +209,7 @@ static enum ms_status next_member(struct ms_stream *self, bool *more, struct ms_
         return damaged(self, gzip ? "gzip" : "zstd", "garbage behind the compressed data", err);
     if (*more && gzip && inflateReset(&self->gzip) != Z_OK)
         return damaged(self, "gzip", "cannot start a member", err);
-    self->between = false;
+    self->between = !*more; /* the end stays the end, however often it is read */
     return MS_OK;
 }
 

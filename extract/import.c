@@ -1,34 +1,43 @@
-/* `extract import PATH…`: report files, folders of them, or standard input into the corpus. */
+/* `extract import PATH…`: reports in files, folders, archives, standard input, or the vault, into
+ * the corpus. */
 #include "base/cli.h"
-#include "base/file.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/step.h"
 #include "extract/import_readers.h"
+#include "extract/intake.h"
 #include "extract/verbs.h"
 #include "store/run.h"
+#include "store/sample.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct import_options {
     uint64_t min_calls;
     bool strict;
+    bool discard_reports, from_vault;
+    const char *source, *licence;
 };
 
 /* How a run stands. */
 struct import {
     const struct ms_cli *cli;
+    const struct import_options *options;
     struct ms_ingest ingest;
-    uint64_t reports, ok, known, rejected;
+    uint64_t reports, ok, known, rejected, passed_over;
     enum ms_status path_status; /* worst trouble with a path; MS_OK none */
     bool head_printed;
-    char **paths; /* what is to be read, in order */
-    size_t path_count, path_cap;
+    struct ms_import_list list; /* what is to be read, in order */
+    const char *origin_name;    /* of the origin opened last … */
+    int64_t origin;             /* … and its id */
+    const char *archive;        /* the path of the archive that is open */
 };
 
 static void print_row(struct import *self, const char *path, const struct ms_ingest_outcome *out)
@@ -53,6 +62,10 @@ static enum ms_status print_json(const char *path, const struct ms_ingest_outcom
     json_object_set_new(line, "processes", json_integer((json_int_t)out->processes));
     json_object_set_new(line, "calls", json_integer((json_int_t)out->calls));
     json_object_set_new(line, "calls_expanded", json_integer((json_int_t)out->calls_expanded));
+    json_object_set_new(line, "line",
+                        out->line ? json_integer((json_int_t)out->line) : json_null());
+    json_object_set_new(line, "byte",
+                        out->line ? json_integer((json_int_t)out->byte) : json_null());
     json_object_set_new(line, "reason", ms_json_text(out->reason[0] ? out->reason : NULL));
     json_object_set_new(line, "sample", ms_json_text(out->sample[0] ? out->sample : NULL));
     json_object_set_new(line, "analysis",
@@ -86,33 +99,103 @@ static enum ms_status tell(struct import *self, const char *path,
 }
 
 /* Trouble with a path itself: said, kept for the exit code, and the rest goes on. */
-static void note_path(struct import *self, enum ms_status status, const char *path, int errnum)
+static void note_path(void *ctx, const char *path, int errnum)
 {
+    struct import *self = ctx;
     char name[512];
     ms_log(MS_LOG_ERROR, "cannot read '%s': %s", ms_escape_text(path, name, sizeof name),
            strerror(errnum));
     if (self->path_status != MS_E_IO)
-        self->path_status = status;
+        self->path_status = errnum == ENOENT ? MS_E_INPUT : MS_E_IO;
+}
+
+/* Where reports are from: what the user says, else their folder. */
+static enum ms_status open_origin(struct import *self, const struct ms_import_item *item,
+                                  struct ms_error *err)
+{
+    const char *name = self->options->source ? self->options->source : item->origin;
+    if (!self->ingest.corpus || item->again ||
+        (self->origin_name && strcmp(self->origin_name, name) == 0))
+        return MS_OK;
+    bool is_url = strncmp(name, "https://", 8) == 0 || strncmp(name, "http://", 7) == 0;
+    struct ms_origin origin = {.kind = "reports",
+                               .name = strcmp(name, "-") == 0 ? "stdin" : name,
+                               .ref = "",
+                               .url = is_url ? name : NULL,
+                               .licence = self->options->licence,
+                               .state = "ok"};
+    enum ms_status status = ms_corpus_begin(self->ingest.corpus, err);
+    if (status != MS_OK)
+        return status;
+    status = ms_origin_open(self->ingest.corpus, &origin, &self->origin, err);
+    if (status == MS_OK)
+        status = ms_origin_checked(self->ingest.corpus, self->origin, ms_clock_wall_ms(), err);
+    if (status == MS_OK)
+        status = ms_corpus_commit(self->ingest.corpus, err);
+    if (status != MS_OK)
+        ms_corpus_rollback(self->ingest.corpus);
+    self->origin_name = status == MS_OK ? name : NULL;
+    return status;
+}
+
+static enum ms_status store_and_tell(struct import *self, const char *path,
+                                     struct ms_intake *intake, struct ms_error *err)
+{
+    struct ms_ingest_outcome out;
+    if (ms_intake_outcome(intake)->passed_over) {
+        self->passed_over++;
+        return MS_OK;
+    }
+    ms_intake_set_origin(intake, self->origin);
+    enum ms_status status = ms_intake_store(intake, 0, &out, err);
+    return status == MS_OK ? tell(self, path, &out, err) : status;
+}
+
+static enum ms_status visit_member(void *ctx, struct ms_span chain, struct ms_intake *intake,
+                                   struct ms_error *err)
+{
+    struct import *self = ctx;
+    size_t n = strlen(self->archive);
+    char *path = malloc(n + chain.len + 2);
+    if (!path)
+        return ms_error_set(err, MS_E_NOMEM, "no memory for a path");
+    (void)snprintf(path, n + chain.len + 2, "%s%s%.*s", self->archive, chain.len ? "!" : "",
+                   (int)chain.len, chain.len ? (const char *)chain.data : "");
+    enum ms_status status = store_and_tell(self, path, intake, err);
+    free(path);
+    return status;
+}
+
+/* What was read of one item. */
+static enum ms_status import_item(struct import *self, struct ms_read_report *report,
+                                  struct ms_error *err)
+{
+    self->archive = report->item->path;
+    if (report->archive_fd >= 0)
+        return ms_archive_read(&self->ingest, report->archive_fd, visit_member, self, err);
+    return store_and_tell(self, report->item->path, report->intake, err);
 }
 
 static enum ms_status import_one(struct import *self, struct ms_read_report *report,
                                  struct ms_error *err)
 {
-    struct ms_ingest_outcome out;
+    const char *path = report->item->path;
     char name[512];
     if (report->open_errnum) {
-        note_path(self, report->open_errnum == ENOENT ? MS_E_INPUT : MS_E_IO, report->path,
-                  report->open_errnum);
+        note_path(self, path, report->open_errnum);
         return MS_OK;
     }
     if (report->status == MS_OK)
-        report->status = ms_intake_store(report->intake, 0, &out, &report->error);
+        report->status = open_origin(self, report->item, &report->error);
     if (report->status == MS_OK)
-        return tell(self, report->path, &out, err);
-    ms_escape_text(report->path, name, sizeof name);
-    if (report->status == MS_E_IO) {
+        report->status = import_item(self, report, &report->error);
+    if (report->status == MS_OK)
+        return MS_OK;
+    ms_escape_text(path, name, sizeof name);
+    bool damaged = report->item->again && report->status == MS_E_STORE && !report->intake;
+    if (report->status == MS_E_IO || damaged) {
         ms_log(MS_LOG_ERROR, "'%s': %s", name, report->error.text);
-        self->path_status = MS_E_IO;
+        self->path_status = report->status;
         return MS_OK;
     }
     ms_error_prepend(&report->error, "'%s'", name);
@@ -121,68 +204,42 @@ static enum ms_status import_one(struct import *self, struct ms_read_report *rep
     return report->status;
 }
 
-static bool ends_with(const char *text, const char *suffix)
+static enum ms_status list_items(struct import *self, struct ms_error *err)
 {
-    size_t n = strlen(text), k = strlen(suffix);
-    return n >= k && strcmp(text + n - k, suffix) == 0;
-}
-
-static enum ms_status add_path(struct import *self, const char *path, struct ms_error *err)
-{
-    if (self->path_count == self->path_cap) {
-        size_t cap = self->path_cap ? self->path_cap * 2 : 64;
-        char **paths = realloc(self->paths, cap * sizeof *paths);
-        if (!paths)
-            return ms_error_set(err, MS_E_NOMEM, "no memory for the list of reports");
-        self->paths = paths;
-        self->path_cap = cap;
-    }
-    char *copy = strdup(path);
-    if (!copy)
-        return ms_error_set(err, MS_E_NOMEM, "no memory for the list of reports");
-    self->paths[self->path_count++] = copy;
-    return MS_OK;
-}
-
-/* Inside folders only what is named like a report is taken. */
-static enum ms_status visit(void *ctx, const char *path, const struct stat *st, int errnum,
-                            struct ms_error *err)
-{
-    struct import *self = ctx;
-    if (!st) {
-        note_path(self, MS_E_IO, path, errnum);
-        return MS_OK;
-    }
-    if (!ends_with(path, ".json") && !ends_with(path, ".gz") && !ends_with(path, ".zst"))
-        return MS_OK;
-    return add_path(self, path, err);
-}
-
-static enum ms_status list_paths(struct import *self, struct ms_error *err)
-{
+    const struct ms_cli *cli = self->cli;
     enum ms_status status = MS_OK;
-    for (size_t i = 0; status == MS_OK && i < self->cli->operand_count; i++) {
-        const char *path = self->cli->operands[i];
-        struct stat st;
-        if (strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-            status = ms_file_walk(path, visit, self, err);
-        else
-            status = add_path(self, path, err);
-    }
+    if (self->options->from_vault && !cli->operand_count)
+        return ms_import_list_add_vault(&self->list, self->ingest.corpus, NULL, err);
+    for (size_t i = 0; status == MS_OK && i < cli->operand_count; i++)
+        status =
+            self->options->from_vault
+                ? ms_import_list_add_vault(&self->list, self->ingest.corpus, cli->operands[i], err)
+                : ms_import_list_add(&self->list, cli->operands[i], note_path, self, err);
     return status;
+}
+
+static void sum_up(const struct import *self)
+{
+    ms_log(MS_LOG_INFO,
+           "%" PRIu64 " reports: %" PRIu64 " with calls, %" PRIu64 " without, %" PRIu64
+           " rejected; %" PRIu64 " were known",
+           self->reports, self->ok, self->reports - self->ok - self->rejected, self->rejected,
+           self->known);
+    if (self->passed_over)
+        ms_log(MS_LOG_INFO, "%" PRIu64 " other files were passed over", self->passed_over);
 }
 
 static enum ms_status import_all(struct import *self, struct ms_error *err)
 {
     struct ms_import_readers *readers = NULL;
     struct ms_read_report *report;
-    enum ms_status status = list_paths(self, err);
+    enum ms_status status = list_items(self, err);
     if (status == MS_OK)
-        status = ms_import_readers_start(&self->ingest, (const char *const *)self->paths,
-                                         self->path_count, self->cli->common.jobs, &readers, err);
+        status = ms_import_readers_start(&self->ingest, &self->list, self->cli->common.jobs,
+                                         &readers, err);
     if (status != MS_OK)
         return status;
-    ms_progress_begin("importing reports", self->path_count, "reports");
+    ms_progress_begin("importing reports", self->list.count, "reports");
     for (size_t i = 1; status == MS_OK && (report = ms_import_readers_next(readers)); i++) {
         status = import_one(self, report, err);
         ms_progress_update(i);
@@ -191,11 +248,7 @@ static enum ms_status import_all(struct import *self, struct ms_error *err)
     ms_import_readers_stop(readers);
     if (status != MS_OK)
         return status;
-    ms_log(MS_LOG_INFO,
-           "%" PRIu64 " reports: %" PRIu64 " with calls, %" PRIu64 " without, %" PRIu64
-           " rejected; %" PRIu64 " were known",
-           self->reports, self->ok, self->reports - self->ok - self->rejected, self->rejected,
-           self->known);
+    sum_up(self);
     if (self->path_status != MS_OK)
         return ms_error_set(err, self->path_status, "not every path could be read; see above");
     return self->rejected ? MS_REJECT : MS_OK;
@@ -205,8 +258,8 @@ static enum ms_status import_into_corpus(struct import *self, struct ms_error *e
 {
     const struct ms_common *common = &self->cli->common;
     char counts[160];
-    enum ms_status status =
-        ms_corpus_open(common->corpus, MS_CORPUS_CREATE, &self->ingest.corpus, err);
+    enum ms_corpus_mode how = self->options->from_vault ? MS_CORPUS_WRITE : MS_CORPUS_CREATE;
+    enum ms_status status = ms_corpus_open(common->corpus, how, &self->ingest.corpus, err);
     if (status == MS_OK)
         status = ms_corpus_limit_cache(self->ingest.corpus, MS_INGEST_CACHE_BYTES, err);
     if (status == MS_OK)
@@ -227,15 +280,35 @@ static enum ms_status import_into_corpus(struct import *self, struct ms_error *e
     return (status == MS_OK || status == MS_REJECT) && ended != MS_OK ? ended : status;
 }
 
+static enum ms_status check_options(const struct ms_cli *cli, const struct import_options *options,
+                                    struct ms_error *err)
+{
+    if (!options->from_vault && !cli->operand_count)
+        return ms_error_set(err, MS_E_USAGE, "import what? Give files, folders, or - for stdin");
+    if (options->from_vault && (options->discard_reports || options->source || options->licence))
+        return ms_error_set(err, MS_E_USAGE,
+                            "--from-vault reads what is kept, with the source it has: it goes with "
+                            "none of --discard-reports, --source, --licence");
+    if (options->from_vault && cli->common.dry_run)
+        return ms_error_set(err, MS_E_USAGE, "--from-vault does not go with --dry-run");
+    return MS_OK;
+}
+
 static enum ms_status run_import(struct ms_cli *cli, struct ms_error *err)
 {
     const struct import_options *options = cli->options;
     struct import self = {.cli = cli,
-                          .ingest = {.min_calls = options->min_calls, .strict = options->strict}};
+                          .options = options,
+                          .ingest = {.min_calls = options->min_calls,
+                                     .discard_reports = options->discard_reports,
+                                     .strict = options->strict}};
+    enum ms_status status = check_options(cli, options, err);
+    if (status != MS_OK)
+        return status;
     struct ms_worker_options worker = {.kinds = ms_extract_kinds,
                                        .kind_count = ms_extract_kind_count,
                                        .no_confine = cli->common.no_confine};
-    enum ms_status status = ms_worker_start(&worker, &self.ingest.worker, err);
+    status = ms_worker_start(&worker, &self.ingest.worker, err);
     if (status != MS_OK)
         return status;
     if (cli->common.dry_run)
@@ -244,9 +317,7 @@ static enum ms_status run_import(struct ms_cli *cli, struct ms_error *err)
         status = import_into_corpus(&self, err);
     ms_corpus_close(self.ingest.corpus);
     ms_worker_stop(self.ingest.worker);
-    for (size_t i = 0; i < self.path_count; i++)
-        free(self.paths[i]);
-    free(self.paths);
+    ms_import_list_release(&self.list);
     return status;
 }
 
@@ -260,16 +331,35 @@ static const struct ms_option import_table[] = {
      .kind = MS_OPT_FLAG,
      .help = "check the JSON grammar also of what is not read, at a third of the speed",
      .offset = offsetof(struct import_options, strict)},
+    {.name = "source",
+     .kind = MS_OPT_TEXT,
+     .arg = "NAME",
+     .help = "where the reports are from, a name or a URL (default: their folder)",
+     .offset = offsetof(struct import_options, source)},
+    {.name = "licence",
+     .kind = MS_OPT_TEXT,
+     .arg = "TEXT",
+     .help = "the licence the reports are under, as SPDX names it",
+     .offset = offsetof(struct import_options, licence)},
+    {.name = "discard-reports",
+     .kind = MS_OPT_FLAG,
+     .help = "keep the calls alone, not the reports",
+     .offset = offsetof(struct import_options, discard_reports)},
+    {.name = "from-vault",
+     .kind = MS_OPT_FLAG,
+     .help =
+         "read the corpus's own reports again: all, or those of HASH (a report's or a sample's)",
+     .offset = offsetof(struct import_options, from_vault)},
 };
 
 const struct ms_verb ms_extract_import_verb = {
     .name = "import",
-    .synopsis = "PATH…",
-    .summary = "read report files (.json, .gz, .zst), folders of them, or - into the corpus",
+    .synopsis = "PATH… | --from-vault [HASH…]",
+    .summary = "read reports in files, folders, archives or - (stdin) into the corpus",
     .options = import_table,
     .option_count = sizeof import_table / sizeof *import_table,
     .options_bytes = sizeof(struct import_options),
-    .min_operands = 1,
+    .min_operands = 0,
     .max_operands = SIZE_MAX,
     .run = run_import,
 };

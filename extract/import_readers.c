@@ -1,6 +1,8 @@
 /* Threads that read reports ahead of the one that stores them. */
 #include "extract/import_readers.h"
 
+#include "store/vault.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -18,7 +20,7 @@ struct slot {
 
 struct ms_import_readers {
     const struct ms_ingest *ingest;
-    const char *const *paths;
+    const struct ms_import_list *list;
     size_t count, window;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -30,20 +32,50 @@ struct ms_import_readers {
     struct slot slots[JOBS_MAX + 1]; /* report i: slot i % (window + 1) */
 };
 
-static void read_one(const struct ms_import_readers *self, const char *path,
+/* O_NONBLOCK: a named pipe must not hang the batch. */
+static int open_path(const char *path)
+{
+    return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+}
+
+static int open_item(const struct ms_import_readers *self, const struct ms_import_item *item,
                      struct ms_read_report *out)
 {
-    bool is_stdin = strcmp(path, "-") == 0;
-    *out = (struct ms_read_report){.path = path};
-    /* O_NONBLOCK: a named pipe must not hang the batch. */
-    int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) {
+    int fd = -1;
+    if (item->again)
+        out->status = ms_vault_open_report(self->ingest->corpus, item->digest, &fd, &out->error);
+    else if (strcmp(item->path, "-") == 0)
+        fd = STDIN_FILENO;
+    else if ((fd = open_path(item->path)) < 0)
         out->open_errnum = errno;
-        return;
+    return fd;
+}
+
+static void read_one(const struct ms_import_readers *self, const struct ms_import_item *item,
+                     struct ms_read_report *out)
+{
+    struct ms_intake_input input = {.fd = -1,
+                                    .metadata_fd = -1,
+                                    .found = item->found,
+                                    .named = item->named,
+                                    .again = item->again ? item->digest : NULL};
+    *out = (struct ms_read_report){.item = item, .archive_fd = -1};
+    if (!item->missing)
+        input.fd = open_item(self, item, out);
+    if (item->metadata && (input.metadata_fd = open_path(item->metadata)) < 0 && item->missing)
+        out->open_errnum = errno;
+    if (out->status == MS_OK && !out->open_errnum)
+        out->status = ms_intake_read(self->ingest, &input, &out->intake, &out->error);
+    if (input.metadata_fd >= 0)
+        (void)close(input.metadata_fd);
+    int held = -1;
+    if (out->intake && ms_intake_is_archive(out->intake, &held)) {
+        out->archive_fd = fcntl(held >= 0 ? held : input.fd, F_DUPFD_CLOEXEC, 3);
+        if (out->archive_fd < 0)
+            out->open_errnum = errno;
     }
-    out->status = ms_intake_read(self->ingest, fd, &out->intake, &out->error);
-    if (!is_stdin)
-        (void)close(fd);
+    if (input.fd >= 0 && input.fd != STDIN_FILENO)
+        (void)close(input.fd);
 }
 
 static struct slot *slot_of(struct ms_import_readers *self, size_t index)
@@ -64,7 +96,7 @@ static void *reader(void *ctx)
         size_t index = self->taken++;
         (void)pthread_mutex_unlock(&self->lock);
         struct ms_read_report report;
-        read_one(self, self->paths[index], &report);
+        read_one(self, &self->list->items[index], &report);
         (void)pthread_mutex_lock(&self->lock);
         struct slot *slot = slot_of(self, index);
         slot->report = report;
@@ -75,10 +107,11 @@ static void *reader(void *ctx)
     return NULL;
 }
 
-enum ms_status ms_import_readers_start(const struct ms_ingest *ingest, const char *const *paths,
-                                       size_t count, size_t jobs, struct ms_import_readers **out,
-                                       struct ms_error *err)
+enum ms_status ms_import_readers_start(const struct ms_ingest *ingest,
+                                       const struct ms_import_list *list, size_t jobs,
+                                       struct ms_import_readers **out, struct ms_error *err)
 {
+    size_t count = list->count;
     struct ms_import_readers *self = calloc(1, sizeof *self);
     if (!self)
         return ms_error_set(err, MS_E_NOMEM, "no memory to read reports");
@@ -87,7 +120,7 @@ enum ms_status ms_import_readers_start(const struct ms_ingest *ingest, const cha
     if (jobs > count)
         jobs = count ? count : 1;
     self->ingest = ingest;
-    self->paths = paths;
+    self->list = list;
     self->count = count;
     self->window = jobs;
     (void)pthread_mutex_init(&self->lock, NULL);
@@ -103,6 +136,8 @@ enum ms_status ms_import_readers_start(const struct ms_ingest *ingest, const cha
 static void release(struct slot *slot)
 {
     ms_intake_free(slot->report.intake);
+    if (slot->report.archive_fd > 0)
+        (void)close(slot->report.archive_fd);
     *slot = (struct slot){.ready = false};
 }
 
@@ -115,7 +150,7 @@ struct ms_read_report *ms_import_readers_next(struct ms_import_readers *self)
     if (self->handed < self->count) {
         slot = slot_of(self, self->handed);
         if (!self->thread_count) {
-            read_one(self, self->paths[self->taken++], &slot->report);
+            read_one(self, &self->list->items[self->taken++], &slot->report);
             slot->ready = true;
         }
         while (!slot->ready)

@@ -1,6 +1,5 @@
-/* From a report's bytes to rows. The bytes are read by the worker; what it says is checked again
- * here. */
-#include "extract/ingest.h"
+/* What was read of a report into rows. Reading it: intake.c. */
+#include "extract/intake.h"
 
 #include "base/clock.h"
 #include "base/hash.h"
@@ -23,7 +22,9 @@
 #include <unistd.h>
 
 const struct ms_worker_kind ms_extract_kinds[] = {
-    {"report", ms_report_job, NULL},
+    {"report", ms_report_job, ms_report_prepare},
+    {"archive", ms_archive_job, ms_archive_prepare},
+    {"metadata", ms_metadata_job, NULL},
     {"rows", ms_dataset_rows_job, ms_dataset_prepare},
     {"classes", ms_dataset_classes_job, NULL},
     {"table", ms_dataset_table_job, NULL},
@@ -33,93 +34,9 @@ const struct ms_worker_kind ms_extract_kinds[] = {
     {"archive-labels", ms_dataset_archive_labels_job, NULL}};
 const size_t ms_extract_kind_count = sizeof ms_extract_kinds / sizeof *ms_extract_kinds;
 
-struct ms_intake {
-    const struct ms_ingest *ingest;
-    struct ms_ingest_outcome out;
-    struct ms_vault_write *vault; /* NULL when nothing is stored */
-    struct ms_trace_received received;
-    bool in_vault;
-    bool has_file_sha256; /* of the file as it lies there, when its plain bytes never came whole */
-    uint8_t file_sha256[MS_SHA256_BYTES];
-    uint8_t report_sha256[MS_SHA256_BYTES];
-    uint64_t report_bytes;
-    struct ms_sample sample; /* what the report says of its target */
-};
-
-static enum ms_status on_frame(void *ctx, uint32_t type, struct ms_span bytes, struct ms_error *err)
-{
-    struct ms_intake *self = ctx;
-    if (type != MS_FRAME_PLAIN)
-        return ms_trace_received_frame(&self->received, type, bytes, err);
-    return self->vault ? ms_vault_append(self->vault, bytes.data, bytes.len, err) : MS_OK;
-}
-
 static void set_reason(struct ms_intake *self, const char *text)
 {
     (void)snprintf(self->out.reason, sizeof self->out.reason, "%s", text);
-}
-
-/* Runs the worker. Whatever ends it but our own trouble is the report's fault. */
-static enum ms_status run_worker(struct ms_intake *self, int fd, struct ms_error *err)
-{
-    struct ms_worker_limits limits = {.cpu_s = MS_LIMIT_REPORT_CPU_S,
-                                      .wall_ms = MS_LIMIT_REPORT_WALL_MS,
-                                      .output_bytes = 2 * MS_LIMIT_REPORT_BYTES};
-    struct ms_worker_result result = {.end = MS_WORKER_DONE};
-    struct ms_error why = {.status = MS_OK};
-    char flags[3] = "";
-    (void)snprintf(flags, sizeof flags, "%s%s", self->vault ? "v" : "",
-                   self->ingest->strict ? "s" : "");
-    enum ms_status status =
-        ms_worker_run(self->ingest->worker, "report", fd, ms_span_of(flags, strlen(flags)), &limits,
-                      on_frame, self, &result, &why);
-    self->out.state = ms_report_state_name(MS_REPORT_INVALID);
-    if (status == MS_REJECT) { /* a malformed answer, or a limit of ours */
-        self->received.has_result = false;
-        set_reason(self, why.text);
-        return MS_OK;
-    }
-    if (status != MS_OK) {
-        if (err)
-            *err = why;
-        return status;
-    }
-    if (result.end == MS_WORKER_DONE && result.status == MS_E_IO)
-        return ms_error_set(err, MS_E_IO, "%s", result.error.text);
-    if (result.end != MS_WORKER_DONE || result.status != MS_OK || !self->received.has_result) {
-        self->received.has_result = false;
-        set_reason(self, result.error.text[0] ? result.error.text : "the reading process failed");
-    }
-    return MS_OK;
-}
-
-/* A file whose reader died is known again by its own digest. Nothing is parsed here. */
-static enum ms_status hash_file(struct ms_intake *self, int fd, struct ms_error *err)
-{
-    enum { BLOCK_BYTES = 256 << 10 };
-    struct ms_digests digests;
-    struct ms_hasher *hasher = NULL;
-    ssize_t n = 1;
-    if (self->received.has_result || lseek(fd, 0, SEEK_SET) != 0)
-        return MS_OK;
-    uint8_t *block = malloc(BLOCK_BYTES);
-    if (!block)
-        return ms_error_set(err, MS_E_NOMEM, "no memory for a report");
-    enum ms_status status = ms_hasher_new(MS_HASH_SHA256, &hasher, err);
-    while (status == MS_OK && n > 0) {
-        n = read(fd, block, BLOCK_BYTES);
-        if (n > 0)
-            ms_hasher_update(hasher, block, (size_t)n);
-    }
-    if (status == MS_OK)
-        status = ms_hasher_finish(hasher, &digests, err);
-    if (status == MS_OK && n == 0) {
-        memcpy(self->file_sha256, digests.sha256, sizeof self->file_sha256);
-        self->has_file_sha256 = true;
-    }
-    ms_hasher_free(hasher);
-    free(block);
-    return status;
 }
 
 static struct ms_span text_of(const struct ms_intake *self, struct ms_span kept)
@@ -127,90 +44,22 @@ static struct ms_span text_of(const struct ms_intake *self, struct ms_span kept)
     return ms_trace_received_span(&self->received, kept);
 }
 
-/* Hexadecimal digits of n bytes and nothing else. */
-static bool read_hash(const struct ms_intake *self, struct ms_span kept, size_t n, uint8_t *out)
+/* Is it known what the report, or the lack of one, is about? */
+static bool has_target(const struct ms_intake *self)
 {
-    char hex[MS_HASH_HEX_MAX];
-    struct ms_span text = text_of(self, kept);
-    if (text.len != 2 * n || text.len >= sizeof hex)
-        return false;
-    memcpy(hex, text.data, text.len);
-    hex[text.len] = '\0';
-    return ms_hex_decode(hex, n, out);
-}
-
-static void read_target(struct ms_intake *self)
-{
-    const struct ms_report_info *info = &self->received.info;
-    struct ms_sample *sample = &self->sample;
-    *sample = (struct ms_sample){.size = -1, .machine = -1};
-    sample->has_sha256 =
-        read_hash(self, info->target_sha256, MS_SHA256_BYTES, sample->digests.sha256);
-    sample->has_sha1 = read_hash(self, info->target_sha1, MS_SHA1_BYTES, sample->digests.sha1);
-    sample->has_md5 = read_hash(self, info->target_md5, MS_MD5_BYTES, sample->digests.md5);
-    if (sample->has_sha256)
-        ms_hex_encode(sample->digests.sha256, MS_SHA256_BYTES, self->out.sample);
-    else if (sample->has_sha1)
-        ms_hex_encode(sample->digests.sha1, MS_SHA1_BYTES, self->out.sample);
-    else if (sample->has_md5)
-        ms_hex_encode(sample->digests.md5, MS_MD5_BYTES, self->out.sample);
-}
-
-/* The reader's own counts beside those of what it encoded. A reader that was taken over may send
- * anything that has the form of frames; what contradicts itself costs this report alone. */
-static bool contradicts_itself(const struct ms_trace_received *received)
-{
-    const struct ms_report_result *result = &received->result;
-    uint64_t calls = 0, expanded = 0;
-    for (size_t i = 0; i < received->process_count; i++) {
-        calls += received->processes[i].calls;
-        expanded += received->processes[i].calls_expanded;
-    }
-    return calls != result->calls || expanded != result->calls_expanded ||
-           received->process_count != result->processes || !received->has_info;
-}
-
-static void judge(struct ms_intake *self)
-{
-    struct ms_trace_received *received = &self->received;
-    struct ms_ingest_outcome *out = &self->out;
-    struct ms_report_result *result = &received->result;
-    if (!received->has_result)
-        return;
-    bool whole = result->state != MS_REPORT_INVALID;
-    if (whole && contradicts_itself(received)) {
-        received->has_result = received->has_info = false;
-        received->process_count = 0;
-        set_reason(self, "the reading process contradicts itself");
-        return;
-    }
-    out->bytes = result->bytes;
-    out->state = ms_report_state_name(result->state);
-    set_reason(self, received->reason);
-    if (!whole)
-        return;
-    out->processes = result->processes;
-    out->calls = result->calls;
-    out->calls_expanded = result->calls_expanded;
-    if (result->state == MS_REPORT_OK && result->real_calls < self->ingest->min_calls) {
-        out->state = "too_few_calls";
-        (void)snprintf(out->reason, sizeof out->reason, "%llu calls, wanted are %llu",
-                       (unsigned long long)result->real_calls,
-                       (unsigned long long)self->ingest->min_calls);
-    }
-    struct ms_span sandbox = text_of(self, received->info.sandbox);
-    (void)snprintf(out->sandbox, sizeof out->sandbox, "%.*s", (int)sandbox.len,
-                   (const char *)sandbox.data);
-    read_target(self);
+    return self->received.has_info || self->missing;
 }
 
 /* The sample a report belongs to: by its target's hash; a report without one stands for a sample of
- * its own, known by the report's digest. */
+ * its own, known by the report's digest. 0 where there is neither. */
 static enum ms_status find_sample(struct ms_intake *self, int64_t *sample, struct ms_error *err)
 {
     struct ms_corpus *corpus = self->ingest->corpus;
     bool inserted;
     enum ms_status status;
+    *sample = 0;
+    if (!has_target(self) || (self->missing && !self->out.sample[0]))
+        return MS_OK;
     if (self->out.sample[0]) {
         status = ms_sample_upsert(corpus, &self->sample, self->ingest->run, sample, &inserted, err);
     } else {
@@ -219,9 +68,10 @@ static enum ms_status find_sample(struct ms_intake *self, int64_t *sample, struc
         status = ms_sample_by_alias(corpus, "report", ms_span_of(hex, strlen(hex)),
                                     self->ingest->run, sample, &inserted, err);
     }
-    struct ms_span name = text_of(self, self->received.info.target_name);
-    if (status == MS_OK && name.len)
-        status = ms_sample_add_alias(corpus, *sample, "file-name", name, err);
+    const char *name = self->target_name;
+    if (status == MS_OK && name[0])
+        status =
+            ms_sample_add_alias(corpus, *sample, "file-name", ms_span_of(name, strlen(name)), err);
     return status;
 }
 
@@ -253,8 +103,9 @@ static enum ms_status write_analysis(struct ms_intake *self, struct ms_analysis 
     struct ms_corpus *corpus = self->ingest->corpus;
     const struct ms_ingest_outcome *out = &self->out;
     const struct ms_report_info *info = &self->received.info;
-    if (self->received.has_info) {
+    if (has_target(self))
         row->sandbox = out->sandbox;
+    if (self->received.has_info) {
         row->sandbox_version = printable(self, info->version, version, sizeof version);
         row->package = printable(self, info->package, package, sizeof package);
     }
@@ -277,9 +128,9 @@ static enum ms_status write_analysis(struct ms_intake *self, struct ms_analysis 
 
 static enum ms_status store_new(struct ms_intake *self, int64_t existing, struct ms_error *err)
 {
-    struct ms_analysis row = {.id = existing, .sandbox = "unknown"};
+    struct ms_analysis row = {.id = existing, .sandbox = "unknown", .origin = self->origin};
     bool whole = self->received.has_info;
-    enum ms_status status = whole ? find_sample(self, &row.sample, err) : MS_OK;
+    enum ms_status status = find_sample(self, &row.sample, err);
     if (status == MS_OK)
         status = write_analysis(self, &row, !existing, err);
     if (status == MS_OK)
@@ -316,17 +167,20 @@ static enum ms_status store_again(struct ms_intake *self, int64_t analysis, stru
     return MS_OK;
 }
 
-/* Fills in the row of a submission. */
-static enum ms_status store_submission(struct ms_intake *self, int64_t analysis, bool already_there,
-                                       struct ms_error *err)
+/* Fills in a row that is there: of a submission, or of a report that is read again. */
+static enum ms_status store_into(struct ms_intake *self, int64_t analysis, bool already_there,
+                                 struct ms_error *err)
 {
     struct ms_corpus *corpus = self->ingest->corpus;
     struct ms_analysis row;
-    struct ms_sample sample;
+    struct ms_sample sample = {.has_sha256 = false};
     enum ms_status status = ms_analysis_get(corpus, analysis, &row, err);
     if (status != MS_OK)
         return status;
-    status = ms_sample_get(corpus, row.sample, &sample, err);
+    if (row.sample)
+        status = ms_sample_get(corpus, row.sample, &sample, err);
+    else
+        status = find_sample(self, &row.sample, err);
     if (status == MS_OK && self->sample.has_sha256 && sample.has_sha256 &&
         memcmp(self->sample.digests.sha256, sample.digests.sha256, MS_SHA256_BYTES) != 0) {
         self->out.state = ms_report_state_name(MS_REPORT_INVALID);
@@ -353,26 +207,65 @@ static enum ms_status store_submission(struct ms_intake *self, int64_t analysis,
     return status;
 }
 
+/* The row that this report has already: by its digest; or, when the report itself was not kept, by
+ * its sample and that digest in place of the settings'. *kept: as it is now. */
+static enum ms_status find_row(struct ms_intake *self, bool *found, bool *kept, int64_t *id,
+                               struct ms_error *err)
+{
+    struct ms_corpus *corpus = self->ingest->corpus;
+    int64_t sample;
+    const uint8_t *digest = self->in_vault ? self->report_sha256 : self->file_sha256;
+    enum ms_status status = MS_OK;
+    *found = false;
+    *kept = true;
+    if (self->in_vault || self->has_digest)
+        status = ms_analysis_find_report(corpus, self->report_sha256, found, id, err);
+    if (status != MS_OK || *found || (!self->in_vault && !self->has_file_sha256))
+        return status;
+    status = find_sample(self, &sample, err);
+    if (status == MS_OK)
+        status = ms_analysis_find_settings(corpus, sample, digest, found, id, err);
+    *kept = !self->in_vault;
+    return status;
+}
+
+static enum ms_status store_report(struct ms_intake *self, struct ms_error *err)
+{
+    bool found, kept;
+    int64_t other = 0;
+    enum ms_status status = find_row(self, &found, &kept, &other, err);
+    if (status != MS_OK)
+        return status;
+    if (!found)
+        return store_new(self, 0, err);
+    if (!self->again && kept)
+        return store_again(self, other, err);
+    status = store_into(self, other, false, err);
+    self->out.known = self->again;
+    return status;
+}
+
+static enum ms_status store_for_submission(struct ms_intake *self, int64_t analysis,
+                                           struct ms_error *err)
+{
+    bool found = false;
+    int64_t other = 0;
+    enum ms_status status = MS_OK;
+    if (self->in_vault)
+        status =
+            ms_analysis_find_report(self->ingest->corpus, self->report_sha256, &found, &other, err);
+    return status == MS_OK ? store_into(self, analysis, found && other != analysis, err) : status;
+}
+
 /* Everything that needs the database, in one transaction. */
 static enum ms_status store_rows(struct ms_intake *self, int64_t analysis, struct ms_error *err)
 {
     struct ms_corpus *corpus = self->ingest->corpus;
-    bool found = false;
-    int64_t other = 0;
     enum ms_status status = ms_corpus_begin(corpus, err);
     if (status != MS_OK)
         return status;
     ms_step("extract.import.begun");
-    if (self->in_vault)
-        status = ms_analysis_find_report(corpus, self->report_sha256, &found, &other, err);
-    else if (status == MS_OK && self->has_file_sha256 && !analysis)
-        status = ms_analysis_find_settings(corpus, 0, self->file_sha256, &found, &other, err);
-    if (status == MS_OK && found && !analysis)
-        status = store_again(self, other, err);
-    else if (status == MS_OK && analysis)
-        status = store_submission(self, analysis, found && other != analysis, err);
-    else if (status == MS_OK)
-        status = store_new(self, 0, err);
+    status = analysis ? store_for_submission(self, analysis, err) : store_report(self, err);
     if (status == MS_OK) {
         ms_step("extract.import.rows");
         status = ms_corpus_commit(corpus, err);
@@ -381,24 +274,6 @@ static enum ms_status store_rows(struct ms_intake *self, int64_t analysis, struc
         ms_corpus_rollback(corpus);
     else
         ms_step("extract.import.committed");
-    return status;
-}
-
-/* The bytes to the vault, when all of them came. */
-static enum ms_status store_bytes(struct ms_intake *self, struct ms_error *err)
-{
-    bool existed;
-    struct ms_vault_write *vault = self->vault;
-    self->vault = NULL;
-    if (!self->received.has_result) {
-        ms_vault_abort(vault);
-        return MS_OK;
-    }
-    enum ms_status status =
-        ms_vault_commit(vault, self->report_sha256, &self->report_bytes, &existed, err);
-    self->in_vault = status == MS_OK;
-    if (status == MS_OK)
-        ms_step("extract.import.vaulted");
     return status;
 }
 
@@ -414,46 +289,12 @@ static enum ms_status refuse(struct ms_intake *self, const struct ms_error *why,
     return ms_vault_remove(self->ingest->corpus, MS_VAULT_REPORT, self->report_sha256, err);
 }
 
-enum ms_status ms_intake_read(const struct ms_ingest *ingest, int fd, struct ms_intake **out,
-                              struct ms_error *err)
-{
-    struct ms_intake *self = calloc(1, sizeof *self);
-    if (!self)
-        return ms_error_set(err, MS_E_NOMEM, "no memory for a report");
-    self->ingest = ingest;
-    self->out.state = ms_report_state_name(MS_REPORT_INVALID);
-    (void)snprintf(self->out.sandbox, sizeof self->out.sandbox, "unknown");
-    ms_trace_received_init(&self->received);
-    ms_trace_received_keep(&self->received, ingest->corpus);
-    enum ms_status status = MS_OK;
-    if (ingest->corpus)
-        status = ms_vault_begin(ingest->corpus, MS_VAULT_REPORT, &self->vault, err);
-    if (status == MS_OK) {
-        ms_step("extract.import.opened");
-        status = run_worker(self, fd, err);
-    }
-    if (status == MS_OK)
-        judge(self);
-    if (status == MS_OK && ingest->corpus)
-        status = hash_file(self, fd, err);
-    if (status == MS_OK) {
-        ms_step("extract.import.parsed");
-        if (self->vault)
-            status = store_bytes(self, err);
-    }
-    if (status == MS_OK)
-        *out = self;
-    else
-        ms_intake_free(self);
-    return status;
-}
-
 enum ms_status ms_intake_store(struct ms_intake *self, int64_t analysis,
                                struct ms_ingest_outcome *out, struct ms_error *err)
 {
     struct ms_error why = {.status = MS_OK};
     enum ms_status status = MS_OK;
-    if (self->ingest->corpus)
+    if (self->ingest->corpus && !self->told_only)
         status = store_rows(self, analysis, &why);
     if (status == MS_REJECT)
         status = refuse(self, &why, &why);
@@ -463,21 +304,14 @@ enum ms_status ms_intake_store(struct ms_intake *self, int64_t analysis,
     return status;
 }
 
-void ms_intake_free(struct ms_intake *self)
-{
-    if (!self)
-        return;
-    if (self->vault)
-        ms_vault_abort(self->vault);
-    ms_trace_received_release(&self->received);
-    free(self);
-}
-
 enum ms_status ms_ingest_report(const struct ms_ingest *self, int fd, int64_t analysis,
                                 struct ms_ingest_outcome *out, struct ms_error *err)
 {
     struct ms_intake *intake = NULL;
-    enum ms_status status = ms_intake_read(self, fd, &intake, err);
+    const struct ms_intake_input input = {.fd = fd, .metadata_fd = -1};
+    enum ms_status status = ms_intake_read(self, &input, &intake, err);
+    if (status == MS_OK && intake->is_archive)
+        status = ms_intake_end(intake, "an archive, not a report", err);
     if (status == MS_OK)
         status = ms_intake_store(intake, analysis, out, err);
     ms_intake_free(intake);

@@ -1,28 +1,40 @@
-/* Reading a report in the confined worker. It stores nothing and knows no file names. */
+/* Reading a report in the confined worker. It stores nothing and knows no file names. Archives:
+ * archive_job.c. */
 #include "extract/report_job.h"
 
+#include "base/hash.h"
 #include "base/limits.h"
 #include "base/stream.h"
+#include "extract/report/metadata.h"
 #include "extract/trace_frames.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { DRAIN_BYTES = 256 << 10 };
 
 struct source {
     struct ms_stream *stream;
     struct ms_worker_out *out; /* NULL: the plain bytes are not wanted */
+    struct ms_hasher *hasher;  /* NULL: nor is their digest */
     bool ended;                /* nothing more can come */
 };
+
+static bool has_letter(struct ms_span arg, char letter)
+{
+    return arg.len && memchr(arg.data, letter, arg.len);
+}
 
 static enum ms_status read_source(void *ctx, void *buf, size_t cap, size_t *n, struct ms_error *err)
 {
     struct source *self = ctx;
     enum ms_status status = ms_stream_read(self->stream, buf, cap, n, err);
     self->ended = status != MS_OK || *n == 0;
+    if (status == MS_OK && self->hasher)
+        ms_hasher_update(self->hasher, buf, *n);
     if (status == MS_OK && self->out && *n) {
         status = ms_worker_emit(self->out, MS_FRAME_PLAIN, buf, *n);
         if (status != MS_OK)
@@ -59,42 +71,131 @@ static void write_remarks(const struct ms_report_result *result, uint64_t overfl
                        used ? "; " : "", MS_LIMIT_APIS_PER_REPORT, overflow, MS_API_OVERFLOW);
 }
 
-static bool has_flag(struct ms_span arg, char flag)
+static enum ms_status send_digest(struct source *self, struct ms_worker_out *out,
+                                  struct ms_error *err)
 {
-    return arg.len && memchr(arg.data, flag, arg.len);
+    struct ms_digests digests;
+    if (!self->hasher || !self->ended)
+        return MS_OK;
+    enum ms_status status = ms_hasher_finish(self->hasher, &digests, err);
+    if (status == MS_OK)
+        status = ms_worker_emit(out, MS_FRAME_DIGEST, digests.sha256, sizeof digests.sha256);
+    return status;
 }
 
-enum ms_status ms_report_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
-                             struct ms_error *err)
+/* An archive instead of a report: said, and its bytes handed over where they come only once. */
+static enum ms_status send_archive(struct source *self, int fd, struct ms_worker_out *out,
+                                   struct ms_error *err)
 {
-    struct source source = {.out = has_flag(arg, 'v') ? out : NULL};
-    enum ms_scanner_check check =
-        has_flag(arg, 's') ? MS_SCAN_CHECK_GRAMMAR : MS_SCAN_CHECK_STRUCTURE;
+    enum ms_status status = ms_worker_emit(out, MS_FRAME_ARCHIVE, NULL, 0);
+    self->out = out;
+    self->hasher = NULL;
+    if (status == MS_OK && lseek(fd, 0, SEEK_CUR) < 0)
+        status = drain(self, err);
+    return status;
+}
+
+static bool is_passed_over(const struct ms_report_result *result, struct ms_span arg)
+{
+    if (result->foreign == MS_FOREIGN_JSON)
+        return has_letter(arg, MS_REPORT_NO_JSON);
+    return result->foreign && has_letter(arg, MS_REPORT_NO_TEXT);
+}
+
+static enum ms_status read_report(struct source *source, struct ms_span arg,
+                                  struct ms_worker_out *out, struct ms_error *err)
+{
     struct ms_trace_sender *sender = NULL;
+    enum ms_scanner_check check =
+        has_letter(arg, MS_REPORT_STRICT) ? MS_SCAN_CHECK_GRAMMAR : MS_SCAN_CHECK_STRUCTURE;
     struct ms_report_result result = {.state = MS_REPORT_INVALID};
     struct ms_error fault = {.status = MS_OK};
     char reason[MS_ERROR_TEXT_BYTES] = "";
     enum ms_status status = ms_trace_sender_new(out, &sender, err);
     if (status != MS_OK)
         return status;
-    status = ms_stream_open(input_fd, MS_LIMIT_REPORT_BYTES, &source.stream, &fault);
-    if (status == MS_OK) {
-        struct ms_trace_sink sink = ms_trace_sender_sink(sender);
-        status = ms_report_read(read_source, &source, check, &sink, &result, &fault);
-    }
+    struct ms_trace_sink sink = ms_trace_sender_sink(sender);
+    status = ms_report_read(read_source, source, check, &sink, &result, &fault);
     if (status == MS_REJECT || status == MS_E_LIMIT) {
         (void)snprintf(reason, sizeof reason, "%s", fault.text);
         result.state = MS_REPORT_INVALID;
-        status = source.stream ? drain(&source, &fault) : MS_OK;
+        status = is_passed_over(&result, arg) ? MS_OK : drain(source, &fault);
     } else if (status == MS_OK) {
         write_remarks(&result, ms_trace_sender_overflow(sender), reason, sizeof reason);
     }
     if (status == MS_OK)
+        status = send_digest(source, out, &fault);
+    if (status == MS_OK)
         status = ms_trace_send_result(out, &result, reason, &fault);
+    if (status != MS_OK && err)
+        *err = fault;
+    ms_trace_sender_free(sender);
+    return status;
+}
+
+/* Not even the beginning could be decompressed. */
+static enum ms_status send_unreadable(struct ms_worker_out *out, const struct ms_error *fault,
+                                      struct ms_error *err)
+{
+    const struct ms_report_result result = {.state = MS_REPORT_INVALID};
+    return ms_trace_send_result(out, &result, fault->text, err);
+}
+
+enum ms_status ms_report_send(int fd, struct ms_span arg, bool archives, struct ms_worker_out *out,
+                              struct ms_error *err)
+{
+    struct source source = {.out = has_letter(arg, MS_REPORT_PLAIN) ? out : NULL};
+    struct ms_error fault = {.status = MS_OK};
+    enum ms_status status = MS_OK;
+    if (has_letter(arg, MS_REPORT_DIGEST))
+        status = ms_hasher_new(MS_HASH_SHA256, &source.hasher, err);
+    if (status != MS_OK)
+        return status;
+    struct ms_hasher *hasher = source.hasher;
+    status = ms_stream_open(fd, MS_LIMIT_REPORT_BYTES, &source.stream, &fault);
+    if (status == MS_REJECT || status == MS_E_LIMIT)
+        status = send_unreadable(out, &fault, &fault);
+    else if (status == MS_OK && archives && ms_stream_foreign(source.stream))
+        status = send_archive(&source, fd, out, &fault);
+    else if (status == MS_OK)
+        status = read_report(&source, arg, out, &fault);
     if (status != MS_OK && err)
         *err = fault;
     if (source.stream)
         ms_stream_close(source.stream);
+    ms_hasher_free(hasher);
+    return status;
+}
+
+enum ms_status ms_report_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                             struct ms_error *err)
+{
+    return ms_report_send(input_fd, arg, true, out, err);
+}
+
+enum ms_status ms_metadata_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                               struct ms_error *err)
+{
+    struct source source = {.out = NULL};
+    struct ms_trace_sender *sender = NULL;
+    (void)arg;
+    enum ms_status status = ms_trace_sender_new(out, &sender, err);
+    if (status == MS_OK)
+        status = ms_stream_open(input_fd, MS_LIMIT_METADATA_BYTES, &source.stream, err);
+    if (status == MS_OK) {
+        struct ms_trace_sink sink = ms_trace_sender_sink(sender);
+        status = ms_metadata_read(read_source, &source, &sink, err);
+    }
+    if (source.stream)
+        ms_stream_close(source.stream);
     ms_trace_sender_free(sender);
     return status;
+}
+
+/* OpenSSL loads what it needs with the first hasher. */
+void ms_report_prepare(void)
+{
+    struct ms_hasher *hasher = NULL;
+    if (ms_hasher_new(MS_HASH_SHA256, &hasher, NULL) == MS_OK)
+        ms_hasher_free(hasher);
 }

@@ -1,14 +1,39 @@
-/* The worker's job that reads one report: any bytes in, frames out (extract/trace_frames.h). */
+/* The worker's jobs that read reports: any bytes in, frames out (extract/trace_frames.h). */
 #ifndef MS_EXTRACT_REPORT_JOB_H
 #define MS_EXTRACT_REPORT_JOB_H
 
 #include "base/worker.h"
 
-/* Reads input_fd, which may be plain, gzip or zstd, to its end; sends the plain bytes as PLAIN
- * frames when the argument has a `v` (for the vault), the traces, and a RESULT. An `s` in it:
- * strict, the grammar of the whole document is checked. A bad report is a RESULT too: the job fails
- * only when the input cannot be read (MS_E_IO) or memory ends. */
+/* Letters of the argument of the first two jobs. */
+#define MS_REPORT_PLAIN 'v'   /* send the plain bytes as PLAIN frames (for the vault) */
+#define MS_REPORT_STRICT 's'  /* check the grammar of the whole document */
+#define MS_REPORT_DIGEST 'h'  /* send their SHA-256 as a DIGEST frame, before the RESULT */
+#define MS_REPORT_NO_JSON 'j' /* JSON of something else need not be read to its end … */
+#define MS_REPORT_NO_TEXT 't' /* … and nor need what is no JSON */
+
+/* Reads input_fd, which may be plain, gzip or zstd, to its end; sends the traces, and a RESULT. A
+ * bad report is a RESULT too: the job fails only when the input cannot be read (MS_E_IO) or memory
+ * ends. An archive is an ARCHIVE frame in place of all else; behind it come its bytes as PLAIN
+ * frames when input_fd cannot be read a second time. */
 enum ms_status ms_report_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
                              struct ms_error *err) MS_MUST_USE;
+
+/* Opens the archive in input_fd (seekable), nested ones too, with the password "infected" where one
+ * is needed. Each member that may be a report gives a MEMBER frame (its chain of names) and the
+ * frames of ms_report_job; what cannot be opened, a FAULT frame (chain and reason). */
+enum ms_status ms_archive_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                              struct ms_error *err) MS_MUST_USE;
+
+/* Reads what lies beside a report (extract/report/metadata.h): an INFO frame. */
+enum ms_status ms_metadata_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                               struct ms_error *err) MS_MUST_USE;
+
+/* Before confinement. */
+void ms_report_prepare(void);
+void ms_archive_prepare(void);
+
+/* One report of a seekable or other file; for the jobs alone. `archives`: look for them. */
+enum ms_status ms_report_send(int fd, struct ms_span arg, bool archives, struct ms_worker_out *out,
+                              struct ms_error *err) MS_MUST_USE;
 
 #endif

@@ -20,6 +20,10 @@ enum ms_trace_frame {
     MS_FRAME_INFO,      /* struct ms_report_info */
     MS_FRAME_RESULT,    /* struct ms_report_result and the reason */
     MS_FRAME_ROW,       /* a dataset's row: what stands beside its calls */
+    MS_FRAME_DIGEST,    /* SHA-256 of the plain input */
+    MS_FRAME_ARCHIVE,   /* the input is an archive; empty */
+    MS_FRAME_MEMBER,    /* a report of an archive begins: its chain of names */
+    MS_FRAME_FAULT,     /* what could not be opened: length of the chain, chain, reason */
 };
 
 /* The name that stands for every API beyond MS_LIMIT_APIS_PER_REPORT; a pseudo-call. */

@@ -185,7 +185,9 @@ static enum ms_status take_result(struct ms_trace_received *self, struct ms_span
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (!ms_span_take_varint(&rest, numbers[i]))
             return malformed(err);
-    result->foreign = foreign != 0;
+    if (foreign > MS_FOREIGN_JSON)
+        return malformed(err);
+    result->foreign = (enum ms_report_foreign)foreign;
     if (!take_span(&rest, sizeof self->reason - 1, &reason) || rest.len)
         return malformed(err);
     if (reason.len)

@@ -55,6 +55,9 @@ enum ms_status ms_vault_read(struct ms_corpus *corpus, enum ms_vault_kind kind,
 enum ms_status ms_vault_read_fd(struct ms_corpus *corpus, enum ms_vault_kind kind,
                                 const uint8_t sha256[32], int *fd, uint64_t *size,
                                 struct ms_error *err) MS_MUST_USE;
+/* A report as it lies there: zstd, unverified. The caller closes fd. */
+enum ms_status ms_vault_open_report(struct ms_corpus *corpus, const uint8_t sha256[32], int *fd,
+                                    struct ms_error *err) MS_MUST_USE;
 bool ms_vault_has(struct ms_corpus *corpus, enum ms_vault_kind kind, const uint8_t sha256[32]);
 /* Removes an object (forget, retention). Absent is fine. */
 enum ms_status ms_vault_remove(struct ms_corpus *corpus, enum ms_vault_kind kind,

@@ -52,6 +52,18 @@ static enum ms_status open_object(struct reader *self, struct ms_error *err)
     return MS_OK;
 }
 
+enum ms_status ms_vault_open_report(struct ms_corpus *corpus, const uint8_t sha256[32], int *fd,
+                                    struct ms_error *err)
+{
+    struct reader self = {.corpus = corpus, .kind = MS_VAULT_REPORT, .sha256 = sha256, .fd = -1};
+    enum ms_status status = open_object(&self, err);
+    if (status == MS_OK)
+        *fd = self.fd;
+    else if (self.fd >= 0)
+        (void)close(self.fd);
+    return status;
+}
+
 static enum ms_status fill(struct reader *self, size_t *n, struct ms_error *err)
 {
     ssize_t got;

@@ -37,7 +37,7 @@ struct top {
     bool is_log;
     bool is_report;    /* one of info, target, behavior was there */
     bool is_emulation; /* likewise of entry_points, emu_version, emulation_total_runtime */
-    bool foreign;
+    enum ms_report_foreign foreign;
     bool cape_member;
     bool behavior_read;
     struct field version, package, sha256, sha1, md5, name;
@@ -220,7 +220,7 @@ static enum ms_status read_member(struct top *self, struct ms_span key, struct m
 /* Where the document is JSON, but no report. */
 static enum ms_status stranger(struct top *self, const char *why, struct ms_error *err)
 {
-    self->foreign = true;
+    self->foreign = MS_FOREIGN_JSON;
     return ms_scanner_fault(self->scan, why, err);
 }
 
@@ -240,7 +240,7 @@ static enum ms_status read_members(struct top *self, struct ms_error *err)
     if (status != MS_OK)
         return status;
     if (!self->is_report && !self->is_emulation) {
-        self->foreign = true; /* also where more documents follow */
+        self->foreign = MS_FOREIGN_JSON; /* also where more documents follow */
         status = ms_scanner_finish(self->scan, err);
         return status != MS_OK ? status
                                : stranger(self,
@@ -259,7 +259,7 @@ static enum ms_status read_list(struct top *self, struct ms_error *err)
     self->is_emulation = true;
     enum ms_status status = ms_speakeasy_read(self->scan, self->sink, &self->emulated, err);
     bool strange = !self->emulated.calls && (self->emulated.other || !self->emulated.process_count);
-    self->foreign = strange;
+    self->foreign = strange ? MS_FOREIGN_JSON : MS_FOREIGN_NO;
     if (status == MS_OK)
         status = ms_scanner_finish(self->scan, err);
     if (status == MS_OK && strange)
@@ -273,7 +273,10 @@ static enum ms_status read_document(struct top *self, enum ms_scanner_check chec
 {
     enum ms_scanner_kind kind;
     uint8_t first = first_byte(&self->head);
-    self->foreign = first && first != '{' && first != '[';
+    if (!self->head.len)
+        self->foreign = MS_FOREIGN_EMPTY;
+    else if (first && first != '{' && first != '[')
+        self->foreign = MS_FOREIGN_TEXT;
     enum ms_status status = ms_scanner_new(read_source, &self->head, 0, &self->scan, err);
     if (status != MS_OK)
         return status;

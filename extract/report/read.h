@@ -23,16 +23,23 @@ const char *ms_report_state_name(enum ms_report_state state);
 
 enum { MS_REPORT_REMARK_BYTES = 320 };
 
+/* What was read, when there was nothing of a report in it. */
+enum ms_report_foreign {
+    MS_FOREIGN_NO,
+    MS_FOREIGN_EMPTY, /* no byte at all */
+    MS_FOREIGN_TEXT,  /* neither JSON nor a log */
+    MS_FOREIGN_JSON   /* whole JSON, of something else */
+};
+
 struct ms_report_result {
     enum ms_report_state state;
     uint64_t line, byte; /* INVALID: where (line from 1, byte from 0 of the plain text) */
     uint64_t processes;
-    uint64_t calls;          /* entries, pseudo-calls included */
-    uint64_t calls_expanded; /* sum of 1 + repeated */
-    uint64_t real_calls;     /* entries of tracked processes that are no pseudo-calls */
-    uint64_t bytes;          /* plain bytes read */
-    bool foreign;            /* INVALID: nothing of a report was there, in text or JSON that is
-                                something else */
+    uint64_t calls;                      /* entries, pseudo-calls included */
+    uint64_t calls_expanded;             /* sum of 1 + repeated */
+    uint64_t real_calls;                 /* entries of tracked processes that are no pseudo-calls */
+    uint64_t bytes;                      /* plain bytes read */
+    enum ms_report_foreign foreign;      /* of INVALID */
     char remark[MS_REPORT_REMARK_BYTES]; /* what was passed over in a log; else "" */
 };
 

@@ -183,12 +183,12 @@ static enum ms_status enter_list(struct reader *self, const char *why, bool *pre
 static enum ms_status read_calls(struct reader *self, bool mixed, struct ms_error *err)
 {
     bool more;
-    if (self->has_calls)
-        return ms_scanner_fault(self->scan, "an entry point has two lists of calls", err);
     enum ms_status status =
         enter_list(self, "the calls of an entry point are no array", &more, err);
     if (status != MS_OK || !more)
         return status;
+    if (self->has_calls)
+        return ms_scanner_fault(self->scan, "an entry point has two lists of calls", err);
     self->has_calls = true;
     status = announce(self, err);
     while (status == MS_OK) {

@@ -141,11 +141,13 @@ class GeneratedReports(Case):
 
     def test_folder(self):
         good = report.cape([report.Process("a.exe", ["NtClose"])])
+        self.write("in/note.txt", b"no report")
+        self.write("in/other.json", b"[1]")
         for name in ("in/b.json", "in/a/x.json", "in/z.txt", "in/.hidden/h.json"):
             self.write(name, good)
         os.symlink(self.base / "in/b.json", self.base / "in/link.json")
         rows = self.run_import(self.base / "in")
-        self.assertEqual([row["file"].split("/in/")[1] for row in rows], [".hidden/h.json", "a/x.json", "b.json"])
+        self.assertEqual([row["file"].split("/in/")[1] for row in rows], [".hidden/h.json", "a/x.json", "b.json", "z.txt"])
 
     def test_states(self):
         lsass = [report.Process("lsass.exe", [], track=False)]

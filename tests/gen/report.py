@@ -6,7 +6,10 @@
 Every report begins with lsass.exe, tracked: false and without calls (Cuckoo only), as real ones do. A name that begins with "__" is
 written as a pseudo-call of category __notification__. A call may be an API name or (name, status, thread index).
 count(processes) gives what a reader must find: {"processes", "calls", "pseudo", "names"}; CAPE's `calls` is the expanded number.
-count_json(bytes) counts any report of either kind, real ones too, by the standard library's parser: {"processes", "calls",
+cuckoo1(…), modified(…)            -> bytes      the same calls as Cuckoo 0.4/1.x and cuckoo-modified wrote them
+speakeasy(…, version=0|1|2)        -> bytes      the emulator's: the list of entry points alone, within its document, events of all kinds
+drakvuf(…, plugin=…, noise=…)      -> bytes      a log, processes taking turns, with lines of other plugins between
+count_json(bytes) counts any report of these kinds, real ones too, by the standard library's parser: {"processes", "calls",
 "calls_expanded"}, pseudo-calls included; mutate(bytes, seed) removes, doubles, adds and repeats calls of any report.
 """
 import hashlib
@@ -217,16 +220,157 @@ def cape(processes, sha256="0" * 64, task=1, sample=None, options=None, package=
     return json.dumps(report, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
+def cuckoo1(processes, sha256="0" * 64, version="0.4.2"):
+    """A report.json of Cuckoo 0.4 or 1.x: numbers as texts where those wrote texts, `repeated`, no caller."""
+    whole = json.loads(cape(processes, sha256))
+    whole["info"] = {"version": version, "started": "2012-01-02 03:04:05", "duration": 60, "id": 1, "category": "file", "package": "exe"}
+    old = version.startswith("0.")
+    for process in whole["behavior"]["processes"]:
+        process.pop("module_path"), process.pop("threads"), process.pop("environ")
+        for call in process["calls"]:
+            for key in ("caller", "parentcaller"):
+                call.pop(key)
+            if old:
+                call["status"] = "SUCCESS" if call["status"] else "FAILURE"
+                call.pop("id")
+        if old:
+            process["process_id"], process["parent_id"] = str(process["process_id"]), str(process["parent_id"])
+            process["first_seen"] = "20231114221320.000"
+    for key in ("encryptedbuffers", "enhanced"):
+        whole["behavior"].pop(key)
+    for key in ("statistics", "malscore"):
+        whole.pop(key)
+    return json.dumps(whole, indent=4, sort_keys=True).encode()
+
+
+def modified(processes, sha256="0" * 64):
+    """A report.json of cuckoo-modified: CAPE's fields under a version of its own."""
+    whole = json.loads(cape(processes, sha256))
+    whole["info"]["version"] = "1.3-NG"
+    return json.dumps(whole, indent=4, ensure_ascii=False).encode()
+
+
+def speakeasy(processes, sha256="0" * 64, version=1):
+    """Each process an entry point. 0: the list alone; 1: its document, lists `apis`; 2: `events` of all kinds."""
+    points = []
+    for number, (process, pid, _, _) in enumerate(_numbered(list(processes))):
+        apis = []
+        for index, call in enumerate(process.calls):
+            name = "KERNEL32." + _call(call)[0]
+            entry = {"pc": hex(0x401000 + index), "api_name": name, "args": ["0x1", "a.txt"], "ret_val": None if index % 3 else "0x0"}
+            if version == 2:
+                entry = {"pos": {"tick": index, "tid": 1000 + _call(call)[2], "pid": pid, "pc": 0x401000}, "event": "api", "api_name": name, "args": ["0x1"], "ret_val": "0x0"}
+                if index % 5 == 0:
+                    apis.append({"pos": entry["pos"], "event": "file_open", "path": "C:\\a", "handle": "0x84"})
+            apis.append(entry)
+        point = {"ep_type": "module_entry" if number == 0 else "thread", "start_addr": "0x401000", "ep_args": ["0x4020"], "apihash": "0" * 64,
+                 "ret_val": "0x0", "error": {} if number % 2 else None, "events" if version == 2 else "apis": apis}
+        points.append(dict(point, dynamic_code_segments=[]))
+    if version == 0:
+        return json.dumps(points, indent=4).encode()
+    head = {"report_version": "1.1.0", "emu_version": "1.5.9", "path": "/samples/a.exe", "os_run": "windows.6_1"} if version == 1 else \
+        {"report_version": "2.0.0", "filepath": "/samples/a.exe"}
+    return json.dumps(dict(head, sha256=sha256, size=4096, arch="x86", filetype="exe", emulation_total_runtime=1.25, timestamp=1700000000,
+                           strings={"static": {"ansi": ["a"]}}, entry_points=points)).encode()
+
+
+def drakvuf(processes, plugin="apimon", noise=True, seed=1, end="\n"):
+    """A log: the processes' calls dealt into one sequence, each with a time of its own."""
+    rng, waiting, lines, stamp = random.Random("drakvuf/%s" % (seed,)), [], [], 1716999134.0
+    for process, pid, ppid, _ in _numbered(list(processes)):
+        common = {"PID": pid, "PPID": ppid, "UserName": "SessionID", "UserId": 2, "ProcessName": "\\Device\\HarddiskVolume2\\" + process.name}
+        waiting.append([common, [_call(call) for call in process.calls]])
+    while any(calls for _, calls in waiting):
+        common, calls = rng.choice([pair for pair in waiting if pair[1]])
+        for name, _, thread in [calls.pop(0) for _ in range(min(len(calls), rng.randrange(1, 6)))]:
+            stamp += rng.random() / 100
+            time_and_place = {"TimeStamp": "%.6f" % stamp, **common, "TID": common["PID"] + 4 + 4 * thread, "Method": name, "EventUID": hex(len(lines))}
+            if plugin == "apimon":
+                line = {"Plugin": plugin, **time_and_place, "Event": "api_called", "CLSID": None, "CalledFrom": "0x7ff0", "ReturnValue": "0x0",
+                        "Arguments": ['Arg0=0x1:"a\\u0000b"', "Arg1=0x0"]}
+            else:
+                line = {"Plugin": plugin, **time_and_place, "Module": "nt", "vCPU": 1, "CR3": "0x1", "Syscall": 63, "NArgs": 1, "Event": "0x0"}
+            lines.append(json.dumps(line))
+            if noise and rng.random() < 0.4:
+                lines.append(json.dumps(rng.choice((
+                    {"Plugin": "apimon", "Event": "dll_loaded", "Rva": {"Sleep": 1}, "DllName": "k.dll", "PID": 1},
+                    {"Plugin": "sysret", **time_and_place, "Ret": 0}, {"Plugin": "procmon", **time_and_place},
+                    {"Plugin": "inject", "TimeStamp": "1.5", "Method": "CreateProc", "Status": "Success"}))))
+    return (end.join(lines) + end).encode()
+
+
+def _count_log(data):
+    """Of a log: events of plugin apimon that are calls, else all of plugin syscall; by plain reading of each line."""
+    calls = {"apimon": [], "syscall": []}
+    for line in data.split(b"\n"):
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if not isinstance(event, dict) or not isinstance(event.get("Method"), str):
+            continue
+        if event.get("Plugin") == "syscall" or event.get("Plugin") == "apimon" and event.get("Event", "api_called") == "api_called":
+            calls[event["Plugin"]].append((event.get("PID"), event.get("PPID"), event.get("ProcessName")))
+    kept = calls["apimon"] or calls["syscall"]
+    return {"processes": len(set(kept)), "calls": len(kept), "calls_expanded": len(kept)}
+
+
+def _count_points(points):
+    apis = [entry for point in points or [] for entry in point.get("apis") or []]
+    apis += [entry for point in points or [] for entry in point.get("events") or [] if entry.get("event") == "api"]
+    return {"processes": len(points or []), "calls": len(apis), "calls_expanded": len(apis)}
+
+
 def count_json(data):
     """An independent count of a report's call entries; `repeated` further equal calls are in calls_expanded alone."""
+    try:
+        whole = json.loads(data)
+    except ValueError:
+        return _count_log(data)
+    if isinstance(whole, list) or "entry_points" in whole:
+        return _count_points(whole if isinstance(whole, list) else whole["entry_points"])
+    if "Plugin" in whole:
+        return _count_log(data)
     processes = (json.loads(data).get("behavior") or {}).get("processes") or []
     calls = [call for process in processes for call in process.get("calls") or []]
     return {"processes": len(processes), "calls": len(calls), "calls_expanded": sum(1 + int(call.get("repeated") or 0) for call in calls)}
 
 
+def _mutate_log(data, rng):
+    """Lines removed, doubled, moved, damaged, cut."""
+    lines = []
+    for line in data.split(b"\n"):
+        roll = rng.random()
+        if roll < 0.05:
+            continue
+        if roll < 0.08:
+            line = line[:rng.randrange(len(line) + 1)]
+        elif roll < 0.1:
+            line = rng.choice((b"", b"null", b"[]", b"{}", b"text", b"\xff\xfe", b"{\"Plugin\": \"apimon\", \"Event\": \"api_called\"}", line + b" {}", line + b"\r"))
+        lines.extend([line] * (2 if roll > 0.95 else 1))
+    return b"\n".join(lines)
+
+
+def _mutate_points(whole, rng):
+    for point in whole if isinstance(whole, list) else whole.get("entry_points") or []:
+        for key in ("apis", "events"):
+            if point.get(key):
+                kept = [entry for entry in point[key] if rng.random() > 0.1]
+                point[key] = rng.choice((kept, kept + kept[:3], kept, []))
+            elif rng.random() < 0.2:
+                point[key] = None
+
+
 def mutate(data, seed):
     """The same report with some calls removed, doubled, moved, renamed to pseudo-calls, and (CAPE) other `repeated` numbers."""
-    rng, whole = random.Random("mutate/%s" % (seed,)), json.loads(data)
+    rng = random.Random("mutate/%s" % (seed,))
+    try:
+        whole = json.loads(data)
+    except ValueError:
+        return _mutate_log(data, rng)
+    if isinstance(whole, list) or "entry_points" in whole:
+        _mutate_points(whole, rng)
+        return json.dumps(whole, indent=rng.choice((None, 1))).encode()
     for process in (whole.get("behavior") or {}).get("processes") or []:
         calls = []
         for call in process.get("calls") or []:

@@ -486,11 +486,16 @@ static void test_foreign(void **state)
     (void)state;
     static const struct {
         const char *text;
-        bool foreign;
-    } cases[] = {
-        {"plain text", true}, {"{\"a\": 1}", true},         {"{\"a\": 1}\n{}", true}, {"[1]", true},
-        {"5", true},          {"{\"behavior\": 1}", false}, {"{\"info\": {}", false}, {"", false},
-        {"{\"a\": ", false}};
+        enum ms_report_foreign foreign;
+    } cases[] = {{"plain text", MS_FOREIGN_TEXT},
+                 {"{\"a\": 1}", MS_FOREIGN_JSON},
+                 {"{\"a\": 1}\n{}", MS_FOREIGN_JSON},
+                 {"[1]", MS_FOREIGN_JSON},
+                 {"{\"behavior\": 1}", MS_FOREIGN_NO},
+                 {"{\"info\": {}", MS_FOREIGN_NO},
+                 {"", MS_FOREIGN_EMPTY},
+                 {" ", MS_FOREIGN_NO},
+                 {"{\"a\": ", MS_FOREIGN_NO}};
     struct ms_buf events;
     ms_buf_init(&events, SIZE_MAX);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
