@@ -55,7 +55,8 @@ static enum ms_status read_report(void *ctx, int fd, void **read, struct ms_erro
 {
     struct detonation *self = ctx;
     struct ms_intake *intake = NULL;
-    enum ms_status status = ms_intake_read(&self->ingest, fd, &intake, err);
+    const struct ms_intake_input input = {.fd = fd, .metadata_fd = -1};
+    enum ms_status status = ms_intake_read(&self->ingest, &input, &intake, err);
     *read = intake;
     return status;
 }

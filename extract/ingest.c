@@ -310,8 +310,6 @@ enum ms_status ms_ingest_report(const struct ms_ingest *self, int fd, int64_t an
     struct ms_intake *intake = NULL;
     const struct ms_intake_input input = {.fd = fd, .metadata_fd = -1};
     enum ms_status status = ms_intake_read(self, &input, &intake, err);
-    if (status == MS_OK && intake->is_archive)
-        status = ms_intake_end(intake, "an archive, not a report", err);
     if (status == MS_OK)
         status = ms_intake_store(intake, analysis, out, err);
     ms_intake_free(intake);

@@ -117,6 +117,7 @@ enum ms_status ms_intake_frame(struct ms_intake *self, uint32_t type, struct ms_
         return take_plain(self, bytes, err);
     case MS_FRAME_ARCHIVE:
         self->is_archive = true;
+        set_reason(self, "an archive, not a report");
         drop_vault(self);
         return MS_OK;
     case MS_FRAME_DIGEST:
