@@ -89,8 +89,9 @@ static void make(struct answer *self)
     ms_buf_append_byte(out, 1);
     out = add(self, MS_FRAME_RESULT);
     ms_buf_append_byte(out, MS_REPORT_OK);
-    for (uint64_t i = 0; i < 8; i++)
+    for (uint64_t i = 0; i < 7; i++)
         ms_buf_append_varint(out, 100 + i);
+    ms_buf_append_varint(out, MS_FOREIGN_TEXT);
     text(out, "why");
 }
 
