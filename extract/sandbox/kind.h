@@ -11,6 +11,7 @@ struct ms_sandbox {
     struct ms_secret *token; /* borrowed */
     char url[1024];
     char version[64];
+    uint32_t request_ms;
     uint32_t stall_ms; /* 0: as base/http has it */
     bool token_refused;
     bool answered; /* ever, to a GET */

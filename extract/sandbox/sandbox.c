@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ATTEMPTS = 2, REQUEST_MS = 120000, UPLOAD_MS = 600000, DOWNLOAD_MS = 3600000 };
+enum { ATTEMPTS = 2, REQUEST_MS = 120000, UPLOAD_BYTES_MS = 50, DOWNLOAD_MS = 3600000 };
 
 static const char *const kind_names[] = {"auto", "cuckoo", "cape", "drakvuf"};
 
@@ -157,7 +157,11 @@ enum ms_status ms_sandbox_post(struct ms_sandbox *self, const char *path,
     request.parts = parts;
     request.part_count = part_count;
     request.max_attempts = 1;
-    request.total_timeout_ms = UPLOAD_MS;
+    /* The time of any other request, and that of the file at 50 kB/s. */
+    uint64_t upload_ms = self->request_ms;
+    for (size_t i = 0; i < part_count; i++)
+        upload_ms += parts[i].fd_bytes / UPLOAD_BYTES_MS;
+    request.total_timeout_ms = upload_ms < DOWNLOAD_MS ? (uint32_t)upload_ms : DOWNLOAD_MS;
     request.stall_timeout_ms = self->stall_ms;
     status = ms_http_perform(self->http, &request, &answer->http, err);
     if (status == MS_OK) {
@@ -368,7 +372,7 @@ enum ms_status ms_sandbox_open(const struct ms_sandbox_options *options, struct 
     struct ms_http_options http = {
         .user_agent = "malseq/" MS_VERSION,
         .max_attempts = options->max_attempts ? options->max_attempts : ATTEMPTS,
-        .total_timeout_ms = options->request_ms ? options->request_ms : REQUEST_MS,
+        .total_timeout_ms = options->request_ms ? options->request_ms : (uint32_t)REQUEST_MS,
         .fresh_connections = true, /* Cuckoo serves one connection at a time, idle ones too */
         .seed = options->seed};
     enum ms_status status;
@@ -381,6 +385,7 @@ enum ms_status ms_sandbox_open(const struct ms_sandbox_options *options, struct 
         goto out;
     }
     memcpy(self->url, options->url, n);
+    self->request_ms = options->request_ms ? options->request_ms : REQUEST_MS;
     /* A stall is measured in whole seconds. */
     self->stall_ms = options->request_ms && options->request_ms < 1000 ? 1000 : options->request_ms;
     self->token = options->token;
