@@ -277,9 +277,9 @@ static const struct ms_option detonate_table[] = {
     {.name = "cuckoo",
      .kind = MS_OPT_LIST,
      .arg = "URL",
-     .help = "a Cuckoo, CAPE or DRAKVUF server; may be given several times. Behind the URL may "
-             "stand ,weight=N (tasks at once are N times --in-flight), ,in-flight=N, ,kind=KIND "
-             "and ,token=@FILE or env:NAME",
+     .help = "a Cuckoo, CAPE or DRAKVUF server, may be given several times; behind the URL may "
+             "stand ,weight=N (it holds N times as many tasks), ,in-flight=N, ,kind=KIND and "
+             ",token=@FILE or ,token=env:NAME",
      .offset = offsetof(struct detonate_options, cuckoo)},
     {.name = "token",
      .kind = MS_OPT_SECRET,

@@ -18,12 +18,15 @@ int main(int argc, char **argv)
             "of its own: ok, too_few_calls, no_calls, no_behavior or report_invalid.",
         .verbs = verbs,
         .verb_count = sizeof verbs / sizeof *verbs,
-        .examples = "# Submit every sample of the corpus to a Cuckoo and follow it\n"
-                    "extract --cuckoo http://sandbox:8090 --token @cuckoo.token\n"
-                    "# Import a folder of reports\nextract import reports/\n"
-                    "# Import the published Mal-API-2019\nextract dataset mal-api-2019 "
-                    "malware_api_class/\n"
-                    "# What is known of a sample\nextract show HASH\n",
+        .examples =
+            "# Submit every sample of the corpus to a Cuckoo and follow it\n"
+            "extract --cuckoo http://sandbox:8090 --token @cuckoo.token\n"
+            "# The same with two servers, one of them with three times the machines\n"
+            "extract --cuckoo http://a:8090,weight=3,token=@a.token --cuckoo http://b:8000\n"
+            "# Import a folder of reports\nextract import reports/\n"
+            "# Import the published Mal-API-2019\nextract dataset mal-api-2019 "
+            "malware_api_class/\n"
+            "# What is known of a sample\nextract show HASH\n",
     };
     return ms_cli_main(&tool, argc, argv);
 }
