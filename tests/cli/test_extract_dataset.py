@@ -299,7 +299,7 @@ class Oliveira(Case):
         """A line of 100 MB, twice: one field, and fields without end. It costs itself."""
         rows = datasets.oliveira(random.Random(6), 3)
         text = datasets.csv_text(rows, datasets.OLIVEIRA_HEAD).encode().split(b"\n")
-        mebibytes = 20 if SANITIZED else 100
+        mebibytes = 6 if SANITIZED else 100
         path = self.base / "long.csv"
         with open(path, "wb") as file:  # piece by piece: the memory of this process would count as that of its children
             for before, piece in ((text[0] + b"\n" + text[1] + b"\n", b"a" * (1 << 20)), (b"\n" + text[2] + b"\n", b"\0," * (1 << 19))):

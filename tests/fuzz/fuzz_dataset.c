@@ -175,6 +175,15 @@ static enum ms_status on_instruction(void *ctx, struct ms_span mnemonic, struct 
     return MS_OK;
 }
 
+/* LF, CR LF and CR each end a line. */
+static uint64_t count_lines(const uint8_t *data, size_t size)
+{
+    uint64_t lines = 0;
+    for (size_t i = 0; i < size; i++)
+        lines += data[i] == '\r' || (data[i] == '\n' && !(i && data[i - 1] == '\r'));
+    return lines;
+}
+
 static struct sum read_pieces(const uint8_t *data, size_t size, size_t piece)
 {
     struct sum sum = {.value = 0}, code = {.value = 0};
@@ -189,7 +198,8 @@ static struct sum read_pieces(const uint8_t *data, size_t size, size_t piece)
         if (dumped == MS_OK)
             dumped = ms_dump_take(&dump, data + at, n, NULL);
     }
-    check(ms_csv_end(&csv, NULL) == MS_OK);
+    uint64_t lines = count_lines(data, size);
+    check(ms_csv_end(&csv, NULL) == MS_OK && (csv.line == lines || csv.line == lines + 1));
     enum ms_status listed = ms_listing_end(&listing, NULL);
     check(listed == (listing.listed ? MS_OK : MS_REJECT));
     check(listing.instructions <= listing.listed && listing.listed <= listing.lines);

@@ -267,8 +267,8 @@ def published():
     members = archive.zipped([("t/a.asm", listing), ("t/a.bytes", dump), ("t/b.bytes", b"0040 5"), ("readme", b"")])
     seeds = [text, archive.zipped([("all_analysis_data.txt", text)]), words, behav, oliveira, avast, big, full, listing, dump, archive.zipped(reports), members, nested, listing]
     out = {f"{number:02d}": bytes([number]) + seed for number, seed in enumerate(seeds)}
-    return {**out, "07-reduced": b"\x07" + datasets.reduced_report(1), "10-nested": b"\x0a" + nested, "11-7z": b"\x0b" + sevenzip.packed([("a.asm", listing), ("a.bytes", dump)], method="copy"),
-            "13-table": b"\x0d" + behav, "13-dump": b"\x0d" + dump}
+    return {**out, "07-reduced": b"\x07" + datasets.reduced_report(1), "10-nested": b"\x0a" + nested, "10-cut": b"\x0a" + archive.zipped([("cut/" + reports[2][0], full[:full.rindex(b"__anomaly__")])] + [(f"s/{'0' * 62}ab.json", full)]), "11-7z": b"\x0b" + sevenzip.packed([("a.asm", listing), ("a.bytes", dump)], method="copy"),
+            "13-table": b"\x0d" + behav, "13-ends": b"\x0da,b\rc\n\"d\re\n\nf", "13-dump": b"\x0d" + dump}
 
 
 def main(folder):
