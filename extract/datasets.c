@@ -260,9 +260,8 @@ static enum ms_status run_dataset(struct ms_cli *cli, struct ms_error *err)
 const struct ms_verb ms_extract_dataset_verb = {
     .name = "dataset",
     .synopsis = "NAME PATH…",
-    .summary =
-        "import a published dataset: mal-api-2019 (its folder), malbehavd-v1 or oliveira (the "
-        "CSV)",
+    .summary = "import a published dataset: mal-api-2019, malbehavd-v1, oliveira, avast-ctu or "
+               "big-2015",
     .min_operands = 2,
     .max_operands = SIZE_MAX,
     .run = run_dataset,
