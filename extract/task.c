@@ -309,10 +309,12 @@ static enum ms_status fetch(struct ms_task_loop *loop, struct ms_task_server *se
                               false, err);
     if (status != MS_OK)
         return status;
-    if (end == MS_FETCH_LATER)
+    if (end == MS_FETCH_LATER) { /* says nothing of the report, however late it is */
         ms_task_server_rest(server, wait_ms);
-    if (end == MS_FETCH_LATER || end == MS_FETCH_NOT_READY) {
-        /* The one that came before, and could not be read, then counts. */
+        return MS_OK;
+    }
+    if (end == MS_FETCH_NOT_READY) {
+        /* One that came before, and could not be read, then counts. */
         if (task->late_ms && ms_clock_mono_ms() >= task->late_ms)
             return ms_task_finish(loop, task,
                                   task->has_bad_report ? "report_invalid" : "report_missing",
