@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/rng.h"
 #include "base/scan.h"
+#include "tests/unit/json_maker.h"
 
 #include <jansson.h>
 #include <setjmp.h>
@@ -435,84 +436,6 @@ static void test_source_error(void **state)
 
 /* --- generated documents, whole and damaged, against jansson --- */
 
-static void generate_string(struct ms_rng *rng, struct ms_buf *out)
-{
-    static const char *const parts[] = {"a",
-                                        "Zz9",
-                                        " ",
-                                        "\\n",
-                                        "\\\\",
-                                        "\\\"",
-                                        "\\u00e9",
-                                        "\\ud83d\\ude00",
-                                        "\\/",
-                                        "\xc3\xa9",
-                                        "\xe2\x82\xac",
-                                        "\xf0\x9f\x98\x80",
-                                        "NtCreateFile",
-                                        "0123456789abcdef",
-                                        "{[:,]}"};
-    ms_buf_append_byte(out, '"');
-    for (uint64_t n = ms_rng_below(rng, 6); n; n--)
-        ms_buf_append_text(out, parts[ms_rng_below(rng, sizeof parts / sizeof *parts)]);
-    ms_buf_append_byte(out, '"');
-}
-
-static void generate_space(struct ms_rng *rng, struct ms_buf *out)
-{
-    static const char *const spaces[] = {"", "", "", " ", "\n    ", "\t", "\r\n"};
-    ms_buf_append_text(out, spaces[ms_rng_below(rng, sizeof spaces / sizeof *spaces)]);
-}
-
-static void generate(struct ms_rng *rng, unsigned depth, struct ms_buf *out)
-{
-    static const char *const scalars[] = {"0",    "-1",   "12.5",       "1e3",  "-2.5E-2",
-                                          "true", "null", "4294967295", "false"};
-    generate_space(rng, out);
-    uint64_t kind = ms_rng_below(rng, depth < 5 ? 5 : 2);
-    if (kind == 0) {
-        ms_buf_append_text(out, scalars[ms_rng_below(rng, sizeof scalars / sizeof *scalars)]);
-    } else if (kind == 1) {
-        generate_string(rng, out);
-    } else {
-        bool object = kind == 2;
-        ms_buf_append_byte(out, object ? '{' : '[');
-        uint64_t count = ms_rng_below(rng, 5);
-        for (uint64_t i = 0; i < count; i++) {
-            if (i)
-                ms_buf_append_byte(out, ',');
-            if (object) {
-                generate_space(rng, out);
-                generate_string(rng, out);
-                generate_space(rng, out);
-                ms_buf_append_byte(out, ':');
-            }
-            generate(rng, depth + 1, out);
-        }
-        ms_buf_append_byte(out, object ? '}' : ']');
-    }
-    generate_space(rng, out);
-}
-
-static void damage(struct ms_rng *rng, struct ms_buf *text)
-{
-    static const char bytes[] =
-        "\"\\{}[]:,0123456789-+.eEtrufalsn \n\t\xc3\xa9\xe2\xf0\x80\xff\x01";
-    for (uint64_t n = 1 + ms_rng_below(rng, 3); n && text->len; n--) {
-        size_t at = ms_rng_below(rng, text->len);
-        uint8_t byte = (uint8_t)bytes[ms_rng_below(rng, sizeof bytes - 1)];
-        uint64_t how = ms_rng_below(rng, 3);
-        if (how == 0) {
-            text->data[at] = byte;
-        } else if (how == 1) {
-            memmove(text->data + at, text->data + at + 1, text->len - at - 1);
-            text->len--;
-        } else {
-            ms_buf_append_byte(text, byte);
-        }
-    }
-}
-
 /* What we accept and jansson refuses: numbers beyond its types, lone surrogates, NUL in keys. */
 static bool listed_exception(const json_error_t *error)
 {
@@ -556,9 +479,9 @@ static void test_against_jansson(void **state)
     for (int i = 0; i < 12000; i++) {
         struct ms_buf text;
         ms_buf_init(&text, SIZE_MAX);
-        generate(&rng, 0, &text);
+        make_value(&rng, 0, &text);
         if (i % 4)
-            damage(&rng, &text);
+            make_damage(&rng, &text);
         compare(&text);
         struct ms_error err = {0};
         if (scan(text.data, text.len, 0, 0, NULL, &err) == MS_OK)
@@ -570,13 +493,56 @@ static void test_against_jansson(void **state)
     assert_true(accepted > 3000 && refused > 3000);
 }
 
+/* Each line of the table in docs/json.md, both ways. */
+static void test_listed_differences(void **state)
+{
+    static const struct {
+        const char *text;
+        bool ours, theirs;
+    } cases[] = {
+        {"[18446744073709551616]", true, false},
+        {"[-9223372036854775809]", true, false},
+        {"[9223372036854775807]", true, true},
+        {"[1e400]", true, false},
+        {"[1e-400]", true, true},
+        {"{\"a\\u0000b\":1}", true, false},
+        {"{\"a\":\"\\u0000b\"}", true, true},
+        {"[\"\\ud800\"]", true, false},
+        {"[\"\\udc00\"]", true, false},
+        {"[\"\\ud800\\udc00\"]", true, true},
+        {"\xef\xbb\xbf[1]", true, false},
+        {"{\"a\":1,\"a\":2}", true, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ms_error err = {0};
+        size_t len = strlen(cases[i].text);
+        json_t *theirs = json_loadb(cases[i].text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+        assert_int_equal(agree(cases[i].text, len, &err), cases[i].ours ? MS_OK : MS_REJECT);
+        assert_int_equal(theirs != NULL, cases[i].theirs);
+        json_decref(theirs);
+    }
+    static char deep[2 * MS_LIMIT_JSON_DEPTH + 2];
+    struct ms_error err = {0};
+    memset(deep, '[', MS_LIMIT_JSON_DEPTH + 1);
+    memset(deep + MS_LIMIT_JSON_DEPTH + 1, ']', MS_LIMIT_JSON_DEPTH + 1);
+    json_t *theirs = json_loadb(deep, sizeof deep, JSON_DECODE_ANY, NULL);
+    assert_non_null(theirs);
+    json_decref(theirs);
+    assert_int_equal(agree(deep, sizeof deep, &err), MS_REJECT);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),          cmocka_unit_test(test_cuts),
-        cmocka_unit_test(test_place),          cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_long_strings),   cmocka_unit_test(test_decoded),
-        cmocka_unit_test(test_pull),           cmocka_unit_test(test_source_error),
-        cmocka_unit_test(test_against_jansson)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table),
+                                       cmocka_unit_test(test_cuts),
+                                       cmocka_unit_test(test_place),
+                                       cmocka_unit_test(test_depth),
+                                       cmocka_unit_test(test_long_strings),
+                                       cmocka_unit_test(test_decoded),
+                                       cmocka_unit_test(test_pull),
+                                       cmocka_unit_test(test_source_error),
+                                       cmocka_unit_test(test_against_jansson),
+                                       cmocka_unit_test(test_listed_differences)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
