@@ -332,6 +332,23 @@ class BadReports(Case):
         path = self.write("r.json", b'{\n "info": {},\n "behavior": {"processes": [\n  {"calls": 5}]}}')
         self.assertIn("line 4, byte ", self.run_import(path, expect=1)[0]["reason"])
 
+    def test_strict(self):
+        """What nobody reads has its structure checked, and its grammar where that is asked for; place and calls as counted here."""
+        calls = [{"api": "NtClose", "arguments": {"n": n}, "tid": 7, "time": 1700000000.5} for n in range(2000)]
+        text = json.dumps({"info": {"version": "2.0.7"}, "behavior": {"processes": [{"pid": 1, "calls": calls}]}}, indent=1)
+        at = text.index('"n": 1234') + 3
+        sloppy = self.write("sloppy.json", (text[:at] + text[at + 1:]).encode())  # the colon is gone
+        broken = self.write("broken.json", (text[:at] + "]" + text[at + 1:]).encode())
+        place = "line %d, byte %d: " % (text[:at].count("\n") + 1, at)
+        row, = self.run_import(sloppy, options=["--dry-run"])
+        self.assertEqual((row["status"], row["calls"]), ("ok", 2000))
+        row, = self.run_import(sloppy, options=["--dry-run", "--strict"], expect=1)
+        self.assertEqual(row["status"], "report_invalid")
+        # The space that is left stands where the colon was; the fault is the digit behind it.
+        self.assertTrue(row["reason"].startswith(place.replace(str(at), str(at + 1)) + "no colon"), row["reason"])
+        row, = self.run_import(broken, options=["--dry-run"], expect=1)
+        self.assertTrue(row["reason"].startswith(place + "a ] that closes a {"), row["reason"])
+
     def test_paths(self):
         good = self.write("r.json", report.cuckoo([report.Process("a.exe", ["NtClose"])]))
         rows = self.run_import(self.base / "missing.json", good, expect=3)
