@@ -114,7 +114,7 @@ static enum ms_status add_path(struct detect *d, const char *path, struct ms_err
 
 static bool is_report_name(const char *path)
 {
-    static const char *const ends[] = {".json", ".gz", ".zst"};
+    static const char *const ends[] = {".json", ".jsonl", ".log", ".gz", ".zst"};
     size_t n = strlen(path);
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         size_t k = strlen(ends[i]);

@@ -13,7 +13,8 @@ int main(int argc, char **argv)
         .description =
             "extract reads what sandboxes saw and stores the API calls of every process, as the "
             "sandbox wrote them: nothing is filtered or collapsed before a dataset is made.\n\n"
-            "Reports of Cuckoo 2, CAPE and Cuckoo 1 are told apart by the shape of their fields, "
+            "Reports of Cuckoo 2, CAPE, cuckoo-modified, Cuckoo 1 and Speakeasy and logs of "
+            "DRAKVUF are told apart by the shape of their fields, "
             "call by call. They are read as a stream in a confined process; each ends in a state "
             "of its own: ok, too_few_calls, no_calls, no_behavior or report_invalid.",
         .verbs = verbs,

@@ -271,12 +271,24 @@ def published():
             "13-table": b"\x0d" + behav, "13-ends": b"\x0da,b\rc\n\"d\re\n\nf", "13-dump": b"\x0d" + dump}
 
 
+# ---- reports ----------------------------------------------------------------------------------------
+
+def reports():
+    """The layouts that a shape of their own tells; small, so that every byte is changed in time."""
+    processes = [report.Process("a.exe", ["NtClose", "__x__", "send"]), report.Process("b.exe", [("recv", True, 1)])]
+    made = {"speakeasy-%d.json" % version: report.speakeasy(processes, version=version) for version in range(3)}
+    made.update(("drakvuf-%s.log" % plugin, report.drakvuf(processes, plugin)) for plugin in ("apimon", "syscall"))
+    made.update({"cuckoo1.json": report.cuckoo1(processes), "modified.json": report.modified(processes)})
+    made["drakvuf-odd.log"] = made["drakvuf-syscall.log"] + b"text\n{}\r\n[]\n" + made["drakvuf-apimon.log"] + b'{"Plugin": "apimon", "Method": 5}\n{"Pl'
+    return made
+
+
 def main(folder):
     target = pathlib.Path(folder)
     crypto = (target / "fuzz_decrypt/zip_bzip2_crypto").read_bytes()
     decrypt = {**unsealed_rars(), **sevenzips(), **zips(), "zip-zip64-end": b"z" + zip64_end(crypto[1:])}
     for name, seeds in (("fuzz_decrypt", decrypt), ("fuzz_pack", packs()), ("fuzz_pe", programs()), ("fuzz_volumes", volumes()), ("fuzz_tarball", tarballs()),
-                        ("fuzz_dataset", published())):
+                        ("fuzz_dataset", published()), ("fuzz_report", reports())):
         (target / name).mkdir(exist_ok=True)
         for label, data in seeds.items():
             (target / name / label).write_bytes(data)
