@@ -1,4 +1,5 @@
 /* Operands of an import to items, in the order of the operands and, in folders, of the names. */
+#define _GNU_SOURCE /* realpath */
 #include "extract/import_list.h"
 
 #include "base/file.h"
