@@ -28,8 +28,9 @@ struct ms_trace_sender {
     struct ms_process_info process; /* name: in `name` */
     uint64_t overflow;
     uint32_t api_count;
-    uint32_t last;         /* number looked up last */
-    uint16_t slots[SLOTS]; /* number + 1; 0 free */
+    uint32_t last;            /* number looked up last */
+    uint16_t after[MAX_APIS]; /* what came after each number the last time */
+    uint16_t slots[SLOTS];    /* number + 1; 0 free */
     struct sent_api apis[MAX_APIS];
 };
 
@@ -118,16 +119,22 @@ static bool is_name(const struct sent_api *api, const struct ms_call_info *call)
 static enum ms_status number_of(struct ms_trace_sender *self, const struct ms_call_info *call,
                                 uint32_t *out, struct ms_error *err)
 {
-    /* Calls come in runs. */
+    /* Calls come in runs and loops. */
     if (self->last < self->api_count && is_name(&self->apis[self->last], call)) {
         *out = self->last;
+        return MS_OK;
+    }
+    uint16_t *after = &self->after[self->last];
+    if (*after < self->api_count && is_name(&self->apis[*after], call)) {
+        *out = self->last = *after;
         return MS_OK;
     }
     uint32_t hash = hash_name(call), slot = hash % SLOTS;
     for (; self->slots[slot]; slot = (slot + 1) % SLOTS) {
         const struct sent_api *api = &self->apis[self->slots[slot] - 1];
         if (api->hash == hash && is_name(api, call)) {
-            *out = self->last = self->slots[slot] - 1U;
+            *after = (uint16_t)(self->slots[slot] - 1U);
+            *out = self->last = *after;
             return MS_OK;
         }
     }

@@ -37,6 +37,7 @@ BENCHES = {
     "collect.memory": (collect_bench.large, ()),
     "extract.report": (extract_bench.reports, ("g++", "libyajl-dev", "libsimdjson-dev")),
     "extract.dataset": (extract_bench.datasets, ()),
+    "extract.memory": (extract_bench.large, ()),
     "label.avclass": (label_bench.avclass, ()),
     "label.import": (label_bench.imports, ()),
     "store.calls": (store_bench.calls, ("sqlite3",)),

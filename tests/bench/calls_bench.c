@@ -1,7 +1,8 @@
-/* Bench driver: reads every call of a corpus back. A call that was read back is its API's id, and
- * its thread and time where the trace has them, in arrays; the totals are sums over these. Prints
- * seconds and totals as JSON. */
+/* Bench driver: reads every call of a corpus back, or one sample's by SQL. A call that was read
+ * back is its API's id, and its thread and time where the trace has them, in arrays; the totals are
+ * sums over these. Prints seconds and totals as JSON. */
 #include "store/analysis.h"
+#include "store/query.h"
 #include "store/trace/encode.h"
 
 #include <inttypes.h>
@@ -72,26 +73,66 @@ static enum ms_status on_analysis(void *ctx, int64_t id, struct ms_error *err)
     return ms_process_foreach(totals->corpus, id, on_process, totals, err);
 }
 
-/* bench_calls CORPUS [PASSES]: the time is that of all passes, the totals those of one. */
+static enum ms_status no_head(void *ctx, const char *const *names, int count, struct ms_error *err)
+{
+    (void)ctx, (void)names, (void)count, (void)err;
+    return MS_OK;
+}
+
+static enum ms_status count_row(void *ctx, const struct ms_value *values, int count,
+                                struct ms_error *err)
+{
+    struct totals *totals = ctx;
+    (void)count, (void)err;
+    totals->calls++;
+    totals->apis += values[1].bytes.len;
+    return MS_OK;
+}
+
+/* One sample's calls through the table `calls`, as a whole query each time: prepared, run, read. */
+static enum ms_status query_sample(struct totals *totals, const char *sample, int passes,
+                                   double *seconds, double *cpu_s, struct ms_error *err)
+{
+    const struct ms_query_sink sink = {totals, no_head, count_row};
+    char sql[128];
+    enum ms_status status = MS_OK;
+    snprintf(sql, sizeof sql, "SELECT seq, api FROM calls WHERE sample = %lld", atoll(sample));
+    for (int i = -1; i < passes && status == MS_OK; i++) { /* the first opens what stays open */
+        double begun = clock_s(CLOCK_MONOTONIC), before = clock_s(CLOCK_PROCESS_CPUTIME_ID);
+        totals->calls = totals->apis = 0;
+        status = ms_query_run(totals->corpus, sql, 0, &sink, err);
+        *seconds += i < 0 ? 0 : clock_s(CLOCK_MONOTONIC) - begun;
+        *cpu_s += i < 0 ? 0 : clock_s(CLOCK_PROCESS_CPUTIME_ID) - before;
+    }
+    *seconds /= passes;
+    *cpu_s /= passes;
+    return status;
+}
+
+/* bench_calls CORPUS [PASSES]: the time is that of all passes, the totals those of one.
+ * bench_calls CORPUS PASSES SAMPLE: the time of one query of one sample's calls. */
 int main(int argc, char **argv)
 {
     struct totals totals = {0};
     struct ms_error err;
-    if (argc < 2 || argc > 3)
+    double query_s = 0, query_cpu_s = 0;
+    int passes = argc >= 3 ? atoi(argv[2]) : 1;
+    if (argc < 2 || argc > 4 || passes < 1)
         return 2;
-    int passes = argc == 3 ? atoi(argv[2]) : 1;
     double begun = clock_s(CLOCK_MONOTONIC), cpu = clock_s(CLOCK_PROCESS_CPUTIME_ID);
     enum ms_status status = ms_corpus_open(argv[1], MS_CORPUS_READ, &totals.corpus, &err);
     if (status == MS_OK)
         status = ms_trace_decoder_new(&totals.decoder, &err);
-    for (int i = 0; i < passes && status == MS_OK; i++) {
+    if (argc == 4 && status == MS_OK)
+        status = query_sample(&totals, argv[3], passes, &query_s, &query_cpu_s, &err);
+    for (int i = 0; argc < 4 && i < passes && status == MS_OK; i++) {
         totals.calls = totals.apis = totals.tids = totals.times_us = 0;
         status = ms_analysis_foreach(totals.corpus, "ok", NULL, on_analysis, &totals, &err);
     }
     ms_trace_decoder_close(totals.decoder);
     ms_corpus_close(totals.corpus);
-    double seconds = clock_s(CLOCK_MONOTONIC) - begun;
-    cpu = clock_s(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    double seconds = argc == 4 ? query_s : clock_s(CLOCK_MONOTONIC) - begun;
+    cpu = argc == 4 ? query_cpu_s : clock_s(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     if (status != MS_OK) {
         fprintf(stderr, "%s: %s\n", argv[1], err.text);
         return 4;

@@ -5,10 +5,11 @@ import io
 import os
 import random
 import shutil
+import subprocess
 import zipfile
 
 from gen import report
-from measure import DATA, Missing, Side, compiled, last_json, memory, python, race, tool
+from measure import DATA, Missing, Side, Wrong, compiled, last_json, memory, python, race, rounded, tool
 
 CLASSES = "Adware Backdoor Downloader Dropper Spyware Trojan Virus Worms".split()
 REPORT_CALLS = 570000
@@ -110,6 +111,49 @@ def datasets(work):
         with zipfile.ZipFile(archives[0]) as archive:
             size = archive.getinfo("all_analysis_data.txt").file_size / 1e6
         words = ["--json", "-q", "--corpus", "corpus", "--jobs", "1", "mal-api-2019", folder]
-        whole = Side(tool("extract", "dataset", *words), dataset_totals)
+        whole = Side(tool("extract", "dataset", *words), dataset_totals, processors=2)
         note = "%.0f MB; peak %.1f MiB" % (size, memory(whole, os.path.join(work, "run")))
-        yield race(work, "extract.dataset", whole, Side(python("peer_lines.py", archives[0]), last_json), size, "MB/s", case, "python split", note)
+        yield race(work, "extract.dataset", whole, Side(python("peer_lines.py", archives[0]), last_json, processors=2), size, "MB/s", case, "python split", note)
+
+
+MEMORY_MIB, LARGE_BYTES = 16, 42e8
+
+
+def large_report(path, wanted):
+    """A packed Cuckoo 2 report of so many plain bytes, without holding or packing them: gzip members one after another are one stream."""
+    names, rng = sorted(report.CATEGORY), random.Random("bench/large")
+
+    def calls(count):
+        return ",".join(json.dumps({"category": "file", "status": 1, "stacktrace": [], "api": rng.choice(names), "return_value": "0x00000000",
+                                    "arguments": {"buffer": "x" * rng.randrange(300)}, "time": 15e8 + rng.randrange(10 ** 9) / 1000,
+                                    "tid": 4 * rng.randrange(9), "flags": {}}) for _ in range(count)).encode()
+
+    piece = b"," + calls(40000)
+    packed, open_process = gzip.compress(piece, 1), b'%s{"pid":%d,"ppid":4,"process_name":"p.exe","first_seen":1.5e9,"calls":[' + calls(1)
+    head = b'{"info":{"id":1},"target":{"file":{"sha256":"%s"}},"behavior":{"processes":[' % (b"a" * 64)
+    pieces, count = int(wanted / len(piece)) + 1, 0
+    with open(path, "wb") as file:
+        file.write(gzip.compress(head))
+        for index in range(pieces):
+            if index % (pieces // 3 + 1) == 0:
+                file.write(gzip.compress((b"]}," if index else b"") + open_process % (b"", 100 + index)))
+                count += 1
+            file.write(packed)
+            count += 40000
+        file.write(gzip.compress(b"]}]}}"))
+    return count
+
+
+def large(work):
+    """The peak of an import beside the bound, for a report of 42 MB and one of 4.2 GB."""
+    for case, wanted in (("42 MB", LARGE_BYTES / 100), ("4.2 GB", LARGE_BYTES)):
+        path = os.path.join(work, "large.json.gz")
+        count, run = large_report(path, wanted), os.path.join(work, "run")
+        peak = memory(Side(tool("extract", "import", "-q", "--corpus", "corpus", path)), run)
+        found = subprocess.run(tool("malseq", "query", "--csv", "--corpus", os.path.join(run, "corpus"), "select sum(calls) from process"),
+                               capture_output=True)
+        if found.stdout.split()[-1:] != [b"%d" % count]:
+            raise Wrong("extract.memory: %s of %d calls found" % (found.stdout.decode(errors="replace"), count))
+        yield {"bench": "extract.memory", "case": case, "ours": peak, "peer": MEMORY_MIB, "ratio": rounded(MEMORY_MIB / peak),
+               "unit": "MiB at most", "runs": 1, "against": "the bound",
+               "note": "%d calls; anonymous memory and memfds of all processes; file cache not counted" % count}

@@ -6,5 +6,5 @@ import time
 
 begun, before = time.perf_counter(), time.process_time()
 database = sqlite3.connect("file:%s?mode=ro" % sys.argv[1], uri=True)
-totals = database.execute("SELECT count(*), sum(tid), sum(time % 1000000) FROM call").fetchone()
-print(json.dumps({"seconds": time.perf_counter() - begun, "cpu_seconds": time.process_time() - before, "totals": totals}))
+totals = database.execute("SELECT count(*), sum(api), total(tid), sum(time & 1048575) FROM call").fetchone()
+print(json.dumps({"seconds": time.perf_counter() - begun, "cpu_seconds": time.process_time() - before, "totals": [int(total or 0) for total in totals]}))

@@ -1,12 +1,14 @@
 """Benches of store: every call of a corpus read back, by SQL and by the decoder, beside a plain table with a row a call."""
 import csv
 import io
+import json
 import os
 import sqlite3
+import statistics
 import subprocess
 
 from extract_bench import made_report
-from measure import Side, Wrong, program, python, race, tool
+from measure import DATA, RUNS, Missing, Side, Wrong, program, python, race, rounded, tool
 
 CALLS = 200000
 FILES = 5
@@ -73,3 +75,61 @@ def calls(work):
     decoder = Side(tool("bench_calls", corpus), own_clock=True)
     yield race(work, "store.calls", decoder, Side(python("peer_rows.py", table), own_clock=True), count / 1e6, "Mcalls/s", "decoder",
                "sqlite3 in process, a row a call", note)
+    for line in real_corpora(work):
+        yield line
+
+
+def bound(bench, case, ours, limit, unit, less=False, note=None):
+    """A figure beside the bound it must keep; ratios above 1 keep it."""
+    line = {"bench": bench, "case": case, "ours": rounded(ours), "peer": limit, "ratio": rounded(limit / ours if less else ours / limit),
+            "unit": unit, "runs": RUNS, "against": "the bound"}
+    return dict(line, note=note) if note else line
+
+
+def imported(work, name, *words):
+    corpus = os.path.join(work, "corpus-" + name)
+    result = subprocess.run(tool("extract", *words[:1], "-q", "--corpus", corpus, *words[1:]), capture_output=True, text=True)
+    if result.returncode not in (0, 1):
+        raise Wrong("extract %s ended with %d: %s" % (words[0], result.returncode, result.stderr[-300:]))
+    return corpus
+
+
+def driver(corpus, *words):
+    """Median of the runs: (processor seconds, totals). A bound is for one core, whatever else the machine does."""
+    found = []
+    for _ in range(RUNS):
+        result = subprocess.run(tool("bench_calls", corpus, *map(str, words)), capture_output=True, text=True)
+        if result.returncode:
+            raise Wrong("bench_calls ended with %d: %s" % (result.returncode, result.stderr[-300:]))
+        found.append(json.loads(result.stdout))
+    return statistics.median(one["cpu_seconds"] for one in found), found[0]["totals"]
+
+
+def real_corpora(work):
+    """Mal-API-2019 and CAPE's reports: bytes a call of the whole database, calls read back a second, one sample's calls by SQL.
+
+    A call read back is its API's id, and its thread and time where the trace has them, in arrays; bench_calls sums them up and SQL over the
+    table `calls` must give the same sums."""
+    if not DATA:
+        raise Missing("MALSEQ_DATA is not set")
+    for name, most, words in (("mal-api-2019", .6, ("dataset", "mal-api-2019", os.path.join(DATA, "mal-api-2019-subset"))),
+                              ("cape", 4, ("import", os.path.join(DATA, "reports", "cape")))):
+        corpus, passes = imported(work, name, *words), 5 if name == "mal-api-2019" else 200
+        seconds, totals = driver(corpus, passes)
+        database = sqlite3.connect(os.path.join(corpus, "corpus.db"))
+        sql = "SELECT count(*), sum(api_id), total(tid), total(time & 1048575) FROM calls"
+        result = subprocess.run(tool("malseq", "query", "--csv", "--corpus", corpus, sql), capture_output=True)
+        if [int(float(field)) for field in csv_rows(result.stdout)[1]] != totals:
+            raise Wrong("store.calls: the decoder read %s, SQL says %s" % (totals, result.stdout))
+        size = os.path.getsize(os.path.join(corpus, "corpus.db"))
+        yield bound("store.size", name, size / totals[0], most, "bytes/call", True, "the whole database, %d calls" % totals[0])
+        yield bound("store.calls", name + " read back", totals[0] * passes / seconds / 1e6, 400, "Mcalls/s", False, "sums %s" % totals[1:])
+        if name == "mal-api-2019":
+            median = "SELECT a.sample, p.calls FROM process p JOIN analysis a ON a.id = p.analysis ORDER BY p.calls LIMIT 1 OFFSET " \
+                     "(SELECT count(*) / 2 FROM process)"
+            sample, length = database.execute(median).fetchone()
+            seconds, totals = driver(corpus, 200, sample)
+            if totals[0] != length:
+                raise Wrong("store.calls: %d of %d calls of sample %d" % (totals[0], length, sample))
+            yield bound("store.calls", "median sample by SQL", seconds * 1e3, 1, "ms", True, "%d calls, the query prepared each time" % length)
+        database.close()
