@@ -38,16 +38,26 @@ static void mend(uint8_t *bytes, size_t n)
     }
 }
 
+/* One for all inputs, as readers of a corpus keep it: what an input leaves in it must not show. */
+static struct ms_trace_decoder *shared_decoder(void)
+{
+    static struct ms_trace_decoder *decoder;
+    struct ms_error err;
+    if (!decoder && ms_trace_decoder_new(&decoder, &err) != MS_OK)
+        return NULL;
+    return decoder;
+}
+
 /* Every set of columns from a place that the input chooses: each must say of a call what `calls`
  * says. */
 static void by_columns(struct ms_span blob, const struct ms_trace_call *calls, size_t n)
 {
-    struct ms_trace_decoder *decoder;
+    struct ms_trace_decoder *decoder = shared_decoder();
     struct ms_trace_columns got;
     struct ms_error err;
     unsigned columns = blob.len ? blob.data[blob.len - 1] & 31u : 0;
     uint64_t seq = n ? blob.data[blob.len / 2] * n / 256 : 0;
-    if (ms_trace_decoder_open(blob, &decoder, &err) != MS_OK)
+    if (!decoder || ms_trace_decoder_load(decoder, blob, &err) != MS_OK)
         return;
     ms_trace_decoder_seek(decoder, seq);
     for (bool begun = false; ms_trace_decoder_block(decoder, columns, &got, &err) == MS_OK && got.n;
@@ -63,17 +73,16 @@ static void by_columns(struct ms_span blob, const struct ms_trace_call *calls, s
                 abort();
         }
     }
-    ms_trace_decoder_close(decoder);
 }
 
 /* Decodes up to CALLS_MAX calls; *whole when the end was reached. */
 static size_t decode(struct ms_span blob, struct ms_trace_call *calls, bool *whole)
 {
-    struct ms_trace_decoder *decoder;
+    struct ms_trace_decoder *decoder = shared_decoder();
     struct ms_error err;
     size_t total = 0, n = 0;
     *whole = false;
-    if (ms_trace_decoder_open(blob, &decoder, &err) != MS_OK)
+    if (!decoder || ms_trace_decoder_load(decoder, blob, &err) != MS_OK)
         return 0;
     while (total < CALLS_MAX) {
         if (ms_trace_decoder_next(decoder, calls + total, CALLS_MAX - total, &n, &err) != MS_OK)
@@ -88,26 +97,44 @@ static size_t decode(struct ms_span blob, struct ms_trace_call *calls, bool *who
     ms_trace_decoder_head(decoder, &head);
     if (*whole && head.calls != total)
         abort();
-    ms_trace_decoder_close(decoder);
     return total;
+}
+
+/* What was decoded, encoded and decoded again. */
+static void round_trip(const struct ms_trace_call *calls, struct ms_trace_call *again, size_t n)
+{
+    /* Kept between inputs: making them takes longer than most inputs do. */
+    static struct ms_trace_encoder *encoder;
+    static struct ms_buf blob;
+    struct ms_error err;
+    bool whole;
+    if (!encoder) {
+        ms_buf_init(&blob, BLOB_MAX_BYTES);
+        if (ms_trace_encoder_new(&encoder, &err) != MS_OK)
+            return;
+    }
+    ms_buf_clear(&blob);
+    for (size_t i = 0; i < n; i++)
+        if (ms_trace_encoder_add(encoder, &calls[i], &err) != MS_OK)
+            abort();
+    if (ms_trace_encoder_finish(encoder, &blob, &err) != MS_OK)
+        abort();
+    if (decode(ms_span_of(blob.data, blob.len), again, &whole) != n || !whole)
+        abort();
+    for (size_t i = 0; i < n; i++)
+        if (again[i].api != calls[i].api || again[i].tid != calls[i].tid ||
+            again[i].time_us != calls[i].time_us || again[i].repeated != calls[i].repeated)
+            abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct ms_trace_encoder *encoder;
-    struct ms_error err;
-    struct ms_buf blob;
-    bool whole, again_whole;
-    struct ms_trace_call *calls = calloc((size_t)2 * CALLS_MAX, sizeof *calls);
-    if (!calls)
-        return 0;
-    struct ms_trace_call *again = calls + CALLS_MAX;
-    /* Half of the inputs as they are, by their first byte's highest bit. */
+    static struct ms_trace_call calls[CALLS_MAX], again[CALLS_MAX];
+    bool whole;
     uint8_t *bytes = malloc(size ? size : 1);
-    if (!bytes) {
-        free(calls);
+    if (!bytes)
         return 0;
-    }
+    /* Half of the inputs as they are, by their first byte's highest bit. */
     if (size) {
         memcpy(bytes, data, size);
         bytes[0] &= 0x7f;
@@ -115,26 +142,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             mend(bytes, size);
     }
     size_t n = decode(ms_span_of(bytes, size), calls, &whole);
-    if (whole)
+    if (whole) {
         by_columns(ms_span_of(bytes, size), calls, n);
-    ms_buf_init(&blob, BLOB_MAX_BYTES);
-    if (whole && ms_trace_encoder_new(&encoder, &err) == MS_OK) {
-        for (size_t i = 0; i < n; i++)
-            if (ms_trace_encoder_add(encoder, &calls[i], &err) != MS_OK)
-                abort();
-        if (ms_trace_encoder_finish(encoder, &blob, &err) != MS_OK)
-            abort();
-        size_t count = decode(ms_span_of(blob.data, blob.len), again, &again_whole);
-        if (!again_whole || count != n)
-            abort();
-        for (size_t i = 0; i < n; i++)
-            if (again[i].api != calls[i].api || again[i].tid != calls[i].tid ||
-                again[i].time_us != calls[i].time_us || again[i].repeated != calls[i].repeated)
-                abort();
-        ms_trace_encoder_free(encoder);
+        round_trip(calls, again, n);
     }
-    ms_buf_release(&blob);
     free(bytes);
-    free(calls);
     return 0;
 }
