@@ -16,13 +16,8 @@ struct job {
 /* Programs and pictures are what archives of analyses have most of besides reports. */
 static bool may_be_report(int fd)
 {
-    static const char *const others[] = {"MZ",
-                                         "\x89PNG",
-                                         "\xff\xd8\xff",
-                                         "\x7f"
-                                         "ELF",
-                                         "%PDF",
-                                         "\xd4\xc3\xb2\xa1"};
+    static const char *const others[] = {"MZ",      "\x89PNG", "\xff\xd8\xff",
+                                         "\177ELF", "%PDF",    "\xd4\xc3\xb2\xa1"};
     char head[4] = {0};
     ssize_t n = pread(fd, head, sizeof head, 0);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
