@@ -22,7 +22,7 @@
 struct import_options {
     uint64_t min_calls;
     bool strict;
-    bool discard_reports, from_vault;
+    bool discard_reports, from_vault, all;
     const char *source, *licence;
 };
 
@@ -35,9 +35,10 @@ struct import {
     enum ms_status path_status; /* worst trouble with a path; MS_OK none */
     bool head_printed;
     struct ms_import_list list; /* what is to be read, in order */
-    const char *origin_name;    /* of the origin opened last … */
-    int64_t origin;             /* … and its id */
-    const char *archive;        /* the path of the archive that is open */
+    struct ms_import_wanted wanted;
+    const char *origin_name; /* of the origin opened last … */
+    int64_t origin;          /* … and its id */
+    const char *archive;     /* the path of the archive that is open */
 };
 
 static void print_row(struct import *self, const char *path, const struct ms_ingest_outcome *out)
@@ -209,12 +210,12 @@ static enum ms_status list_items(struct import *self, struct ms_error *err)
     const struct ms_cli *cli = self->cli;
     enum ms_status status = MS_OK;
     if (self->options->from_vault && !cli->operand_count)
-        return ms_import_list_add_vault(&self->list, self->ingest.corpus, NULL, err);
+        return ms_import_list_add_vault(&self->list, self->ingest.corpus, NULL, &self->wanted, err);
     for (size_t i = 0; status == MS_OK && i < cli->operand_count; i++)
-        status =
-            self->options->from_vault
-                ? ms_import_list_add_vault(&self->list, self->ingest.corpus, cli->operands[i], err)
-                : ms_import_list_add(&self->list, cli->operands[i], note_path, self, err);
+        status = self->options->from_vault
+                     ? ms_import_list_add_vault(&self->list, self->ingest.corpus, cli->operands[i],
+                                                &self->wanted, err)
+                     : ms_import_list_add(&self->list, cli->operands[i], note_path, self, err);
     return status;
 }
 
@@ -227,6 +228,9 @@ static void sum_up(const struct import *self)
            self->known);
     if (self->passed_over)
         ms_log(MS_LOG_INFO, "%" PRIu64 " other files were passed over", self->passed_over);
+    if (self->wanted.passed_over)
+        ms_log(MS_LOG_INFO, "%" PRIu64 " reports were read by this reader before; --all reads them",
+               self->wanted.passed_over);
 }
 
 static enum ms_status import_all(struct import *self, struct ms_error *err)
@@ -289,6 +293,8 @@ static enum ms_status check_options(const struct ms_cli *cli, const struct impor
         return ms_error_set(err, MS_E_USAGE,
                             "--from-vault reads what is kept, with the source it has: it goes with "
                             "none of --discard-reports, --source, --licence");
+    if (options->all && (!options->from_vault || cli->operand_count))
+        return ms_error_set(err, MS_E_USAGE, "--all goes with --from-vault, and without a HASH");
     if (options->from_vault && cli->common.dry_run)
         return ms_error_set(err, MS_E_USAGE, "--from-vault does not go with --dry-run");
     return MS_OK;
@@ -301,7 +307,8 @@ static enum ms_status run_import(struct ms_cli *cli, struct ms_error *err)
                           .options = options,
                           .ingest = {.min_calls = options->min_calls,
                                      .discard_reports = options->discard_reports,
-                                     .strict = options->strict}};
+                                     .strict = options->strict},
+                          .wanted = {.all = options->all, .strict = options->strict}};
     enum ms_status status = check_options(cli, options, err);
     if (status != MS_OK)
         return status;
@@ -347,9 +354,13 @@ static const struct ms_option import_table[] = {
      .offset = offsetof(struct import_options, discard_reports)},
     {.name = "from-vault",
      .kind = MS_OPT_FLAG,
-     .help =
-         "read the corpus's own reports again: all, or those of HASH (a report's or a sample's)",
+     .help = "read the corpus's own reports again: what an older reader made (with --strict: or a "
+             "less strict one), or those of HASH (a report's or a sample's)",
      .offset = offsetof(struct import_options, from_vault)},
+    {.name = "all",
+     .kind = MS_OPT_FLAG,
+     .help = "with --from-vault: all of them",
+     .offset = offsetof(struct import_options, all)},
 };
 
 const struct ms_verb ms_extract_import_verb = {

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "extract/intake.h"
+#include "extract/report/read.h"
 #include "store/analysis.h"
 
 #include <errno.h>
@@ -227,6 +228,7 @@ enum ms_status ms_import_list_add(struct ms_import_list *self, const char *opera
 struct vault_walk {
     struct ms_import_list *list;
     struct ms_corpus *corpus;
+    struct ms_import_wanted *wanted;
 };
 
 static enum ms_status put_digest(struct ms_import_list *list, const uint8_t digest[32],
@@ -240,12 +242,36 @@ static enum ms_status put_digest(struct ms_import_list *list, const uint8_t dige
     return put(list, item, err);
 }
 
+/* A report without a row is wanted as well. */
+static enum ms_status is_wanted(struct vault_walk *self, const uint8_t digest[32], bool *yes,
+                                struct ms_error *err)
+{
+    int64_t id;
+    bool found;
+    struct ms_analysis row;
+    *yes = true;
+    if (self->wanted->all)
+        return MS_OK;
+    enum ms_status status = ms_analysis_find_report(self->corpus, digest, &found, &id, err);
+    if (status != MS_OK || !found)
+        return status;
+    status = ms_analysis_get(self->corpus, id, &row, err);
+    if (status != MS_OK)
+        return status;
+    *yes = row.reader < MS_REPORT_READER || (self->wanted->strict && !row.strict);
+    self->wanted->passed_over += !*yes;
+    ms_analysis_release(&row);
+    return MS_OK;
+}
+
 static enum ms_status visit_object(void *ctx, const uint8_t digest[32], bool good_name,
                                    const char *name, struct ms_error *err)
 {
     struct vault_walk *self = ctx;
+    bool yes = false;
     (void)name;
-    return good_name ? put_digest(self->list, digest, err) : MS_OK;
+    enum ms_status status = good_name ? is_wanted(self, digest, &yes, err) : MS_OK;
+    return status == MS_OK && yes ? put_digest(self->list, digest, err) : status;
 }
 
 static enum ms_status visit_analysis(void *ctx, int64_t id, struct ms_error *err)
@@ -263,9 +289,10 @@ static enum ms_status visit_analysis(void *ctx, int64_t id, struct ms_error *err
 }
 
 enum ms_status ms_import_list_add_vault(struct ms_import_list *self, struct ms_corpus *corpus,
-                                        const char *hash, struct ms_error *err)
+                                        const char *hash, struct ms_import_wanted *wanted,
+                                        struct ms_error *err)
 {
-    struct vault_walk walk = {self, corpus};
+    struct vault_walk walk = {self, corpus, wanted};
     uint8_t digest[MS_SHA256_BYTES];
     int64_t sample;
     size_t before = self->count;

@@ -39,9 +39,16 @@ typedef void (*ms_import_trouble)(void *ctx, const char *path, int errnum);
 enum ms_status ms_import_list_add(struct ms_import_list *self, const char *operand,
                                   ms_import_trouble trouble, void *ctx,
                                   struct ms_error *err) MS_MUST_USE;
-/* The reports of the vault: all, or the one of this digest, or those of the sample with this hash
- * (hexadecimal). MS_E_INPUT when there is none of that hash. */
+/* Which reports of the vault: those whose rows an older reader made, or, under `strict`, one that
+ * did not check them so; or all. */
+struct ms_import_wanted {
+    bool all, strict;
+    uint64_t passed_over; /* out: by this reader already */
+};
+/* The reports of the vault that are wanted; or, whatever made them, the one of this digest, or
+ * those of the sample with this hash (hexadecimal). MS_E_INPUT when there is none of that hash. */
 enum ms_status ms_import_list_add_vault(struct ms_import_list *self, struct ms_corpus *corpus,
-                                        const char *hash, struct ms_error *err) MS_MUST_USE;
+                                        const char *hash, struct ms_import_wanted *wanted,
+                                        struct ms_error *err) MS_MUST_USE;
 
 #endif

@@ -121,6 +121,8 @@ static enum ms_status write_analysis(struct ms_intake *self, struct ms_analysis 
     row->processes = (int64_t)out->processes;
     row->calls = (int64_t)out->calls;
     row->calls_expanded = (int64_t)out->calls_expanded;
+    row->reader = MS_REPORT_READER;
+    row->strict = self->ingest->strict;
     if (!fresh)
         return ms_analysis_update(corpus, row, ms_clock_wall_ms(), err);
     return ms_analysis_insert(corpus, row, ms_clock_wall_ms(), self->ingest->run, &row->id, err);
@@ -141,9 +143,21 @@ static enum ms_status store_new(struct ms_intake *self, int64_t existing, struct
     return status;
 }
 
+static enum ms_status store_into(struct ms_intake *self, int64_t analysis, bool already_there,
+                                 struct ms_error *err);
+
+/* Did an older reader make the row, or one that looked less closely? A damaged container says
+ * nothing new of the report in it: then there is no line. */
+static bool says_more(const struct ms_intake *self, const struct ms_analysis *row, bool is_invalid)
+{
+    return (row->reader < MS_REPORT_READER || (self->ingest->strict && !row->strict)) &&
+           (!is_invalid || self->out.line);
+}
+
 /* Bytes that are there already. They may be there as those of a damaged file, for a gzip file with
  * a wrong checksum or garbage behind it gives the plain bytes of the good one: then the good one is
- * stored in its place, and the other way round the damaged file is still called damaged. */
+ * stored in its place, and the other way round the damaged file is still called damaged. What an
+ * older or less strict reader made of them is made anew. */
 static enum ms_status store_again(struct ms_intake *self, int64_t analysis, struct ms_error *err)
 {
     const char *invalid = ms_report_state_name(MS_REPORT_INVALID);
@@ -155,13 +169,21 @@ static enum ms_status store_again(struct ms_intake *self, int64_t analysis, stru
     bool was_invalid = strcmp(row.state, invalid) == 0,
          is_invalid = strcmp(out->state, invalid) == 0;
     bool replace = was_invalid && !is_invalid && !row.server;
-    if (!replace && (was_invalid || !is_invalid)) {
+    bool anew = !replace && says_more(self, &row, is_invalid);
+    if (!replace && !anew && (was_invalid || !is_invalid)) {
         out->state = ms_state_text(row.state);
         set_reason(self, row.reason ? row.reason : "");
+    }
+    if (anew && row.has_report && !self->in_vault) { /* kept it stays */
+        self->in_vault = true;
+        self->report_bytes = (uint64_t)row.report_bytes;
+        memcpy(self->report_sha256, row.report_sha256, sizeof self->report_sha256);
     }
     ms_analysis_release(&row);
     if (replace)
         return store_new(self, analysis, err);
+    if (anew)
+        return store_into(self, analysis, false, err);
     out->known = true;
     out->analysis = analysis;
     return MS_OK;

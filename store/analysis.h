@@ -42,6 +42,8 @@ struct ms_analysis {
     uint8_t report_sha256[32];
     int64_t report_bytes;
     int64_t processes, calls, calls_expanded;
+    int64_t reader; /* of the report, its version; 0 an older one, or none */
+    bool strict;    /* … which checked the grammar of the whole report */
 };
 
 enum ms_status ms_analysis_insert(struct ms_corpus *corpus, const struct ms_analysis *analysis,

@@ -20,6 +20,7 @@ struct head {
     void *source_ctx;
     size_t len, at;
     bool whole; /* nothing follows */
+    bool source_failed;
     uint8_t bytes[HEAD_BYTES];
 };
 
@@ -45,12 +46,21 @@ struct top {
     struct head head;
 };
 
+/* A fault of the source is none of the text's. */
+static enum ms_status ask_source(struct head *self, void *buf, size_t cap, size_t *n,
+                                 struct ms_error *err)
+{
+    enum ms_status status = self->source(self->source_ctx, buf, cap, n, err);
+    self->source_failed = status != MS_OK;
+    return status;
+}
+
 static enum ms_status read_source(void *ctx, void *buf, size_t cap, size_t *n, struct ms_error *err)
 {
     struct head *self = ctx;
     size_t left = self->len - self->at;
     if (!left)
-        return self->source(self->source_ctx, buf, cap, n, err);
+        return ask_source(self, buf, cap, n, err);
     *n = left < cap ? left : cap;
     memcpy(buf, self->bytes + self->at, *n);
     self->at += *n;
@@ -62,8 +72,7 @@ static enum ms_status fill_head(struct head *self, struct ms_error *err)
     enum ms_status status = MS_OK;
     while (status == MS_OK && !self->whole && self->len < sizeof self->bytes) {
         size_t n = 0;
-        status = self->source(self->source_ctx, self->bytes + self->len,
-                              sizeof self->bytes - self->len, &n, err);
+        status = ask_source(self, self->bytes + self->len, sizeof self->bytes - self->len, &n, err);
         self->len += status == MS_OK ? n : 0;
         self->whole = n == 0;
     }
@@ -440,6 +449,8 @@ enum ms_status ms_report_read(ms_scanner_source source, void *source_ctx,
         status = tell_info(self, err);
     } else {
         result->foreign = self->foreign;
+        if (self->head.source_failed)
+            result->line = result->byte = 0;
     }
     ms_scanner_free(self->scan);
     free(self);

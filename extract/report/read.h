@@ -8,6 +8,10 @@
 
 #include <stdint.h>
 
+/* Raised with every change that makes other events, counts or outcomes of the same bytes: what an
+ * older reader made is read again by `extract import --from-vault`. */
+#define MS_REPORT_READER 1
+
 /* What a report is worth. Kept apart, for what to do next differs: fetch again, submit again, look
  * at the sandbox. */
 enum ms_report_state {
@@ -33,7 +37,8 @@ enum ms_report_foreign {
 
 struct ms_report_result {
     enum ms_report_state state;
-    uint64_t line, byte; /* INVALID: where (line from 1, byte from 0 of the plain text) */
+    uint64_t line, byte; /* INVALID: where (line from 1, byte from 0 of the plain text); line 0: the
+                            fault is the source's */
     uint64_t processes;
     uint64_t calls;                      /* entries, pseudo-calls included */
     uint64_t calls_expanded;             /* sum of 1 + repeated */

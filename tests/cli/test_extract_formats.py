@@ -247,7 +247,9 @@ class Keeping(Case):
             connection.execute("DELETE FROM process")
             connection.execute("UPDATE analysis SET calls = 0, calls_expanded = 0, processes = 0 WHERE id % 2")
         shutil.rmtree(self.base / "in")
-        again = self.run_import("--from-vault", expect=1)
+        self.assertEqual(self.run_import("--from-vault"), [])
+        self.assertIn("%d reports were read by this reader before" % (len(rows) + 1), self.stderr)
+        again = self.run_import("--from-vault", "--all", expect=1)
         self.assertEqual(len(again), len(rows) + 1)
         self.assertTrue(all(row["known"] for row in again))
         self.assertEqual(self.digest(), before)
@@ -257,7 +259,52 @@ class Keeping(Case):
         self.assertEqual(len(self.run_import("--from-vault", "0" * 64)), sum(row["sample"] == "0" * 64 for row in rows))
         self.assertEqual(self.digest(), before)
         self.run_import("--from-vault", "e" * 64, expect=3)
-        self.run_import("--from-vault", "--source", "x", expect=2)
+        for words in (["--from-vault", "--source", "x"], ["--all", self.base], ["--from-vault", "--all", "0" * 64]):
+            self.run_import(*words, expect=2)
+
+    def age(self, where="1"):
+        with sqlite3.connect(self.corpus / "corpus.db") as connection:
+            connection.execute("UPDATE analysis SET reader = NULL, calls = 1 WHERE " + where)
+
+    def test_older_reader(self):
+        """What an older malseq made is made anew, from the vault and from the same bytes; nothing else is touched."""
+        rows = self.fill()
+        before = self.digest()
+        self.assertEqual(self.query("SELECT count(*) FROM analysis WHERE reader IS NULL OR strict"), [(0,)])
+        self.age("id % 3 = 0")
+        again = self.run_import("--from-vault")
+        self.assertEqual([row["analysis"] for row in sorted(again, key=lambda row: row["analysis"])], [n for n in range(1, len(rows) + 1) if n % 3 == 0])
+        self.assertEqual(self.digest(), before)
+        self.age("id = 2")
+        for words in ([], ["--discard-reports"]):
+            again = self.fill(*words)
+            self.assertEqual([row["analysis"] for row in again if not row["known"]], [2] if not words else [4])
+            self.assertEqual(self.digest(), before)
+            self.age("id = 4")
+        self.assertEqual(len(self.run_import("--from-vault")), 1)
+        self.assertEqual(self.digest(), before)
+
+    def test_strict_after_loose(self):
+        """A report that only --strict finds fault with: taken loosely, then judged anew; a damaged file says nothing of what it holds."""
+        sloppy = report.cuckoo(PROCESSES)
+        at = sloppy.rindex(b"}")
+        sloppy = sloppy[:at] + b', "rest": [01, tru]}'
+        good = report.cape([report.Process("a.exe", ["NtCreateFile", "NtClose"] * 500)])
+        self.assertEqual([row["status"] for row in self.run_import(self.write("a.json", sloppy), self.write("b.json", good))], ["ok", "ok"])
+        self.assertEqual([row["status"] for row in self.run_import("--strict", self.write("b.json.gz", gzip.compress(good) + b"junk"), expect=1)],
+                         ["report_invalid"])
+        self.assertEqual(self.query("SELECT state, strict FROM analysis WHERE report_sha256 IS NOT NULL ORDER BY id"), [("ok", 0), ("ok", 0)])
+        rows = self.run_import("--strict", self.base / "a.json", self.base / "b.json", expect=1)
+        self.assertEqual([(row["status"], row["known"], row["analysis"]) for row in rows], [("report_invalid", False, 1), ("ok", False, 2)])
+        self.assertIn("line", rows[0]["reason"])
+        self.assertEqual(self.query("SELECT state, strict, calls > 0, (SELECT count(*) FROM process WHERE analysis = a.id) FROM analysis a"
+                                    " WHERE report_sha256 IS NOT NULL ORDER BY id"), [("report_invalid", 1, 0, 0), ("ok", 1, 1, 1)])
+        self.digest()
+        self.assertEqual([row["known"] for row in self.run_import("--strict", self.base / "a.json", self.base / "b.json", expect=1)], [True, True])
+        # From the vault: as asked.
+        self.assertEqual(self.run_import("--from-vault", "--strict"), [])
+        self.assertEqual([row["status"] for row in self.run_import("--from-vault", hashlib.sha256(sloppy).hexdigest())], ["ok"])
+        self.assertEqual([row["status"] for row in self.run_import("--from-vault", "--strict", expect=1)], ["report_invalid"])
 
     def test_damaged_vault(self):
         rows = self.fill()
@@ -266,7 +313,7 @@ class Keeping(Case):
         path.chmod(0o600)
         path.write_bytes(data[:len(data) // 2])
         before = self.query("SELECT id, calls, state FROM analysis ORDER BY id")
-        self.assertEqual(len(self.run_import("--from-vault", expect=4)), len(rows) - 1)
+        self.assertEqual(len(self.run_import("--from-vault", "--all", expect=4)), len(rows) - 1)
         self.assertIn("damaged", self.stderr)
         self.assertEqual(self.query("SELECT id, calls, state FROM analysis ORDER BY id"), before)
 
