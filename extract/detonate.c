@@ -23,6 +23,7 @@ struct detonate_options {
     uint64_t timeout_s, in_flight, max_pending, attempts, min_calls;
     uint64_t queue_s, run_s, process_s;
     double poll_s, grace_s, request_s;
+    bool discard_reports;
 };
 
 /* One run. */
@@ -51,11 +52,13 @@ static void set_defaults(void *ctx)
                                          .request_s = 120};
 }
 
-static enum ms_status read_report(void *ctx, int fd, void **read, struct ms_error *err)
+static enum ms_status read_report(void *ctx, enum ms_sandbox_kind kind, int fd, void **read,
+                                  struct ms_error *err)
 {
     struct detonation *self = ctx;
     struct ms_intake *intake = NULL;
-    const struct ms_intake_input input = {.fd = fd, .metadata_fd = -1};
+    const struct ms_intake_input input = {
+        .fd = fd, .metadata_fd = -1, .log = kind == MS_SANDBOX_DRAKVUF ? "drakvuf" : NULL};
     enum ms_status status = ms_intake_read(&self->ingest, &input, &intake, err);
     *read = intake;
     return status;
@@ -246,7 +249,9 @@ static enum ms_status run_detonate(struct ms_cli *cli, struct ms_error *err)
 {
     const struct detonate_options *options = cli->options;
     struct detonation self = {
-        .cli = cli, .options = options, .ingest = {.min_calls = options->min_calls}};
+        .cli = cli,
+        .options = options,
+        .ingest = {.min_calls = options->min_calls, .discard_reports = options->discard_reports}};
     if (options->cuckoo.count == 0)
         return ms_error_set(
             err, MS_E_USAGE,
@@ -343,6 +348,10 @@ static const struct ms_option detonate_table[] = {
      .arg = "N",
      .help = "record reports with fewer calls as too_few_calls",
      .offset = offsetof(struct detonate_options, min_calls)},
+    {.name = "discard-reports",
+     .kind = MS_OPT_FLAG,
+     .help = "keep the calls alone, not the reports",
+     .offset = offsetof(struct detonate_options, discard_reports)},
     {.name = "poll",
      .kind = MS_OPT_REAL,
      .arg = "SECONDS",

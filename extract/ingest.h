@@ -54,6 +54,7 @@ enum ms_status ms_ingest_report(const struct ms_ingest *self, int fd, int64_t an
 /* What is read, in one of these ways. */
 struct ms_intake_input {
     int fd;          /* the report; -1: there is none, which is "report_missing" */
+    const char *log; /* the sandbox whose log it is known to be: an empty one is "no_calls"; NULL */
     int metadata_fd; /* what lies beside it and says whose it is (extract/report/metadata.h); -1 */
     /* It was found in a folder, not named by the user: JSON that is no report is passed over … */
     bool found;

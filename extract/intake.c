@@ -344,8 +344,8 @@ static enum ms_status read_missing(struct ms_intake *self, int metadata_fd, stru
 static bool is_empty_log(const struct ms_intake_input *input)
 {
     struct stat st;
-    return input->metadata_fd >= 0 && fstat(input->fd, &st) == 0 && S_ISREG(st.st_mode) &&
-           st.st_size == 0;
+    return (input->metadata_fd >= 0 || input->log) && fstat(input->fd, &st) == 0 &&
+           S_ISREG(st.st_mode) && st.st_size == 0;
 }
 
 static enum ms_status read_report(struct ms_intake *self, const struct ms_intake_input *input,
@@ -393,6 +393,8 @@ enum ms_status ms_intake_read(const struct ms_ingest *ingest, const struct ms_in
         if (input->fd >= 0) {
             self->out.state = ms_report_state_name(MS_REPORT_NO_CALLS);
             set_reason(self, "the log is empty");
+            if (input->log)
+                (void)snprintf(self->out.sandbox, sizeof self->out.sandbox, "%s", input->log);
         }
     } else if (status == MS_OK) {
         status = read_report(self, input, err);

@@ -16,6 +16,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -263,19 +264,27 @@ static enum ms_status fetch_and_read(struct ms_task_loop *loop, struct ms_task_s
     ms_step("extract.task.fetched");
     if (lseek(fd, 0, SEEK_SET) < 0)
         return ms_error_set(err, MS_E_IO, "cannot rewind the fetched report");
-    return loop->options->read(loop->options->ctx, fd, read, err);
+    return loop->options->read(loop->options->ctx, ms_sandbox_kind_get(server->sandbox), fd, read,
+                               err);
 }
 
-/* A report may be fetched while the server still writes it: what is missing or does not parse is
- * asked for again a few times before it counts. */
+/* Nothing at all came: as a log that is a run without calls, if it stays so. */
+static bool is_empty(int fd)
+{
+    struct stat st;
+    return fd >= 0 && fstat(fd, &st) == 0 && st.st_size == 0;
+}
+
+/* A report may be fetched while the server still writes it: what is missing, empty or does not
+ * parse is asked for again a few times before it counts. */
 static enum ms_status after_fetch(struct ms_task_loop *loop, struct ms_task *task,
-                                  enum ms_fetch_end end, const char *state, bool failed,
+                                  enum ms_fetch_end end, const char *state, bool empty, bool failed,
                                   struct ms_error *err)
 {
-    bool bad = end == MS_FETCH_MISSING || strcmp(state, "report_invalid") == 0;
+    bool bad = end == MS_FETCH_MISSING || empty || strcmp(state, "report_invalid") == 0;
     bool again = bad && !failed && task->fetches + 1 < FETCHES_MAX;
     task->fetches += bad;
-    task->has_bad_report |= bad && state;
+    task->has_bad_report |= bad && state && !empty;
     if (bad && failed)
         return ms_task_fail(loop, task, "failed", "the server's processing failed", err);
     if (again) {
@@ -300,6 +309,7 @@ static enum ms_status fetch(struct ms_task_loop *loop, struct ms_task_server *se
     enum ms_status status = open_spool(loop, &fd, err);
     if (status == MS_OK)
         status = fetch_and_read(loop, server, task, fd, &end, &wait_ms, &read, err);
+    bool empty = is_empty(fd);
     if (fd >= 0)
         close(fd);
     pthread_mutex_lock(&loop->lock);
@@ -329,7 +339,7 @@ static enum ms_status fetch(struct ms_task_loop *loop, struct ms_task_server *se
     }
     if (read)
         status = loop->options->store(loop->options->ctx, read, task->analysis, &state, err);
-    return status == MS_OK ? after_fetch(loop, task, end, state, failed, err) : status;
+    return status == MS_OK ? after_fetch(loop, task, end, state, empty, failed, err) : status;
 }
 
 /* ---- following ---- */

@@ -10,10 +10,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Reads the report in fd (position 0, as the server sent it). Called from the threads of several
+/* Reads the report in fd (position 0, as the server sent it; `kind`: which server, for an empty log
+ * of DRAKVUF is a program that called nothing). Called from the threads of several
  * servers at once; nothing of the corpus' database may be touched. What *read points at goes to
  * ms_task_store. */
-typedef enum ms_status (*ms_task_read)(void *ctx, int fd, void **read, struct ms_error *err);
+typedef enum ms_status (*ms_task_read)(void *ctx, enum ms_sandbox_kind kind, int fd, void **read,
+                                       struct ms_error *err);
 /* Puts what was read into the analysis with this id: rows and final state. Takes `read`. MS_OK with
  * *state set ("ok", "no_calls", "report_invalid", …; static text) whatever the report was like;
  * anything else stops the run. One call at a time; no transaction is open. */

@@ -251,8 +251,10 @@ static enum ms_status take_all(struct reader *self, ms_scanner_source source, vo
         if (status == MS_OK)
             status = take_block(self, ms_span_of(block, n), err);
     }
+    const uint64_t bad_lines = self->seen->bad_lines;
     if (status == MS_OK && (self->line_len || self->too_long))
         status = end_held(self, err);
+    self->seen->is_cut = self->seen->bad_lines > bad_lines;
     free(block);
     return status;
 }

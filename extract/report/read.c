@@ -386,6 +386,8 @@ static void remark(const struct ms_drakvuf_seen *log, char *out, size_t n)
                      "%" PRIu64 " of %" PRIu64 " lines were passed over; the first is line %" PRIu64
                      ", byte %" PRIu64 ": %s",
                      log->bad_lines, log->lines, log->bad_line, log->bad_byte, log->bad_reason);
+    if (log->is_cut && used >= 0 && (size_t)used < n)
+        used += snprintf(out + used, n - (size_t)used, "; the log is cut off in its last line");
     if (log->system_calls && used >= 0 && (size_t)used < n)
         (void)snprintf(out + used, n - (size_t)used,
                        "%s%" PRIu64 " system calls beside the API calls are not stored",

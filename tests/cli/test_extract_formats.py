@@ -134,7 +134,16 @@ class Formats(Case):
         lines[5] = b'{"Plugin": "apimon", "Event": "api_called", "Method": "' + b"x" * (2 << 20) + b'"}'
         row = self.run_import(self.write("x.log", b"\n".join(lines)))[0]
         self.assertEqual((row["status"], row["calls"]), ("ok", whole - 2))
+        self.assertNotIn("cut off", row["reason"])
         self.assertIn("2 of %d lines were passed over; the first is line 4, byte %d: " % (len(lines) - 1, sum(len(line) + 1 for line in lines[:3])), row["reason"])
+
+    def test_a_log_that_is_cut(self):
+        whole = report.drakvuf(PROCESSES, noise=False)
+        calls = report.count_json(whole)["calls"]
+        for name, data, lost in (("mid", whole[:-20], 1), ("end", whole.rstrip(), 0), ("gone", whole[:whole.rstrip().rindex(b"\n") + 1], 1)):
+            row = self.run_import(self.write(name + ".log", data))[0]
+            self.assertEqual((row["status"], row["calls"]), ("ok", calls - lost))
+            self.assertEqual("the log is cut off in its last line" in (row["reason"] or ""), name == "mid")
 
 
 class Containers(Case):

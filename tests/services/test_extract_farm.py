@@ -11,7 +11,7 @@ import unittest
 from services.cape import Cape
 from services.cuckoo import Cuckoo
 from services.drakvuf import Drakvuf
-from services.extract_case import BIN, SPEED, ExtractCase, calls_of
+from services.extract_case import BIN, SPEED, ExtractCase, calls_of, drakvuf_log
 
 
 class Servers(ExtractCase):
@@ -47,6 +47,30 @@ class Servers(ExtractCase):
         expected = sum(len(calls_of(sample.data)) for sample in server.table.samples.values() if server.table.tasks[sample.tasks[0]].kind
                        in (None, "error_after_submit"))
         self.assertEqual(self.sql("SELECT sum(calls) FROM analysis")[0][0], expected)
+
+    def test_drakvuf_logs(self):
+        """An empty log is that of a program that called nothing, once it stays empty; a log that is cut loses its last line, and says so."""
+        server = self.serve(Drakvuf)
+        server.table.behave(1, "empty_report")
+        server.table.behave(2, "truncated_report")
+        self.extract(1, server, "--route", "default", "--in-flight", "1", "--attempts", "1", "--discard-reports")
+        self.assertEqual(self.states(), {"ok": self.samples - 1, "no_calls": 1})
+        self.assertEqual(self.sql("SELECT sandbox, reason, calls FROM analysis WHERE state = 'no_calls'"), [("drakvuf", "the log is empty", 0)])
+        (reason, calls), = self.sql("SELECT reason, calls FROM analysis WHERE state = 'ok' AND reason IS NOT NULL")
+        whole = drakvuf_log(server.table.tasks[2], server.table.tasks[2].sample.data)
+        self.assertEqual(calls, whole[:len(whole) // 2].count(b'"api_called"') - (whole[:len(whole) // 2].rsplit(b"\n", 1)[1].count(b'"api_called"')))
+        self.assertRegex(reason, r"^1 of \d+ lines were passed over; the first is line \d+, byte \d+: .*; the log is cut off in its last line$")
+        self.assertEqual(self.sql("SELECT count(report_sha256) FROM analysis"), [(0,)])
+        self.assertEqual(list((self.corpus / "reports").rglob("*.zst")), [])
+        self.run_tool(0, "malseq", "fsck")
+
+    def test_discard_reports(self):
+        servers = [self.serve(kind) for kind in (Cuckoo, Cape)]
+        self.extract(0, servers, "--discard-reports")
+        self.assertEqual(self.states(), {"ok": self.samples})
+        self.assertEqual(self.sql("SELECT count(report_sha256), min(calls) > 0, min(reader) > 0 FROM analysis"), [(0, 1, 1)])
+        self.assertEqual(list((self.corpus / "reports").rglob("*.zst")), [])
+        self.run_tool(0, "malseq", "fsck")
 
     def test_weight_and_in_flight_behind_the_url(self):
         servers = [self.serve(running_seconds=5), self.serve(running_seconds=5)]
