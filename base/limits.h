@@ -188,6 +188,9 @@
 /* CPU and wall time for one report: 8 GB at 100 MB/s. */
 #define MS_LIMIT_REPORT_CPU_S 600
 #define MS_LIMIT_REPORT_WALL_MS 1200000
+/* A compressed report of this size or more is decompressed beside the process that reads it; below
+ * (some 5 MB of JSON) a second process costs more than it saves. */
+#define MS_LIMIT_REPORT_ALONE_BYTES ((int64_t)256 << 10)
 /* Rows of a published dataset, and the bytes of its text: guard the run against an endless one
  * (Mal-API-2019 has 7,107 rows and 2 GB). */
 #define MS_LIMIT_PUBLISHED_ROWS 10000000

@@ -93,6 +93,11 @@ static bool is_zstd(const uint8_t *at, size_t n)
                                 ((at[0] & 0xf0) == 0x50 && memcmp(at + 1, skippable, 3) == 0));
 }
 
+bool ms_stream_is_packed(const uint8_t *at, size_t n)
+{
+    return is_gzip(at, n) || is_zstd(at, n);
+}
+
 const char *ms_stream_foreign(const struct ms_stream *self)
 {
     static const struct {

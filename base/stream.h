@@ -5,12 +5,16 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum ms_stream_kind { MS_STREAM_PLAIN, MS_STREAM_GZIP, MS_STREAM_ZSTD };
 
 struct ms_stream;
+
+/* Do these first bytes of a file (four tell) begin a compressed stream that is read here? */
+bool ms_stream_is_packed(const uint8_t *at, size_t n);
 
 /* Takes over nothing: the caller closes fd after ms_stream_close. At most max_bytes plain bytes are
  * delivered, one more is MS_E_LIMIT. Reading starts at the descriptor's position; it need not be

@@ -20,7 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HELLO_WAIT_MS = 30000, PIPE_BYTES = 1 << 20 };
+/* FEEDER_WAIT_MS: a feeder whose reader is gone meets a closed pipe with its next block. */
+enum { HELLO_WAIT_MS = 30000, FEEDER_WAIT_MS = 2000, PIPE_BYTES = 1 << 20 };
 
 struct ms_worker {
     struct ms_worker_options options;
@@ -122,6 +123,7 @@ struct job {
     struct ms_worker_result *result;
     int frames_fd;
     int status_fd;
+    int feeder_fd; /* the feeder's status socket; -1: there is none, or it is over */
     int64_t deadline_ms;
     /* The frame being read. */
     struct ms_worker_frame_head head;
@@ -233,19 +235,20 @@ static enum ms_status pump(struct job *job, struct ms_error *err)
     return status;
 }
 
-static void judge_signal(struct job *job, int signal_number, uint64_t cpu_ms)
+/* `who`: "", or "feeder: ". */
+static void judge_signal(struct job *job, const char *who, int signal_number, uint64_t cpu_ms)
 {
     char text[128];
     /* SIGKILL close to the CPU limit is the hard limit: SIGXCPU was blocked or ignored. */
     bool cpu = signal_number == SIGXCPU ||
                (signal_number == SIGKILL && cpu_ms + 100 >= (uint64_t)job->limits.cpu_s * 1000);
     if (cpu) {
-        (void)snprintf(text, sizeof text, "more than %u s of CPU time", job->limits.cpu_s);
+        (void)snprintf(text, sizeof text, "%smore than %u s of CPU time", who, job->limits.cpu_s);
         (void)end_with(job, MS_WORKER_CPU, text);
         return;
     }
     const char *name = sigabbrev_np(signal_number);
-    (void)snprintf(text, sizeof text, "%s by signal %d (SIG%s)",
+    (void)snprintf(text, sizeof text, "%s%s by signal %d (SIG%s)", who,
                    signal_number == SIGSYS ? "killed for a forbidden system call" : "killed",
                    signal_number, name ? name : "?");
     (void)end_with(job, MS_WORKER_CRASHED, text);
@@ -260,7 +263,7 @@ static enum ms_status judge(struct job *job, const struct ms_worker_exit *gone,
         return ms_error_set_errno(err, MS_E_IO, gone->error, "cannot start a worker");
     int status = gone->wait_status;
     if (WIFSIGNALED(status)) {
-        judge_signal(job, WTERMSIG(status), gone->cpu_ms);
+        judge_signal(job, "", WTERMSIG(status), gone->cpu_ms);
     } else if (!job->answered) {
         char text[64];
         (void)snprintf(text, sizeof text, "ended with code %d without an answer",
@@ -270,6 +273,35 @@ static enum ms_status judge(struct job *job, const struct ms_worker_exit *gone,
         (void)end_with(job, MS_WORKER_OUTPUT, "frames behind the answer");
     }
     return MS_OK;
+}
+
+/* The feeder is gone. How it went the reader knows from the feed, but not of a death. */
+static enum ms_status take_feeder(struct job *job, struct ms_error *err)
+{
+    struct ms_worker_exit gone;
+    if (recv(job->feeder_fd, &gone, sizeof gone, 0) != (ssize_t)sizeof gone)
+        return ms_error_set(err, MS_E_IO, "the worker process is gone");
+    close_fd(&job->feeder_fd);
+    if (gone.error)
+        return ms_error_set_errno(err, MS_E_IO, gone.error, "cannot start a worker");
+    if (WIFSIGNALED(gone.wait_status))
+        judge_signal(job, "feeder: ", WTERMSIG(gone.wait_status), gone.cpu_ms);
+    return MS_OK;
+}
+
+/* The reader is done. One that does not end now is killed by the closing of its socket. */
+static enum ms_status end_feeder(struct job *job, struct ms_error *err)
+{
+    struct pollfd polled = {job->feeder_fd, POLLIN, 0};
+    int64_t until = now_ms() + FEEDER_WAIT_MS;
+    int ready = 0;
+    if (job->feeder_fd < 0 || job->result->end != MS_WORKER_DONE)
+        return MS_OK;
+    do {
+        int64_t left = until - now_ms();
+        ready = poll(&polled, 1, left > 0 ? (int)left : 0);
+    } while (ready < 0 && errno == EINTR);
+    return ready > 0 ? take_feeder(job, err) : MS_OK;
 }
 
 static enum ms_status follow(struct job *job, struct ms_error *err)
@@ -283,9 +315,10 @@ static enum ms_status follow(struct job *job, struct ms_error *err)
             (void)snprintf(text, sizeof text, "no end after %.1f s", job->limits.wall_ms / 1e3);
             return end_with(job, MS_WORKER_TIMEOUT, text);
         }
-        struct pollfd polled[2] = {{job->frames_fd, POLLIN, 0},
-                                   {exited ? -1 : job->status_fd, POLLIN, 0}};
-        if (poll(polled, 2, (int)left) < 0 && errno != EINTR)
+        struct pollfd polled[3] = {{job->frames_fd, POLLIN, 0},
+                                   {exited ? -1 : job->status_fd, POLLIN, 0},
+                                   {job->feeder_fd, POLLIN, 0}};
+        if (poll(polled, 3, (int)left) < 0 && errno != EINTR)
             return ms_error_set_errno(err, MS_E_IO, errno, "cannot wait for the worker");
         if (polled[0].revents) {
             enum ms_status status = pump(job, err);
@@ -297,8 +330,14 @@ static enum ms_status follow(struct job *job, struct ms_error *err)
                 return ms_error_set(err, MS_E_IO, "the worker process is gone");
             exited = true;
         }
+        if (polled[2].revents) {
+            enum ms_status status = take_feeder(job, err);
+            if (status != MS_OK || job->over)
+                return status;
+        }
     }
-    return judge(job, &gone, err);
+    enum ms_status status = judge(job, &gone, err);
+    return status == MS_OK ? end_feeder(job, err) : status;
 }
 
 /* A descriptor the child cannot write through; *out is a new one. A memory file of ours that a
@@ -421,30 +460,76 @@ static struct ms_worker_limits with_defaults(const struct ms_worker_limits *limi
     return out;
 }
 
+/* The number of a job, or kind_count. */
+static uint32_t kind_index(const struct ms_worker *self, const char *kind)
+{
+    uint32_t index = 0;
+    while (index < self->options.kind_count && strcmp(self->options.kinds[index].name, kind) != 0)
+        index++;
+    return index;
+}
+
+/* Starts the feeder; *pipe_fd is then what it sends. */
+static enum ms_status dispatch_feeder(const struct ms_worker *self, struct job *job, uint32_t kind,
+                                      int input_fd, int *pipe_fd, struct ms_error *err)
+{
+    struct job feeder = {.limits = job->limits, .frames_fd = -1, .status_fd = -1};
+    enum ms_status status = dispatch(self, &feeder, kind, input_fd, ms_span_of(NULL, 0), err);
+    job->feeder_fd = feeder.status_fd;
+    *pipe_fd = feeder.frames_fd;
+    if (status == MS_OK && fcntl(*pipe_fd, F_SETFL, 0) != 0) /* the reader waits in read(2) */
+        status = ms_error_set_errno(err, MS_E_IO, errno, "cannot reach the worker process");
+    return status;
+}
+
+/* Without a feeder, NULL, the job has input_fd itself. */
+static enum ms_status run(struct ms_worker *self, const char *kind, const char *feeder,
+                          int input_fd, struct ms_span arg, struct job *job, struct ms_error *err)
+{
+    uint32_t index = kind_index(self, kind);
+    uint32_t feeder_index = feeder ? kind_index(self, feeder) : 0;
+    int pipe_fd = -1;
+    enum ms_status status = MS_OK;
+    if (index == self->options.kind_count || feeder_index == self->options.kind_count)
+        return ms_error_set(err, MS_E_BUG, "unknown worker job '%s'",
+                            index == self->options.kind_count ? kind : feeder);
+    *job->result = (struct ms_worker_result){MS_WORKER_DONE, MS_OK, 0, {MS_OK, 0, ""}};
+    if (feeder)
+        status = dispatch_feeder(self, job, feeder_index, input_fd, &pipe_fd, err);
+    if (status == MS_OK)
+        status = dispatch(self, job, index, feeder ? pipe_fd : input_fd, arg, err);
+    /* Only the reader holds it now: when that is gone the feeder cannot write any more. */
+    close_fd(&pipe_fd);
+    job->deadline_ms = now_ms() + job->limits.wall_ms;
+    if (status == MS_OK)
+        status = follow(job, err);
+    /* Closing the status sockets makes the nursery kill a child that is still there. */
+    close_fd(&job->status_fd);
+    close_fd(&job->feeder_fd);
+    close_fd(&job->frames_fd);
+    free(job->body);
+    return status;
+}
+
 enum ms_status ms_worker_run(struct ms_worker *self, const char *kind, int input_fd,
                              struct ms_span arg, const struct ms_worker_limits *limits,
                              ms_worker_frame on_frame, void *ctx, struct ms_worker_result *result,
                              struct ms_error *err)
 {
-    uint32_t index = 0;
-    while (index < self->options.kind_count && strcmp(self->options.kinds[index].name, kind) != 0)
-        index++;
-    if (index == self->options.kind_count)
-        return ms_error_set(err, MS_E_BUG, "unknown worker job '%s'", kind);
-    *result = (struct ms_worker_result){MS_WORKER_DONE, MS_OK, 0, {MS_OK, 0, ""}};
+    return ms_worker_run_fed(self, kind, NULL, input_fd, arg, limits, on_frame, ctx, result, err);
+}
+
+enum ms_status ms_worker_run_fed(struct ms_worker *self, const char *kind, const char *feeder,
+                                 int input_fd, struct ms_span arg,
+                                 const struct ms_worker_limits *limits, ms_worker_frame on_frame,
+                                 void *ctx, struct ms_worker_result *result, struct ms_error *err)
+{
     struct job job = {.limits = with_defaults(limits),
                       .on_frame = on_frame,
                       .ctx = ctx,
                       .result = result,
                       .frames_fd = -1,
-                      .status_fd = -1};
-    enum ms_status status = dispatch(self, &job, index, input_fd, arg, err);
-    job.deadline_ms = now_ms() + job.limits.wall_ms;
-    if (status == MS_OK)
-        status = follow(&job, err);
-    /* Closing the status socket makes the nursery kill a child that is still there. */
-    close_fd(&job.status_fd);
-    close_fd(&job.frames_fd);
-    free(job.body);
-    return status;
+                      .status_fd = -1,
+                      .feeder_fd = -1};
+    return run(self, kind, feeder, input_fd, arg, &job, err);
 }

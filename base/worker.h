@@ -99,4 +99,33 @@ enum ms_status ms_worker_run(struct ms_worker *self, const char *kind, int input
                              ms_worker_frame on_frame, void *ctx, struct ms_worker_result *result,
                              struct ms_error *err) MS_MUST_USE;
 
+/* The same with two confined children, so that two processors work on one input: job `feeder` gets
+ * input_fd and an empty argument, and the pipe for its frames is the input of job `kind`, which
+ * reads it by ms_worker_feed_read. `limits` hold for each; the wall time for both together. The
+ * feeder's status and text are how that input ends. A feeder that cannot go on writing because its
+ * reader is done is no fault; a feeder that dies by a signal is the end of both, and the result
+ * says so ("worker: feeder: …"). Neither outlives the call. feeder NULL: ms_worker_run. */
+enum ms_status ms_worker_run_fed(struct ms_worker *self, const char *kind, const char *feeder,
+                                 int input_fd, struct ms_span arg,
+                                 const struct ms_worker_limits *limits, ms_worker_frame on_frame,
+                                 void *ctx, struct ms_worker_result *result,
+                                 struct ms_error *err) MS_MUST_USE;
+
+/* An input that a feeder sends; the reading job's storage. */
+struct ms_worker_feed {
+    int fd;
+    uint32_t left; /* of the present frame */
+    bool ended;    /* the feeder said that this was all */
+    uint64_t bytes, max_bytes;
+    struct ms_error end; /* what it failed with; MS_OK: nothing yet */
+};
+
+/* At most max_bytes are delivered; a feeder that says more is MS_E_LIMIT. Borrows fd. */
+void ms_worker_feed_init(struct ms_worker_feed *self, int fd, uint64_t max_bytes);
+/* Fills buf, unless the input ends before; *n = 0 at the end. MS_REJECT, MS_E_LIMIT, MS_E_NOMEM or
+ * MS_E_IO with the feeder's text when that failed, MS_REJECT when it is gone or sends what is no
+ * frame; and so for ever after. */
+enum ms_status ms_worker_feed_read(struct ms_worker_feed *self, void *buf, size_t cap, size_t *n,
+                                   struct ms_error *err) MS_MUST_USE;
+
 #endif

@@ -23,6 +23,7 @@
 
 const struct ms_worker_kind ms_extract_kinds[] = {
     {"report", ms_report_job, ms_report_prepare},
+    {"plain", ms_plain_job, NULL},
     {"archive", ms_archive_job, ms_archive_prepare},
     {"metadata", ms_metadata_job, NULL},
     {"rows", ms_dataset_rows_job, ms_dataset_prepare},

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/step.h"
+#include "base/stream.h"
 #include "extract/report_job.h"
 
 #include <errno.h>
@@ -136,18 +137,34 @@ static enum ms_status on_frame(void *ctx, uint32_t type, struct ms_span bytes, s
     return ms_intake_frame(ctx, type, bytes, err);
 }
 
-/* Runs a job. Whatever ends it but our own trouble is the report's fault: then *why says so. */
-static enum ms_status run_worker(struct ms_intake *self, const char *kind, int fd,
-                                 struct ms_error *why, struct ms_error *err)
+/* A large compressed file, whose decompression is worth a process of its own. Only its first bytes
+ * are looked at here. */
+static bool wants_feeder(int fd)
 {
-    char letters[MS_INTAKE_LETTERS];
+    struct stat st;
+    uint8_t head[4];
+    off_t at = lseek(fd, 0, SEEK_CUR);
+    return at >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+           st.st_size - at >= MS_LIMIT_REPORT_ALONE_BYTES &&
+           pread(fd, head, sizeof head, at) == (ssize_t)sizeof head &&
+           ms_stream_is_packed(head, sizeof head);
+}
+
+/* Runs a job, with its input by way of `feeder` where that is not NULL. Whatever ends it but our
+ * own trouble is the report's fault: then *why says so. */
+static enum ms_status run_worker(struct ms_intake *self, const char *kind, const char *feeder,
+                                 int fd, struct ms_error *why, struct ms_error *err)
+{
+    char letters[MS_INTAKE_LETTERS + 1];
+    struct ms_span arg = ms_intake_argument(self, letters);
+    if (feeder)
+        letters[arg.len++] = MS_REPORT_FED;
     struct ms_worker_limits limits = {.cpu_s = MS_LIMIT_REPORT_CPU_S,
                                       .wall_ms = MS_LIMIT_REPORT_WALL_MS,
                                       .output_bytes = 2 * MS_LIMIT_REPORT_BYTES};
     struct ms_worker_result result = {.end = MS_WORKER_DONE};
-    enum ms_status status =
-        ms_worker_run(self->ingest->worker, kind, fd, ms_intake_argument(self, letters), &limits,
-                      on_frame, self, &result, why);
+    enum ms_status status = ms_worker_run_fed(self->ingest->worker, kind, feeder, fd, arg, &limits,
+                                              on_frame, self, &result, why);
     if (status == MS_REJECT) /* a malformed answer, or a limit of ours */
         return MS_OK;
     if (status != MS_OK) {
@@ -323,7 +340,7 @@ enum ms_status ms_intake_end(struct ms_intake *self, const char *why, struct ms_
 static enum ms_status read_metadata(struct ms_intake *self, int fd, struct ms_error *err)
 {
     struct ms_error why = {.status = MS_OK};
-    enum ms_status status = run_worker(self, "metadata", fd, &why, err);
+    enum ms_status status = run_worker(self, "metadata", NULL, fd, &why, err);
     if (status == MS_OK && self->received.has_info)
         read_target(self);
     ms_trace_received_release(&self->received);
@@ -353,7 +370,8 @@ static enum ms_status read_report(struct ms_intake *self, const struct ms_intake
 {
     struct ms_error why = {.status = MS_OK};
     ms_step("extract.import.opened");
-    enum ms_status status = run_worker(self, "report", input->fd, &why, err);
+    const char *feeder = wants_feeder(input->fd) ? "plain" : NULL;
+    enum ms_status status = run_worker(self, "report", feeder, input->fd, &why, err);
     if (status != MS_OK || self->is_archive)
         return status;
     status = ms_intake_end(self, why.text, err);

@@ -14,13 +14,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DRAIN_BYTES = 256 << 10 };
+enum { BLOCK_BYTES = 256 << 10 };
 
 struct source {
-    struct ms_stream *stream;
-    struct ms_worker_out *out; /* NULL: the plain bytes are not wanted */
-    struct ms_hasher *hasher;  /* NULL: nor is their digest */
-    bool ended;                /* nothing more can come */
+    struct ms_stream *stream;    /* NULL: … */
+    struct ms_worker_feed *feed; /* … then this */
+    struct ms_worker_out *out;   /* NULL: the plain bytes are not wanted */
+    struct ms_hasher *hasher;    /* NULL: nor is their digest */
+    bool ended;                  /* nothing more can come */
 };
 
 static bool has_letter(struct ms_span arg, char letter)
@@ -31,7 +32,8 @@ static bool has_letter(struct ms_span arg, char letter)
 static enum ms_status read_source(void *ctx, void *buf, size_t cap, size_t *n, struct ms_error *err)
 {
     struct source *self = ctx;
-    enum ms_status status = ms_stream_read(self->stream, buf, cap, n, err);
+    enum ms_status status = self->feed ? ms_worker_feed_read(self->feed, buf, cap, n, err)
+                                       : ms_stream_read(self->stream, buf, cap, n, err);
     self->ended = status != MS_OK || *n == 0;
     if (status == MS_OK && self->hasher)
         ms_hasher_update(self->hasher, buf, *n);
@@ -44,16 +46,18 @@ static enum ms_status read_source(void *ctx, void *buf, size_t cap, size_t *n, s
 }
 
 /* What lies behind a fault goes to the vault as well: the object's name is the digest of the whole
- * file, so that it is known again. */
+ * file, so that it is known again. Where neither is wanted the rest is left alone. */
 static enum ms_status drain(struct source *self, struct ms_error *err)
 {
-    uint8_t *block = malloc(DRAIN_BYTES);
+    if (!self->out && !self->hasher)
+        return MS_OK;
+    uint8_t *block = malloc(BLOCK_BYTES);
     if (!block)
         return ms_error_set(err, MS_E_NOMEM, "no memory to read a report");
     enum ms_status status = MS_OK;
     while (status == MS_OK && !self->ended) {
         size_t n;
-        status = read_source(self, block, DRAIN_BYTES, &n, err);
+        status = read_source(self, block, BLOCK_BYTES, &n, err);
     }
     free(block);
     return status == MS_E_IO || status == MS_E_NOMEM ? status : MS_OK;
@@ -152,10 +156,16 @@ enum ms_status ms_report_send(int fd, struct ms_span arg, bool archives, struct 
     if (status != MS_OK)
         return status;
     struct ms_hasher *hasher = source.hasher;
-    status = ms_stream_open(fd, MS_LIMIT_REPORT_BYTES, &source.stream, &fault);
+    struct ms_worker_feed feed;
+    if (has_letter(arg, MS_REPORT_FED)) {
+        ms_worker_feed_init(&feed, fd, MS_LIMIT_REPORT_BYTES);
+        source.feed = &feed;
+    } else {
+        status = ms_stream_open(fd, MS_LIMIT_REPORT_BYTES, &source.stream, &fault);
+    }
     if (status == MS_REJECT || status == MS_E_LIMIT)
         status = send_unreadable(out, &fault, &fault);
-    else if (status == MS_OK && archives && ms_stream_foreign(source.stream))
+    else if (status == MS_OK && archives && source.stream && ms_stream_foreign(source.stream))
         status = send_archive(&source, fd, out, &fault);
     else if (status == MS_OK)
         status = read_report(&source, arg, out, &fault);
@@ -171,6 +181,25 @@ enum ms_status ms_report_job(int input_fd, struct ms_span arg, struct ms_worker_
                              struct ms_error *err)
 {
     return ms_report_send(input_fd, arg, true, out, err);
+}
+
+enum ms_status ms_plain_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                            struct ms_error *err)
+{
+    struct ms_stream *stream = NULL;
+    (void)arg;
+    uint8_t *block = malloc(BLOCK_BYTES);
+    enum ms_status status = block ? ms_stream_open(input_fd, MS_LIMIT_REPORT_BYTES, &stream, err)
+                                  : ms_error_set(err, MS_E_NOMEM, "no memory to read a report");
+    for (size_t n = 1; status == MS_OK && n;) {
+        status = ms_stream_read(stream, block, BLOCK_BYTES, &n, err);
+        if (status == MS_OK && n && ms_worker_emit(out, MS_FRAME_PLAIN, block, n) != MS_OK)
+            status = ms_error_set(err, MS_E_IO, "nobody reads on");
+    }
+    if (stream)
+        ms_stream_close(stream);
+    free(block);
+    return status;
 }
 
 enum ms_status ms_metadata_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,

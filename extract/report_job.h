@@ -10,6 +10,11 @@
 #define MS_REPORT_DIGEST 'h'  /* send their SHA-256 as a DIGEST frame, before the RESULT */
 #define MS_REPORT_NO_JSON 'j' /* JSON of something else need not be read to its end … */
 #define MS_REPORT_NO_TEXT 't' /* … and nor need what is no JSON */
+#define MS_REPORT_FED 'f'     /* input_fd is fed by ms_plain_job (base/worker.h) */
+
+/* The feeder of ms_report_job: sends the plain bytes of a compressed input_fd. */
+enum ms_status ms_plain_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                            struct ms_error *err) MS_MUST_USE;
 
 /* Reads input_fd, which may be plain, gzip or zstd, to its end; sends the traces, and a RESULT. A
  * bad report is a RESULT too: the job fails only when the input cannot be read (MS_E_IO) or memory

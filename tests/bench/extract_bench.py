@@ -4,12 +4,13 @@ import gzip
 import io
 import os
 import random
+import shlex
 import shutil
 import subprocess
 import zipfile
 
 from gen import report
-from measure import DATA, Missing, Side, Wrong, compiled, last_json, memory, python, race, rounded, tool
+from measure import DATA, Missing, Side, Wrong, compiled, last_json, memory, program, python, race, rounded, tool
 
 CLASSES = "Adware Backdoor Downloader Dropper Spyware Trojan Virus Worms".split()
 REPORT_CALLS = 570000
@@ -53,6 +54,22 @@ def import_side(path):
     return Side(tool("extract", "import", *words), import_totals)
 
 
+def packed_reports(work, case, path, size):
+    """From a zstd file on two processors: beside the zstd program and simdjson on what it wrote, and beside the command with one process that
+    decompresses and reads, as it does what comes through standard input."""
+    packed = path + ".zst"
+    subprocess.run([program("zstd"), "-q", "-f", "-3", path, "-o", packed], check=True)
+    words = ["--dry-run", "--json", "-q", "--corpus", "corpus", "--jobs", "1"]
+    totals = lambda out: import_totals(out)[1:]
+    whole = Side(tool("extract", "import", *words, packed), totals, processors=2)
+    script = "%s -q -d %s -o plain.json && exec %s plain.json" % tuple(map(shlex.quote, (program("zstd"), packed, compiled(work, "peer_simdjson.cpp", ["-lsimdjson"]))))
+    peer = Side(["sh", "-c", script], lambda out: last_json(out)["totals"][:1], processors=2)
+    note = "%.0f MB of JSON, %.0f of zstd; peak %.1f MiB" % (size, os.path.getsize(packed) / 1e6, memory(whole, os.path.join(work, "run")))
+    yield race(work, "extract.report", whole, peer, size, "MB/s", case + " import from zstd", "zstd, then simdjson", note)
+    script = "exec %s - < %s" % (" ".join(map(shlex.quote, tool("extract", "import", *words))), shlex.quote(packed))
+    yield race(work, "extract.report", whole, Side(["sh", "-c", script], totals, processors=2), size, "MB/s", case + " import from zstd", "ours, one process")
+
+
 def reports(work):
     """The whole command beside Python's json; the reader alone beside yajl's events and simdjson's On-Demand."""
     for case, path in report_files(work):
@@ -69,6 +86,8 @@ def reports(work):
         held = Side(tool("bench_report", "--held", path), own_clock=True)
         peer = Side([simdjson, "--held", path], own_clock=True)
         yield race(work, "extract.report", held, peer, size, "MB/s", case + " reader, file held", "simdjson")
+        if case != "real":
+            yield from packed_reports(work, case, path, size)
         strict = Side(tool("bench_report", "--strict", path), own_clock=True)
         yield race(work, "extract.report", reader, strict, size, "MB/s", case + " reader", "ours --strict")
 

@@ -1,0 +1,92 @@
+/* A confined job's view of an input that another job sends (ms_worker_run_fed): the bytes of its
+ * frames, and its end. Believes nothing of them; starts nothing. */
+#include "base/limits.h"
+#include "base/worker_private.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+void ms_worker_feed_init(struct ms_worker_feed *self, int fd, uint64_t max_bytes)
+{
+    *self = (struct ms_worker_feed){.fd = fd, .max_bytes = max_bytes};
+}
+
+/* Reads n bytes; all of them, or what the feeder failed with is in self->end. */
+static enum ms_status read_all(struct ms_worker_feed *self, void *to, size_t n)
+{
+    for (size_t done = 0; done < n;) {
+        ssize_t got = read(self->fd, (uint8_t *)to + done, n - done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return ms_error_set_errno(&self->end, MS_E_IO, errno, "cannot read the input");
+        if (got == 0)
+            return ms_error_set(&self->end, MS_REJECT, "the feeding process broke off");
+        done += (size_t)got;
+    }
+    return MS_OK;
+}
+
+/* The feeder's own end. Its status is what it claims: one that no job may have is a bad input. */
+static enum ms_status take_end(struct ms_worker_feed *self, size_t n)
+{
+    uint8_t bytes[sizeof(uint32_t) + MS_ERROR_TEXT_BYTES];
+    uint32_t code;
+    if (n < sizeof code || n >= sizeof bytes)
+        return ms_error_set(&self->end, MS_REJECT, "the feeding process sent a malformed end");
+    enum ms_status status = read_all(self, bytes, n);
+    if (status != MS_OK)
+        return status;
+    memcpy(&code, bytes, sizeof code);
+    self->ended = true;
+    if (code == MS_OK)
+        return MS_OK;
+    bool known = code == MS_E_LIMIT || code == MS_E_NOMEM || code == MS_E_IO;
+    self->end = (struct ms_error){.status = known ? (enum ms_status)code : MS_REJECT};
+    memcpy(self->end.text, bytes + sizeof code, n - sizeof code);
+    return self->end.status;
+}
+
+/* Goes on to the next frame with bytes, or to the end. */
+static enum ms_status next_frame(struct ms_worker_feed *self)
+{
+    while (!self->left && !self->ended) {
+        struct ms_worker_frame_head head;
+        enum ms_status status = read_all(self, &head, sizeof head);
+        if (status != MS_OK)
+            return status;
+        if (head.type == MS_WORKER_FRAME_END)
+            return take_end(self, head.len);
+        if (head.type > MS_WORKER_FRAME_TYPE_MAX || head.len > MS_LIMIT_FRAME_BYTES)
+            return ms_error_set(&self->end, MS_REJECT,
+                                "the feeding process sent a malformed frame");
+        if (head.len > self->max_bytes - self->bytes)
+            return ms_error_set(&self->end, MS_E_LIMIT, "more than %llu bytes",
+                                (unsigned long long)self->max_bytes);
+        self->left = head.len;
+        self->bytes += head.len;
+    }
+    return MS_OK;
+}
+
+enum ms_status ms_worker_feed_read(struct ms_worker_feed *self, void *buf, size_t cap, size_t *n,
+                                   struct ms_error *err)
+{
+    *n = 0;
+    while (*n < cap && !self->ended && self->end.status == MS_OK) {
+        if (next_frame(self) != MS_OK || self->ended)
+            break;
+        size_t want = cap - *n < self->left ? cap - *n : self->left;
+        if (read_all(self, (uint8_t *)buf + *n, want) != MS_OK)
+            break;
+        self->left -= (uint32_t)want;
+        *n += want;
+    }
+    /* What came before a fault is given first. */
+    if (*n || self->end.status == MS_OK)
+        return MS_OK;
+    if (err)
+        *err = self->end;
+    return self->end.status;
+}
