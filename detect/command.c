@@ -22,10 +22,11 @@ struct detect {
     uint64_t min_calls;
     double threshold;
     struct ms_arena arena; /* of the paths */
-    const char **paths;    /* reports to read, in order */
+    const char **paths;    /* reports to read, in order … */
+    bool *found;           /* … and which of them were found in a folder, not named by the user */
     size_t path_count, path_cap;
     struct ms_tokens tokens;
-    uint64_t reports, malicious, unknown;
+    uint64_t reports, malicious, unknown, passed_over;
     enum ms_status path_status; /* trouble with a path; MS_OK none */
 };
 
@@ -95,26 +96,32 @@ static void note_path(struct detect *d, enum ms_status status, const char *path,
         d->path_status = status;
 }
 
-static enum ms_status add_path(struct detect *d, const char *path, struct ms_error *err)
+static enum ms_status add_path(struct detect *d, const char *path, bool found, struct ms_error *err)
 {
     if (d->path_count == d->path_cap) {
         size_t cap = d->path_cap ? d->path_cap * 2 : 256;
         const char **paths = realloc(d->paths, cap * sizeof *paths);
-        if (!paths)
+        if (paths)
+            d->paths = paths;
+        bool *flags = realloc(d->found, cap * sizeof *flags);
+        if (flags)
+            d->found = flags;
+        if (!paths || !flags)
             return ms_error_set(err, MS_E_NOMEM, "out of memory for the paths");
-        d->paths = paths;
         d->path_cap = cap;
     }
     const char *copy = ms_arena_copy(&d->arena, path, strlen(path));
     if (!copy)
         return ms_error_set(err, MS_E_NOMEM, "out of memory for the paths");
+    d->found[d->path_count] = found;
     d->paths[d->path_count++] = copy;
     return MS_OK;
 }
 
 static bool is_report_name(const char *path)
 {
-    static const char *const ends[] = {".json", ".jsonl", ".log", ".gz", ".zst"};
+    static const char *const ends[] = {".json",  ".json.gz",  ".json.zst",
+                                       ".jsonl", ".jsonl.gz", ".jsonl.zst"};
     size_t n = strlen(path);
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         size_t k = strlen(ends[i]);
@@ -124,7 +131,16 @@ static bool is_report_name(const char *path)
     return false;
 }
 
-/* Inside folders only what is named like a report is read, as extract import does. */
+/* Of a folder's files those that are no reports are passed over, as extract import does: JSON of
+ * something else, and what is no JSON unless it has a report's name. */
+static bool is_passed_over(const struct detect *d, uint64_t index,
+                           const struct ms_trace_reading *reading)
+{
+    enum ms_report_foreign foreign = reading->trace.foreign;
+    return d->found[index] && foreign &&
+           (foreign == MS_FOREIGN_JSON || !is_report_name(reading->path));
+}
+
 static enum ms_status visit(void *ctx, const char *path, const struct stat *st, int errnum,
                             struct ms_error *err)
 {
@@ -133,19 +149,19 @@ static enum ms_status visit(void *ctx, const char *path, const struct stat *st, 
         note_path(d, MS_E_IO, path, strerror(errnum));
         return MS_OK;
     }
-    return is_report_name(path) ? add_path(d, path, err) : MS_OK;
+    return add_path(d, path, true, err);
 }
 
 static enum ms_status find_paths(struct detect *d, struct ms_error *err)
 {
-    enum ms_status status = d->cli->operand_count ? MS_OK : add_path(d, "-", err);
+    enum ms_status status = d->cli->operand_count ? MS_OK : add_path(d, "-", false, err);
     for (size_t i = 0; i < d->cli->operand_count && status == MS_OK; i++) {
         const char *path = d->cli->operands[i];
         struct stat st;
         if (strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
             status = ms_file_walk(path, visit, d, err);
         else
-            status = add_path(d, path, err);
+            status = add_path(d, path, false, err);
     }
     return status;
 }
@@ -163,6 +179,8 @@ static enum ms_status judge_all(struct detect *d, struct ms_trace_readers *reade
                       strerror(reading->open_errno));
         else if (reading->status == MS_E_IO)
             note_path(d, MS_E_IO, reading->path, reading->error.text);
+        else if (reading->status == MS_OK && is_passed_over(d, done, reading))
+            d->passed_over++;
         else if (reading->status == MS_OK)
             status = judge(d, reading, err);
         else
@@ -189,6 +207,9 @@ static enum ms_status detect_all(struct detect *d, struct ms_error *err)
     ms_log(MS_LOG_INFO, "%llu reports: %llu malicious, %llu unknown",
            (unsigned long long)d->reports, (unsigned long long)d->malicious,
            (unsigned long long)d->unknown);
+    if (d->passed_over)
+        ms_log(MS_LOG_INFO, "%llu other files were passed over",
+               (unsigned long long)d->passed_over);
     if (d->malicious)
         return MS_REJECT;
     if (d->path_status != MS_OK)
@@ -230,6 +251,7 @@ enum ms_status ms_detect_run(struct ms_cli *cli, struct ms_error *err)
         status = detect_all(&d, err);
     ms_arena_release(&d.arena);
     free(d.paths);
+    free(d.found);
     ms_tokens_release(&d.tokens);
     ms_model_free(d.model);
     ms_worker_stop(d.worker);

@@ -84,11 +84,13 @@ static enum ms_status take_calls(struct ms_read_trace *t, struct ms_span bytes,
 static enum ms_status take_result(struct ms_read_trace *t, struct ms_span bytes,
                                   struct ms_error *err)
 {
-    uint64_t state;
+    uint64_t state, foreign;
     if (t->complete || !ms_span_take_varint(&bytes, &state) || state > MS_REPORT_INVALID ||
+        !ms_span_take_varint(&bytes, &foreign) || foreign > MS_FOREIGN_JSON ||
         !ms_span_take_varint(&bytes, &t->whole_length))
         return malformed(err);
     t->state = (enum ms_report_state)state;
+    t->foreign = (enum ms_report_foreign)foreign;
     ms_escape_bytes(bytes.len ? (const void *)bytes.data : "", bytes.len, t->reason,
                     sizeof t->reason);
     t->complete = true;
@@ -114,6 +116,7 @@ static void reset(struct ms_read_trace *t)
 {
     ms_buf_clear(&t->names);
     t->state = MS_REPORT_INVALID;
+    t->foreign = MS_FOREIGN_NO;
     t->reason[0] = '\0';
     t->n = t->name_count = 0;
     t->whole_length = 0;

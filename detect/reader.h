@@ -10,12 +10,13 @@
 #include <stdint.h>
 
 /* The job for ms_worker_start. Its argument is the normalisation's canonical text; its input may be
- * plain, gzip or zstd. */
+ * plain, gzip or zstd, or an archive with one report in it. */
 extern const struct ms_worker_kind ms_detect_kind;
 
 /* What came of a report. */
 struct ms_read_trace {
     enum ms_report_state state;
+    enum ms_report_foreign foreign;   /* of MS_REPORT_INVALID: nothing of a report was in it */
     char reason[MS_ERROR_TEXT_BYTES]; /* why, when state is not MS_REPORT_OK; else may be a remark
                                          or empty */
     struct ms_span *calls;            /* n folded names */

@@ -8,7 +8,7 @@
 enum ms_reader_frame {
     MS_READER_NAMES = 1, /* names, each with its length in front (varint) */
     MS_READER_CALLS,     /* varints: numbers of names in the order they were sent */
-    MS_READER_RESULT     /* varint state, varint length of the whole trace, reason to the end */
+    MS_READER_RESULT /* varints: state, foreign, length of the whole trace; the reason to the end */
 };
 
 #endif

@@ -1,9 +1,11 @@
 /* The worker's side: report bytes to calls. It runs confined and believes nothing it reads. */
+#include "detect/reader_archive.h"
 #include "detect/reader_frames.h"
 
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/stream.h"
+#include "base/unpack.h"
 #include "store/trace/encode.h"
 #include "store/trace/names.h"
 
@@ -200,27 +202,98 @@ static void collector_release(struct collector *c)
     free(c->blob_at);
 }
 
+static enum ms_status read_stream(struct ms_stream *stream, struct collector *c,
+                                  struct ms_report_result *result, struct ms_error *err)
+{
+    const struct ms_trace_sink sink = {c, on_process, on_call, on_process_end, on_info};
+    return ms_report_read(read_source, stream, MS_SCAN_CHECK_STRUCTURE, &sink, result, err);
+}
+
+/* The report among an archive's members: the first is kept, whole or not. */
+struct member {
+    struct collector *c;
+    struct ms_report_result *result;
+    struct ms_error *fault; /* why that one is invalid; status MS_OK: it is not */
+    bool found;
+};
+
+static enum ms_status keep(struct member *self, struct collector *own,
+                           const struct ms_report_result *result, const struct ms_error *fault)
+{
+    struct collector spare = *self->c;
+    *self->c = *own;
+    *own = spare;
+    *self->result = *result;
+    *self->fault = *fault;
+    self->found = true;
+    return MS_OK;
+}
+
+static enum ms_status read_member(void *ctx, int fd, bool *is_report, struct ms_error *err)
+{
+    struct member *self = ctx;
+    struct collector own;
+    struct ms_stream *stream = NULL;
+    struct ms_report_result result = {.state = MS_REPORT_INVALID};
+    struct ms_error fault = {.status = MS_OK};
+    enum ms_status status = collector_make(&own, &fault);
+    if (status == MS_OK)
+        status = ms_stream_open(fd, MS_LIMIT_REPORT_BYTES, &stream, &fault);
+    if (status == MS_OK)
+        status = read_stream(stream, &own, &result, &fault);
+    const bool invalid = status == MS_REJECT || status == MS_E_LIMIT;
+    *is_report = status == MS_OK || (invalid && stream && !result.foreign);
+    if (*is_report && !self->found)
+        status = keep(self, &own, &result, &fault);
+    if (stream)
+        ms_stream_close(stream);
+    collector_release(&own);
+    if (status == MS_OK || invalid)
+        return MS_OK;
+    if (err)
+        *err = fault;
+    return status;
+}
+
+static enum ms_status read_archive(struct ms_stream *stream, int fd, struct collector *c,
+                                   struct ms_report_result *result, struct ms_error *err)
+{
+    struct ms_error fault = {.status = MS_OK};
+    struct member member = {c, result, &fault, false};
+    unsigned faults;
+    enum ms_status status = ms_reader_archive(stream, fd, read_member, &member, &faults, err);
+    if (status == MS_REJECT && !member.found && !faults)
+        result->foreign = MS_FOREIGN_TEXT;
+    if (status == MS_OK && fault.status != MS_OK) {
+        status = fault.status;
+        if (err)
+            *err = fault;
+    }
+    return status;
+}
+
 static enum ms_status read_report(int fd, struct collector *c, struct ms_report_result *result,
                                   struct ms_error *err)
 {
-    const struct ms_trace_sink sink = {c, on_process, on_call, on_process_end, on_info};
     struct ms_stream *stream = NULL;
     *result = (struct ms_report_result){.state = MS_REPORT_INVALID};
     enum ms_status status = ms_stream_open(fd, MS_LIMIT_REPORT_BYTES, &stream, err);
     if (status == MS_OK)
-        status = ms_report_read(read_source, stream, MS_SCAN_CHECK_STRUCTURE, &sink, result, err);
+        status = ms_stream_foreign(stream) ? read_archive(stream, fd, c, result, err)
+                                           : read_stream(stream, c, result, err);
     if (stream)
         ms_stream_close(stream);
     return status;
 }
 
-static enum ms_status send_result(enum ms_report_state state, uint64_t whole_length,
-                                  const char *reason, struct ms_worker_out *out,
-                                  struct ms_error *err)
+static enum ms_status send_result(enum ms_report_state state, enum ms_report_foreign foreign,
+                                  uint64_t whole_length, const char *reason,
+                                  struct ms_worker_out *out, struct ms_error *err)
 {
     struct ms_buf frame;
     ms_buf_init(&frame, MS_LIMIT_FRAME_BYTES);
     (void)ms_buf_append_varint(&frame, (uint64_t)state);
+    (void)ms_buf_append_varint(&frame, foreign);
     (void)ms_buf_append_varint(&frame, whole_length);
     (void)ms_buf_append_text(&frame, reason);
     enum ms_status status = send_buf(out, MS_READER_RESULT, &frame, err);
@@ -235,7 +308,7 @@ static enum ms_status job(int input_fd, struct ms_span arg, struct ms_worker_out
     struct ms_normal_options view;
     struct collector c;
     struct ms_sequence sequence;
-    struct ms_report_result result;
+    struct ms_report_result result = {.state = MS_REPORT_INVALID};
     struct ms_error fault = {0};
     uint64_t whole_length = 0;
     if (arg.len < sizeof text)
@@ -250,13 +323,13 @@ static enum ms_status job(int input_fd, struct ms_span arg, struct ms_worker_out
     if (status == MS_OK && result.state == MS_REPORT_OK)
         status = normalise(&c, &view, &sequence, &whole_length, &fault);
     if (status == MS_REJECT || status == MS_E_LIMIT) {
-        status = send_result(MS_REPORT_INVALID, 0, fault.text, out, &fault);
+        status = send_result(MS_REPORT_INVALID, result.foreign, 0, fault.text, out, &fault);
     } else if (status == MS_OK) {
         status = send_names(&c, &view, out, &fault);
         if (status == MS_OK)
             status = send_calls(&sequence, out, &fault);
         if (status == MS_OK)
-            status = send_result(result.state, whole_length, "", out, &fault);
+            status = send_result(result.state, MS_FOREIGN_NO, whole_length, "", out, &fault);
     }
     if (status != MS_OK && err)
         *err = fault;
@@ -265,4 +338,5 @@ static enum ms_status job(int input_fd, struct ms_span arg, struct ms_worker_out
     return status;
 }
 
-const struct ms_worker_kind ms_detect_kind = {.name = "detect.report", .job = job};
+const struct ms_worker_kind ms_detect_kind = {
+    .name = "detect.report", .job = job, .prepare = ms_unpack_prepare};
