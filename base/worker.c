@@ -123,6 +123,8 @@ struct job {
     struct ms_worker_result *result;
     int frames_fd;
     int status_fd;
+    int ring_fd; /* the child's descriptor of the blocks of a pair; -1: none */
+    int pipe_bytes;
     int feeder_fd; /* the feeder's status socket; -1: there is none, or it is over */
     int64_t deadline_ms;
     /* The frame being read. */
@@ -383,7 +385,7 @@ static enum ms_status send_request(const struct ms_worker *self,
 {
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(4 * sizeof(int))];
+        char bytes[CMSG_SPACE(5 * sizeof(int))];
     } control;
     memset(&control, 0, sizeof control);
     struct iovec part = {(void *)(uintptr_t)request, sizeof *request};
@@ -419,15 +421,23 @@ static enum ms_status dispatch(const struct ms_worker *self, struct job *job, ui
         (void)ms_error_set_errno(err, MS_E_IO, errno, "cannot reach the worker process");
         goto out;
     }
-    (void)fcntl(frames[0], F_SETPIPE_SZ, PIPE_BYTES); /* faster; refused where pipes are rationed */
+    /* A large one is faster, but refused where pipes are rationed; a small one is a promise. */
+    int pipe_bytes = fcntl(frames[0], F_SETPIPE_SZ, job->pipe_bytes);
+    if (job->pipe_bytes < PIPE_BYTES && pipe_bytes != job->pipe_bytes) {
+        (void)ms_error_set(err, MS_E_IO, "cannot make a pipe of %d bytes", job->pipe_bytes);
+        goto out;
+    }
     status = argument_file(arg, &arg_fd, err);
     if (status == MS_OK && input_fd >= 0)
         status = read_only(input_fd, &in_fd, err);
     if (status == MS_OK) {
         struct ms_worker_request request = {kind, job->limits.cpu_s, job->limits.address_bytes,
-                                            input_fd >= 0, 0};
-        int fds[4] = {frames[1], sockets[1], arg_fd, in_fd};
-        status = send_request(self, &request, fds, input_fd >= 0 ? 4 : 3, err);
+                                            input_fd >= 0, job->ring_fd >= 0};
+        int fds[5] = {frames[1], sockets[1], arg_fd, in_fd};
+        size_t count = input_fd >= 0 ? 4 : 3;
+        if (job->ring_fd >= 0)
+            fds[count++] = job->ring_fd;
+        status = send_request(self, &request, fds, count, err);
     }
     if (status == MS_OK) {
         job->frames_fd = frames[0];
@@ -469,12 +479,31 @@ static uint32_t kind_index(const struct ms_worker *self, const char *kind)
     return index;
 }
 
-/* Starts the feeder; *pipe_fd is then what it sends. */
+/* Shared memory for the blocks, and the reader's descriptor of it. Without it, -1 twice, they go
+ * through the pipe. */
+static void make_ring(int *ring_fd, int *readers_fd)
+{
+    *ring_fd = *readers_fd = -1;
+    if (sysconf(_SC_PAGESIZE) != MS_WORKER_RING_PAGE_BYTES)
+        return;
+    *ring_fd = memfd_create("worker-blocks", MFD_CLOEXEC);
+    if (*ring_fd < 0 || ftruncate(*ring_fd, MS_WORKER_RING_BYTES) != 0 ||
+        read_only(*ring_fd, readers_fd, NULL) != MS_OK)
+        close_fd(ring_fd);
+}
+
+/* Starts the feeder; *pipe_fd is then what it sends. A pipe holds at most what it is told to when
+ * it is made, so that nothing is sent before. */
 static enum ms_status dispatch_feeder(const struct ms_worker *self, struct job *job, uint32_t kind,
                                       int input_fd, int *pipe_fd, struct ms_error *err)
 {
-    struct job feeder = {.limits = job->limits, .frames_fd = -1, .status_fd = -1};
+    struct job feeder = {
+        .limits = job->limits, .frames_fd = -1, .status_fd = -1, .pipe_bytes = PIPE_BYTES};
+    make_ring(&feeder.ring_fd, &job->ring_fd);
+    if (feeder.ring_fd >= 0)
+        feeder.pipe_bytes = MS_WORKER_RING_PAGES * MS_WORKER_RING_PAGE_BYTES;
     enum ms_status status = dispatch(self, &feeder, kind, input_fd, ms_span_of(NULL, 0), err);
+    close_fd(&feeder.ring_fd);
     job->feeder_fd = feeder.status_fd;
     *pipe_fd = feeder.frames_fd;
     if (status == MS_OK && fcntl(*pipe_fd, F_SETFL, 0) != 0) /* the reader waits in read(2) */
@@ -500,6 +529,7 @@ static enum ms_status run(struct ms_worker *self, const char *kind, const char *
         status = dispatch(self, job, index, feeder ? pipe_fd : input_fd, arg, err);
     /* Only the reader holds it now: when that is gone the feeder cannot write any more. */
     close_fd(&pipe_fd);
+    close_fd(&job->ring_fd);
     job->deadline_ms = now_ms() + job->limits.wall_ms;
     if (status == MS_OK)
         status = follow(job, err);
@@ -530,6 +560,8 @@ enum ms_status ms_worker_run_fed(struct ms_worker *self, const char *kind, const
                       .result = result,
                       .frames_fd = -1,
                       .status_fd = -1,
+                      .ring_fd = -1,
+                      .pipe_bytes = PIPE_BYTES,
                       .feeder_fd = -1};
     return run(self, kind, feeder, input_fd, arg, &job, err);
 }

@@ -101,21 +101,29 @@ enum ms_status ms_worker_run(struct ms_worker *self, const char *kind, int input
 
 /* The same with two confined children, so that two processors work on one input: job `feeder` gets
  * input_fd and an empty argument, and the pipe for its frames is the input of job `kind`, which
- * reads it by ms_worker_feed_read. `limits` hold for each; the wall time for both together. The
- * feeder's status and text are how that input ends. A feeder that cannot go on writing because its
- * reader is done is no fault; a feeder that dies by a signal is the end of both, and the result
- * says so ("worker: feeder: …"). Neither outlives the call. feeder NULL: ms_worker_run. */
+ * reads it by ms_worker_feed_read. Blocks by ms_worker_feed_send lie in memory that both share.
+ * `limits` hold for each; the wall time for both together. The feeder's status and text are how
+ * that input ends. A feeder that cannot go on writing because its reader is done is no fault; a
+ * feeder that dies by a signal is the end of both, and the result says so ("worker: feeder: …").
+ * Neither outlives the call. feeder NULL: ms_worker_run. */
 enum ms_status ms_worker_run_fed(struct ms_worker *self, const char *kind, const char *feeder,
                                  int input_fd, struct ms_span arg,
                                  const struct ms_worker_limits *limits, ms_worker_frame on_frame,
                                  void *ctx, struct ms_worker_result *result,
                                  struct ms_error *err) MS_MUST_USE;
 
+/* The feeder's side: where the next MS_WORKER_FEED_BYTES at most are to be put, and sending n of
+ * them. By ms_worker_emit they would be copied twice more. */
+enum { MS_WORKER_FEED_BYTES = 128 << 10 };
+uint8_t *ms_worker_feed_room(void);
+enum ms_status ms_worker_feed_send(struct ms_worker_out *out, size_t n) MS_MUST_USE;
+
 /* An input that a feeder sends; the reading job's storage. */
 struct ms_worker_feed {
     int fd;
-    uint32_t left; /* of the present frame */
-    bool ended;    /* the feeder said that this was all */
+    const uint8_t *block; /* of the ring: what is left of it; NULL: in the pipe */
+    uint32_t left;        /* of the present frame */
+    bool ended;           /* the feeder said that this was all */
     uint64_t bytes, max_bytes;
     struct ms_error end; /* what it failed with; MS_OK: nothing yet */
 };

@@ -7,6 +7,35 @@
 #include <string.h>
 #include <unistd.h>
 
+/* The blocks between this child and the other, and which is next; NULL: there are none. */
+static uint8_t *ring;
+static size_t ring_next;
+
+void ms_worker_ring_use(uint8_t *at)
+{
+    ring = at;
+    ring_next = 0;
+}
+
+uint8_t *ms_worker_feed_room(void)
+{
+    static uint8_t own[MS_WORKER_FEED_BYTES];
+    return ring ? ring + ring_next * MS_WORKER_FEED_BYTES : own;
+}
+
+enum ms_status ms_worker_feed_send(struct ms_worker_out *out, size_t n)
+{
+    uint8_t page[MS_WORKER_RING_PAGE_BYTES - sizeof(struct ms_worker_frame_head)] = {0};
+    uint32_t size = (uint32_t)n;
+    if (n > MS_WORKER_FEED_BYTES)
+        return MS_E_BUG;
+    if (!ring)
+        return ms_worker_emit(out, 1, ms_worker_feed_room(), n);
+    memcpy(page, &size, sizeof size);
+    ring_next = (ring_next + 1) % MS_WORKER_RING_BLOCKS;
+    return ms_worker_emit(out, MS_WORKER_FRAME_BLOCK, page, sizeof page);
+}
+
 void ms_worker_feed_init(struct ms_worker_feed *self, int fd, uint64_t max_bytes)
 {
     *self = (struct ms_worker_feed){.fd = fd, .max_bytes = max_bytes};
@@ -48,6 +77,23 @@ static enum ms_status take_end(struct ms_worker_feed *self, size_t n)
     return self->end.status;
 }
 
+/* The next block of the ring: the frame says only how much is in it. */
+static enum ms_status take_block(struct ms_worker_feed *self, struct ms_worker_frame_head *head)
+{
+    uint8_t page[MS_WORKER_RING_PAGE_BYTES - sizeof *head];
+    if (!ring || head->len != sizeof page)
+        return ms_error_set(&self->end, MS_REJECT, "the feeding process sent a malformed frame");
+    enum ms_status status = read_all(self, page, sizeof page);
+    if (status != MS_OK)
+        return status;
+    memcpy(&head->len, page, sizeof head->len);
+    if (head->len > MS_WORKER_FEED_BYTES)
+        return ms_error_set(&self->end, MS_REJECT, "the feeding process sent a malformed frame");
+    self->block = ring + ring_next * MS_WORKER_FEED_BYTES;
+    ring_next = (ring_next + 1) % MS_WORKER_RING_BLOCKS;
+    return MS_OK;
+}
+
 /* Goes on to the next frame with bytes, or to the end. */
 static enum ms_status next_frame(struct ms_worker_feed *self)
 {
@@ -58,9 +104,15 @@ static enum ms_status next_frame(struct ms_worker_feed *self)
             return status;
         if (head.type == MS_WORKER_FRAME_END)
             return take_end(self, head.len);
-        if (head.type > MS_WORKER_FRAME_TYPE_MAX || head.len > MS_LIMIT_FRAME_BYTES)
+        self->block = NULL;
+        if (head.type == MS_WORKER_FRAME_BLOCK) {
+            status = take_block(self, &head);
+            if (status != MS_OK)
+                return status;
+        } else if (head.type > MS_WORKER_FRAME_TYPE_MAX || head.len > MS_LIMIT_FRAME_BYTES) {
             return ms_error_set(&self->end, MS_REJECT,
                                 "the feeding process sent a malformed frame");
+        }
         if (head.len > self->max_bytes - self->bytes)
             return ms_error_set(&self->end, MS_E_LIMIT, "more than %llu bytes",
                                 (unsigned long long)self->max_bytes);
@@ -78,8 +130,12 @@ enum ms_status ms_worker_feed_read(struct ms_worker_feed *self, void *buf, size_
         if (next_frame(self) != MS_OK || self->ended)
             break;
         size_t want = cap - *n < self->left ? cap - *n : self->left;
-        if (read_all(self, (uint8_t *)buf + *n, want) != MS_OK)
+        if (self->block) {
+            memcpy((uint8_t *)buf + *n, self->block, want);
+            self->block += want;
+        } else if (read_all(self, (uint8_t *)buf + *n, want) != MS_OK) {
             break;
+        }
         self->left -= (uint32_t)want;
         *n += want;
     }

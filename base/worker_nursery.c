@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 /* Blocks below HEAP_BLOCK_BYTES come from the heap, which grows by HEAP_READY_BYTES. */
-enum { REQUEST_FDS = 4, HEAP_BLOCK_BYTES = 4 << 20, HEAP_READY_BYTES = 512 << 10 };
+enum { REQUEST_FDS = 5, HEAP_BLOCK_BYTES = 4 << 20, HEAP_READY_BYTES = 512 << 10 };
 
 struct running {
     pid_t pid; /* 0: free slot */
@@ -43,7 +43,7 @@ struct nursery {
 
 enum ms_status ms_worker_emit(struct ms_worker_out *out, uint32_t type, const void *bytes, size_t n)
 {
-    if (n > MS_LIMIT_FRAME_BYTES || type > MS_WORKER_FRAME_END)
+    if (n > MS_LIMIT_FRAME_BYTES || type > MS_WORKER_FRAME_BLOCK)
         return MS_E_BUG;
     struct ms_worker_frame_head head = {type, (uint32_t)n};
     struct iovec parts[2] = {{&head, sizeof head}, {(void *)(uintptr_t)bytes, n}};
@@ -88,6 +88,18 @@ static struct ms_span map_argument(int fd)
     return at == MAP_FAILED ? ms_span_of(NULL, 0) : ms_span_of(at, (size_t)st.st_size);
 }
 
+/* The descriptor says whether it may be written to: a pair's reader may not, nor by mprotect(2). */
+static bool map_ring(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    int rights = PROT_READ | ((flags & O_ACCMODE) == O_RDONLY ? 0 : PROT_WRITE);
+    uint8_t *at = mmap(NULL, MS_WORKER_RING_BYTES, rights, MAP_SHARED, fd, 0);
+    if (flags < 0 || at == MAP_FAILED)
+        return false;
+    ms_worker_ring_use(at);
+    return true;
+}
+
 /* Leaves exactly descriptors 0 to 4: the null device thrice, input (or null), frame pipe. */
 static int arrange_fds(int frames, int input)
 {
@@ -114,6 +126,8 @@ static _Noreturn void child_main(const struct nursery *self,
     struct ms_span arg = map_argument(fds[2]);
     int input = request->has_input ? fds[3] : -1;
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != nursery_pid)
+        _exit(1);
+    if (request->has_ring && !map_ring(fds[3 + (request->has_input ? 1 : 0)]))
         _exit(1);
     int rc = arrange_fds(fds[0], input);
     struct ms_worker_out out = {MS_WORKER_FD_OUT};
@@ -161,9 +175,7 @@ static void launch(struct nursery *self, const struct ms_worker_request *request
     if (pid == 0)
         child_main(self, request, fds, me);
     (void)close(fds[0]);
-    (void)close(fds[2]);
-    if (request->has_input)
-        (void)close(fds[3]);
+    close_all(fds + 2, REQUEST_FDS - 2);
     if (error) {
         report(fds[1], error, 0, 0);
         return;
@@ -190,14 +202,15 @@ static bool serve_request(struct nursery *self)
         return errno == EINTR || errno == EAGAIN;
     if (got == 0)
         return false;
-    int fds[REQUEST_FDS] = {-1, -1, -1, -1};
+    int fds[REQUEST_FDS] = {-1, -1, -1, -1, -1};
     size_t count = 0;
     struct cmsghdr *head = CMSG_FIRSTHDR(&message);
     if (head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS) {
         count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         memcpy(fds, CMSG_DATA(head), count * sizeof(int));
     }
-    if (got != (ssize_t)sizeof request || count != 3 + (request.has_input ? 1U : 0U)) {
+    if (got != (ssize_t)sizeof request ||
+        count != 3U + (request.has_input ? 1 : 0) + (request.has_ring ? 1 : 0)) {
         close_all(fds, REQUEST_FDS);
         return true;
     }

@@ -21,13 +21,13 @@
 enum { MS_WORKER_FD_INPUT = 3, MS_WORKER_FD_OUT = 4, MS_WORKER_FD_COUNT = 5 };
 
 /* Parent to nursery, one datagram with the descriptors: frames (write end), status, argument, and
- * the input when has_input. */
+ * the input when has_input, the memory of a pair's blocks when has_ring. */
 struct ms_worker_request {
     uint32_t kind;
     uint32_t cpu_s;
     uint64_t address_bytes;
     uint32_t has_input;
-    uint32_t reserved;
+    uint32_t has_ring;
 };
 
 /* Nursery to parent, once, when it is ready. */
@@ -53,6 +53,22 @@ enum { MS_WORKER_FRAME_TYPE_MAX = 65535, MS_WORKER_FRAME_END = 65536 };
 struct ms_worker_out {
     int fd;
 };
+
+/* Between a feeder and its reader blocks lie in shared memory, which the reader cannot write to,
+ * and the pipe has a frame of one page for each. It holds so many: the feeder then waits in
+ * write(2). While the reader copies one block, that many may be sent, and the feeder fills one
+ * more: no block is filled anew before it was read. */
+enum {
+    MS_WORKER_RING_PAGE_BYTES = 4096,
+    MS_WORKER_RING_PAGES = 4,
+    MS_WORKER_RING_BLOCKS = 8,
+    MS_WORKER_RING_BYTES = MS_WORKER_RING_BLOCKS * MS_WORKER_FEED_BYTES,
+    MS_WORKER_FRAME_BLOCK = 65537 /* the size of the next block as uint32_t, and zeros */
+};
+_Static_assert(MS_WORKER_RING_BLOCKS >= MS_WORKER_RING_PAGES + 2, "blocks would be overwritten");
+
+/* A child's mapping of these blocks; before its job begins. */
+void ms_worker_ring_use(uint8_t *at);
 
 /* Runs until the control socket closes, then ends the process. */
 _Noreturn void ms_nursery_main(int control_fd, const struct ms_worker_options *options);

@@ -188,17 +188,14 @@ enum ms_status ms_plain_job(int input_fd, struct ms_span arg, struct ms_worker_o
 {
     struct ms_stream *stream = NULL;
     (void)arg;
-    uint8_t *block = malloc(BLOCK_BYTES);
-    enum ms_status status = block ? ms_stream_open(input_fd, MS_LIMIT_REPORT_BYTES, &stream, err)
-                                  : ms_error_set(err, MS_E_NOMEM, "no memory to read a report");
+    enum ms_status status = ms_stream_open(input_fd, MS_LIMIT_REPORT_BYTES, &stream, err);
     for (size_t n = 1; status == MS_OK && n;) {
-        status = ms_stream_read(stream, block, BLOCK_BYTES, &n, err);
-        if (status == MS_OK && n && ms_worker_emit(out, MS_FRAME_PLAIN, block, n) != MS_OK)
+        status = ms_stream_read(stream, ms_worker_feed_room(), MS_WORKER_FEED_BYTES, &n, err);
+        if (status == MS_OK && n && ms_worker_feed_send(out, n) != MS_OK)
             status = ms_error_set(err, MS_E_IO, "nobody reads on");
     }
     if (stream)
         ms_stream_close(stream);
-    free(block);
     return status;
 }
 

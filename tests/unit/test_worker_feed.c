@@ -66,6 +66,27 @@ static enum ms_status send_raw(const uint8_t *bytes, size_t n)
     _exit(0);
 }
 
+/* Forty blocks by way of the shared memory, which has room for eight. */
+static enum ms_status feed_blocks(struct ms_worker_out *out)
+{
+    for (int block = 0; block < 40; block++) {
+        uint8_t *room = ms_worker_feed_room();
+        for (size_t i = 0; i < 100000; i++)
+            room[i] = (uint8_t)(i % 251);
+        if (ms_worker_feed_send(out, 100000) != MS_OK)
+            return MS_E_IO;
+    }
+    return ms_worker_feed_send(out, MS_WORKER_FEED_BYTES + 1) == MS_E_BUG ? MS_OK : MS_E_BUG;
+}
+
+/* A frame that says of its block that it has four gigabytes. */
+static enum ms_status feed_too_large(struct ms_worker_out *out)
+{
+    static uint8_t page[4088];
+    memset(page, 0xff, sizeof page);
+    return ms_worker_emit(out, 65537, page, sizeof page);
+}
+
 /* Feeds: how is told by the first byte of the input; one that cannot be read: without end. */
 static enum ms_status job_feed(int fd, struct ms_span arg, struct ms_worker_out *out,
                                struct ms_error *err)
@@ -80,6 +101,10 @@ static enum ms_status job_feed(int fd, struct ms_span arg, struct ms_worker_out 
         block[i] = (uint8_t)(i % 251);
     if (how == 'f')
         return flood(out);
+    if (how == 'R')
+        return feed_blocks(out);
+    if (how == 'O')
+        return feed_too_large(out);
     for (int i = 0; i < 3 && how != 'z'; i++)
         if (ms_worker_emit(out, 1, block, i == 1 ? 0 : sizeof block) != MS_OK)
             return MS_E_IO;
@@ -127,6 +152,12 @@ static enum ms_status job_gather(int fd, struct ms_span arg, struct ms_worker_ou
         total += n;
         if (arg.len && arg.data[0] == 'e')
             break;
+        if (arg.len && arg.data[0] == 'w') {
+            uintptr_t page = (uintptr_t)feed.block & ~(uintptr_t)4095;
+            bool writable = mprotect((void *)page, 4096, PROT_READ | PROT_WRITE) == 0;
+            *(volatile uint8_t *)page = 1; /* kills */
+            return ms_error_set(err, MS_E_BUG, "the feeder's blocks are writable (%d)", writable);
+        }
         if (arg.len && arg.data[0] == 'c')
             return abort_at_once();
         if (arg.len && arg.data[0] == 's')
@@ -239,6 +270,9 @@ static void test_feeder_ends(void **state)
     } cases[] = {
         {"o", 1, MS_OK, "", 200000},
         {"z", 1, MS_OK, "", 0},
+        {"R", 1, MS_OK, "", 4000000},
+        {"O", 1, MS_REJECT, "the feeding process sent a malformed frame", 0},
+        {"m\1\0\1\0\4\0\0\0x", 10, MS_REJECT, "the feeding process sent a malformed frame", 200000},
         {"r", 1, MS_REJECT, "torn", 200000},
         {"l", 1, MS_E_LIMIT, "too much", 200000},
         {"b", 1, MS_REJECT, "mine", 200000}, /* a bug of what was fed is no bug of the reader */
@@ -280,6 +314,8 @@ static void test_feeder_deaths(void **state)
     result = run_fed("o", 1, "c", NULL, &total);
     assert_int_equal(result.end, MS_WORKER_CRASHED);
     assert_string_equal(result.error.text, "worker: killed by signal 6 (SIGABRT)");
+    result = run_fed("R", 1, "w", NULL, &total);
+    assert_int_equal(result.end, MS_WORKER_CRASHED);
     assert_alive();
 }
 
