@@ -106,9 +106,12 @@ static const char *bare(const char *text)
 
 static enum ms_status misplace(struct reader *self, enum ms_status status, struct ms_error *err)
 {
-    if (status == MS_REJECT)
+    if (status == MS_REJECT) {
+        self->seen->fault_line = self->seen->lines;
+        self->seen->fault_byte = self->line_start;
         ms_error_prepend(err, "line %" PRIu64 ", byte %" PRIu64, self->seen->lines,
                          self->line_start);
+    }
     return status;
 }
 

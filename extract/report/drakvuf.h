@@ -18,7 +18,8 @@ struct ms_drakvuf_seen {
     uint64_t bad_lines;          /* no JSON object, too long, or a call without its name */
     uint64_t bad_line, bad_byte; /* the first of them: line from 1, where it begins */
     char bad_reason[160];
-    bool is_cut; /* the last line is one of them, and has no end */
+    bool is_cut;                     /* the last line is one of them, and has no end */
+    uint64_t fault_line, fault_byte; /* of MS_REJECT: the line, and where it begins */
     uint64_t process_count, calls, real_calls;
     uint64_t system_calls; /* passed over, because the log has API calls */
     uint64_t bytes;

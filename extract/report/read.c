@@ -401,6 +401,8 @@ static enum ms_report_state log_result(const struct top *self, struct ms_report_
     result->calls = result->calls_expanded = log->calls;
     result->real_calls = log->real_calls;
     result->bytes = log->bytes;
+    result->line = log->fault_line;
+    result->byte = log->fault_byte;
     remark(log, result->remark, sizeof result->remark);
     return log->real_calls ? MS_REPORT_OK : MS_REPORT_NO_CALLS;
 }
