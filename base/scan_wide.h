@@ -159,7 +159,8 @@ static inline const uint8_t *past_string(const uint8_t *p, const uint8_t *end)
  * node. */
 static inline const uint8_t *past_number(const uint8_t *p)
 {
-    uint64_t digits = ms_digits(p);
+    /* The last one does not count: a run has an end also where there is nothing but digits. */
+    uint64_t digits = ms_digits(p) & UINT64_MAX >> 1;
     unsigned at = *p == '-';
     unsigned run = (unsigned)__builtin_ctzll(~(digits >> at));
     if (run == 0 || run > 40 || (run > 1 && p[at] == '0'))

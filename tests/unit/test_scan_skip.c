@@ -294,6 +294,22 @@ static void test_places(void **state)
         }
 }
 
+/* A number may fill the 64 bytes that are looked at together, and more. */
+static void test_long_numbers(void **state)
+{
+    (void)state;
+    for (size_t digits = 1; digits < 200; digits++) {
+        char number[200], text[1024];
+        memset(number, '3', digits);
+        number[digits] = '\0';
+        int n = snprintf(text, sizeof text, "[{\"other\":1},{\"other\":%s},{\"other\":-%s},%64s1]",
+                         number, number, "");
+        struct outcome out = all_paths(ms_span_of((uint8_t *)text, (size_t)n), ALIKE);
+        assert_int_equal(out.status, MS_OK);
+        assert_true(out.byte == (uint64_t)n);
+    }
+}
+
 /* Each document cut at each byte ends too soon. */
 static void test_cut(void **state)
 {
@@ -409,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_skipped),
         cmocka_unit_test(test_alike),
         cmocka_unit_test(test_places),
+        cmocka_unit_test(test_long_numbers),
         cmocka_unit_test(test_cut),
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_utf8),
