@@ -8,6 +8,7 @@
 #include "extract/report/read.h"
 #include "extract/report/when.h"
 
+#include <ctype.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,10 +48,13 @@ static bool only_jansson_refuses(struct ms_span document, const json_error_t *er
            strstr(error->text, "invalid Unicode") != NULL;
 }
 
-/* What the scanner refuses and jansson does not. */
-static bool only_we_refuse(const struct ms_error *err)
+/* What the scanner refuses and jansson does not: where jansson puts back the character that ends a
+ * number or a word, it loses a NUL. */
+static bool only_we_refuse(struct ms_span document, uint64_t byte, const struct ms_error *err)
 {
-    return strstr(err->text, "nested too deeply") != NULL;
+    bool lost = byte > 0 && byte < document.len && document.data[byte] == 0 &&
+                (document.data[byte - 1] & 0x80) == 0 && isalnum(document.data[byte - 1]);
+    return lost || strstr(err->text, "nested too deeply") != NULL;
 }
 
 /* ---- values ---- */
@@ -151,9 +155,10 @@ static void compare_document(struct ms_span document, const json_t *value,
     enum ms_status status = value ? same_value(scan, value, &err) : MS_OK;
     if (status == MS_OK)
         status = ms_scanner_finish(scan, &err);
+    uint64_t byte = ms_scanner_byte(scan);
     ms_scanner_free(scan);
     if (value)
-        require(status == MS_OK || only_we_refuse(&err));
+        require(status == MS_OK || only_we_refuse(document, byte, &err));
     else
         require(status != MS_OK || only_jansson_refuses(document, refusal));
 }
