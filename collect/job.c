@@ -204,6 +204,8 @@ static enum ms_status run(int input_fd, struct ms_span arg, struct ms_worker_out
         !ms_span_take_varint(&arg, &job.limits.entry_bytes) || depth > MS_LIMIT_UNPACK_DEPTH_MOST)
         return ms_error_set(err, MS_E_BUG, "no limits for the job");
     job.limits.depth = (unsigned)depth;
+    if (!job.limits.entry_bytes)
+        job.limits.entry_bytes = MS_LIMIT_UNPACK_ENTRY_BYTES;
     job.limits.wanted = "MZ";
     if (!ms_span_take_varint(&arg, &flags) || !ms_span_take_varint(&arg, &parts) ||
         parts > MS_LIMIT_VOLUME_PARTS)

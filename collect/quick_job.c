@@ -39,6 +39,7 @@ struct quick {
     size_t password_count;
     ptrdiff_t last_password;
     bool zip_named; /* see ms_unpack_input: what is no whole zip file may be the end of one */
+    struct ms_zip_directory directory;
     struct ms_job_summary summary;
 };
 
@@ -271,26 +272,27 @@ static bool read_entry(struct quick *self, const struct ms_zip_entry *entry)
 /* All members in order and of one kind: those that are not encrypted would come first. */
 static bool read_zip(struct quick *self, int fd)
 {
-    struct ms_zip_directory directory;
-    if (is_another_too(self->file) || ms_zip_directory_read(fd, &directory, NULL) != MS_OK)
+    struct ms_zip_directory *directory = &self->directory;
+    if (is_another_too(self->file) || ms_zip_directory_read(fd, directory, NULL) != MS_OK)
         return false;
-    bool good = directory.count && directory.count <= self->entries &&
-                directory.count <= ENTRIES_MAX &&
-                ms_zip_directory_check(fd, &directory, NULL) == MS_OK && !directory.overlap;
+    bool good = directory->count && directory->count <= self->entries &&
+                directory->count <= ENTRIES_MAX &&
+                ms_zip_directory_check(fd, directory, NULL) == MS_OK && !directory->overlap;
     self->summary.members++;
-    for (size_t i = 0; good && i < directory.count; i++)
-        if (!is_folder(&directory.entries[i]))
-            good = directory.entries[i].cipher == directory.entries[0].cipher &&
-                   read_entry(self, &directory.entries[i]);
-    /* The directory is left to the end of the process. */
+    for (size_t i = 0; good && i < directory->count; i++)
+        if (!is_folder(&directory->entries[i]))
+            good = directory->entries[i].cipher == directory->entries[0].cipher &&
+                   read_entry(self, &directory->entries[i]);
     return good;
 }
 
 /* ---- the job --------------------------------------------------------------------------------- */
 
+/* A job is a process of its own: what it maps and allocates is left to the end of that. */
+static struct quick self;
+
 bool ms_quick_job_work(int fd, struct ms_span arg, struct ms_quick_answer *answer)
 {
-    static struct quick self;
     struct stat info;
     self.answer = answer;
     self.last_password = -1;
@@ -307,6 +309,14 @@ bool ms_quick_job_work(int fd, struct ms_span arg, struct ms_quick_answer *answe
         return false;
     memcpy(to, &self.summary, sizeof self.summary);
     return true;
+}
+
+void ms_quick_job_forget(void)
+{
+    ms_zip_directory_release(&self.directory);
+    if (self.file.len)
+        (void)munmap((void *)(uintptr_t)self.file.data, self.file.len);
+    self = (struct quick){.file = {NULL, 0}};
 }
 
 void ms_quick_job_prepare(void)

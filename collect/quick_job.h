@@ -16,5 +16,7 @@ bool ms_quick_job_may(const uint8_t head[4], uint64_t size);
  * find more or something else in, and for each that has a fault. */
 bool ms_quick_job_work(int fd, struct ms_span arg, struct ms_quick_answer *answer);
 void ms_quick_job_prepare(void);
+/* For a process that runs more than one: takes back what the last left to the end of its own. */
+void ms_quick_job_forget(void);
 
 #endif

@@ -50,7 +50,7 @@ static const struct sealed_keys *sealed_keys(void)
 }
 
 /* Gives a fresh cache the RAR 4 key, under the name that base/decrypt_rar.c has for it. */
-static void sealed_prime(struct ms_decrypt_keys *cache)
+static inline void sealed_prime(struct ms_decrypt_keys *cache)
 {
     uint8_t text[5 + 2 + MS_RAR4_SALT_BYTES + 8], id[MS_DECRYPT_ID_BYTES];
     struct ms_rar4_keys rar4 = sealed_keys()->rar4;
@@ -111,7 +111,7 @@ static void sealed_7z_ids(struct ms_buf *out, const char *ids, size_t n)
 }
 
 /* The header, taken to reach to the file's end, goes under AES whose key is the bare password. */
-static void seal_7z(struct ms_span in, struct ms_buf *out)
+static inline void seal_7z(struct ms_span in, struct ms_buf *out)
 {
     static const uint8_t key[32] = {'i', 0, 'n', 0, 'f', 0, 'e', 0, 'c', 0, 't', 0, 'e', 0, 'd', 0};
     static const uint8_t iv[16] = {0};
@@ -191,7 +191,7 @@ static void sealed_rar5_cover(struct ms_buf *out)
 
 /* Blocks in the clear, whose data goes under the cipher they name and, with `hidden`, whose headers
  * do too. What cannot be read as a block is copied. */
-static void seal_rar5(struct ms_span in, bool hidden, struct ms_buf *out)
+static inline void seal_rar5(struct ms_span in, bool hidden, struct ms_buf *out)
 {
     static const uint8_t iv[16] = "start value of h";
     const struct ms_rar5_keys *keys = &sealed_keys()->rar5;
@@ -239,7 +239,7 @@ static void seal_rar5(struct ms_span in, bool hidden, struct ms_buf *out)
 
 /* ---- RAR 3 and 4 ----------------------------------------------------------------------------- */
 
-static void seal_rar4(struct ms_span in, bool hidden, struct ms_buf *out)
+static inline void seal_rar4(struct ms_span in, bool hidden, struct ms_buf *out)
 {
     const struct ms_rar4_keys *keys = &sealed_keys()->rar4;
     struct ms_span rest = in, part;

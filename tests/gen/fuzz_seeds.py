@@ -1,5 +1,5 @@
 """Writer of the fuzz targets' seeds that no other program makes: archives before they are sealed (tests/fuzz/sealed.h), records of zip members,
-archives in several files, published datasets, histories (tests/fuzz/history.h), what git servers say, and PE files with more of everything than is kept.
+archives in several files, published datasets, programs and zip files of them, histories (tests/fuzz/history.h), what git servers say, and PE files with more of everything than is kept.
 
     python3 tests/gen/fuzz_seeds.py FOLDER      into the corpora below FOLDER (tests/fuzz/corpus)
 """
@@ -226,6 +226,20 @@ def packs():
     return seeds
 
 
+def quick():
+    """Programs and zip files of them, for collect's quick reading: a byte for the kind, one for the limits (fuzz_quick.c says which)."""
+    a, b = (pe.pe(name, body_bytes=0, imports={}, sections=1, fill="zeros") for name in "ab")
+    plain = archive.zipped({"a.exe": a, "b.exe": b})
+    stored = archive.zipped([("d/", b""), ("d/a.exe", a), ("read me", TEXT)], method="store", comment=b"hello")
+    files = {"program": a, "look-alike": pe.mz_not_pe("c"), "zip": plain, "zip-stored": stored, "zip-locked": archive.zipped({"a.exe": a, "read me": TEXT}, "infected"),
+             "zip-nested": archive.zipped({"a.zip": plain})}
+    seeds = {name: b"f\0" + data for name, data in files.items()}
+    seeds.update({"limit-entries": b"f\1" + stored, "limit-total": b"f\2" + plain, "limit-entry": b"f\4" + plain, "named-zip": b"f\x08" + plain, "small-answer": b"f\x10" + plain})
+    seeds["records"] = b"m\0" + member(PLAIN, STORE, a, b"a.exe") + member(PLAIN | COMPRESS, DEFLATE, b, b"b.exe") + member(PLAIN, STORE, TEXT, b"t")
+    seeds["records-locked"] = b"m\0" + member(CRYPTO, STORE, a, b"a.exe") + member(CRYPTO | COMPRESS, DEFLATE, TEXT, b"t", flags=8)
+    return seeds
+
+
 # ---- PE files: base/limits.h keeps 96 sections, 64 libraries, 8,192 entries of import tables -----------
 
 def pe_with_table(table):
@@ -288,7 +302,7 @@ def main(folder):
     crypto = (target / "fuzz_decrypt/zip_bzip2_crypto").read_bytes()
     decrypt = {**unsealed_rars(), **sevenzips(), **zips(), "zip-zip64-end": b"z" + zip64_end(crypto[1:])}
     for name, seeds in (("fuzz_decrypt", decrypt), ("fuzz_pack", packs()), ("fuzz_pe", programs()), ("fuzz_volumes", volumes()), ("fuzz_tarball", tarballs()),
-                        ("fuzz_dataset", published()), ("fuzz_report", reports())):
+                        ("fuzz_dataset", published()), ("fuzz_report", reports()), ("fuzz_quick", quick())):
         (target / name).mkdir(exist_ok=True)
         for label, data in seeds.items():
             (target / name / label).write_bytes(data)
