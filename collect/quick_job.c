@@ -27,6 +27,7 @@ enum {
     NAME_MAX_BYTES = 255,
     PROOF_BYTES = 4, /* on fewer bytes a checksum proves no password */
     ENTRIES_MAX = 256,
+    ZIP_LOCAL_BYTES = 30, /* of a local header, without its name */
     TEXT_MAX_BYTES = 64 << 10,
     GAP_BYTES = 16 << 10 /* a name, and features of 10 KiB at most */
 };
@@ -269,6 +270,17 @@ static bool read_entry(struct quick *self, const struct ms_zip_entry *entry)
     return is_text(bytes);
 }
 
+/* What the directory calls a folder may be a file by the header before its data, which libarchive
+ * believes. */
+static bool is_named_twice(const struct quick *self, const struct ms_zip_entry *entry)
+{
+    struct ms_span head, name;
+    return ms_span_sub(self->file, entry->local_at, ZIP_LOCAL_BYTES, &head) &&
+           (size_t)(head.data[26] | head.data[27] << 8) == entry->name.len &&
+           ms_span_sub(self->file, entry->local_at + ZIP_LOCAL_BYTES, entry->name.len, &name) &&
+           (!name.len || memcmp(name.data, entry->name.data, name.len) == 0);
+}
+
 /* All members in order and of one kind: those that are not encrypted would come first. */
 static bool read_zip(struct quick *self, int fd)
 {
@@ -280,7 +292,9 @@ static bool read_zip(struct quick *self, int fd)
                 ms_zip_directory_check(fd, directory, NULL) == MS_OK && !directory->overlap;
     self->summary.members++;
     for (size_t i = 0; good && i < directory->count; i++)
-        if (!is_folder(&directory->entries[i]))
+        if (!is_named_twice(self, &directory->entries[i]))
+            good = false;
+        else if (!is_folder(&directory->entries[i]))
             good = directory->entries[i].cipher == directory->entries[0].cipher &&
                    read_entry(self, &directory->entries[i]);
     return good;
