@@ -23,7 +23,6 @@
  * behind the data, names in UTF-8. */
 enum {
     FLAGS_PLAIN = 0x080f,
-    EXTRA_UNICODE_PATH = 0x7075,
     NAME_MAX_BYTES = 255,
     PROOF_BYTES = 4, /* on fewer bytes a checksum proves no password */
     ENTRIES_MAX = 256,
@@ -157,14 +156,12 @@ static bool read_program(struct quick *self)
 /* Would libarchive hand it out under the very name that the directory has, as a file? */
 static bool is_plain_entry(const struct ms_zip_entry *entry)
 {
-    struct ms_span field;
     unsigned system = entry->made_by >> 8, type = entry->attributes >> 28;
     if (!entry->name.len || entry->name.len > NAME_MAX_BYTES ||
         entry->name.data[entry->name.len - 1] == '/' || entry->disagrees || entry->why ||
         !entry->has_crc || entry->flags & ~(unsigned)FLAGS_PLAIN ||
         (entry->method != MS_ZIP_STORE && entry->method != MS_ZIP_DEFLATE) ||
-        (entry->cipher != MS_ZIP_PLAIN && entry->cipher != MS_ZIP_CRYPTO) ||
-        ms_zip_extra(entry->extra, EXTRA_UNICODE_PATH, &field))
+        (entry->cipher != MS_ZIP_PLAIN && entry->cipher != MS_ZIP_CRYPTO))
         return false;
     for (size_t i = 0; i < entry->name.len; i++)
         if (entry->name.data[i] < 0x20 || entry->name.data[i] > 0x7e || entry->name.data[i] == '\\')
@@ -186,6 +183,23 @@ static bool is_another_too(struct ms_span file)
     struct ms_span part;
     return (ms_span_sub(file, 32769, 5, &part) && memcmp(part.data, "CD001", 5) == 0) ||
            (ms_span_sub(file, 257, 5, &part) && memcmp(part.data, "ustar", 5) == 0);
+}
+
+/* The end record is the last thing in the file, no other is near, and the directory lies right
+ * before it: readers differ in what they take where a comment holds another one or bytes lie
+ * between (APPNOTE 4.3.16). */
+static bool ends_plainly(struct ms_span file)
+{
+    enum { END_RECORD_BYTES = 22, LOOKED_AT_BYTES = END_RECORD_BYTES + UINT16_MAX };
+    size_t n = file.len < LOOKED_AT_BYTES ? file.len : LOOKED_AT_BYTES;
+    const uint8_t *tail = file.data + (file.len - n), *first = memmem(tail, n, "PK\5\6", 4);
+    if (!first || (size_t)(tail + n - first) != END_RECORD_BYTES)
+        return false;
+    uint64_t end_at = file.len - END_RECORD_BYTES;
+    uint32_t directory_bytes, directory_at;
+    return ms_span_u32le(file, end_at + 12, &directory_bytes) &&
+           ms_span_u32le(file, end_at + 16, &directory_at) &&
+           (uint64_t)directory_at + directory_bytes == end_at;
 }
 
 /* The packed bytes into exactly n. */
@@ -270,29 +284,51 @@ static bool read_entry(struct quick *self, const struct ms_zip_entry *entry)
     return is_text(bytes);
 }
 
-/* What the directory calls a folder may be a file by the header before its data, which libarchive
- * believes. */
-static bool is_named_twice(const struct quick *self, const struct ms_zip_entry *entry)
+/* Nothing but the times and owners that Info-ZIP and 7-Zip write, in their usual sizes: what a
+ * reader makes of others, or of bytes that are no fields, is its own business. */
+static bool extra_is_usual(struct ms_span extra)
 {
-    struct ms_span head, name;
+    enum { UNIX_TIMES = 0x5455, UNIX_OWNER = 0x7875, NTFS_TIMES = 0x000a };
+    struct ms_span head, body;
+    while (ms_span_take(&extra, 4, &head)) {
+        unsigned id = head.data[0] | (unsigned)head.data[1] << 8;
+        unsigned n = head.data[2] | (unsigned)head.data[3] << 8;
+        if (!ms_span_take(&extra, n, &body) ||
+            !((id == UNIX_TIMES && (n == 5 || n == 9 || n == 13)) ||
+              (id == UNIX_OWNER && n == 11) || (id == NTFS_TIMES && n == 32)))
+            return false;
+    }
+    return extra.len == 0;
+}
+
+/* The header before the data has the same name as the directory, and neither says anything unusual:
+ * of what is a folder by the one and a file by the other, libarchive believes the header. */
+static bool agrees_with_header(const struct quick *self, const struct ms_zip_entry *entry)
+{
+    struct ms_span head, name, extra;
+    uint64_t at = entry->local_at + ZIP_LOCAL_BYTES;
     return ms_span_sub(self->file, entry->local_at, ZIP_LOCAL_BYTES, &head) &&
            (size_t)(head.data[26] | head.data[27] << 8) == entry->name.len &&
-           ms_span_sub(self->file, entry->local_at + ZIP_LOCAL_BYTES, entry->name.len, &name) &&
-           (!name.len || memcmp(name.data, entry->name.data, name.len) == 0);
+           ms_span_sub(self->file, at, entry->name.len, &name) &&
+           (!name.len || memcmp(name.data, entry->name.data, name.len) == 0) &&
+           ms_span_sub(self->file, at + name.len, head.data[28] | (uint64_t)head.data[29] << 8,
+                       &extra) &&
+           extra_is_usual(extra) && extra_is_usual(entry->extra);
 }
 
 /* All members in order and of one kind: those that are not encrypted would come first. */
 static bool read_zip(struct quick *self, int fd)
 {
     struct ms_zip_directory *directory = &self->directory;
-    if (is_another_too(self->file) || ms_zip_directory_read(fd, directory, NULL) != MS_OK)
+    if (is_another_too(self->file) || !ends_plainly(self->file) ||
+        ms_zip_directory_read(fd, directory, NULL) != MS_OK)
         return false;
     bool good = directory->count && directory->count <= self->entries &&
                 directory->count <= ENTRIES_MAX &&
                 ms_zip_directory_check(fd, directory, NULL) == MS_OK && !directory->overlap;
     self->summary.members++;
     for (size_t i = 0; good && i < directory->count; i++)
-        if (!is_named_twice(self, &directory->entries[i]))
+        if (!agrees_with_header(self, &directory->entries[i]))
             good = false;
         else if (!is_folder(&directory->entries[i]))
             good = directory->entries[i].cipher == directory->entries[0].cipher &&
