@@ -52,7 +52,7 @@ def cases():
         "plain.zip": (plain, True), "stored.zip": (stored([("a.exe", a)], zipfile.ZIP_STORED), True),
         "text.zip": (stored([("read me", TEXT), ("a.exe", a)]), True),
         "folder.zip": (stored([("folder/", b""), ("folder/a.exe", a)]), True),
-        "comment.zip": (stored([("a.exe", a)], comment=b"hello"), True),
+        "comment.zip": (stored([("a.exe", a)], comment=b"hello"), False),
         "prefixed.zip": (b"#!/bin/sh\n" + plain, False), "appended.zip": (plain + b"PK\5\6" + bytes(18), None),
         "locked.zip": (locked, True), "locked two.zip": (archive.zipped({"a.exe": a, "b.exe": b, "readme": TEXT}, "infected"), True),
         "closed.zip": (archive.zipped({"c.exe": c}, "nobody knows"), False),
