@@ -272,10 +272,11 @@
 #define MS_LIMIT_SECRET_BYTES 4096
 
 /* A net's shape, which a model file may bring from outside; these bound what a forged one can make
- * us allocate: recurrent and dense layers, classes, the width of any layer, embedding rows, all
+ * us allocate: recurrent layers, feature tables, dense layers, classes, the width of any layer, embedding rows, all
  * parameters together (1 GiB of float), tokens of one sequence (activations are kept for every
  * step), sequences in one batch. */
-#define MS_LIMIT_NET_LSTMS 8
+#define MS_LIMIT_NET_RECURRENT 8
+#define MS_LIMIT_NET_FEATURES 8
 #define MS_LIMIT_NET_DENSES 8
 #define MS_LIMIT_NET_CLASSES 1024
 #define MS_LIMIT_NET_WIDTH 4096

@@ -54,8 +54,8 @@ static enum ms_status make_plan(const struct ms_train_options *o, const struct m
     fit->title = "training";
     /* a table of epochs ends the text anyway, and a terminal has the progress line */
     fit->talk = common->verbose || (common->json && !common->quiet);
-    for (uint32_t i = 0; o->hidden && i < fit->config.lstm_count; i++)
-        fit->config.lstm[i].hidden = (uint32_t)o->hidden;
+    for (uint32_t i = 0; o->hidden && i < fit->config.recurrent_count; i++)
+        fit->config.recurrent[i].hidden = (uint32_t)o->hidden;
     plan->grouped = strcmp(o->split, "grouped") == 0;
     plan->folds = (uint32_t)o->folds;
     plan->test_share = !isnan(o->test_share) ? o->test_share : plan->test_share;

@@ -197,7 +197,8 @@ static enum ms_status fit_batch(struct fit *f, size_t from, size_t rows,
     enum ms_status status = MS_OK;
     if (f->options->token_dropout > 0)
         status = mask_tokens(f, rows, err);
-    const struct ms_net_batch batch = {rows, f->tokens, f->lengths, f->labels};
+    const struct ms_net_batch batch = {
+        .rows = rows, .tokens = f->tokens, .lengths = f->lengths, .labels = f->labels};
     if (status == MS_OK)
         status = ms_net_train_batch(f->net, &batch, rate_now(f), result, err);
     f->step += status == MS_OK;

@@ -13,8 +13,8 @@ static const char *const inits[] = {"uniform", "normal"};
 json_t *ms_model_config_write(const struct ms_net_config *c)
 {
     json_t *lstm = json_array(), *dense = json_array(), *weights = json_array();
-    for (uint32_t i = 0; i < c->lstm_count; i++) {
-        const struct ms_net_lstm *l = &c->lstm[i];
+    for (uint32_t i = 0; i < c->recurrent_count; i++) {
+        const struct ms_net_recurrent *l = &c->recurrent[i];
         (void)json_array_append_new(
             lstm, json_pack("{s:I, s:s, s:f, s:f, s:b}", "hidden", (json_int_t)l->hidden,
                             "activation", activations[l->activation], "input_dropout",
@@ -118,9 +118,9 @@ static void start(struct reader *r, const json_t *object, const char *where)
 static void read_layers(struct reader *r, const json_t *lstm, const json_t *dense,
                         struct ms_net_config *c)
 {
-    c->lstm_count = (uint32_t)json_array_size(lstm);
-    for (uint32_t i = 0; i < c->lstm_count; i++) {
-        struct ms_net_lstm *l = &c->lstm[i];
+    c->recurrent_count = (uint32_t)json_array_size(lstm);
+    for (uint32_t i = 0; i < c->recurrent_count; i++) {
+        struct ms_net_recurrent *l = &c->recurrent[i];
         start(r, json_array_get(lstm, i), "lstm");
         l->hidden = read_u32(r, "hidden");
         l->activation = (enum ms_net_activation)read_word(r, "activation", activations, 4);
@@ -151,7 +151,7 @@ enum ms_status ms_model_config_read(const json_t *json, struct ms_net_config *ou
     c->embedding_init = (enum ms_net_embedding_init)read_word(&r, "embedding_init", inits, 2);
     c->embedding_scale = read_real(&r, "embedding_scale");
     c->spatial_dropout = read_real(&r, "spatial_dropout");
-    const json_t *lstm = read_array(&r, "lstm", MS_LIMIT_NET_LSTMS);
+    const json_t *lstm = read_array(&r, "lstm", MS_LIMIT_NET_RECURRENT);
     c->mask_padding = read_bool(&r, "mask_padding");
     c->pad_length = read_u32(&r, "pad_length");
     c->pooling = (enum ms_net_pooling)read_word(&r, "pooling", poolings, 4);

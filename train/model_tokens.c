@@ -58,7 +58,7 @@ static enum ms_status score_slice(struct ms_net *net, uint32_t classes,
     ms_real *raw = calloc(count * outputs, sizeof *raw);
     if (!raw)
         return ms_error_set(err, MS_E_NOMEM, "out of memory for %zu scores", count * outputs);
-    const struct ms_net_batch batch = {count, tokens, lengths, NULL};
+    const struct ms_net_batch batch = {.rows = count, .tokens = tokens, .lengths = lengths};
     enum ms_status status = ms_net_predict(net, &batch, raw, err);
     for (size_t i = 0; status == MS_OK && i < count; i++)
         for (size_t c = 0; c < classes; c++)

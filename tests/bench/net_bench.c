@@ -34,8 +34,8 @@ static void lstm_config(struct ms_net_config *c)
     c->vocabulary = 512;
     c->embedding = 128;
     c->embedding_scale = .05;
-    c->lstm_count = 1;
-    c->lstm[0] = (struct ms_net_lstm){128, MS_NET_TANH, 0, 0, true};
+    c->recurrent_count = 1;
+    c->recurrent[0] = (struct ms_net_recurrent){128, MS_NET_TANH, 0, 0, true, MS_NET_LSTM};
     c->mask_padding = true;
     c->pooling = MS_NET_POOL_LAST;
     c->outputs = 8;
@@ -81,7 +81,8 @@ static int train(const struct ms_net_config *config, uint32_t length, size_t bat
         labels[b] = (int32_t)ms_rng_below(&rng, ms_net_config_classes(config));
         fill(tokens + b * length, length, distinct, &rng);
     }
-    const struct ms_net_batch all = {batch, rows, lengths, labels};
+    const struct ms_net_batch all = {
+        .rows = batch, .tokens = rows, .lengths = lengths, .labels = labels};
     ms_optimizer_defaults(MS_OPTIMIZER_RMSPROP, &optimizer);
     if (ms_net_new(config, 7, jobs, &net, &err) != MS_OK ||
         ms_net_set_optimizer(net, &optimizer, &err) != MS_OK)

@@ -24,10 +24,10 @@ static const struct vector_case vector_cases[VECTOR_CASES] = {
       .embedding = 6,
       .embedding_scale = .05,
       .pad_length = 7,
-      .lstm_count = 3,
-      .lstm = {{4, MS_NET_SOFTSIGN, 0, 0, false},
-               {4, MS_NET_SOFTSIGN, 0, 0, false},
-               {4, MS_NET_SOFTSIGN, 0, 0, false}},
+      .recurrent_count = 3,
+      .recurrent = {{4, MS_NET_SOFTSIGN, 0, 0, false, MS_NET_LSTM},
+                    {4, MS_NET_SOFTSIGN, 0, 0, false, MS_NET_LSTM},
+                    {4, MS_NET_SOFTSIGN, 0, 0, false, MS_NET_LSTM}},
       .dense_count = 3,
       .dense = {{5, MS_NET_SOFTSIGN, 0}, {6, MS_NET_SOFTSIGN, 0}, {5, MS_NET_SOFTSIGN, 0}},
       .outputs = 1,
@@ -37,8 +37,8 @@ static const struct vector_case vector_cases[VECTOR_CASES] = {
       .embedding = 5,
       .embedding_scale = .05,
       .mask_padding = true,
-      .lstm_count = 1,
-      .lstm = {{4, MS_NET_TANH, 0, 0, true}},
+      .recurrent_count = 1,
+      .recurrent = {{4, MS_NET_TANH, 0, 0, true, MS_NET_LSTM}},
       .pooling = MS_NET_POOL_MEAN_MAX_LAST,
       .dense_count = 1,
       .dense = {{6, MS_NET_RELU, 0}},
@@ -51,8 +51,9 @@ static const struct vector_case vector_cases[VECTOR_CASES] = {
       .embedding = 4,
       .embedding_scale = .05,
       .mask_padding = true,
-      .lstm_count = 2,
-      .lstm = {{3, MS_NET_TANH, 0, 0, false}, {2, MS_NET_TANH, 0, 0, true}},
+      .recurrent_count = 2,
+      .recurrent = {{3, MS_NET_TANH, 0, 0, false, MS_NET_LSTM},
+                    {2, MS_NET_TANH, 0, 0, true, MS_NET_LSTM}},
       .pooling = MS_NET_POOL_MAX,
       .dense_count = 1,
       .dense = {{3, MS_NET_TANH, 0}},
@@ -157,7 +158,8 @@ static void vector_batch_get(const char *name, struct vector_batch *out)
             out->token[r][i] = (int32_t)tokens[used++];
     }
     assert_int_equal(used, token_count);
-    out->batch = (struct ms_net_batch){rows, out->rows, out->lengths, out->labels};
+    out->batch = (struct ms_net_batch){
+        .rows = rows, .tokens = out->rows, .lengths = out->lengths, .labels = out->labels};
     free(lengths);
     free(tokens);
     free(labels);

@@ -59,7 +59,7 @@ static struct ms_fit_options options_for(unsigned jobs)
     struct ms_plan plan;
     ms_plan_default(&plan);
     plan.fit.config.embedding = 8;
-    plan.fit.config.lstm[0].hidden = 8;
+    plan.fit.config.recurrent[0].hidden = 8;
     plan.fit.epochs = 12;
     plan.fit.batch = 8;
     plan.fit.rate = .02;

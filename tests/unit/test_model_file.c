@@ -30,7 +30,7 @@ static void build(struct ms_net **net, struct ms_vocabulary **vocabulary,
     struct ms_net_config config;
     ms_plan_default(&plan);
     plan.fit.config.embedding = 5;
-    plan.fit.config.lstm[0].hidden = 3;
+    plan.fit.config.recurrent[0].hidden = 3;
     assert_int_equal(ms_vocabulary_new(MS_VOCABULARY_NAME, true, vocabulary, NULL), MS_OK);
     for (size_t i = 0; i < 4; i++)
         assert_int_equal(ms_vocabulary_count(*vocabulary, text(names[i]), 1 + i, NULL), MS_OK);

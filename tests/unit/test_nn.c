@@ -32,7 +32,8 @@ static void make_data(struct data *d, uint64_t seed, uint32_t classes)
         for (size_t i = 0; i < STEPS; i++)
             d->token[r][i] = (int32_t)ms_rng_below(&rng, V);
     }
-    d->batch = (struct ms_net_batch){ROWS, d->rows, d->lengths, d->labels};
+    d->batch = (struct ms_net_batch){
+        .rows = ROWS, .tokens = d->rows, .lengths = d->lengths, .labels = d->labels};
 }
 
 /* Two bidirectional layers with every kind of dropout. */
@@ -42,8 +43,9 @@ static const struct ms_net_config busy = {
     .embedding_init = MS_NET_EMBEDDING_NORMAL,
     .embedding_scale = .3,
     .spatial_dropout = .1,
-    .lstm_count = 2,
-    .lstm = {{9, MS_NET_TANH, .1, .1, true}, {5, MS_NET_SOFTSIGN, .1, .1, true}},
+    .recurrent_count = 2,
+    .recurrent = {{9, MS_NET_TANH, .1, .1, true, MS_NET_LSTM},
+                  {5, MS_NET_SOFTSIGN, .1, .1, true, MS_NET_LSTM}},
     .mask_padding = true,
     .pooling = MS_NET_POOL_MEAN_MAX_LAST,
     .pool_dropout = .2,
@@ -191,7 +193,8 @@ static void test_dropout_keeps_the_mean(void **state)
     const int32_t *rows[1] = {tokens};
     const uint32_t length = 2;
     const int32_t label = 0;
-    const struct ms_net_batch batch = {1, rows, &length, &label};
+    const struct ms_net_batch batch = {
+        .rows = 1, .tokens = rows, .lengths = &length, .labels = &label};
     struct ms_net *net = new_net(&c, 1, MS_OPTIMIZER_RMSPROP);
     struct ms_net_result result;
     struct ms_error err;
@@ -235,7 +238,8 @@ static size_t learn_order(const struct ms_net_config *c)
             d.token[r][first] = 1 + d.labels[r];
             d.token[r][second] = 2 - d.labels[r];
         }
-        d.batch = (struct ms_net_batch){ROWS, d.rows, d.lengths, d.labels};
+        d.batch = (struct ms_net_batch){
+            .rows = ROWS, .tokens = d.rows, .lengths = d.lengths, .labels = d.labels};
         if (step < 250)
             assert_int_equal(ms_net_train_batch(net, &d.batch, .01, &result, &err), MS_OK);
         else
@@ -252,12 +256,12 @@ static void test_order_is_learnt(void **state)
                               .embedding = 8,
                               .embedding_scale = .05,
                               .mask_padding = true,
-                              .lstm_count = 1,
-                              .lstm = {{16, MS_NET_TANH, 0, 0, false}},
+                              .recurrent_count = 1,
+                              .recurrent = {{16, MS_NET_TANH, 0, 0, false, MS_NET_LSTM}},
                               .outputs = 1,
                               .head = MS_NET_HEAD_SIGMOID};
     assert_true(learn_order(&c) >= ROWS * 95 / 100);
-    c.lstm_count = 0;
+    c.recurrent_count = 0;
     c.pooling = MS_NET_POOL_MEAN;
     assert_in_range(learn_order(&c), ROWS * 25 / 100, ROWS * 75 / 100);
 }
@@ -326,19 +330,19 @@ static void test_bad_configs(void **state)
     c.embedding_scale = (double)NAN;
     refuse_config(&c, "embedding scale");
     c = busy;
-    c.lstm_count = MS_LIMIT_NET_LSTMS + 1;
+    c.recurrent_count = MS_LIMIT_NET_RECURRENT + 1;
     refuse_config(&c, "recurrent layers");
     c = busy;
-    c.lstm[1].hidden = 0;
+    c.recurrent[1].hidden = 0;
     refuse_config(&c, "recurrent layer 1 with 0 units");
     c = busy;
-    c.lstm[0].hidden = UINT32_MAX;
+    c.recurrent[0].hidden = UINT32_MAX;
     refuse_config(&c, "recurrent layer 0");
     c = busy;
-    c.lstm[0].activation = MS_NET_RELU;
+    c.recurrent[0].activation = MS_NET_RELU;
     refuse_config(&c, "tanh or softsign");
     c = busy;
-    c.lstm[0].recurrent_dropout = 1;
+    c.recurrent[0].recurrent_dropout = 1;
     refuse_config(&c, "dropout");
     c = busy;
     c.spatial_dropout = -.1;

@@ -77,8 +77,9 @@ static const struct ms_net_config config = {
     .embedding = 24,
     .embedding_scale = .1,
     .spatial_dropout = .1,
-    .lstm_count = 2,
-    .lstm = {{48, MS_NET_TANH, .1, .1, true}, {32, MS_NET_SOFTSIGN, .1, .1, false}},
+    .recurrent_count = 2,
+    .recurrent = {{48, MS_NET_TANH, .1, .1, true, MS_NET_LSTM},
+                  {32, MS_NET_SOFTSIGN, .1, .1, false, MS_NET_LSTM}},
     .mask_padding = true,
     .pooling = MS_NET_POOL_MEAN_MAX_LAST,
     .pool_dropout = .1,
@@ -108,7 +109,8 @@ static void fill(struct run *r)
         for (int t = 0; t < STEPS; t++)
             r->token[i][t] = (i * 7 + t * 3) % 30;
     }
-    r->batch = (struct ms_net_batch){ROWS, r->rows, r->lengths, r->labels};
+    r->batch = (struct ms_net_batch){
+        .rows = ROWS, .tokens = r->rows, .lengths = r->lengths, .labels = r->labels};
 }
 
 /* Makes, trains two steps, predicts; a step that failed for want of memory is tried again once,

@@ -11,9 +11,10 @@ void ms_net_config_article(struct ms_net_config *out)
     out->embedding_init = MS_NET_EMBEDDING_UNIFORM;
     out->embedding_scale = .05;
     out->spatial_dropout = .1;
-    out->lstm_count = 3;
-    for (uint32_t i = 0; i < out->lstm_count; i++)
-        out->lstm[i] = (struct ms_net_lstm){32, MS_NET_SOFTSIGN, .1, i == 0 ? .1 : 0, false};
+    out->recurrent_count = 3;
+    for (uint32_t i = 0; i < out->recurrent_count; i++)
+        out->recurrent[i] =
+            (struct ms_net_recurrent){32, MS_NET_SOFTSIGN, .1, i == 0 ? .1 : 0, false, MS_NET_LSTM};
     out->mask_padding = false;
     out->pad_length = 100;
     out->pooling = MS_NET_POOL_LAST;
@@ -61,11 +62,11 @@ static enum ms_status check_embedding(const struct ms_net_config *c, struct ms_e
 
 static enum ms_status check_layers(const struct ms_net_config *c, struct ms_error *err)
 {
-    if (c->lstm_count > MS_LIMIT_NET_LSTMS)
-        return ms_error_set(err, MS_E_INPUT, "%u recurrent layers: at most %d", c->lstm_count,
-                            MS_LIMIT_NET_LSTMS);
-    for (uint32_t i = 0; i < c->lstm_count; i++) {
-        const struct ms_net_lstm *l = &c->lstm[i];
+    if (c->recurrent_count > MS_LIMIT_NET_RECURRENT)
+        return ms_error_set(err, MS_E_INPUT, "%u recurrent layers: at most %d", c->recurrent_count,
+                            MS_LIMIT_NET_RECURRENT);
+    for (uint32_t i = 0; i < c->recurrent_count; i++) {
+        const struct ms_net_recurrent *l = &c->recurrent[i];
         if (!is_width(l->hidden))
             return ms_error_set(err, MS_E_INPUT,
                                 "recurrent layer %u with %u units: must be 1 to %d", i, l->hidden,
@@ -133,17 +134,17 @@ uint32_t ms_net_config_classes(const struct ms_net_config *self)
     return self->head == MS_NET_HEAD_SOFTMAX ? self->outputs : 2;
 }
 
-size_t ms_net_config_lstm_input(const struct ms_net_config *self, uint32_t layer)
+size_t ms_net_config_recurrent_input(const struct ms_net_config *self, uint32_t layer)
 {
     if (layer == 0)
         return self->embedding;
-    const struct ms_net_lstm *below = &self->lstm[layer - 1];
+    const struct ms_net_recurrent *below = &self->recurrent[layer - 1];
     return (size_t)below->hidden * (below->bidirectional ? 2 : 1);
 }
 
 size_t ms_net_config_pooled(const struct ms_net_config *self)
 {
-    size_t width = ms_net_config_lstm_input(self, self->lstm_count);
+    size_t width = ms_net_config_recurrent_input(self, self->recurrent_count);
     return self->pooling == MS_NET_POOL_MEAN_MAX_LAST ? 3 * width : width;
 }
 
@@ -152,9 +153,9 @@ size_t ms_net_config_pooled(const struct ms_net_config *self)
 size_t ms_net_config_parameters(const struct ms_net_config *self)
 {
     size_t n = (size_t)self->vocabulary * self->embedding;
-    for (uint32_t i = 0; i < self->lstm_count; i++) {
-        const struct ms_net_lstm *l = &self->lstm[i];
-        size_t in = ms_net_config_lstm_input(self, i);
+    for (uint32_t i = 0; i < self->recurrent_count; i++) {
+        const struct ms_net_recurrent *l = &self->recurrent[i];
+        size_t in = ms_net_config_recurrent_input(self, i);
         n += (l->bidirectional ? 2u : 1u) * 4 * (size_t)l->hidden * (in + l->hidden + 1);
     }
     size_t in = ms_net_config_pooled(self);
@@ -165,9 +166,22 @@ size_t ms_net_config_parameters(const struct ms_net_config *self)
     return n + (in + 1) * self->outputs;
 }
 
+/* Shapes that the layers of this state of the tree do not compute. */
+static enum ms_status check_known(const struct ms_net_config *c, struct ms_error *err)
+{
+    bool gru = false;
+    for (uint32_t i = 0; i < c->recurrent_count && i < MS_LIMIT_NET_RECURRENT; i++)
+        gru = gru || c->recurrent[i].cell != MS_NET_LSTM;
+    if (gru || c->feature_count || c->wide.size || c->attention)
+        return ms_error_set(err, MS_E_INPUT, "this net has layers that are not supported");
+    return MS_OK;
+}
+
 enum ms_status ms_net_config_check(const struct ms_net_config *self, struct ms_error *err)
 {
-    enum ms_status status = check_embedding(self, err);
+    enum ms_status status = check_known(self, err);
+    if (status == MS_OK)
+        status = check_embedding(self, err);
     if (status == MS_OK)
         status = check_layers(self, err);
     if (status == MS_OK)

@@ -44,8 +44,8 @@ static void orthogonal(struct ms_rng *rng, size_t H, double *q, ms_real *out)
 static enum ms_status init_lstm(struct ms_net *self, uint32_t layer, int direction,
                                 struct ms_error *err)
 {
-    const size_t H = self->config.lstm[layer].hidden;
-    const size_t *at = self->lstm_at[layer][direction];
+    const size_t H = self->config.recurrent[layer].hidden;
+    const size_t *at = self->recurrent_at[layer][direction];
     double *q = malloc(H * 4 * H * sizeof *q);
     if (!q)
         return ms_error_set(err, MS_E_NOMEM, "no memory for a recurrent kernel of %zu units", H);
@@ -74,8 +74,8 @@ enum ms_status ms_net_init_params(struct ms_net *self, struct ms_error *err)
         for (size_t k = 0; i == 0 && c->embedding_init == MS_NET_EMBEDDING_NORMAL && k < n; k++)
             w[k] = (ms_real)(c->embedding_scale * ms_rng_normal(&rng));
     }
-    for (uint32_t l = 0; l < c->lstm_count; l++)
-        for (int d = 0; d < (c->lstm[l].bidirectional ? 2 : 1); d++) {
+    for (uint32_t l = 0; l < c->recurrent_count; l++)
+        for (int d = 0; d < (c->recurrent[l].bidirectional ? 2 : 1); d++) {
             enum ms_status status = init_lstm(self, l, d, err);
             if (status != MS_OK)
                 return status;

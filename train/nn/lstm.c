@@ -29,11 +29,11 @@ static bool project(struct ms_pass *p, uint32_t layer, int direction)
 {
     const struct ms_net *net = p->net;
     const struct ms_pack *k = &p->pack;
-    struct ms_lstm_layer *l = &p->lstm[layer];
+    struct ms_recurrent_layer *l = &p->recurrent[layer];
     const size_t G = 4 * l->hidden;
     const size_t rows = layer == 0 ? k->distinct : k->total;
-    const ms_real *W = net->params + net->lstm_at[layer][direction][MS_KERNEL]; /* I x 4H */
-    const ms_real *b = net->params + net->lstm_at[layer][direction][MS_BIAS];   /* 4H */
+    const ms_real *W = net->params + net->recurrent_at[layer][direction][MS_KERNEL]; /* I x 4H */
+    const ms_real *b = net->params + net->recurrent_at[layer][direction][MS_BIAS];   /* 4H */
     ms_real *gates = l->side[direction].gates;
     ms_real *z = layer == 0 ? ms_scratch_reals(p->scratch, rows * G) : gates;
     if (!z)
@@ -48,7 +48,7 @@ static bool project(struct ms_pass *p, uint32_t layer, int direction)
 
 /* h' of step t: the outputs of the step before times the recurrent mask; zeros for rows that start
  * here. */
-static void take_hidden(struct ms_pass *p, struct ms_lstm_layer *l, int direction, size_t t,
+static void take_hidden(struct ms_pass *p, struct ms_recurrent_layer *l, int direction, size_t t,
                         size_t before, size_t with_previous)
 {
     const struct ms_pack *k = &p->pack;
@@ -67,10 +67,10 @@ static void side_forward(struct ms_pass *p, uint32_t layer, int direction)
 {
     const struct ms_net *net = p->net;
     const struct ms_pack *k = &p->pack;
-    struct ms_lstm_layer *l = &p->lstm[layer];
+    struct ms_recurrent_layer *l = &p->recurrent[layer];
     struct ms_lstm_side *side = &l->side[direction];
     const size_t H = l->hidden;
-    const ms_real *U = net->params + net->lstm_at[layer][direction][MS_RECURRENT]; /* H x 4H */
+    const ms_real *U = net->params + net->recurrent_at[layer][direction][MS_RECURRENT]; /* H x 4H */
     for (size_t s = 0; s < k->steps; s++) {
         size_t before;
         size_t t = step_at(k, direction, s);
@@ -91,24 +91,24 @@ static void side_forward(struct ms_pass *p, uint32_t layer, int direction)
             .out = l->output + at * l->width + (size_t)direction * H,
             .out_stride = l->width,
         };
-        net->kernels->lstm_forward(&a, net->config.lstm[layer].activation);
+        net->kernels->lstm_forward(&a, net->config.recurrent[layer].activation);
     }
 }
 
 bool ms_lstm_forward_pass(struct ms_pass *p, uint32_t layer)
 {
-    const struct ms_net_lstm *c = &p->net->config.lstm[layer];
+    const struct ms_net_recurrent *c = &p->net->config.recurrent[layer];
     const size_t N = p->pack.total;
-    struct ms_lstm_layer *l = &p->lstm[layer];
+    struct ms_recurrent_layer *l = &p->recurrent[layer];
     const size_t H = c->hidden;
     const int directions = c->bidirectional ? 2 : 1;
-    l->in = ms_net_config_lstm_input(&p->net->config, layer);
+    l->in = ms_net_config_recurrent_input(&p->net->config, layer);
     l->hidden = H;
     l->width = H * (size_t)directions;
     if (layer == 0) {
         l->input = p->distinct;
     } else {
-        l->input = p->lstm[layer - 1].output;
+        l->input = p->recurrent[layer - 1].output;
         l->mask = ms_mask_new(p, MS_SITE_INPUT + layer, c->input_dropout, l->in);
         if (l->mask) {
             ms_real *masked = ms_scratch_reals(p->scratch, N * l->in);
@@ -140,10 +140,10 @@ static bool side_backward(struct ms_pass *p, uint32_t layer, int direction, cons
 {
     const struct ms_net *net = p->net;
     const struct ms_pack *k = &p->pack;
-    struct ms_lstm_layer *l = &p->lstm[layer];
+    struct ms_recurrent_layer *l = &p->recurrent[layer];
     struct ms_lstm_side *side = &l->side[direction];
     const size_t H = l->hidden;
-    const size_t *at_param = net->lstm_at[layer][direction];
+    const size_t *at_param = net->recurrent_at[layer][direction];
     const ms_real *U = net->params + at_param[MS_RECURRENT];       /* H x 4H */
     ms_real *d_hidden = ms_scratch_reals(p->scratch, k->rows * H); /* B x H */
     ms_real *d_cell = ms_scratch_reals(p->scratch, k->rows * H);   /* B x H */
@@ -169,7 +169,7 @@ static bool side_backward(struct ms_pass *p, uint32_t layer, int direction, cons
             .d_hidden = d_hidden,
             .d_cell = d_cell,
         };
-        net->kernels->lstm_backward(&a, net->config.lstm[layer].activation);
+        net->kernels->lstm_backward(&a, net->config.recurrent[layer].activation);
         ms_gemm_tb(with_previous, H, 4 * H, a.gates, 4 * H, U, 4 * H, 0, d_hidden, H);
         if (side->mask)
             net->kernels->multiply(with_previous * H, d_hidden, side->mask, d_hidden);
@@ -186,9 +186,9 @@ static bool project_backward(struct ms_pass *p, uint32_t layer, int direction, m
 {
     const struct ms_net *net = p->net;
     const struct ms_pack *k = &p->pack;
-    struct ms_lstm_layer *l = &p->lstm[layer];
+    struct ms_recurrent_layer *l = &p->recurrent[layer];
     const size_t G = 4 * l->hidden;
-    const size_t *at_param = net->lstm_at[layer][direction];
+    const size_t *at_param = net->recurrent_at[layer][direction];
     const ms_real *W = net->params + at_param[MS_KERNEL]; /* I x 4H */
     const ms_real *dz = l->side[direction].gates;         /* N x 4H */
     size_t rows = k->total;
@@ -210,8 +210,8 @@ static bool project_backward(struct ms_pass *p, uint32_t layer, int direction, m
 bool ms_lstm_backward_pass(struct ms_pass *p, uint32_t layer, const ms_real *d_output,
                            ms_real *d_input)
 {
-    struct ms_lstm_layer *l = &p->lstm[layer];
-    const int directions = p->net->config.lstm[layer].bidirectional ? 2 : 1;
+    struct ms_recurrent_layer *l = &p->recurrent[layer];
+    const int directions = p->net->config.recurrent[layer].bidirectional ? 2 : 1;
     for (int d = 0; d < directions; d++)
         if (!side_backward(p, layer, d, d_output) || !project_backward(p, layer, d, d_input))
             return false;

@@ -25,13 +25,13 @@ static void lay_out_tensors(struct ms_net *self)
     const struct ms_net_config *c = &self->config;
     char prefix[24];
     add_tensor(self, c->vocabulary, c->embedding, true, "embedding", "");
-    for (uint32_t i = 0; i < c->lstm_count; i++) {
-        const size_t H = c->lstm[i].hidden;
-        const size_t in = ms_net_config_lstm_input(c, i);
-        const bool both = c->lstm[i].bidirectional;
+    for (uint32_t i = 0; i < c->recurrent_count; i++) {
+        const size_t H = c->recurrent[i].hidden;
+        const size_t in = ms_net_config_recurrent_input(c, i);
+        const bool both = c->recurrent[i].bidirectional;
         for (int d = 0; d < (both ? 2 : 1); d++) {
             const char *side = !both ? "" : d == 0 ? ".forward" : ".backward";
-            size_t *at = self->lstm_at[i][d];
+            size_t *at = self->recurrent_at[i][d];
             (void)snprintf(prefix, sizeof prefix, "lstm%u%s", i, side);
             at[MS_KERNEL] = add_tensor(self, in, 4 * H, true, prefix, ".kernel");
             at[MS_RECURRENT] = add_tensor(self, H, 4 * H, true, prefix, ".recurrent");

@@ -13,6 +13,13 @@
 
 struct ms_net;
 
+/* A sparse vector: ids below the wide branch's size in rising order, each once. */
+struct ms_net_sparse {
+    const uint32_t *ids;
+    const float *values;
+    uint32_t count;
+};
+
 /* Sequences borrowed for the length of a call. Tokens outside 0 .. V-1, labels outside the classes,
  * sequences longer than MS_LIMIT_NET_STEPS (or, without masking, than pad_length) and more than
  * MS_LIMIT_NET_ROWS rows are refused with MS_E_INPUT before anything else happens; the message
@@ -22,6 +29,10 @@ struct ms_net_batch {
     const int32_t *const *tokens; /* B pointers to lengths[i] ids; ignored for an empty sequence */
     const uint32_t *lengths;      /* B; 0 is allowed */
     const int32_t *labels;        /* B: class, or 0 and 1; NULL for prediction */
+    /* B pointers to lengths[i] x F ids of the feature tables, step by step; an id is -1 (none) or
+     * below its table's size. NULL without feature tables. Padding in front has none. */
+    const int32_t *const *features;
+    const struct ms_net_sparse *wide; /* B; NULL without a wide branch */
 };
 
 struct ms_net_result {

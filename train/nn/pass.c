@@ -11,9 +11,9 @@ static void embedding_mask(struct ms_pass *p)
     const struct ms_net_config *c = &p->net->config;
     const size_t E = c->embedding;
     p->mask = ms_mask_new(p, MS_SITE_SPATIAL, c->spatial_dropout, E);
-    if (c->lstm_count == 0)
+    if (c->recurrent_count == 0)
         return;
-    ms_real *input = ms_mask_new(p, MS_SITE_INPUT, c->lstm[0].input_dropout, E);
+    ms_real *input = ms_mask_new(p, MS_SITE_INPUT, c->recurrent[0].input_dropout, E);
     if (p->mask && input)
         p->net->kernels->multiply(p->pack.rows * E, p->mask, input, p->mask);
     else if (input)
@@ -23,8 +23,8 @@ static void embedding_mask(struct ms_pass *p)
 static bool has_embedding_mask(const struct ms_pass *p)
 {
     const struct ms_net_config *c = &p->net->config;
-    return p->dropout &&
-           (c->spatial_dropout > 0 || (c->lstm_count > 0 && c->lstm[0].input_dropout > 0));
+    return p->dropout && (c->spatial_dropout > 0 ||
+                          (c->recurrent_count > 0 && c->recurrent[0].input_dropout > 0));
 }
 
 static bool forward(struct ms_pass *p, const uint32_t *rows, size_t count)
@@ -32,8 +32,8 @@ static bool forward(struct ms_pass *p, const uint32_t *rows, size_t count)
     const struct ms_net_config *c = &p->net->config;
     const size_t E = c->embedding;
     size_t widest = 1;
-    for (uint32_t i = 0; i < c->lstm_count; i++)
-        widest = c->lstm[i].hidden > widest ? c->lstm[i].hidden : widest;
+    for (uint32_t i = 0; i < c->recurrent_count; i++)
+        widest = c->recurrent[i].hidden > widest ? c->recurrent[i].hidden : widest;
     p->zeros = ms_scratch_reals(p->scratch, widest);
     if (!p->zeros || !ms_pack_build(p, rows, count, has_embedding_mask(p)))
         return false;
@@ -41,11 +41,11 @@ static bool forward(struct ms_pass *p, const uint32_t *rows, size_t count)
     embedding_mask(p);
     if (p->scratch->failed || !ms_embed_forward(p))
         return false;
-    for (uint32_t i = 0; i < c->lstm_count; i++)
+    for (uint32_t i = 0; i < c->recurrent_count; i++)
         if (!ms_lstm_forward_pass(p, i))
             return false;
-    if (c->lstm_count > 0) {
-        p->features = p->lstm[c->lstm_count - 1].output;
+    if (c->recurrent_count > 0) {
+        p->features = p->recurrent[c->recurrent_count - 1].output;
     } else {
         ms_real *features = ms_scratch_reals(p->scratch, p->pack.total * E); /* N x E */
         if (!features)
@@ -62,7 +62,7 @@ static bool backward(struct ms_pass *p)
     const struct ms_net_config *c = &p->net->config;
     const struct ms_pack *k = &p->pack;
     const size_t E = c->embedding;
-    const size_t W = ms_net_config_lstm_input(c, c->lstm_count);
+    const size_t W = ms_net_config_recurrent_input(c, c->recurrent_count);
     ms_real *d_logits = ms_scratch_reals(p->scratch, k->rows * c->outputs);
     ms_real *d_pooled = ms_scratch_reals(p->scratch, k->rows * ms_net_config_pooled(c));
     ms_real *d_above = ms_scratch_reals(p->scratch, k->total * W);       /* N x W */
@@ -73,14 +73,14 @@ static bool backward(struct ms_pass *p)
     if (!ms_dense_backward(p, d_logits, d_pooled))
         return false;
     ms_pool_backward(p, d_pooled, d_above);
-    for (uint32_t i = c->lstm_count; i-- > 0;) {
+    for (uint32_t i = c->recurrent_count; i-- > 0;) {
         ms_real *d_below =
-            i == 0 ? d_distinct : ms_scratch_reals(p->scratch, k->total * p->lstm[i].in);
+            i == 0 ? d_distinct : ms_scratch_reals(p->scratch, k->total * p->recurrent[i].in);
         if (!d_below || !ms_lstm_backward_pass(p, i, d_above, d_below))
             return false;
         d_above = d_below;
     }
-    if (c->lstm_count == 0) {
+    if (c->recurrent_count == 0) {
         memset(d_distinct, 0, k->distinct * E * sizeof *d_distinct);
         for (size_t r = 0; r < k->total; r++)
             p->net->kernels->add(E, d_above + r * E, d_distinct + k->slot[r] * E);

@@ -14,8 +14,8 @@ struct shape {
 
 static struct shape shape_of(const struct ms_net_config *c)
 {
-    const size_t W = ms_net_config_lstm_input(c, c->lstm_count);
-    const bool both = c->lstm_count > 0 && c->lstm[c->lstm_count - 1].bidirectional;
+    const size_t W = ms_net_config_recurrent_input(c, c->recurrent_count);
+    const bool both = c->recurrent_count > 0 && c->recurrent[c->recurrent_count - 1].bidirectional;
     const int w = (int)W;
     struct shape s = {W, ms_net_config_pooled(c), both ? W / 2 : W, -1, -1, -1};
     switch (c->pooling) {
@@ -28,6 +28,7 @@ static struct shape shape_of(const struct ms_net_config *c)
     case MS_NET_POOL_MAX:
         s.max_at = 0;
         break;
+    case MS_NET_POOL_ATTENTION: /* refused by the config check */
     case MS_NET_POOL_MEAN_MAX_LAST:
         s.mean_at = 0;
         s.max_at = w;

@@ -16,7 +16,7 @@
 /* Gradients are summed over shards in this fixed number at most, whatever the number of threads. */
 enum {
     MS_NET_SHARDS = 8,
-    MS_NET_TENSORS = 1 + MS_LIMIT_NET_LSTMS * 6 + MS_LIMIT_NET_DENSES * 2 + 2
+    MS_NET_TENSORS = 1 + MS_LIMIT_NET_RECURRENT * 6 + MS_LIMIT_NET_DENSES * 2 + 2
 };
 
 /* Memory of one thread, handed out piece by piece and taken back as a whole; grows to what a pass
@@ -54,7 +54,7 @@ struct ms_net {
     size_t param_count;
     size_t tensor_count;
     struct ms_net_tensor tensor[MS_NET_TENSORS];
-    size_t lstm_at[MS_LIMIT_NET_LSTMS][2][3];    /* layer, direction, MS_KERNEL.. : offsets */
+    size_t recurrent_at[MS_LIMIT_NET_RECURRENT][2][3]; /* layer, direction, MS_KERNEL.. : offsets */
     size_t dense_at[MS_LIMIT_NET_DENSES + 1][2]; /* the last one used is the output; kernel, bias */
     ms_real *params, *grads, *moment1, *moment2; /* blocks */
     struct ms_optimizer optimizer;
@@ -93,7 +93,7 @@ struct ms_lstm_side {
     ms_real *mask;    /* B x H or NULL */
 };
 
-struct ms_lstm_layer {
+struct ms_recurrent_layer {
     size_t in, hidden, width; /* I, H, W = D H */
     const ms_real *input;     /* N x I, after dropout; U x E for the first layer */
     ms_real *mask;            /* B x I or NULL; the first layer's is in ms_pass.mask */
@@ -121,7 +121,7 @@ struct ms_pass {
     struct ms_pack pack;
     ms_real *mask;     /* B x E  spatial and input dropout of the first layer, or NULL */
     ms_real *distinct; /* U x E  embedding rows, masked */
-    struct ms_lstm_layer lstm[MS_LIMIT_NET_LSTMS];
+    struct ms_recurrent_layer recurrent[MS_LIMIT_NET_RECURRENT];
     const ms_real *features; /* N x W  what is pooled */
     uint32_t *max_at;        /* B x W  packed row of the largest */
     ms_real *pooled;         /* B x P */
