@@ -56,9 +56,10 @@ static enum ms_status make_plan(const struct ms_train_options *o, const struct m
     fit->talk = common->verbose || (common->json && !common->quiet);
     for (uint32_t i = 0; o->hidden && i < fit->config.recurrent_count; i++)
         fit->config.recurrent[i].hidden = (uint32_t)o->hidden;
-    plan->grouped = strcmp(o->split, "grouped") == 0;
-    plan->folds = (uint32_t)o->folds;
-    plan->test_share = !isnan(o->test_share) ? o->test_share : plan->test_share;
+    plan->split.how = strcmp(o->split, "naive") == 0 ? MS_PARTITION_NAIVE : MS_PARTITION_GROUPED;
+    plan->split.folds = (uint32_t)o->folds;
+    plan->split.test_share = !isnan(o->test_share) ? o->test_share : plan->split.test_share;
+    plan->split.seed = common->seed;
     return make_view(o, plan, err);
 }
 
@@ -67,7 +68,7 @@ static enum ms_status check(const struct ms_train_options *o, const struct ms_pl
 {
     if (!(plan->fit.rate > 0 && plan->fit.rate <= 10))
         return ms_error_set(err, MS_E_USAGE, "--lr %g: must be over 0 and at most 10", o->rate);
-    if (!(plan->test_share > 0 && plan->test_share < 1))
+    if (!(plan->split.test_share > 0 && plan->split.test_share < 1))
         return ms_error_set(err, MS_E_USAGE, "--test-share %g: must be over 0 and under 1",
                             o->test_share);
     if (o->folds && !isnan(o->test_share))

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const uint32_t ALL_ROWS = UINT32_MAX; /* no part has this number */
-
 struct runner {
     const struct ms_plan *plan;
     const struct ms_dataset *set;
@@ -29,12 +27,6 @@ static enum ms_status no_memory(struct ms_error *err)
     return ms_error_set(err, MS_E_NOMEM, "out of memory for the training rows");
 }
 
-/* Whether a row belongs to the training side when `held` is the part held out. */
-static bool trains(const struct runner *r, size_t row, uint32_t held)
-{
-    return r->out->part_of[row] != held;
-}
-
 static void count_calls(struct runner *r, uint32_t held)
 {
     const struct ms_dataset *set = r->set;
@@ -42,7 +34,7 @@ static void count_calls(struct runner *r, uint32_t held)
     memset(r->rows_with, 0, symbols * sizeof *r->rows_with);
     memset(r->times, 0, symbols * sizeof *r->times);
     for (size_t i = 0; i < set->count; i++) {
-        if (!trains(r, i, held))
+        if (!ms_partition_trains(&r->out->partition, 0, held, i))
             continue;
         const struct ms_row *row = &set->rows[i];
         for (size_t k = 0; k < row->count_n; k++) {
@@ -103,9 +95,10 @@ static enum ms_status make_tokens(struct runner *r, const struct ms_vocabulary *
  * is 1. */
 static struct ms_fit_rows pick(struct runner *r, uint32_t held, bool training, size_t at)
 {
+    const struct ms_partition *p = &r->out->partition;
     size_t n = 0;
     for (size_t i = 0; i < r->set->count; i++)
-        if (trains(r, i, held) == training) {
+        if (training ? ms_partition_trains(p, 0, held, i) : ms_partition_judges(p, 0, held, i)) {
             uint32_t label = r->set->labels[i];
             r->picked[at + n] = r->tokens[i];
             r->picked_row[at + n] = (uint32_t)i;
@@ -135,7 +128,7 @@ static enum ms_status judge(struct runner *r, struct ms_net *net, const struct m
     return status;
 }
 
-/* Trains on everything but part `held` (ALL_ROWS: on everything) and judges that part. */
+/* Trains on everything but part `held` (MS_PARTITION_ALL: on everything) and judges that part. */
 static enum ms_status fit_part(struct runner *r, uint32_t held, uint64_t stream,
                                struct ms_fit_epoch *curve, double *accuracy, struct ms_net **net,
                                struct ms_vocabulary **vocabulary, struct ms_error *err)
@@ -183,7 +176,7 @@ static void add_curve(struct ms_fit_epoch *sum, const struct ms_fit_epoch *one, 
 static enum ms_status run_folds(struct runner *r, struct ms_error *err)
 {
     struct ms_experiment *o = r->out;
-    uint32_t folds = r->plan->folds;
+    uint32_t folds = r->plan->split.folds;
     struct ms_fit_epoch *curve = calloc(o->epochs, sizeof *curve);
     o->fold_accuracy = calloc(folds, sizeof *o->fold_accuracy);
     enum ms_status status = curve && o->fold_accuracy ? MS_OK : no_memory(err);
@@ -202,85 +195,9 @@ static enum ms_status run_folds(struct runner *r, struct ms_error *err)
     if (status == MS_OK && r->plan->fit.talk)
         ms_log(MS_LOG_INFO, "the model itself: trained on all rows");
     if (status == MS_OK)
-        status = fit_part(r, ALL_ROWS, folds, curve, &ignored, &o->net, &o->vocabulary, err);
+        status =
+            fit_part(r, MS_PARTITION_ALL, folds, curve, &ignored, &o->net, &o->vocabulary, err);
     free(curve);
-    return status;
-}
-
-/* Judged rows with a copy on the training side. */
-static enum ms_status count_leaks(struct runner *r, struct ms_error *err)
-{
-    const struct ms_dataset *set = r->set;
-    struct ms_experiment *o = r->out;
-    uint32_t *first = calloc(set->group_count, sizeof *first);
-    bool *mixed = calloc(set->group_count, sizeof *mixed);
-    if (first && mixed) {
-        for (size_t i = 0; i < set->count; i++) {
-            uint32_t g = set->groups[i];
-            mixed[g] = mixed[g] || (first[g] != 0 && first[g] != o->part_of[i] + 1);
-            first[g] = o->part_of[i] + 1;
-        }
-        for (size_t i = 0; i < set->count; i++)
-            if (mixed[set->groups[i]] && (r->plan->folds || o->part_of[i] == MS_SPLIT_TEST))
-                o->leaked++;
-    }
-    enum ms_status status = first && mixed ? MS_OK : no_memory(err);
-    free(first);
-    free(mixed);
-    return status;
-}
-
-/* No part may be empty: nothing could be trained, or nothing judged. */
-static enum ms_status check_parts(const struct runner *r, struct ms_error *err)
-{
-    bool used[MS_SPLIT_PARTS_MAX] = {false};
-    for (size_t i = 0; i < r->set->count; i++)
-        used[r->out->part_of[i]] = true;
-    for (uint32_t p = 0; p < r->out->parts; p++)
-        if (!used[p])
-            return ms_error_set(err, MS_E_INPUT,
-                                "%zu traces (%u distinct) are too few for this split: one part has "
-                                "none; try %s",
-                                r->set->count, r->set->group_count,
-                                r->plan->folds ? "fewer --folds"
-                                               : "a larger --test-share, or --folds 2");
-    return MS_OK;
-}
-
-static enum ms_status make_split(struct runner *r, struct ms_error *err)
-{
-    const struct ms_plan *plan = r->plan;
-    struct ms_experiment *o = r->out;
-    const struct ms_split_rows rows = ms_dataset_split_rows(r->set, plan->grouped);
-    o->parts = plan->folds ? plan->folds : 2;
-    o->part_of = calloc(r->set->count, sizeof *o->part_of);
-    if (!o->part_of)
-        return no_memory(err);
-    enum ms_status status =
-        plan->folds ? ms_split_folds(&rows, plan->folds, plan->fit.seed, o->part_of, err)
-                    : ms_split_holdout(&rows, plan->test_share, plan->fit.seed, o->part_of, err);
-    if (status == MS_OK)
-        status = check_parts(r, err);
-    if (status == MS_OK)
-        status = count_leaks(r, err);
-    struct ms_hasher *hasher = NULL;
-    if (status == MS_OK)
-        status = ms_hasher_new(MS_HASH_SHA256, &hasher, err);
-    if (status != MS_OK)
-        return status;
-    char name[MS_SPLIT_NAME_BYTES];
-    ms_plan_split_name(plan, name);
-    ms_hasher_update(hasher, name, strlen(name) + 1);
-    for (size_t i = 0; i < r->set->count; i++) {
-        uint8_t part = (uint8_t)o->part_of[i];
-        ms_hasher_update(hasher, r->set->rows[i].key, strlen(r->set->rows[i].key) + 1);
-        ms_hasher_update(hasher, &part, 1);
-    }
-    struct ms_digests digests;
-    status = ms_hasher_finish(hasher, &digests, err);
-    if (status == MS_OK)
-        memcpy(o->split_digest, digests.sha256, sizeof o->split_digest);
-    ms_hasher_free(hasher);
     return status;
 }
 
@@ -328,9 +245,9 @@ enum ms_status ms_experiment_run(const struct ms_plan *plan, const struct ms_dat
     int64_t started = ms_clock_mono_ms();
     enum ms_status status = runner_make(&r, err);
     if (status == MS_OK)
-        status = make_split(&r, err);
+        status = ms_partition_make(set, &plan->split, &out->partition, err);
     if (status == MS_OK)
-        status = plan->folds ? run_folds(&r, err) : run_holdout(&r, err);
+        status = plan->split.folds ? run_folds(&r, err) : run_holdout(&r, err);
     out->seconds = (double)(ms_clock_mono_ms() - started) / 1000;
     if (status == MS_OK) {
         const struct ms_judged judged = {.classes = set->classes,
@@ -348,7 +265,7 @@ enum ms_status ms_experiment_run(const struct ms_plan *plan, const struct ms_dat
 
 void ms_experiment_release(struct ms_experiment *self)
 {
-    free(self->part_of);
+    ms_partition_release(&self->partition);
     free(self->judged);
     free(self->truth);
     free(self->predicted);

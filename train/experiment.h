@@ -6,16 +6,13 @@
 #include "train/dataset.h"
 #include "train/fit.h"
 #include "train/metrics.h"
+#include "train/partition.h"
 #include "train/plan.h"
 
 struct ms_experiment {
-    uint32_t parts;    /* 2 (train, test) or the folds */
-    uint32_t *part_of; /* N */
-    uint32_t
-        leaked; /* judged rows whose group also has a row in their training part: 0 when grouped */
-    uint8_t split_digest[MS_SHA256_BYTES]; /* over name, keys and parts */
-    size_t judged_count;                   /* rows judged by a net that did not see them */
-    uint32_t *judged;                      /* numbers of these rows in the dataset */
+    struct ms_partition partition;
+    size_t judged_count; /* rows judged by a net that did not see them */
+    uint32_t *judged;    /* numbers of these rows in the dataset */
     uint32_t *truth, *predicted, *judged_groups;
     double *scores; /* judged_count x C */
     struct ms_metrics metrics;
@@ -28,7 +25,8 @@ struct ms_experiment {
     double seconds;                   /* of all fits */
 };
 
-/* Release with ms_experiment_release, also after a failure. Errors: those of ms_split_make, ms_fit.
+/* Release with ms_experiment_release, also after a failure. Errors: those of ms_partition_make,
+ * ms_fit.
  */
 enum ms_status ms_experiment_run(const struct ms_plan *plan, const struct ms_dataset *set,
                                  struct ms_experiment *out, struct ms_error *err) MS_MUST_USE;

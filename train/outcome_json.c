@@ -49,12 +49,12 @@ static json_t *classes_json(const struct ms_outcome *self)
         for (size_t i = 0; i < d->count; i++) {
             all += d->labels[i] == c;
             train += d->labels[i] == c && self->experiment &&
-                     self->experiment->part_of[i] == MS_SPLIT_TRAIN;
+                     self->experiment->partition.part_of[i] == MS_SPLIT_TRAIN;
         }
         json_t *o = json_object();
         set(o, "class", ms_json_text(d->class_names[c]));
         set(o, "samples", count(all));
-        if (self->experiment && !self->plan->folds) {
+        if (self->experiment && !self->plan->split.folds) {
             set(o, "train", count(train));
             set(o, "test", count(all - train));
         }
@@ -149,17 +149,15 @@ static json_t *curve_json(const struct ms_experiment *e)
 
 static json_t *split_json(const struct ms_outcome *self)
 {
-    char name[MS_SPLIT_NAME_BYTES];
     const struct ms_experiment *e = self->experiment;
-    ms_plan_split_name(self->plan, name);
     json_t *o = json_object();
-    set(o, "name", json_string(name));
-    set(o, "digest", digest(e->split_digest));
-    set(o, "grouped", json_boolean(self->plan->grouped));
-    set(o, "copies_in_training", count(e->leaked));
+    set(o, "name", json_string(e->partition.name));
+    set(o, "digest", digest(e->partition.digest));
+    set(o, "grouped", json_boolean(e->partition.how != MS_PARTITION_NAIVE));
+    set(o, "copies_in_training", count(e->partition.leaked));
     if (e->fold_accuracy) {
         json_t *folds = json_array();
-        for (uint32_t k = 0; k < self->plan->folds; k++)
+        for (uint32_t k = 0; k < self->plan->split.folds; k++)
             (void)json_array_append_new(folds, real(e->fold_accuracy[k]));
         set(o, "fold_accuracy", folds);
     }

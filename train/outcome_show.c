@@ -110,18 +110,17 @@ static void show_dataset(const struct ms_outcome *o, FILE *out)
 
 static void show_split(const struct ms_outcome *o, FILE *out)
 {
-    char name[MS_SPLIT_NAME_BYTES];
     const struct ms_experiment *e = o->experiment;
-    ms_plan_split_name(o->plan, name);
-    (void)fprintf(out, "\nSplit %s: ", name);
-    if (o->plan->folds)
+    (void)fprintf(out, "\nSplit %s: ", e->partition.name);
+    if (o->plan->split.folds)
         (void)fprintf(out, "%u folds, each judged by a net that was trained on the others",
-                      o->plan->folds);
+                      o->plan->split.folds);
     else
         (void)fprintf(out, "%llu rows to train, %zu to test", (unsigned long long)e->train_rows,
                       e->judged_count);
-    if (e->leaked)
-        (void)fprintf(out, "; %u judged rows have a copy among the training rows", e->leaked);
+    if (e->partition.leaked)
+        (void)fprintf(out, "; %u judged rows have a copy among the training rows",
+                      e->partition.leaked);
     else
         (void)fputs("; no copy straddles it", out);
     (void)fputc('\n', out);

@@ -188,7 +188,7 @@ static void put_curves(const struct ms_outcome *o, struct ms_buf *out)
     ms_chart_draw(&chart, out);
     put(out, "</div></div><p class=\"note\">Training figures include dropout and label smoothing; "
              "test figures do not. ");
-    put(out, o->plan->folds ? "Means over the folds. " : "");
+    put(out, o->plan->split.folds ? "Means over the folds. " : "");
     put(out, "Nothing was chosen by the test figures: the last epoch's weights are the "
              "model.</p></section>\n");
     free(v);
@@ -367,8 +367,7 @@ static void fact(const char *name, const char *value, bool code, struct ms_buf *
 static void put_provenance(const struct ms_outcome *o, struct ms_buf *out)
 {
     const struct ms_experiment *e = o->experiment;
-    char hex[MS_HASH_HEX_MAX], text[256], split[MS_SPLIT_NAME_BYTES];
-    ms_plan_split_name(o->plan, split);
+    char hex[MS_HASH_HEX_MAX], text[256];
     put(out, "<section><h2>Provenance</h2><table class=\"facts\"><tbody>\n");
     fact("command", o->command, true, out);
     fact("settings", o->settings, true, out);
@@ -376,8 +375,8 @@ static void put_provenance(const struct ms_outcome *o, struct ms_buf *out)
     fact("labels", o->set->policies, false, out);
     ms_hex_encode(o->set->digest, MS_SHA256_BYTES, hex);
     fact("dataset", hex, true, out);
-    ms_hex_encode(e->split_digest, MS_SHA256_BYTES, hex);
-    (void)snprintf(text, sizeof text, "%s %s", split, hex);
+    ms_hex_encode(e->partition.digest, MS_SHA256_BYTES, hex);
+    (void)snprintf(text, sizeof text, "%s %s", e->partition.name, hex);
     fact("split", text, true, out);
     ms_hex_encode(o->model_digest, MS_SHA256_BYTES, hex);
     fact("model", hex, true, out);
@@ -396,8 +395,8 @@ static void put_verdict(const struct ms_outcome *o, struct ms_buf *out)
 {
     const struct ms_experiment *e = o->experiment;
     bool source = ms_outcome_source_suspect(o);
-    bool bad =
-        e->metrics.accuracy_low <= e->metrics.majority || o->shuffled_labels || e->leaked || source;
+    bool bad = e->metrics.accuracy_low <= e->metrics.majority || o->shuffled_labels ||
+               e->partition.leaked || source;
     char verdict[512];
     ms_outcome_verdict(o, verdict);
     put(out, bad ? "<section class=\"warn\">" : "<section>");
@@ -406,11 +405,11 @@ static void put_verdict(const struct ms_outcome *o, struct ms_buf *out)
     put(out, ".");
     if (o->shuffled_labels)
         put(out, " <b>The labels were shuffled</b>: chance is what should come out here.");
-    if (e->leaked)
+    if (e->partition.leaked)
         (void)ms_buf_printf(out,
                             " <b>%u judged traces have a copy among the training rows</b>: the "
                             "figures flatter.",
-                            e->leaked);
+                            e->partition.leaked);
     else
         put(out, " No trace was judged by a net that saw a copy of it.");
     if (source)

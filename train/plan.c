@@ -19,8 +19,7 @@ void ms_plan_article(struct ms_plan *out)
         .vocabulary_limit = 800,
         .count_whole = true,
         .one_output_mse = true,
-        .grouped = true,
-        .test_share = .15,
+        .split = {.test_share = .15},
         .threshold = .5,
         .fit = {.rate = .001, .epochs = 10, .batch = 1000},
     };
@@ -42,8 +41,7 @@ void ms_plan_default(struct ms_plan *out)
         .text = MS_VOCABULARY_NAME,
         .unknown = true,
         .vocabulary_rows = 2,
-        .grouped = true,
-        .test_share = .2,
+        .split = {.test_share = .2},
         .threshold = .5,
         .fit = {.config = {.embedding = 48,
                            .embedding_init = MS_NET_EMBEDDING_NORMAL,
@@ -84,10 +82,10 @@ enum ms_status ms_plan_config(const struct ms_plan *self, uint32_t classes, bool
 enum ms_status ms_plan_text(const struct ms_plan *self, const char *target, bool shuffled_labels,
                             struct ms_buf *out)
 {
-    char normal[MS_NORMAL_TEXT_BYTES], split[MS_SPLIT_NAME_BYTES];
+    char normal[MS_NORMAL_TEXT_BYTES], split[MS_PARTITION_NAME_BYTES];
     const struct ms_fit_options *f = &self->fit;
     ms_normal_options_text(&self->view, normal);
-    ms_plan_split_name(self, split);
+    ms_partition_name(&self->split, split);
     (void)ms_buf_printf(out, "preset=%s target=%s split=%s epochs=%u batch=%u lr=%.9g",
                         self->preset, target, split, f->epochs, f->batch, f->rate);
     (void)ms_buf_printf(out, " schedule=%s optimizer=%d decay=%.9g clip=%.9g smoothing=%.9g",
@@ -101,15 +99,4 @@ enum ms_status ms_plan_text(const struct ms_plan *self, const char *target, bool
                         self->vocabulary_limit, f->seed, shuffled_labels ? " labels=shuffled" : "",
                         normal);
     return out->failed ? MS_E_NOMEM : MS_OK;
-}
-
-void ms_plan_split_name(const struct ms_plan *self, char out[MS_SPLIT_NAME_BYTES])
-{
-    const char *naive = self->grouped ? "" : "naive-";
-    if (self->folds)
-        (void)snprintf(out, MS_SPLIT_NAME_BYTES, "%sfold%u-seed%" PRIu64, naive, self->folds,
-                       self->fit.seed);
-    else
-        (void)snprintf(out, MS_SPLIT_NAME_BYTES, "%sholdout-%.4g-seed%" PRIu64, naive,
-                       self->test_share * 100, self->fit.seed);
 }

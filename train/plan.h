@@ -7,6 +7,7 @@
 #include "store/trace/normalise.h"
 #include "store/trace/vocabulary.h"
 #include "train/fit.h"
+#include "train/partition.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,14 +18,12 @@ struct ms_plan {
     uint64_t min_calls;
     enum ms_vocabulary_text text;
     bool unknown;
-    uint32_t vocabulary_limit; /* numbers are below it; 0: none */
-    uint32_t vocabulary_rows;  /* calls of fewer training rows are unknown */
-    bool count_whole;          /* frequencies of whole traces, not of what the net sees */
-    struct ms_fit_options fit; /* config.vocabulary 0: as large as the vocabulary */
-    bool one_output_mse;       /* the article's head for two classes; else sigmoid */
-    bool grouped;
-    uint32_t folds; /* 0: hold-out */
-    double test_share;
+    uint32_t vocabulary_limit;         /* numbers are below it; 0: none */
+    uint32_t vocabulary_rows;          /* calls of fewer training rows are unknown */
+    bool count_whole;                  /* frequencies of whole traces, not of what the net sees */
+    struct ms_fit_options fit;         /* config.vocabulary 0: as large as the vocabulary */
+    bool one_output_mse;               /* the article's head for two classes; else sigmoid */
+    struct ms_partition_request split; /* its seed is fit.seed */
     double threshold;
 };
 
@@ -46,9 +45,5 @@ enum ms_status ms_plan_config(const struct ms_plan *self, uint32_t classes, bool
 /* One line with everything that decides the numbers (not jobs, names, folders). */
 enum ms_status ms_plan_text(const struct ms_plan *self, const char *target, bool shuffled_labels,
                             struct ms_buf *out) MS_MUST_USE;
-
-/* "holdout-15-seed1", "fold5-seed1", with "naive-" in front where groups are not kept together. */
-enum { MS_SPLIT_NAME_BYTES = 64 };
-void ms_plan_split_name(const struct ms_plan *self, char out[MS_SPLIT_NAME_BYTES]);
 
 #endif

@@ -52,7 +52,7 @@ static enum ms_status encode_model(struct ms_outcome *o, struct ms_buf *out, str
 {
     char dataset[MS_HASH_HEX_MAX], split[MS_HASH_HEX_MAX];
     ms_hex_encode(o->set->digest, MS_SHA256_BYTES, dataset);
-    ms_hex_encode(o->experiment->split_digest, MS_SHA256_BYTES, split);
+    ms_hex_encode(o->experiment->partition.digest, MS_SHA256_BYTES, split);
     const struct ms_model_facts facts = {
         .target = o->target,
         .class_names = (const char *const *)o->set->class_names,
@@ -83,22 +83,22 @@ static enum ms_status write_file(const char *folder, const char *name, const voi
 static enum ms_status put_rows(struct ms_corpus *corpus, const struct ms_outcome *o, int64_t run,
                                const char *metrics, struct ms_error *err)
 {
-    char split[MS_SPLIT_NAME_BYTES], path[MS_MODEL_NAME_BYTES + 32];
+    const struct ms_partition *split = &o->experiment->partition;
+    char path[MS_MODEL_NAME_BYTES + 32];
     struct ms_dataset_row row = {.target = o->target,
                                  .policy = o->set->policies,
                                  .normalisation = o->set->normalisation,
                                  .samples = (int64_t)o->set->count,
                                  .vocabulary = ms_vocabulary_size(o->experiment->vocabulary)};
     memcpy(row.digest, o->set->digest, sizeof row.digest);
-    ms_plan_split_name(o->plan, split);
     (void)snprintf(path, sizeof path, "models/%s/model.safetensors", o->name);
     int64_t dataset;
     enum ms_status status = ms_dataset_put(corpus, &row, o->made_ms, run, &dataset, err);
     for (size_t i = 0; i < o->set->count && status == MS_OK; i++)
-        status = ms_split_put(corpus, dataset, split, o->set->rows[i].analysis,
-                              (int)o->experiment->part_of[i], o->set->groups[i], err);
+        status = ms_split_put(corpus, dataset, split->name, o->set->rows[i].analysis,
+                              (int)split->part_of[i], split->groups[i], err);
     if (status == MS_OK)
-        status = ms_model_put(corpus, o->name, dataset, split, o->model_digest, path, metrics,
+        status = ms_model_put(corpus, o->name, dataset, split->name, o->model_digest, path, metrics,
                               o->made_ms, run, err);
     return status;
 }
