@@ -142,6 +142,11 @@ size_t ms_net_config_recurrent_input(const struct ms_net_config *self, uint32_t 
     return (size_t)below->hidden * (below->bidirectional ? 2 : 1);
 }
 
+size_t ms_net_config_gates(const struct ms_net_recurrent *layer)
+{
+    return layer->cell == MS_NET_GRU ? 3 : 4;
+}
+
 size_t ms_net_config_pooled(const struct ms_net_config *self)
 {
     size_t width = ms_net_config_recurrent_input(self, self->recurrent_count);

@@ -127,6 +127,9 @@ uint32_t ms_net_config_classes(const struct ms_net_config *self);
  * what the pooling reads. */
 size_t ms_net_config_recurrent_input(const struct ms_net_config *self, uint32_t layer);
 
+/* Gates of a cell: 4 for an LSTM, 3 for a GRU. */
+size_t ms_net_config_gates(const struct ms_net_recurrent *layer);
+
 /* Width of the pooled vector. */
 size_t ms_net_config_pooled(const struct ms_net_config *self);
 

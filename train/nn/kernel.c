@@ -1,125 +1,7 @@
 /* The element-wise loops, written once and compiled for each instruction set; no layers, no memory.
  */
 #include "train/nn/kernel.h"
-
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
-
-#define INLINE static inline __attribute__((always_inline))
-
-#ifdef MS_REAL_DOUBLE
-
-INLINE ms_real real_exp(ms_real x)
-{
-    return exp(x);
-}
-
-INLINE ms_real real_tanh(ms_real x)
-{
-    return tanh(x);
-}
-
-INLINE ms_real real_sqrt(ms_real x)
-{
-    return sqrt(x);
-}
-
-#else
-
-/* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln 2 / 2, e^r by a polynomial of degree 6 with the
- * coefficients of Cephes (expf.c, S. L. Moshier); relative error 2e-7. x is clamped so that 2^n
- * stays a normal number: no overflow, and no NaN except from a NaN. Adding 1.5 * 2^23 rounds to an
- * integer in the low bits; it must not be optimised away, which rules out -ffast-math for this
- * file. */
-INLINE ms_real real_exp(ms_real x)
-{
-    x = x < -87.0f ? -87.0f : x;
-    x = x > 88.0f ? 88.0f : x;
-    const float magic = 12582912.0f;
-    float shifted = x * 1.44269504088896341f + magic;
-    float n = shifted - magic;
-    float r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    int32_t bits;
-    memcpy(&bits, &shifted, sizeof bits);
-    bits = (int32_t)((uint32_t)(bits - 0x4b400000 + 127) << 23);
-    float scale;
-    memcpy(&scale, &bits, sizeof scale);
-    return p * scale;
-}
-
-/* Odd polynomial near 0, where 1 - 2 / (e^2x + 1) would cancel (Cephes tanhf.c), the exponential
- * elsewhere. */
-INLINE ms_real real_tanh(ms_real x)
-{
-    float a = fabsf(x);
-    float s = x * x;
-    float p = -5.70498872745e-3f;
-    p = p * s + 2.06390887954e-2f;
-    p = p * s - 5.37397155531e-2f;
-    p = p * s + 1.33314422036e-1f;
-    p = p * s - 3.33332819422e-1f;
-    float near = p * s * x + x;
-    float far = copysignf(1.0f - 2.0f / (real_exp(a + a) + 1.0f), x);
-    return a < 0.625f ? near : far;
-}
-
-INLINE ms_real real_sqrt(ms_real x)
-{
-    return sqrtf(x);
-}
-
-#endif
-
-INLINE ms_real real_abs(ms_real x)
-{
-    return x < 0 ? -x : x;
-}
-
-INLINE ms_real sigmoid(ms_real x)
-{
-    return 1 / (1 + real_exp(-x));
-}
-
-INLINE ms_real activation(ms_real x, enum ms_net_activation act)
-{
-    switch (act) {
-    case MS_NET_RELU:
-        return x > 0 ? x : 0;
-    case MS_NET_TANH:
-        return real_tanh(x);
-    case MS_NET_SOFTSIGN:
-        return x / (1 + real_abs(x));
-    case MS_NET_LINEAR:
-        break;
-    }
-    return x;
-}
-
-/* act'(x) from y = act(x): relu [y > 0]; tanh 1 - y^2; softsign 1 / (1 + |x|)^2 = (1 - |y|)^2. */
-INLINE ms_real slope(ms_real y, enum ms_net_activation act)
-{
-    switch (act) {
-    case MS_NET_RELU:
-        return y > 0 ? 1 : 0;
-    case MS_NET_TANH:
-        return 1 - y * y;
-    case MS_NET_SOFTSIGN: {
-        ms_real d = 1 - real_abs(y);
-        return d * d;
-    }
-    case MS_NET_LINEAR:
-        break;
-    }
-    return 1;
-}
+#include "train/nn/kernel_math.h"
 
 /* One row: i = sigmoid(zi), f = sigmoid(zf), g = act(zg), o = sigmoid(zo); c = f c' + i g; h = o
  * act(c). */
@@ -353,12 +235,9 @@ INLINE void adam_body(const struct ms_update *u)
         adam_##suffix,                                                                             \
     };
 
-#define NO_TARGET
-DEFINE_KERNELS(portable, NO_TARGET)
+DEFINE_KERNELS(portable, PORTABLE_TARGET)
 
 #if defined(__x86_64__)
-#define AVX2_TARGET __attribute__((target("avx2,fma")))
-#define AVX512_TARGET __attribute__((target("avx512f,avx512vl,avx512dq,avx2,fma")))
 DEFINE_KERNELS(avx2, AVX2_TARGET)
 DEFINE_KERNELS(avx512, AVX512_TARGET)
 #endif

@@ -42,7 +42,7 @@ static bool forward(struct ms_pass *p, const uint32_t *rows, size_t count)
     if (p->scratch->failed || !ms_embed_forward(p))
         return false;
     for (uint32_t i = 0; i < c->recurrent_count; i++)
-        if (!ms_lstm_forward_pass(p, i))
+        if (!ms_recurrent_forward(p, i))
             return false;
     if (c->recurrent_count > 0) {
         p->features = p->recurrent[c->recurrent_count - 1].output;
@@ -76,7 +76,7 @@ static bool backward(struct ms_pass *p)
     for (uint32_t i = c->recurrent_count; i-- > 0;) {
         ms_real *d_below =
             i == 0 ? d_distinct : ms_scratch_reals(p->scratch, k->total * p->recurrent[i].in);
-        if (!d_below || !ms_lstm_backward_pass(p, i, d_above, d_below))
+        if (!d_below || !ms_recurrent_backward(p, i, d_above, d_below))
             return false;
         d_above = d_below;
     }

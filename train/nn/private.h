@@ -4,7 +4,7 @@
  *   B rows (sequences) of one pass       T steps of the longest          N packed rows: sum of the
  * lengths V vocabulary    E embedding          H hidden units a direction      D directions, 1 or 2
  *   I width of a layer's input           W width of a layer's output     P width after pooling
- *   U distinct embedding rows of a pass  C outputs
+ *   U distinct embedding rows of a pass  C outputs   G columns of all gates: 4H or 3H
  * Matrices are row-major. */
 #ifndef MS_TRAIN_NN_PRIVATE_H
 #define MS_TRAIN_NN_PRIVATE_H
@@ -84,10 +84,10 @@ struct ms_pack {
     uint32_t *distinct_row;    /* U  whose dropout mask applies */
 };
 
-struct ms_lstm_side {
-    ms_real *gates;    /* N x 4H */
-    ms_real *cell;     /* N x H */
-    ms_real *cell_act; /* N x H */
+struct ms_recurrent_side {
+    ms_real *gates;    /* N x G */
+    ms_real *cell;     /* N x H, LSTM */
+    ms_real *cell_act; /* N x H, LSTM */
     ms_real
         *hidden_prev; /* N x H  h of the step before, times the recurrent mask; 0 at the start */
     ms_real *mask;    /* B x H or NULL */
@@ -95,10 +95,11 @@ struct ms_lstm_side {
 
 struct ms_recurrent_layer {
     size_t in, hidden, width; /* I, H, W = D H */
+    size_t gates;             /* G / H: 4 for an LSTM, 3 for a GRU */
     const ms_real *input;     /* N x I, after dropout; U x E for the first layer */
     ms_real *mask;            /* B x I or NULL; the first layer's is in ms_pass.mask */
     ms_real *output;          /* N x W */
-    struct ms_lstm_side side[2];
+    struct ms_recurrent_side side[2];
 };
 
 struct ms_dense_layer {
@@ -162,10 +163,24 @@ uint32_t ms_pack_length(const struct ms_net_config *config, const struct ms_net_
                         size_t row);
 bool ms_embed_forward(struct ms_pass *p);
 void ms_embed_backward(struct ms_pass *p, const ms_real *d_distinct);
-bool ms_lstm_forward_pass(struct ms_pass *p, uint32_t layer);
+bool ms_recurrent_forward(struct ms_pass *p, uint32_t layer);
 /* d_output N x W; d_input N x I (U x E for the first layer), overwritten. */
-bool ms_lstm_backward_pass(struct ms_pass *p, uint32_t layer, const ms_real *d_output,
+bool ms_recurrent_backward(struct ms_pass *p, uint32_t layer, const ms_real *d_output,
                            ms_real *d_input);
+/* The step that a direction computes as number s of T. */
+size_t ms_recurrent_step(const struct ms_pack *k, int direction, size_t s);
+/* The step before t in the direction, and how many of t's rows were alive then: forward all of
+ * them, backward only those whose sequence goes on after t. */
+size_t ms_recurrent_before(const struct ms_pack *k, int direction, size_t t, size_t *before);
+/* hidden_prev of step t: the outputs of the step before times the recurrent mask; zeros for rows
+ * that start here. */
+void ms_recurrent_take_hidden(struct ms_pass *p, struct ms_recurrent_layer *l, int direction,
+                              size_t t, size_t before, size_t with_previous);
+/* One direction of a layer whose gates hold the projected input; and back from the last computed
+ * step to the first, leaving the gradient of the projection in place of the gates. */
+bool ms_lstm_forward_side(struct ms_pass *p, uint32_t layer, int direction);
+bool ms_lstm_backward_side(struct ms_pass *p, uint32_t layer, int direction,
+                           const ms_real *d_output);
 bool ms_pool_forward(struct ms_pass *p);
 /* d_pooled B x P is spoilt; d_features N x W, overwritten. */
 void ms_pool_backward(struct ms_pass *p, ms_real *d_pooled, ms_real *d_features);
