@@ -222,6 +222,11 @@
  * KB). */
 #define MS_LIMIT_MODEL_BYTES ((size_t)2 << 30)
 #define MS_LIMIT_MODEL_HEADER_BYTES ((size_t)32 << 20)
+/* A split's manifest, and a file of predictions, and a line of either: guard the memory of who reads
+ * one back (a row of 8 classes and 4 models: 700 bytes). */
+#define MS_LIMIT_SPLIT_BYTES ((size_t)4 << 30)
+#define MS_LIMIT_PREDICTIONS_BYTES ((size_t)8 << 30)
+#define MS_LIMIT_JSON_LINE_BYTES ((size_t)4 << 20)
 /* A scan answer (a file object of VirusTotal), its nesting, its engines, and the texts kept of
  * each: guard the label worker and the database (real: below 1 MB, 12 levels, 100 engines). */
 #define MS_LIMIT_SCAN_BYTES ((size_t)16 << 20)
