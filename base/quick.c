@@ -3,6 +3,7 @@
 #include "base/quick.h"
 
 #include "base/limits.h"
+#include "base/processor.h"
 #include "base/quick_private.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@ struct seat {
     int control_fd;
     int memory_fd;
     uint8_t *memory;
+    int processor; /* see ms_processor_only, of whoever it was made for */
     struct seat *next;
 };
 
@@ -134,20 +136,21 @@ static bool receive(int socket_fd, void *out, size_t n, int wait_ms)
     return ready > 0 && recv(socket_fd, out, n, 0) == (ssize_t)n;
 }
 
-static struct seat *seat_new(const struct ms_quick *self)
+static struct seat *seat_new(const struct ms_quick *self, int processor)
 {
     struct seat *seat = calloc(1, sizeof *seat);
     int pair[2] = {-1, -1};
     if (!seat)
         return NULL;
     seat->control_fd = -1;
+    seat->processor = processor;
     seat->memory_fd = memfd_create("answers", MFD_CLOEXEC);
     void *memory = MAP_FAILED;
     if (seat->memory_fd >= 0 && ftruncate(seat->memory_fd, (off_t)MS_LIMIT_QUICK_BYTES) == 0)
         memory = mmap(NULL, MS_LIMIT_QUICK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
                       seat->memory_fd, 0);
     seat->memory = memory == MAP_FAILED ? NULL : memory;
-    struct ms_quick_seat_request request = {MS_QUICK_SEAT};
+    struct ms_quick_seat_request request = {MS_QUICK_SEAT, processor};
     struct iovec part = {&request, sizeof request};
     bool good = seat->memory && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0;
     seat->control_fd = pair[0];
@@ -160,8 +163,24 @@ static struct seat *seat_new(const struct ms_quick *self)
     return NULL;
 }
 
+/* One whose process is where the calling thread is: then each finds in the caches what the other
+ * left, and the scheduler does not look for another processor each time one wakes the other. */
+static struct seat *take_idle(struct ms_quick *self, int processor)
+{
+    struct seat **at = &self->idle;
+    while (*at && (*at)->processor != processor)
+        at = &(*at)->next;
+    if (!*at && self->seat_count == SEATS_MAX)
+        at = &self->idle;
+    struct seat *seat = *at;
+    if (seat)
+        *at = seat->next;
+    return seat;
+}
+
 static struct seat *take(struct ms_quick *self)
 {
+    int processor = ms_processor_only();
     struct ms_quick_hello hello;
     (void)pthread_mutex_lock(&self->mutex);
     if (!self->asked) {
@@ -169,11 +188,9 @@ static struct seat *take(struct ms_quick *self)
         self->good = receive(self->control_fd, &hello, sizeof hello, HELLO_WAIT_MS) &&
                      hello.build == ms_quick_build() && hello.confined;
     }
-    struct seat *seat = self->idle;
-    if (seat) {
-        self->idle = seat->next;
-    } else if (self->good && self->seat_count < SEATS_MAX) {
-        seat = seat_new(self);
+    struct seat *seat = take_idle(self, processor);
+    if (!seat && self->good && self->seat_count < SEATS_MAX) {
+        seat = seat_new(self, processor);
         self->good = seat != NULL;
         self->seat_count += seat != NULL;
     }

@@ -19,6 +19,7 @@ struct ms_quick_hello {
  * is a process that forks one child at a time. */
 struct ms_quick_seat_request {
     uint64_t magic;
+    int64_t processor; /* the only one it and its children run on; -1: any */
 };
 #define MS_QUICK_SEAT UINT64_C(0x74616573)
 

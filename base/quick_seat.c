@@ -2,6 +2,7 @@
  * fork of it that forks one child a job; the child. Parses nothing from outside but in the job. */
 #define _GNU_SOURCE
 #include "base/limits.h"
+#include "base/processor.h"
 #include "base/quick_private.h"
 
 #include <errno.h>
@@ -193,13 +194,15 @@ struct root {
     pid_t pid;
 };
 
-static _Noreturn void seat_begin(struct root *self, const int fds[FDS_MAX])
+static _Noreturn void seat_begin(struct root *self, int64_t processor, const int fds[FDS_MAX])
 {
     struct seat *seat = &self->seat;
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != self->pid)
         _exit(1);
     (void)prctl(PR_SET_NAME, "ms-seat", 0, 0, 0);
     (void)signal(SIGCHLD, SIG_DFL);
+    if (processor >= 0)
+        (void)ms_processor_keep_to(processor < INT_MAX ? (int)processor : INT_MAX);
     void *memory = mmap(NULL, MS_LIMIT_QUICK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fds[1], 0);
     if (memory == MAP_FAILED || dup2(fds[0], MS_QUICK_FD_CONTROL) < 0 ||
         syscall(SYS_close_range, MS_QUICK_FD_CONTROL + 1U, ~0U, 0U) != 0)
@@ -283,7 +286,7 @@ static _Noreturn void root_main(const struct ms_quick_options *options)
         while (waitpid(-1, NULL, WNOHANG) > 0)
             ; /* seats that were given up */
         if (request.magic == MS_QUICK_SEAT && fds[0] >= 0 && fds[1] >= 0 && fork() == 0)
-            seat_begin(&self, fds);
+            seat_begin(&self, request.processor, fds);
         for (size_t i = 0; i < FDS_MAX; i++)
             if (fds[i] >= 0)
                 (void)close(fds[i]);

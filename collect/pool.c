@@ -1,6 +1,8 @@
 /* A ring of tasks and the threads that work on them. */
 #include "collect/pool.h"
 
+#include "base/processor.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +18,10 @@ struct ms_pool {
     uint64_t first, taken, begun, last; /* dropped, taken, begun by a thread, submitted so far */
     pthread_t threads[THREADS_MAX];
     unsigned thread_count;  /* 0: no threads */
+    unsigned seated;        /* threads that have their processor */
+    int first_processor;    /* see ms_processor_keep */
     unsigned threads_asked; /* made with the first task: a tree in which nothing is new has none */
-    pthread_mutex_t mutex;  /* guards begun, last, done and over */
+    pthread_mutex_t mutex;  /* guards begun, last, seated, done and over */
     pthread_cond_t changed;
     bool over;
 };
@@ -31,6 +35,9 @@ static void *work(void *ctx)
 {
     struct ms_pool *self = ctx;
     (void)pthread_mutex_lock(&self->mutex);
+    /* Each with what it starts has a processor of its own: nobody in such a chain works while
+     * another of it does. */
+    (void)ms_processor_keep(self->first_processor, self->seated++);
     for (;;) {
         while (!self->over && self->begun == self->last)
             (void)pthread_cond_wait(&self->changed, &self->mutex);
@@ -72,6 +79,7 @@ enum ms_status ms_pool_new(const struct ms_intake *intake, unsigned threads, str
 /* Fewer threads than asked for, or none, only take longer. */
 static void start_threads(struct ms_pool *self)
 {
+    self->first_processor = ms_processor_now();
     while (self->thread_count < self->threads_asked &&
            pthread_create(&self->threads[self->thread_count], NULL, work, self) == 0)
         self->thread_count++;

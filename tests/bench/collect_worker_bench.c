@@ -15,6 +15,7 @@
 #define _GNU_SOURCE
 #include "base/hash.h"
 #include "base/limits.h"
+#include "base/processor.h"
 #include "base/unpack.h"
 #include "base/worker.h"
 #include "collect/intake.h"
@@ -63,6 +64,8 @@ struct bench {
     struct ms_quick *quick;
     struct ms_passwords passwords;
     atomic_size_t next;
+    atomic_uint seated;
+    unsigned jobs;
     atomic_uint_fast64_t programs, sum;
 };
 
@@ -341,6 +344,9 @@ static void open_libarchive(struct bench *self, const struct file *file)
 static void *work(void *ctx)
 {
     struct bench *self = ctx;
+    /* As the threads of collect/pool.c do. */
+    if (self->jobs > 1 && self->quick)
+        (void)ms_processor_keep(0, atomic_fetch_add(&self->seated, 1));
     for (size_t i; (i = atomic_fetch_add(&self->next, 1)) < self->count;)
         self->open_one(self, &self->files[i]);
     return NULL;
@@ -349,6 +355,7 @@ static void *work(void *ctx)
 static int run(struct bench *self, unsigned jobs)
 {
     pthread_t threads[THREADS_MAX];
+    self->jobs = jobs;
     double begun = clock_s(CLOCK_MONOTONIC), cpu = -clock_s(CLOCK_PROCESS_CPUTIME_ID);
     for (unsigned i = 1; i < jobs; i++)
         if (pthread_create(&threads[i], NULL, work, self) != 0)
