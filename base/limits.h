@@ -208,6 +208,11 @@
 /* Distinct n-grams of an export's vocabulary, 24 bytes each while it is made: guards the memory of
  * the machine that exports. */
 #define MS_LIMIT_NGRAMS 16777216
+/* Distinct n-grams kept of one trace, 16 to 48 bytes each while they are gathered: guards memory
+ * and time against a trace in which every call is another (real: below 100,000). */
+#define MS_LIMIT_TRACE_GRAMS ((size_t)1 << 19)
+/* N-grams that a model knows: guards the reader of model files, and the models' sizes. */
+#define MS_LIMIT_NGRAMS_KEPT (1 << 20)
 /* Free space below which the vault takes no new object: guards the database, which must still be
  * able to record what happened, and what else lives on the disk. This part of the disk (1/50), but
  * within these bounds. */

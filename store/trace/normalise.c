@@ -278,8 +278,7 @@ static void set_cut(struct normaliser *self)
     }
 }
 
-/* The tracked ones to the front, in order; returns how many. */
-static size_t sort_processes(struct ms_normal_process *processes, size_t count)
+size_t ms_normal_sort(struct ms_normal_process *processes, size_t count)
 {
     size_t tracked = 0;
     if (count > 1)
@@ -318,7 +317,7 @@ enum ms_status ms_normalise(struct ms_normal_process *processes, size_t count,
     if (!self.runs_of || (loops && !self.window))
         status = ms_error_set(err, MS_E_NOMEM, "no memory for a sequence");
     set_cut(&self);
-    size_t tracked = sort_processes(processes, count);
+    size_t tracked = ms_normal_sort(processes, count);
     out->untracked_dropped = (uint32_t)(count - tracked);
     if (status == MS_OK && options->order == MS_ORDER_TIME)
         status = ms_normal_merge(processes, tracked, add, &self, err);

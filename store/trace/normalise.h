@@ -102,6 +102,10 @@ struct ms_normal_process {
     struct ms_span trace;
 };
 
+/* The tracked ones to the front in the order of step 1 (MS_ORDER_PROCESS), the others behind them;
+ * returns how many are tracked. */
+size_t ms_normal_sort(struct ms_normal_process *processes, size_t count);
+
 /* The result: n calls, and for each the length of the run it is part of (before step 5, capped at
  * UINT32_MAX) and the number of runs its call has in the whole trace (before step 6). */
 struct ms_sequence {
