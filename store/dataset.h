@@ -16,7 +16,9 @@ struct ms_labelled {
     const char *sandbox;
     struct ms_span sha256; /* data NULL when unknown */
     struct ms_span alias;  /* "source:external id" when sha256 is unknown */
-    int64_t first_seen_ms; /* VirusTotal's first submission; 0 unknown */
+    /* VirusTotal's first submission by its newest scan, else the date that Avast-CTU gives for each
+     * of its samples; 0 unknown. Never the time stamp in the file, which anybody can set. */
+    int64_t first_seen_ms;
 };
 /* The newest `ok` analysis of each sample that is not private and has a current label under
  * `policy` (NULL: any policy of a dataset, else ember2024), by rising sample id. Collected before

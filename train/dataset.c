@@ -25,6 +25,7 @@ struct loader {
     size_t api_count;
     uint32_t *fold;
     bool *pseudo;
+    uint64_t *name_hash;    /* by api id: of its folded name */
     uint32_t *symbol_of;    /* by api id, + 1; 0: not yet */
     const char **row_class; /* of set->rows, before labels are numbers */
     bool *row_malicious;
@@ -80,6 +81,23 @@ static enum ms_status on_api(void *ctx, uint32_t id, enum ms_api_space space, co
     return MS_OK;
 }
 
+/* What stands for a name in digests that must not depend on the corpus's numbers. */
+static enum ms_status hash_names(struct loader *l, struct ms_error *err)
+{
+    for (size_t i = 0; i < l->api_count; i++) {
+        uint8_t folded[MS_LIMIT_NAME_BYTES], digest[MS_SHA256_BYTES];
+        struct ms_span name = l->api_names[i];
+        if (!name.data)
+            continue;
+        size_t n = ms_fold_name(&l->request->view, name, folded);
+        if (ms_hash_sha256(folded, n, digest) != MS_OK)
+            return no_memory(err);
+        for (size_t k = 0; k < sizeof *l->name_hash; k++)
+            l->name_hash[i] = l->name_hash[i] << 8 | digest[k];
+    }
+    return MS_OK;
+}
+
 static enum ms_status load_apis(struct loader *l, struct ms_error *err)
 {
     enum ms_status status = ms_api_foreach(l->corpus, on_api, l, err);
@@ -89,8 +107,12 @@ static enum ms_status load_apis(struct loader *l, struct ms_error *err)
     l->fold = calloc(n, sizeof *l->fold);
     l->pseudo = calloc(n, sizeof *l->pseudo);
     l->symbol_of = calloc(n, sizeof *l->symbol_of);
-    if (!l->fold || !l->pseudo || !l->symbol_of)
+    l->name_hash = calloc(n, sizeof *l->name_hash);
+    if (!l->fold || !l->pseudo || !l->symbol_of || !l->name_hash)
         return no_memory(err);
+    status = hash_names(l, err);
+    if (status != MS_OK)
+        return status;
     return ms_normal_apis_fill(&l->request->view, l->api_names, l->api_count, l->fold, l->pseudo,
                                err);
 }
@@ -146,7 +168,10 @@ static enum ms_status on_labelled(void *ctx, const struct ms_labelled *row, stru
     }
     uint32_t policy;
     const char *copy = ms_arena_copy(&set->arena, name, strlen(name));
-    struct ms_row made = {.analysis = row->analysis, .sample = row->sample, .key = key_of(l, row)};
+    struct ms_row made = {.analysis = row->analysis,
+                          .sample = row->sample,
+                          .key = key_of(l, row),
+                          .first_seen_ms = row->first_seen_ms};
     if (!copy || !made.key)
         return no_memory(err);
     enum ms_status status = ms_names_intern(
@@ -256,6 +281,7 @@ static enum ms_status load_rows(struct loader *l, struct ms_error *err)
     const struct ms_row_reading reading = {.corpus = l->corpus,
                                            .view = &l->request->view,
                                            .apis = {l->api_count, l->fold, l->pseudo},
+                                           .name_hash = l->name_hash,
                                            .jobs = l->request->jobs};
     enum ms_status status = ms_rows_read(&reading, set->rows, set->count, l->keys, l->why, err);
     return status == MS_OK ? sift_rows(l, err) : status;
@@ -473,6 +499,7 @@ static void loader_release(struct loader *l)
     free(l->fold);
     free(l->pseudo);
     free(l->symbol_of);
+    free(l->name_hash);
     free(l->row_class);
     free(l->keys);
     for (size_t i = 0; i < l->why_count; i++)

@@ -44,14 +44,18 @@ struct ms_row_count {
 
 struct ms_row {
     int64_t analysis, sample;
-    uint32_t source; /* number of its sandbox or dataset in `sources` */
-    const char *key; /* sha256 in hexadecimal, else source and external id; escaped */
+    int64_t first_seen_ms; /* of the sample, by ms_labelled; 0 unknown */
+    uint32_t source;       /* number of its sandbox or dataset in `sources` */
+    const char *key;       /* sha256 in hexadecimal, else source and external id; escaped */
     uint32_t label;
     uint32_t *calls; /* symbols: numbers in `symbols` */
     size_t n;
     uint64_t whole_length; /* calls of the trace before collapsing and cutting */
     struct ms_row_count *counts;
     size_t count_n;
+    /* Of the whole trace with runs collapsed, by the folded names of the calls: in any corpus the
+     * same trace has the same. Not a cryptographic digest (struct ms_sequence_hash). */
+    uint64_t sequence[2];
 };
 
 struct ms_dataset {

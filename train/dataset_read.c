@@ -70,6 +70,8 @@ static enum ms_status scan_whole(struct reader *r, struct ms_row *row, struct ms
     size_t touched = 0, n = r->sequence.n;
     ms_sequence_hash_init(&key[MS_ROW_RAW]);
     ms_sequence_hash_init(&key[MS_ROW_COLLAPSED]);
+    struct ms_sequence_hash sequence;
+    ms_sequence_hash_init(&sequence);
     row->whole_length = 0;
     for (size_t i = 0, next; i < n; i = next) {
         uint64_t length = 0;
@@ -77,6 +79,8 @@ static enum ms_status scan_whole(struct reader *r, struct ms_row *row, struct ms
         for (next = i; next < n && calls[next] == calls[i]; next++)
             length += r->sequence.run_lengths[next];
         ms_sequence_hash_add(&key[MS_ROW_COLLAPSED], calls[i]);
+        ms_sequence_hash_add(&sequence, (uint32_t)r->shared->reading->name_hash[calls[i]]);
+        ms_sequence_hash_add(&sequence, (uint32_t)(r->shared->reading->name_hash[calls[i]] >> 32));
         ms_sequence_hash_add(&key[MS_ROW_RAW], calls[i]);
         ms_sequence_hash_add(&key[MS_ROW_RAW], (uint32_t)length);
         ms_sequence_hash_add(&key[MS_ROW_RAW], (uint32_t)(length >> 32));
@@ -85,6 +89,8 @@ static enum ms_status scan_whole(struct reader *r, struct ms_row *row, struct ms
         r->times[calls[i]] += length;
         row->whole_length += length;
     }
+    row->sequence[0] = sequence.a;
+    row->sequence[1] = sequence.b;
     row->counts = calloc(touched + 1, sizeof *row->counts);
     row->count_n = row->counts ? touched : 0;
     for (size_t i = 0; i < touched; i++) {

@@ -13,13 +13,14 @@ struct ms_row_reading {
     struct ms_corpus *corpus;
     const struct ms_normal_options *view;
     struct ms_normal_apis apis;
+    const uint64_t *name_hash; /* by api id: of its folded name */
     unsigned jobs;
 };
 
-/* Fills rows[i].calls, n, whole_length, counts, count_n (calls and symbols as api ids, the lowest
- * of those that fold alike) and keys[i * MS_ROW_KEYS ..] for every row. A damaged trace leaves
- * calls NULL and its reason in why[i] (from malloc), else why[i] is NULL. calls and counts come
- * from malloc. The result does not depend on jobs. Any status but MS_OK concerns the corpus or
+/* Fills rows[i].calls, n, whole_length, counts, count_n, sequence (calls and symbols as api ids,
+ * the lowest of those that fold alike) and keys[i * MS_ROW_KEYS ..] for every row. A damaged trace
+ * leaves calls NULL and its reason in why[i] (from malloc), else why[i] is NULL. calls and counts
+ * come from malloc. The result does not depend on jobs. Any status but MS_OK concerns the corpus or
  * memory; what was filled is filled. */
 enum ms_status ms_rows_read(const struct ms_row_reading *reading, struct ms_row *rows, size_t count,
                             struct ms_sequence_hash *keys, char **why,
