@@ -232,6 +232,10 @@
 #define MS_LIMIT_SPLIT_BYTES ((size_t)4 << 30)
 #define MS_LIMIT_PREDICTIONS_BYTES ((size_t)8 << 30)
 #define MS_LIMIT_JSON_LINE_BYTES ((size_t)4 << 20)
+/* Members of an ensemble, and nodes of a model's boosted trees, 20 bytes each: guard the memory and
+ * the time of whoever opens a model file (default: 6 members; 8 classes, 200 rounds: 40,000). */
+#define MS_LIMIT_MODEL_MEMBERS 64
+#define MS_LIMIT_MODEL_TREE_NODES (1 << 26)
 /* A scan answer (a file object of VirusTotal), its nesting, its engines, and the texts kept of
  * each: guard the label worker and the database (real: below 1 MB, 12 levels, 100 engines). */
 #define MS_LIMIT_SCAN_BYTES ((size_t)16 << 20)
