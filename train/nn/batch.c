@@ -1,4 +1,4 @@
-/* Batches: checks them, deals their rows to shards and passes, sums gradients, takes optimiser
+/* Batches: deals their rows to shards and passes, sums gradients, takes optimiser
  * steps, predicts.
  *
  * Parallel outside, serial inside: a batch is cut into shards by its size alone, each shard is
@@ -18,36 +18,6 @@ enum {
         1 << 15, /* packed rows of a pass: bounds its memory; one sequence may be longer */
     CHUNK = 8192 /* elements of a block that one task sums or updates */
 };
-
-static enum ms_status check_batch(const struct ms_net *self, const struct ms_net_batch *batch,
-                                  bool labelled, struct ms_error *err)
-{
-    const struct ms_net_config *c = &self->config;
-    const uint32_t longest = c->mask_padding ? MS_LIMIT_NET_STEPS : c->pad_length;
-    if (batch->rows < 1 || batch->rows > MS_LIMIT_NET_ROWS)
-        return ms_error_set(err, MS_E_INPUT, "a batch of %zu sequences: must be 1 to %d",
-                            batch->rows, MS_LIMIT_NET_ROWS);
-    if (labelled && !batch->labels)
-        return ms_error_set(err, MS_E_INPUT, "a batch without labels cannot be trained on");
-    for (size_t r = 0; r < batch->rows; r++) {
-        const uint32_t n = batch->lengths[r];
-        if (n > longest)
-            return ms_error_set(err, MS_E_INPUT, "sequence %zu has %u tokens: at most %u", r, n,
-                                longest);
-        for (uint32_t i = 0; i < n; i++) {
-            int32_t token = batch->tokens[r][i];
-            if (token < 0 || (uint32_t)token >= c->vocabulary)
-                return ms_error_set(err, MS_E_INPUT,
-                                    "sequence %zu: token %d at %u is outside the vocabulary of %u",
-                                    r, token, i, c->vocabulary);
-        }
-        if (labelled &&
-            (batch->labels[r] < 0 || (uint32_t)batch->labels[r] >= ms_net_config_classes(c)))
-            return ms_error_set(err, MS_E_INPUT, "sequence %zu: label %d of %u classes", r,
-                                batch->labels[r], ms_net_config_classes(c));
-    }
-    return MS_OK;
-}
 
 static int compare_keys(const void *a, const void *b)
 {
@@ -132,9 +102,9 @@ static void shard_task(void *ctx, size_t task, unsigned worker)
     struct job *job = ctx;
     struct ms_net *net = job->net;
     struct ms_shard *shard = &net->shard[task];
-    const size_t table = (size_t)net->config.vocabulary * net->config.embedding;
-    memset(shard->touched, 0, net->config.vocabulary);
-    memset(shard->grads + table, 0, (net->param_count - table) * sizeof *shard->grads);
+    const size_t tables = net->tables_end;
+    memset(shard->touched, 0, net->table_rows);
+    memset(shard->grads + tables, 0, (net->param_count - tables) * sizeof *shard->grads);
     shard->loss = 0;
     shard->correct = 0;
     shard->status = MS_OK;
@@ -151,40 +121,24 @@ static void shard_task(void *ctx, size_t task, unsigned worker)
     }
 }
 
-/* Elements [from, to) of the embedding's gradient: rows of the shards that touched them. */
-static void sum_embedding(const struct job *job, size_t from, size_t to)
-{
-    const struct ms_net *net = job->net;
-    const size_t E = net->config.embedding;
-    memset(net->grads + from, 0, (to - from) * sizeof *net->grads);
-    while (from < to) {
-        size_t token = from / E;
-        size_t end = (token + 1) * E < to ? (token + 1) * E : to;
-        for (size_t s = 0; s < job->shards; s++)
-            if (net->shard[s].touched[token])
-                net->kernels->add(end - from, net->shard[s].grads + from, net->grads + from);
-        from = end;
-    }
-}
-
 static void sum_task(void *ctx, size_t task, unsigned worker)
 {
     struct job *job = ctx;
     struct ms_net *net = job->net;
     (void)worker;
-    const size_t table = (size_t)net->config.vocabulary * net->config.embedding;
+    const size_t tables = net->tables_end;
     const size_t from = task * CHUNK;
     const size_t to = from + CHUNK < net->param_count ? from + CHUNK : net->param_count;
-    const size_t border = table < from ? from : table > to ? to : table;
-    if (from < border)
-        sum_embedding(job, from, border);
+    const size_t border = tables < from ? from : tables > to ? to : tables;
+    const bool touched = from < border && ms_table_sum(net, job->shards, from, border);
     if (border < to) {
         memcpy(net->grads + border, net->shard[0].grads + border,
                (to - border) * sizeof *net->grads);
         for (size_t s = 1; s < job->shards; s++)
             net->kernels->add(to - border, net->shard[s].grads + border, net->grads + border);
     }
-    net->chunk_square[task] = net->kernels->square_sum(to - from, net->grads + from);
+    net->chunk_square[task] =
+        touched || border < to ? net->kernels->square_sum(to - from, net->grads + from) : 0;
 }
 
 /* Weight decay differs from tensor to tensor: a chunk is updated in pieces that lie in one. */
@@ -229,14 +183,18 @@ static enum ms_status prepare_shards(struct ms_net *self, size_t shards, struct 
         if (!shard->grads)
             shard->grads = malloc(self->param_count * sizeof *shard->grads);
         if (!shard->touched)
-            shard->touched = malloc(self->config.vocabulary);
+            shard->touched = malloc(self->table_rows);
         if (!shard->grads || !shard->touched)
             return ms_error_set(err, MS_E_NOMEM, "no memory for the gradients of %zu shards",
                                 shards);
     }
     if (!self->chunk_square)
         self->chunk_square = malloc(chunk_count(self) * sizeof *self->chunk_square);
-    if (!self->chunk_square)
+    if (!self->touched)
+        self->touched = calloc(self->table_rows, 1);
+    if (!self->touched_before)
+        self->touched_before = calloc(self->table_rows, 1);
+    if (!self->chunk_square || !self->touched || !self->touched_before)
         return ms_error_set(err, MS_E_NOMEM, "no memory for a net's gradients");
     return MS_OK;
 }
@@ -245,7 +203,7 @@ static enum ms_status prepare_shards(struct ms_net *self, size_t shards, struct 
 static enum ms_status compute(struct job *job, struct ms_net_result *out, struct ms_error *err)
 {
     struct ms_net *net = job->net;
-    enum ms_status status = check_batch(net, job->batch, true, err);
+    enum ms_status status = ms_batch_check(net, job->batch, true, err);
     if (status == MS_OK)
         status = sort_rows(net, job->batch, err);
     if (status != MS_OK)
@@ -263,6 +221,7 @@ static enum ms_status compute(struct job *job, struct ms_net_result *out, struct
         result.loss += net->shard[s].loss;
         result.correct += net->shard[s].correct;
     }
+    ms_table_mark(net, job->shards);
     ms_workers_run(net->workers, chunk_count(net), sum_task, job);
     double square = 0;
     for (size_t i = 0; i < chunk_count(net); i++)
@@ -341,7 +300,7 @@ enum ms_status ms_net_predict(struct ms_net *self, const struct ms_net_batch *ba
                               ms_real *outputs, struct ms_error *err)
 {
     struct job job = {.net = self, .batch = batch, .outputs = outputs};
-    enum ms_status status = check_batch(self, batch, false, err);
+    enum ms_status status = ms_batch_check(self, batch, false, err);
     if (status == MS_OK)
         status = sort_rows(self, batch, err);
     if (status != MS_OK)

@@ -130,8 +130,9 @@ size_t ms_net_config_recurrent_input(const struct ms_net_config *self, uint32_t 
 /* Gates of a cell: 4 for an LSTM, 3 for a GRU. */
 size_t ms_net_config_gates(const struct ms_net_recurrent *layer);
 
-/* Width of the pooled vector. */
+/* Width of the pooled vector, and of it with the wide branch joined to it. */
 size_t ms_net_config_pooled(const struct ms_net_config *self);
+size_t ms_net_config_joined(const struct ms_net_config *self);
 
 /* Elements of the parameter block; only for a config that passed the check. */
 size_t ms_net_config_parameters(const struct ms_net_config *self);

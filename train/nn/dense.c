@@ -28,8 +28,8 @@ static bool layer_forward(struct ms_pass *p, uint32_t layer, double dropout)
 bool ms_dense_forward(struct ms_pass *p)
 {
     const struct ms_net_config *c = &p->net->config;
-    const ms_real *x = p->pooled;
-    size_t in = ms_net_config_pooled(c);
+    const ms_real *x = p->joined;
+    size_t in = ms_net_config_joined(c);
     for (uint32_t i = 0; i <= c->dense_count; i++) {
         bool last = i == c->dense_count;
         struct ms_dense_layer *l = &p->dense[i];
@@ -63,12 +63,12 @@ static void layer_backward(struct ms_pass *p, uint32_t layer, ms_real *d_output,
                d_input, l->in);
 }
 
-bool ms_dense_backward(struct ms_pass *p, ms_real *d_logits, ms_real *d_pooled)
+bool ms_dense_backward(struct ms_pass *p, ms_real *d_logits, ms_real *d_joined)
 {
     ms_real *d = d_logits;
     for (uint32_t i = p->net->config.dense_count + 1; i-- > 0;) {
         ms_real *below =
-            i == 0 ? d_pooled : ms_scratch_reals(p->scratch, p->pack.rows * p->dense[i].in);
+            i == 0 ? d_joined : ms_scratch_reals(p->scratch, p->pack.rows * p->dense[i].in);
         if (!below)
             return false;
         layer_backward(p, i, d, below);

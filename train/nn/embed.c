@@ -5,47 +5,53 @@
 
 #include <string.h>
 
-/* X[u] = table[token of u] * mask[row of u] */
+/* X[u] = (table[token of u] + sum over f of feature f's row of u) * mask[row of u] */
 bool ms_embed_forward(struct ms_pass *p)
 {
     const struct ms_net *net = p->net;
-    const struct ms_net_config *c = &net->config;
-    const size_t E = c->embedding;
+    const size_t E = net->config.embedding;
+    const size_t F = net->config.feature_count;
     const struct ms_pack *k = &p->pack;
-    const ms_real *table = net->params + net->tensor[0].offset; /* V x E */
     p->distinct = ms_scratch_reals(p->scratch, k->distinct * E);
     if (!p->distinct)
         return false;
     for (size_t u = 0; u < k->distinct; u++) {
-        const ms_real *row = table + k->distinct_token[u] * E;
+        ms_real *x = p->distinct + u * E;
+        memcpy(x, net->params + net->table[0].offset + k->distinct_token[u] * E, E * sizeof *x);
+        for (size_t f = 0; f < F; f++) {
+            const int32_t id = k->distinct_feature[u * F + f];
+            if (id >= 0)
+                net->kernels->add(E, net->params + net->table[1 + f].offset + (size_t)id * E, x);
+        }
         if (p->mask)
-            net->kernels->multiply(E, row, p->mask + k->distinct_row[u] * E, p->distinct + u * E);
-        else
-            memcpy(p->distinct + u * E, row, E * sizeof *row);
+            net->kernels->multiply(E, x, p->mask + k->distinct_row[u] * E, x);
     }
     return true;
 }
 
-/* dtable[token of u] += dX[u] * mask[row of u]; d_distinct U x E. A row of the shard's gradient is
- * set the first time. */
-void ms_embed_backward(struct ms_pass *p, const ms_real *d_distinct)
+/* dX[u] * mask[row of u] is added to the gradient of every row that X[u] is the sum of; d_distinct
+ * U x E. */
+bool ms_embed_backward(struct ms_pass *p, const ms_real *d_distinct)
 {
     const struct ms_net *net = p->net;
     const size_t E = net->config.embedding;
+    const size_t F = net->config.feature_count;
     const struct ms_pack *k = &p->pack;
+    ms_real *masked = ms_scratch_reals(p->scratch, E);
+    if (!masked)
+        return false;
     for (size_t u = 0; u < k->distinct; u++) {
-        size_t token = k->distinct_token[u];
         const ms_real *dx = d_distinct + u * E;
-        const ms_real *mask = p->mask ? p->mask + k->distinct_row[u] * E : NULL;
-        ms_real *d = p->shard->grads + net->tensor[0].offset + token * E;
-        if (!p->shard->touched[token]) {
-            p->shard->touched[token] = 1;
-            memset(d, 0, E * sizeof *d);
+        if (p->mask) {
+            net->kernels->multiply(E, dx, p->mask + k->distinct_row[u] * E, masked);
+            dx = masked;
         }
-        if (mask)
-            for (size_t j = 0; j < E; j++)
-                d[j] += dx[j] * mask[j];
-        else
-            net->kernels->add(E, dx, d);
+        net->kernels->add(E, dx, ms_table_grad(net, p->shard, 0, k->distinct_token[u]));
+        for (size_t f = 0; f < F; f++) {
+            const int32_t id = k->distinct_feature[u * F + f];
+            if (id >= 0)
+                net->kernels->add(E, dx, ms_table_grad(net, p->shard, 1 + f, (size_t)id));
+        }
     }
+    return true;
 }

@@ -14,11 +14,10 @@ static void uniform(struct ms_rng *rng, ms_real *w, size_t n, double limit)
         w[i] = (ms_real)(limit * (2 * ms_rng_unit(rng) - 1));
 }
 
-/* Orthonormal rows, H x 4H: normal random rows, each made orthogonal to those above (modified
+/* Orthonormal rows, H x n: normal random rows, each made orthogonal to those above (modified
  * Gram-Schmidt, twice: once loses orthogonality in floating point) and normalised. In double. */
-static void orthogonal(struct ms_rng *rng, size_t H, double *q, ms_real *out)
+static void orthogonal(struct ms_rng *rng, size_t H, size_t n, double *q, ms_real *out)
 {
-    const size_t n = 4 * H;
     for (size_t r = 0; r < H; r++) {
         double *row = q + r * n;
         for (size_t j = 0; j < n; j++)
@@ -41,19 +40,20 @@ static void orthogonal(struct ms_rng *rng, size_t H, double *q, ms_real *out)
     }
 }
 
-static enum ms_status init_lstm(struct ms_net *self, uint32_t layer, int direction,
-                                struct ms_error *err)
+static enum ms_status init_recurrent(struct ms_net *self, uint32_t layer, int direction,
+                                     struct ms_error *err)
 {
     const size_t H = self->config.recurrent[layer].hidden;
+    const size_t G = ms_net_config_gates(&self->config.recurrent[layer]) * H;
     const size_t *at = self->recurrent_at[layer][direction];
-    double *q = malloc(H * 4 * H * sizeof *q);
+    double *q = malloc(H * G * sizeof *q);
     if (!q)
         return ms_error_set(err, MS_E_NOMEM, "no memory for a recurrent kernel of %zu units", H);
     struct ms_rng rng;
     ms_rng_init(&rng, self->seed, PURPOSE_WEIGHTS, at[MS_RECURRENT]);
-    orthogonal(&rng, H, q, self->params + at[MS_RECURRENT]);
+    orthogonal(&rng, H, G, q, self->params + at[MS_RECURRENT]);
     free(q);
-    for (size_t j = 0; j < H; j++)
+    for (size_t j = 0; self->config.recurrent[layer].cell == MS_NET_LSTM && j < H; j++)
         self->params[at[MS_BIAS] + H + j] = 1;
     return MS_OK;
 }
@@ -67,16 +67,16 @@ enum ms_status ms_net_init_params(struct ms_net *self, struct ms_error *err)
         const size_t n = t->rows * t->columns;
         struct ms_rng rng;
         ms_rng_init(&rng, self->seed, PURPOSE_WEIGHTS, t->offset);
-        if (i > 0 && t->decays)
+        if (self->init[i] == MS_INIT_GLOROT)
             uniform(&rng, w, n, sqrt(6.0 / (double)(t->rows + t->columns)));
-        else if (i == 0 && c->embedding_init == MS_NET_EMBEDDING_UNIFORM)
-            uniform(&rng, w, n, c->embedding_scale);
-        for (size_t k = 0; i == 0 && c->embedding_init == MS_NET_EMBEDDING_NORMAL && k < n; k++)
-            w[k] = (ms_real)(c->embedding_scale * ms_rng_normal(&rng));
+        else if (self->init[i] == MS_INIT_UNIFORM)
+            uniform(&rng, w, n, self->init_scale[i]);
+        for (size_t k = 0; self->init[i] == MS_INIT_NORMAL && k < n; k++)
+            w[k] = (ms_real)(self->init_scale[i] * ms_rng_normal(&rng));
     }
     for (uint32_t l = 0; l < c->recurrent_count; l++)
         for (int d = 0; d < (c->recurrent[l].bidirectional ? 2 : 1); d++) {
-            enum ms_status status = init_lstm(self, l, d, err);
+            enum ms_status status = init_recurrent(self, l, d, err);
             if (status != MS_OK)
                 return status;
         }

@@ -2,6 +2,7 @@
  */
 #include "train/nn/kernel.h"
 #include "train/nn/kernel_math.h"
+#include "train/nn/kernel_rows.h"
 
 /* One row: i = sigmoid(zi), f = sigmoid(zf), g = act(zg), o = sigmoid(zo); c = f c' + i g; h = o
  * act(c). */
@@ -233,6 +234,8 @@ INLINE void adam_body(const struct ms_update *u)
         square_sum_##suffix,                                                                       \
         rmsprop_##suffix,                                                                          \
         adam_##suffix,                                                                             \
+        ms_scale_add_##suffix,                                                                     \
+        ms_gather_add_##suffix,                                                                    \
     };
 
 DEFINE_KERNELS(portable, PORTABLE_TARGET)

@@ -63,6 +63,11 @@ struct ms_kernels {
     double (*square_sum)(size_t n, const ms_real *x);
     void (*rmsprop)(const struct ms_update *u);
     void (*adam)(const struct ms_update *u);
+    /* y += a x */
+    void (*scale_add)(size_t n, ms_real a, const ms_real *x, ms_real *y);
+    /* y += sum over k of a[k] times row ids[k] (n wide) of the table */
+    void (*gather_add)(size_t count, const uint32_t *ids, const ms_real *a, size_t n,
+                       const ms_real *table, ms_real *y);
 };
 
 /* The best set for this processor; the same on every call. */

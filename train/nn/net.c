@@ -7,44 +7,84 @@
 #include <stdlib.h>
 #include <string.h>
 
-static size_t add_tensor(struct ms_net *self, size_t rows, size_t columns, bool decays,
+static size_t add_tensor(struct ms_net *self, size_t rows, size_t columns, enum ms_init init,
                          const char *prefix, const char *suffix)
 {
-    struct ms_net_tensor *t = &self->tensor[self->tensor_count++];
+    struct ms_net_tensor *t = &self->tensor[self->tensor_count];
     (void)snprintf(t->name, sizeof t->name, "%s%s", prefix, suffix);
     t->rows = rows;
     t->columns = columns;
     t->offset = self->param_count;
-    t->decays = decays;
+    t->decays = init != MS_INIT_ZERO;
+    self->init[self->tensor_count++] = init;
     self->param_count += rows * columns;
     return t->offset;
+}
+
+static size_t add_table(struct ms_net *self, size_t rows, size_t columns, enum ms_init init,
+                        double scale, const char *name)
+{
+    struct ms_table *t = &self->table[self->table_count++];
+    *t = (struct ms_table){self->param_count, rows, columns, self->table_rows};
+    self->table_rows += rows;
+    self->init_scale[self->tensor_count] = scale;
+    return add_tensor(self, rows, columns, init, name, "");
+}
+
+static void lay_out_tables(struct ms_net *self)
+{
+    const struct ms_net_config *c = &self->config;
+    char name[24];
+    add_table(self, c->vocabulary, c->embedding,
+              c->embedding_init == MS_NET_EMBEDDING_NORMAL ? MS_INIT_NORMAL : MS_INIT_UNIFORM,
+              c->embedding_scale, "embedding");
+    for (uint32_t i = 0; i < c->feature_count; i++) {
+        (void)snprintf(name, sizeof name, "feature%u", i);
+        add_table(self, c->feature[i].size, c->embedding, MS_INIT_NORMAL, c->feature[i].scale,
+                  name);
+    }
+    if (c->wide.size > 0) {
+        self->wide_at[MS_KERNEL] =
+            add_table(self, c->wide.size, c->wide.units, MS_INIT_GLOROT, 0, "wide.kernel");
+        self->tensor[self->tensor_count - 1].decays = false;
+    }
+    self->tables_end = self->param_count;
+}
+
+static void lay_out_recurrent(struct ms_net *self, uint32_t i)
+{
+    const struct ms_net_recurrent *l = &self->config.recurrent[i];
+    const size_t H = l->hidden;
+    const size_t G = ms_net_config_gates(l) * H;
+    const size_t in = ms_net_config_recurrent_input(&self->config, i);
+    const bool gru = l->cell == MS_NET_GRU;
+    char prefix[24];
+    for (int d = 0; d < (l->bidirectional ? 2 : 1); d++) {
+        const char *side = !l->bidirectional ? "" : d == 0 ? ".forward" : ".backward";
+        size_t *at = self->recurrent_at[i][d];
+        (void)snprintf(prefix, sizeof prefix, "%s%u%s", gru ? "gru" : "lstm", i, side);
+        at[MS_KERNEL] = add_tensor(self, in, G, MS_INIT_GLOROT, prefix, ".kernel");
+        at[MS_RECURRENT] = add_tensor(self, H, G, MS_INIT_GLOROT, prefix, ".recurrent");
+        at[MS_BIAS] = add_tensor(self, gru ? 2 : 1, G, MS_INIT_ZERO, prefix, ".bias");
+    }
 }
 
 static void lay_out_tensors(struct ms_net *self)
 {
     const struct ms_net_config *c = &self->config;
     char prefix[24];
-    add_tensor(self, c->vocabulary, c->embedding, true, "embedding", "");
-    for (uint32_t i = 0; i < c->recurrent_count; i++) {
-        const size_t H = c->recurrent[i].hidden;
-        const size_t in = ms_net_config_recurrent_input(c, i);
-        const bool both = c->recurrent[i].bidirectional;
-        for (int d = 0; d < (both ? 2 : 1); d++) {
-            const char *side = !both ? "" : d == 0 ? ".forward" : ".backward";
-            size_t *at = self->recurrent_at[i][d];
-            (void)snprintf(prefix, sizeof prefix, "lstm%u%s", i, side);
-            at[MS_KERNEL] = add_tensor(self, in, 4 * H, true, prefix, ".kernel");
-            at[MS_RECURRENT] = add_tensor(self, H, 4 * H, true, prefix, ".recurrent");
-            at[MS_BIAS] = add_tensor(self, 1, 4 * H, false, prefix, ".bias");
-        }
-    }
-    size_t in = ms_net_config_pooled(c);
+    lay_out_tables(self);
+    for (uint32_t i = 0; i < c->recurrent_count; i++)
+        lay_out_recurrent(self, i);
+    if (c->wide.size > 0)
+        self->wide_at[1] = add_tensor(self, 1, c->wide.units, MS_INIT_ZERO, "wide.bias", "");
+    size_t in = ms_net_config_joined(c);
     for (uint32_t i = 0; i <= c->dense_count; i++) {
         const bool last = i == c->dense_count;
         const size_t out = last ? c->outputs : c->dense[i].units;
         (void)snprintf(prefix, sizeof prefix, last ? "output" : "dense%u", i);
-        self->dense_at[i][0] = add_tensor(self, in, out, true, prefix, ".kernel");
-        self->dense_at[i][1] = add_tensor(self, 1, out, false, prefix, ".bias");
+        self->dense_at[i][0] = add_tensor(self, in, out, MS_INIT_GLOROT, prefix, ".kernel");
+        self->dense_at[i][1] = add_tensor(self, 1, out, MS_INIT_ZERO, prefix, ".bias");
         in = out;
     }
 }
@@ -110,6 +150,8 @@ void ms_net_free(struct ms_net *self)
         free(self->shard[s].touched);
     }
     free(self->chunk_square);
+    free(self->touched);
+    free(self->touched_before);
     free(self->sorted);
     free(self->order);
     free(self->scratch);

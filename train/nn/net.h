@@ -1,5 +1,5 @@
-/* A net: embedding, LSTM layers, pooling, dense layers, head; training by batches and prediction.
- * No files, no epochs, no data handling. */
+/* A net: embedding, recurrent layers, pooling, wide branch, dense layers, head; training by batches
+ * and prediction. No files, no epochs, no data handling. */
 #ifndef MS_TRAIN_NN_NET_H
 #define MS_TRAIN_NN_NET_H
 
@@ -42,14 +42,15 @@ struct ms_net_result {
 };
 
 /* A named part of the parameter block, row-major rows x columns (a bias has one row). Kernels are
- * input x output; the columns of LSTM tensors are the gates input, forget, candidate, output, each
- * H wide. Names: embedding, lstmN[.forward|.backward].{kernel,recurrent,bias},
- * denseN.{kernel,bias}, output.{kernel,bias}. */
+ * input x output; the columns of recurrent tensors are the gates in the order of config.h, each H
+ * wide; a GRU's bias has two rows. Names, in this order: embedding, featureN, wide.kernel,
+ * {lstm|gru}N[.forward|.backward].{kernel,recurrent,bias}, attention.{kernel,bias,vector},
+ * wide.bias, denseN.{kernel,bias}, output.{kernel,bias}. */
 struct ms_net_tensor {
     char name[40];
     size_t rows, columns;
     size_t offset; /* elements from the start of the block */
-    bool decays;   /* weight decay applies: everything but biases */
+    bool decays;   /* weight decay applies: everything but biases and wide.kernel */
 };
 
 /* Everything a checkpoint needs besides config, optimiser and seed. moment1 is NULL for RMSprop;

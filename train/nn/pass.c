@@ -54,7 +54,7 @@ static bool forward(struct ms_pass *p, const uint32_t *rows, size_t count)
             memcpy(features + r * E, p->distinct + p->pack.slot[r] * E, E * sizeof *features);
         p->features = features;
     }
-    return ms_pool_forward(p) && ms_dense_forward(p);
+    return ms_pool_forward(p) && ms_join_forward(p) && ms_dense_forward(p);
 }
 
 static bool backward(struct ms_pass *p)
@@ -70,7 +70,15 @@ static bool backward(struct ms_pass *p)
     if (p->scratch->failed)
         return false;
     ms_head_loss(p, d_logits);
-    if (!ms_dense_backward(p, d_logits, d_pooled))
+    ms_real *d_joined = d_pooled;
+    if (c->wide.size > 0) {
+        d_joined = ms_scratch_reals(p->scratch, k->rows * ms_net_config_joined(c));
+        if (!d_joined)
+            return false;
+    }
+    if (!ms_dense_backward(p, d_logits, d_joined))
+        return false;
+    if (c->wide.size > 0 && !ms_join_backward(p, d_joined, d_pooled))
         return false;
     ms_pool_backward(p, d_pooled, d_above);
     for (uint32_t i = c->recurrent_count; i-- > 0;) {
@@ -85,8 +93,7 @@ static bool backward(struct ms_pass *p)
         for (size_t r = 0; r < k->total; r++)
             p->net->kernels->add(E, d_above + r * E, d_distinct + k->slot[r] * E);
     }
-    ms_embed_backward(p, d_distinct);
-    return true;
+    return ms_embed_backward(p, d_distinct);
 }
 
 enum ms_status ms_pass_run(struct ms_pass *p, const uint32_t *rows, size_t count, ms_real *outputs)

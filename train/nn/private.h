@@ -4,8 +4,8 @@
  *   B rows (sequences) of one pass       T steps of the longest          N packed rows: sum of the
  * lengths V vocabulary    E embedding          H hidden units a direction      D directions, 1 or 2
  *   I width of a layer's input           W width of a layer's output     P width after pooling
- *   U distinct embedding rows of a pass  C outputs   G columns of all gates: 4H or 3H
- * Matrices are row-major. */
+ *   U distinct embedding rows of a pass  C outputs   F feature tables  G columns of all gates: 4H
+ * or 3H Matrices are row-major. */
 #ifndef MS_TRAIN_NN_PRIVATE_H
 #define MS_TRAIN_NN_PRIVATE_H
 
@@ -16,7 +16,11 @@
 /* Gradients are summed over shards in this fixed number at most, whatever the number of threads. */
 enum {
     MS_NET_SHARDS = 8,
-    MS_NET_TENSORS = 1 + MS_LIMIT_NET_RECURRENT * 6 + MS_LIMIT_NET_DENSES * 2 + 2
+    /* embedding, features, wide kernel: of a batch few rows matter */
+    MS_NET_TABLES = 1 + MS_LIMIT_NET_FEATURES + 1,
+    /* and recurrent layers, attention, wide bias, dense layers, output */
+    MS_NET_TENSORS =
+        MS_NET_TABLES + MS_LIMIT_NET_RECURRENT * 6 + 3 + 1 + MS_LIMIT_NET_DENSES * 2 + 2
 };
 
 /* Memory of one thread, handed out piece by piece and taken back as a whole; grows to what a pass
@@ -37,14 +41,22 @@ ms_real *ms_scratch_reals(struct ms_scratch *self, size_t count);
 
 /* Sums of one shard of the batch. */
 struct ms_shard {
-    ms_real *grads;   /* parameter block; rows of the embedding are valid where touched */
-    uint8_t *touched; /* V */
+    ms_real *grads;   /* parameter block; rows of the tables are valid where touched */
+    uint8_t *touched; /* ms_net.table_rows */
     double loss;
     size_t correct;
     enum ms_status status;
 };
 
 enum { MS_KERNEL = 0, MS_RECURRENT = 1, MS_BIAS = 2 };
+
+/* A tensor whose rows are looked up. The tables lie at the start of the parameter block. */
+struct ms_table {
+    size_t offset, rows, columns;
+    size_t first; /* number of its row 0 among the rows of all tables */
+};
+
+enum ms_init { MS_INIT_ZERO = 0, MS_INIT_GLOROT, MS_INIT_UNIFORM, MS_INIT_NORMAL };
 
 struct ms_net {
     struct ms_net_config config;
@@ -54,8 +66,15 @@ struct ms_net {
     size_t param_count;
     size_t tensor_count;
     struct ms_net_tensor tensor[MS_NET_TENSORS];
+    enum ms_init init[MS_NET_TENSORS];
+    double init_scale[MS_NET_TENSORS]; /* of uniform and normal */
+    size_t table_count;                /* embedding, features, wide kernel if there is one */
+    struct ms_table table[MS_NET_TABLES];
+    size_t table_rows;                                 /* of all tables */
+    size_t tables_end;                                 /* elements of the block that are tables */
     size_t recurrent_at[MS_LIMIT_NET_RECURRENT][2][3]; /* layer, direction, MS_KERNEL.. : offsets */
     size_t dense_at[MS_LIMIT_NET_DENSES + 1][2]; /* the last one used is the output; kernel, bias */
+    size_t wide_at[2];                           /* kernel, bias */
     ms_real *params, *grads, *moment1, *moment2; /* blocks */
     struct ms_optimizer optimizer;
     bool has_optimizer;
@@ -66,7 +85,9 @@ struct ms_net {
     uint64_t *sorted; /* rows of a batch, longest first: falling length and row in one key */
     uint32_t *order;  /* the same rows as dealt to shards or passes */
     size_t order_capacity;
-    double *chunk_square; /* sum of squares of each chunk of the gradient block */
+    double *chunk_square;              /* sum of squares of each chunk of the gradient block */
+    uint8_t *touched, *touched_before; /* table_rows: by any shard of this batch; of the last, whose
+                                          gradients are still in the block */
 };
 
 /* The rows of one pass, sorted by falling length and packed by time: step t of all sequences that
@@ -82,6 +103,7 @@ struct ms_pack {
     size_t distinct;           /* U */
     uint32_t *distinct_token;  /* U */
     uint32_t *distinct_row;    /* U  whose dropout mask applies */
+    int32_t *distinct_feature; /* U x F */
 };
 
 struct ms_recurrent_side {
@@ -111,6 +133,15 @@ struct ms_dense_layer {
     ms_real *output;      /* B x units */
 };
 
+struct ms_wide_pass {
+    size_t *start;   /* B + 1: where each sequence's entries begin */
+    uint32_t *ids;   /* those that dropout left */
+    ms_real *values; /* of them, scaled up */
+    ms_real *active; /* B x units, before dropout */
+    ms_real *mask;   /* B x units or NULL */
+    ms_real *output; /* B x units */
+};
+
 /* One forward (and backward) computation over some rows of a batch. */
 struct ms_pass {
     struct ms_net *net;
@@ -127,6 +158,8 @@ struct ms_pass {
     uint32_t *max_at;        /* B x W  packed row of the largest */
     ms_real *pooled;         /* B x P */
     ms_real *pool_mask;      /* B x P or NULL */
+    struct ms_wide_pass wide;
+    ms_real *joined; /* B x (P + units of the wide branch); pooled without one */
     struct ms_dense_layer dense[MS_LIMIT_NET_DENSES + 1];
     ms_real *zeros; /* largest H, zeros */
 };
@@ -146,6 +179,8 @@ void ms_gemm_single_thread(void);
 enum {
     MS_SITE_SPATIAL = 0,
     MS_SITE_POOL = 1,
+    MS_SITE_WIDE_INPUT = 2,
+    MS_SITE_WIDE = 3,
     MS_SITE_INPUT = 16,     /* + layer */
     MS_SITE_RECURRENT = 32, /* + 2 layer + direction */
     MS_SITE_DENSE = 64      /* + layer */
@@ -153,16 +188,30 @@ enum {
 /* B x n: each element 0 with probability rate, else 1 / (1 - rate); NULL when the pass has no
  * dropout or rate is 0. */
 ms_real *ms_mask_new(struct ms_pass *p, unsigned site, double rate, size_t n);
+/* The same for row b of the pass alone. */
+void ms_mask_fill(const struct ms_pass *p, unsigned site, double rate, size_t b, size_t n,
+                  ms_real *out);
 /* rows of `tensor` (packed, N x n) times the mask of their sequence; out may be the tensor. */
 void ms_mask_apply_packed(const struct ms_pass *p, const ms_real *mask, size_t n,
                           const ms_real *tensor, ms_real *out);
+
+/* A row of the shard's gradient of a table, zeros the first time. */
+ms_real *ms_table_grad(const struct ms_net *net, struct ms_shard *shard, size_t table, size_t row);
+/* Before the sums: finds the rows that any of the shards touched. */
+void ms_table_mark(struct ms_net *net, size_t shards);
+/* Sums elements [from, to) of the tables over the shards into the gradient block; false: all are
+ * zero. */
+bool ms_table_sum(struct ms_net *net, size_t shards, size_t from, size_t to);
+
+enum ms_status ms_batch_check(const struct ms_net *self, const struct ms_net_batch *batch,
+                              bool labelled, struct ms_error *err) MS_MUST_USE;
 
 /* Each returns false when the scratch is spent. */
 bool ms_pack_build(struct ms_pass *p, const uint32_t *rows, size_t count, bool by_row);
 uint32_t ms_pack_length(const struct ms_net_config *config, const struct ms_net_batch *batch,
                         size_t row);
 bool ms_embed_forward(struct ms_pass *p);
-void ms_embed_backward(struct ms_pass *p, const ms_real *d_distinct);
+bool ms_embed_backward(struct ms_pass *p, const ms_real *d_distinct);
 bool ms_recurrent_forward(struct ms_pass *p, uint32_t layer);
 /* d_output N x W; d_input N x I (U x E for the first layer), overwritten. */
 bool ms_recurrent_backward(struct ms_pass *p, uint32_t layer, const ms_real *d_output,
@@ -184,9 +233,12 @@ bool ms_lstm_backward_side(struct ms_pass *p, uint32_t layer, int direction,
 bool ms_pool_forward(struct ms_pass *p);
 /* d_pooled B x P is spoilt; d_features N x W, overwritten. */
 void ms_pool_backward(struct ms_pass *p, ms_real *d_pooled, ms_real *d_features);
+/* The wide branch, and its output behind the pooled vector; only with a branch: back. */
+bool ms_join_forward(struct ms_pass *p);
+bool ms_join_backward(struct ms_pass *p, const ms_real *d_joined, ms_real *d_pooled);
 bool ms_dense_forward(struct ms_pass *p);
-/* d_logits B x C in, d_pooled B x P out. */
-bool ms_dense_backward(struct ms_pass *p, ms_real *d_logits, ms_real *d_pooled);
+/* d_logits B x C in, d_joined B x (P + units of the wide branch) out. */
+bool ms_dense_backward(struct ms_pass *p, ms_real *d_logits, ms_real *d_joined);
 /* Loss and decisions of the pass added to the shard; d_logits B x C. */
 void ms_head_loss(struct ms_pass *p, ms_real *d_logits);
 /* logits B x C to outputs: rows of the caller's batch. */
