@@ -176,6 +176,10 @@
 /* The names of APIs and processes of one report, held by the parent: guards its memory (real: below
  * 100 KB). */
 #define MS_LIMIT_REPORT_NAMES_BYTES ((size_t)64 << 20)
+/* Bytes of a process's name that detect tells, and reports of one archive that it gives a line each
+ * (a day's output of a large farm): guard the reader of the worker's answer. */
+#define MS_LIMIT_PROCESS_NAME_BYTES 256
+#define MS_LIMIT_ARCHIVE_REPORTS 100000
 /* One line of a log (real: 100 KB, where a library and all its functions are told), and what the
  * calls of all processes take until the log is at its end: guard the reader's memory. */
 #define MS_LIMIT_LOG_LINE_BYTES ((size_t)1 << 20)

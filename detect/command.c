@@ -35,17 +35,30 @@ void ms_detect_defaults(void *options)
     *(struct ms_detect_options *)options = (struct ms_detect_options){.threshold = NAN};
 }
 
-static enum ms_status print_json(const struct ms_trace_reading *reading, const struct ms_verdict *v,
-                                 struct ms_error *err)
+/* The path, and of an archive's reports the member behind it. */
+static enum ms_status name_of(const struct ms_trace_reading *reading, struct ms_buf *out,
+                              struct ms_error *err)
+{
+    const struct ms_span member = reading->trace->member;
+    (void)ms_buf_append_text(out, reading->path);
+    if (member.len) {
+        (void)ms_buf_append_byte(out, '!');
+        (void)ms_buf_append(out, member.data, member.len);
+    }
+    return out->failed ? ms_error_set(err, MS_E_NOMEM, "out of memory for a name") : MS_OK;
+}
+
+static enum ms_status print_json(const struct ms_buf *name, const struct ms_trace_reading *reading,
+                                 const struct ms_verdict *v, struct ms_error *err)
 {
     json_t *o = json_object();
-    (void)json_object_set_new(o, "file", ms_json_text(reading->path));
+    (void)json_object_set_new(o, "file", ms_json_bytes(name->data, name->len));
     (void)json_object_set_new(o, "verdict", json_string(ms_verdict_name(v->kind)));
     (void)json_object_set_new(o, "score", isfinite(v->score) ? json_real(v->score) : json_null());
     (void)json_object_set_new(o, "class", ms_json_text(v->class_));
     (void)json_object_set_new(o, "calls", json_integer((json_int_t)v->calls));
     (void)json_object_set_new(o, "tokens", json_integer((json_int_t)v->tokens));
-    (void)json_object_set_new(o, "state", json_string(ms_report_state_name(reading->trace.state)));
+    (void)json_object_set_new(o, "state", json_string(ms_report_state_name(reading->trace->state)));
     (void)json_object_set_new(o, "reason", ms_json_text(v->reason[0] ? v->reason : NULL));
     return ms_json_line(stdout, o, err);
 }
@@ -53,11 +66,18 @@ static enum ms_status print_json(const struct ms_trace_reading *reading, const s
 static enum ms_status print_line(const struct detect *d, const struct ms_trace_reading *reading,
                                  const struct ms_verdict *v, struct ms_error *err)
 {
-    char name[4096], class_[256];
-    if (d->cli->common.json)
-        return print_json(reading, v, err);
-    (void)printf("%s\t%s\t", ms_escape_text(reading->path, name, sizeof name),
-                 ms_verdict_name(v->kind));
+    char shown[4096], class_[256];
+    struct ms_buf name;
+    ms_buf_init(&name, SIZE_MAX / 2);
+    enum ms_status status = name_of(reading, &name, err);
+    if (status == MS_OK && d->cli->common.json)
+        status = print_json(&name, reading, v, err);
+    else if (status == MS_OK)
+        (void)printf("%s\t%s\t", ms_escape_bytes(name.data, name.len, shown, sizeof shown),
+                     ms_verdict_name(v->kind));
+    ms_buf_release(&name);
+    if (status != MS_OK || d->cli->common.json)
+        return status;
     if (v->kind == MS_VERDICT_UNKNOWN)
         (void)printf("-\t%s\n", v->reason);
     else if (v->kind == MS_VERDICT_CLASSIFIED)
@@ -71,7 +91,7 @@ static enum ms_status print_line(const struct detect *d, const struct ms_trace_r
 static enum ms_status judge(struct detect *d, const struct ms_trace_reading *reading,
                             struct ms_error *err)
 {
-    const struct ms_read_trace *trace = &reading->trace;
+    const struct ms_read_trace *trace = reading->trace;
     struct ms_verdict v = {.kind = MS_VERDICT_UNKNOWN, .score = NAN};
     enum ms_status status = MS_OK;
     if (trace->state == MS_REPORT_OK)
@@ -136,7 +156,7 @@ static bool is_report_name(const char *path)
 static bool is_passed_over(const struct detect *d, uint64_t index,
                            const struct ms_trace_reading *reading)
 {
-    enum ms_report_foreign foreign = reading->trace.foreign;
+    enum ms_report_foreign foreign = reading->trace->foreign;
     return d->found[index] && foreign &&
            (foreign == MS_FOREIGN_JSON || !is_report_name(reading->path));
 }
@@ -171,7 +191,7 @@ static enum ms_status judge_all(struct detect *d, struct ms_trace_readers *reade
 {
     const struct ms_trace_reading *reading;
     enum ms_status status = MS_OK;
-    uint64_t done = 0;
+    uint64_t done = 0; /* paths */
     ms_progress_begin("reading reports", d->path_count, "reports");
     while (status == MS_OK && (reading = ms_trace_readers_next(readers)) != NULL) {
         if (reading->open_errno)
@@ -185,7 +205,8 @@ static enum ms_status judge_all(struct detect *d, struct ms_trace_readers *reade
             status = judge(d, reading, err);
         else
             status = ms_error_set(err, reading->status, "%s", reading->error.text);
-        ms_progress_update(++done);
+        done += reading->last;
+        ms_progress_update(done);
     }
     ms_progress_end();
     return status;

@@ -1,5 +1,5 @@
-/* One sandbox report to the calls a model wants, read and normalised in the confined worker. Knows
- * no model. */
+/* Sandbox reports to the calls a model wants, read and normalised in the confined worker. Knows no
+ * model. */
 #ifndef MS_DETECT_READER_H
 #define MS_DETECT_READER_H
 
@@ -10,34 +10,60 @@
 #include <stdint.h>
 
 /* The job for ms_worker_start. Its argument is the normalisation's canonical text; its input may be
- * plain, gzip or zstd, or an archive with one report in it. */
+ * plain, gzip or zstd, or an archive with reports in it. */
 extern const struct ms_worker_kind ms_detect_kind;
+
+/* Where a call of the view comes from. */
+struct ms_call_origin {
+    uint32_t process; /* in `processes` */
+    uint32_t entry;   /* number in that process's list of calls, from 0, of the entry that its run
+                         of equal calls begins with */
+};
+
+struct ms_read_process {
+    uint64_t pid;
+    struct ms_span name; /* any bytes; at most MS_LIMIT_PROCESS_NAME_BYTES */
+};
 
 /* What came of a report. */
 struct ms_read_trace {
+    struct ms_span member; /* of an archive of several reports: which; else empty. Any bytes */
     enum ms_report_state state;
     enum ms_report_foreign foreign;   /* of MS_REPORT_INVALID: nothing of a report was in it */
     char reason[MS_ERROR_TEXT_BYTES]; /* why, when state is not MS_REPORT_OK; else may be a remark
                                          or empty */
     struct ms_span *calls;            /* n folded names */
+    const struct ms_call_origin *origins; /* n */
     size_t n;
+    const struct ms_read_process *processes; /* those that have a call in the view */
+    size_t process_count;
     uint64_t whole_length; /* calls of the trace before collapsing and cutting */
     /* private */
-    struct ms_buf names;
+    struct ms_buf names, process_names, member_bytes;
     size_t *name_end;
-    size_t name_count, name_cap, call_cap;
+    size_t name_count, name_cap, call_cap, origin_count, origin_cap, process_cap;
     uint32_t *indexes;
+    struct ms_call_origin *origin_list;
+    struct ms_read_process *process_list;
     bool complete;
 };
 void ms_read_trace_init(struct ms_read_trace *self);
 void ms_read_trace_release(struct ms_read_trace *self);
 
-/* Reads the report in fd. MS_OK whatever the report was like: a report that is none, or on which
- * the worker died, has state MS_REPORT_INVALID and a reason. Other statuses concern the worker
- * itself (MS_E_IO, MS_E_NOMEM). `out` is initialised; what it held before is replaced. Thread-safe
- * for different `out`. */
-enum ms_status ms_read_trace_get(struct ms_worker *worker, int fd,
-                                 const struct ms_normal_options *view, struct ms_read_trace *out,
-                                 struct ms_error *err) MS_MUST_USE;
+/* Gets each report; last: there is none behind it. The trace may be used until the visit returns;
+ * after the last one it stays as it is. A status other than MS_OK ends the reading. */
+typedef enum ms_status (*ms_read_trace_visit)(void *ctx, const struct ms_read_trace *trace,
+                                              bool last, struct ms_error *err);
+
+/* Reads the report in fd, or those of an archive one after another, each into `trace` (initialised;
+ * what it held before is replaced). There is always at least one visit: a report that is none, or
+ * on which the worker died, has state MS_REPORT_INVALID and a reason; so has an archive (`member`
+ * empty) in which there is no report, or of which something could not be opened. Statuses are those
+ * of visit, and concern the worker itself otherwise (MS_E_IO, MS_E_NOMEM). Thread-safe for
+ * different `trace`. */
+enum ms_status ms_read_traces(struct ms_worker *worker, int fd,
+                              const struct ms_normal_options *view, struct ms_read_trace *trace,
+                              ms_read_trace_visit visit, void *ctx,
+                              struct ms_error *err) MS_MUST_USE;
 
 #endif

@@ -1,4 +1,4 @@
-/* Finds the report of an archive: one verdict belongs to one report. */
+/* Finds the reports of an archive. Reads none of them. */
 #include "detect/reader_archive.h"
 
 #include "base/file.h"
@@ -27,7 +27,7 @@ static enum ms_status on_member(void *ctx, const struct ms_unpack_member *member
     (void)descend;
     if (member->is_container || member->is_dropped || !member->depth)
         return MS_OK;
-    enum ms_status status = self->visit(self->ctx, member->fd, &is_report, err);
+    enum ms_status status = self->visit(self->ctx, member->fd, member->chain, &is_report, err);
     self->reports += is_report;
     return status;
 }
@@ -67,7 +67,7 @@ static enum ms_status hold(struct ms_stream *stream, int *fd, struct ms_error *e
 }
 
 enum ms_status ms_reader_archive(struct ms_stream *stream, int fd, ms_archive_member visit,
-                                 void *ctx, unsigned *faults, struct ms_error *err)
+                                 void *ctx, struct ms_archive_seen *seen, struct ms_error *err)
 {
     static const char password[] = "infected";
     const struct ms_span passwords[] = {ms_span_of(password, sizeof password - 1)};
@@ -84,11 +84,12 @@ enum ms_status ms_reader_archive(struct ms_stream *stream, int fd, ms_archive_me
         status = ms_unpack_walk(held >= 0 ? held : fd, passwords, 1, &limits, &events, err);
     if (held >= 0)
         (void)close(held);
-    *faults = walk.faults;
+    seen->reports = walk.reports;
+    seen->faults = walk.faults;
     if (status == MS_OK && walk.reports == 0)
         status = ms_error_set(err, MS_REJECT, "an archive without a report%s", walk.fault);
-    else if (status == MS_OK && walk.reports > 1)
-        status =
-            ms_error_set(err, MS_REJECT, "an archive of %u reports: unpack it first", walk.reports);
+    else if (status == MS_OK && walk.faults)
+        status = ms_error_set(err, MS_REJECT, "%u of an archive's members could not be opened%s",
+                              walk.faults, walk.fault);
     return status;
 }

@@ -19,6 +19,8 @@ void ms_sequence_release(struct ms_sequence *self)
     free(self->calls);
     free(self->run_lengths);
     free(self->run_counts);
+    free(self->processes);
+    free(self->entries);
     ms_sequence_init(self);
 }
 
@@ -31,8 +33,9 @@ static enum ms_status reserve(struct ms_sequence *self, size_t need, struct ms_e
     size_t cap = self->cap ? self->cap : 1024;
     while (cap < need)
         cap *= 2;
-    uint32_t **arrays[] = {&self->calls, &self->run_lengths, &self->run_counts};
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+    uint32_t **arrays[] = {&self->calls, &self->run_lengths, &self->run_counts, &self->processes,
+                           &self->entries};
+    for (size_t i = 0; i < (self->keep_origins ? 5 : 3); i++) {
         uint32_t *bigger = realloc(*arrays[i], cap * sizeof **arrays[i]);
         if (!bigger)
             return ms_error_set(err, MS_E_NOMEM, "no memory for a sequence");
@@ -45,9 +48,10 @@ static enum ms_status reserve(struct ms_sequence *self, size_t need, struct ms_e
 /* A run of equal calls, as steps 5 to 7 see it. */
 struct run {
     uint32_t api;
-    bool first;      /* of its call in the trace */
-    uint64_t length; /* before step 5 */
-    uint64_t keep;   /* after it */
+    bool first;              /* of its call in the trace */
+    uint32_t process, entry; /* where it begins */
+    uint64_t length;         /* before step 5 */
+    uint64_t keep;           /* after it */
 };
 
 enum { WINDOW = 2 * MS_NORMAL_LOOP_REACH };
@@ -64,6 +68,7 @@ struct normaliser {
     bool in_run;
     uint32_t run_api;
     uint64_t run_length;
+    uint32_t run_process, run_entry;
     int64_t stretch;    /* ord of the process whose calls are coming */
     struct run *window; /* the last runs kept, which step 6 may still drop; NULL without loops */
     size_t window_n;
@@ -75,8 +80,7 @@ static uint32_t cap_u32(uint64_t value)
 }
 
 /* One call that passed steps 1 to 7. */
-static enum ms_status put(struct normaliser *self, uint32_t api, uint32_t run_length,
-                          struct ms_error *err)
+static enum ms_status put(struct normaliser *self, const struct run *run, struct ms_error *err)
 {
     struct ms_sequence *out = self->out;
     size_t at = out->n;
@@ -91,8 +95,12 @@ static enum ms_status put(struct normaliser *self, uint32_t api, uint32_t run_le
             return status;
         out->n++;
     }
-    out->calls[at] = api;
-    out->run_lengths[at] = run_length;
+    out->calls[at] = run->api;
+    out->run_lengths[at] = cap_u32(run->length);
+    if (out->keep_origins) {
+        out->processes[at] = run->process;
+        out->entries[at] = run->entry;
+    }
     return MS_OK;
 }
 
@@ -108,7 +116,7 @@ static enum ms_status put_run(struct normaliser *self, const struct run *run, st
         keep = keep < most ? keep : most;
     }
     for (uint64_t i = 0; i < keep; i++) {
-        enum ms_status status = put(self, run->api, cap_u32(run->length), err);
+        enum ms_status status = put(self, run, err);
         if (status != MS_OK)
             return status;
     }
@@ -160,7 +168,12 @@ static enum ms_status end_run(struct normaliser *self, struct ms_error *err)
     uint32_t *runs = &self->runs_of[self->run_api];
     if (*runs < UINT32_MAX)
         (*runs)++;
-    struct run run = {self->run_api, *runs == 1, self->run_length, self->run_length};
+    struct run run = {.api = self->run_api,
+                      .first = *runs == 1,
+                      .process = self->run_process,
+                      .entry = self->run_entry,
+                      .length = self->run_length,
+                      .keep = self->run_length};
     if (options->collapse && run.keep > options->collapse)
         run.keep = options->collapse;
     if (!self->window)
@@ -179,8 +192,8 @@ static enum ms_status end_stretch(struct normaliser *self, struct ms_error *err)
     return status == MS_OK ? flush(self, self->window_n, err) : status;
 }
 
-/* Steps 2 to 4: one entry of the process at position ord. */
-static enum ms_status add(void *ctx, int64_t ord, const struct ms_trace_call *call,
+/* Steps 2 to 4: entry number `entry` of the process at position ord. */
+static enum ms_status add(void *ctx, int64_t ord, uint64_t entry, const struct ms_trace_call *call,
                           struct ms_error *err)
 {
     struct normaliser *self = ctx;
@@ -208,6 +221,8 @@ static enum ms_status add(void *ctx, int64_t ord, const struct ms_trace_call *ca
     self->in_run = true;
     self->run_api = api;
     self->run_length = length;
+    self->run_process = (uint32_t)ord;
+    self->run_entry = cap_u32(entry);
     return status;
 }
 
@@ -217,11 +232,12 @@ static enum ms_status add_process(struct normaliser *self, const struct ms_norma
     struct ms_trace_decoder *decoder = NULL;
     struct ms_trace_call block[256];
     size_t n = 1;
+    uint64_t entry = 0;
     enum ms_status status = ms_trace_decoder_open(process->trace, &decoder, err);
     while (status == MS_OK && n) {
         status = ms_trace_decoder_next(decoder, block, sizeof block / sizeof *block, &n, err);
         for (size_t i = 0; status == MS_OK && i < n; i++)
-            status = add(self, process->ord, &block[i], err);
+            status = add(self, process->ord, entry++, &block[i], err);
     }
     ms_trace_decoder_close(decoder);
     return status;
@@ -261,6 +277,10 @@ static void settle(struct normaliser *self)
     if (self->ring_at) {
         rotate(out->calls + self->head, self->tail, self->ring_at);
         rotate(out->run_lengths + self->head, self->tail, self->ring_at);
+        if (out->keep_origins) {
+            rotate(out->processes + self->head, self->tail, self->ring_at);
+            rotate(out->entries + self->head, self->tail, self->ring_at);
+        }
     }
     for (size_t i = 0; i < out->n; i++)
         out->run_counts[i] = self->runs_of[out->calls[i]];

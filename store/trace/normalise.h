@@ -112,6 +112,12 @@ struct ms_sequence {
     uint32_t *calls;
     uint32_t *run_lengths;
     uint32_t *run_counts;
+    /* Only with `keep_origins`, which the caller sets after init: where the run that a call is part
+     * of begins: the `ord` of its process, and the entry's number in that process (from 0, every
+     * entry counted). */
+    uint32_t *processes;
+    uint32_t *entries;
+    bool keep_origins;
     size_t n;
     uint64_t whole_length;   /* calls before step 8 */
     uint64_t pseudo_dropped; /* entries of tracked processes */

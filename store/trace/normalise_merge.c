@@ -9,6 +9,7 @@ enum { BLOCK = 64 };
 struct lane {
     struct ms_trace_decoder *decoder;
     int64_t ord;
+    uint64_t entry;  /* of the next call */
     int64_t time_us; /* the latest so far; MS_TIME_NONE, the least of all, before the first */
     size_t at, n;
     struct ms_trace_call block[BLOCK];
@@ -81,7 +82,7 @@ enum ms_status ms_normal_merge(const struct ms_normal_process *processes, size_t
                                 : ms_error_set(err, MS_E_NOMEM, "no memory to merge processes");
     while (status == MS_OK && n) {
         struct lane *lane = &lanes[heap[0]];
-        status = visit(ctx, lane->ord, &lane->block[lane->at], err);
+        status = visit(ctx, lane->ord, lane->entry++, &lane->block[lane->at], err);
         if (status == MS_OK && ++lane->at == lane->n)
             status = refill(lane, err);
         else if (status == MS_OK)

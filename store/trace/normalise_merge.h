@@ -7,8 +7,9 @@
 #include "store/trace/encode.h"
 #include "store/trace/normalise.h"
 
-typedef enum ms_status (*ms_merge_visit)(void *ctx, int64_t ord, const struct ms_trace_call *call,
-                                         struct ms_error *err);
+/* `entry`: the call's number in its process. */
+typedef enum ms_status (*ms_merge_visit)(void *ctx, int64_t ord, uint64_t entry,
+                                         const struct ms_trace_call *call, struct ms_error *err);
 
 /* A stable merge of `processes`, which stand in their order: see step 1 of the normalisation. Each
  * has a decoder and one block of calls in memory. MS_REJECT when a blob is damaged; MS_E_NOMEM. */

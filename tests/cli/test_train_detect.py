@@ -425,11 +425,33 @@ class Detect(Corpora):
 
     def test_archives_without_one_report(self):
         whole = report.cuckoo([report.Process("a.exe", BAD + COMMON)])
-        for data, why in ((archive.zipped([("a.json", whole), ("b.json", whole)]), "an archive of 2 reports"), (archive.zipped([("a", b"x")]), "without a report"),
-                          (archive.zipped([("a.json", whole)], b"another"), "need_password"), (archive.zipped([("a.json", whole[:-40])]), "line ")):
+        for data, why in ((archive.zipped([("a", b"x")]), "without a report"), (archive.zipped([("a.json", whole)], b"another"), "need_password"), (archive.zipped([("a.json", whole[:-40])]), "line ")):
             _, lines = self.lines("-", stdin=data)
             self.assertEqual([(line["verdict"], line["state"]) for line in lines], [("unknown", "report_invalid")])
             self.assertIn(why, lines[0]["reason"])
+
+    def test_an_archive_of_reports_gives_a_line_each(self):
+        bad, good = report.cuckoo([report.Process("a.exe", BAD + COMMON)]), report.cape([report.Process("b.exe", GOOD + COMMON)])
+        inner = archive.zipped([("deep.json.gz", gzip.compress(bad)), ("other.txt", b"words")])
+        data = archive.zipped([("a.json", bad), ("b\x1b.json", good), ("cut.json", bad[:-40]), ("in.zip", inner), ("x.exe", b"MZ" + bytes(600))])
+        path = self.root / "several.zip"
+        path.write_bytes(data)
+        expected = [("a.json", "malicious", "ok"), ("b\x1b.json", "benign", "ok"), ("cut.json", "unknown", "report_invalid"), ("in.zip!deep.json.gz!deep.json", "malicious", "ok")]
+        benign = next(path for path, verdict in self.truth.items() if verdict == "benign")
+        for jobs in (1, 3):
+            done, lines = self.lines("--jobs", jobs, path, benign, path)
+            found = [(line["file"], line["verdict"], line["state"]) for line in lines]
+            several = [(str(path) + "!" + name, verdict, state) for name, verdict, state in expected]
+            self.assertEqual((done.returncode, found), (1, several + [(benign, "benign", "ok")] + several))
+        text = run("detect", "--model", self.model, path).stdout
+        self.assertIn(b"several.zip!b\\x1b.json\tbenign\t", text)
+        self.assertNotIn(b"\x1b", text)
+        path.write_bytes(archive.zipped([("a.json", bad), ("b.json", good)], b"infected") + b"")
+        self.assertEqual([line["verdict"] for line in self.lines(path)[1]], ["malicious", "benign"])
+        path.write_bytes(archive.zipped([("a.json", bad), ("locked.zip", archive.zipped([("b.json", good)], b"another"))]))
+        lines = self.lines(path)[1]
+        self.assertEqual([(line["file"], line["verdict"]) for line in lines], [(str(path) + "!a.json", "malicious"), (str(path), "unknown")])
+        self.assertIn("1 of an archive's members could not be opened: need_password", lines[1]["reason"])
 
     def test_bad_reports_cost_themselves(self):
         folder = self.root / "bad"
