@@ -6,21 +6,45 @@
 #include <string.h>
 
 static const char *const activations[] = {"linear", "relu", "tanh", "softsign"};
-static const char *const poolings[] = {"last", "mean", "max", "mean+max+last"};
+static const char *const poolings[] = {"last", "mean", "max", "mean+max+last", "attention"};
+static const char *const cells[] = {"lstm", "gru"};
 static const char *const heads[] = {"mse", "softmax", "sigmoid"};
 static const char *const inits[] = {"uniform", "normal"};
 
-json_t *ms_model_config_write(const struct ms_net_config *c)
+static json_t *write_recurrent(const struct ms_net_config *c)
 {
-    json_t *lstm = json_array(), *dense = json_array(), *weights = json_array();
+    json_t *out = json_array();
     for (uint32_t i = 0; i < c->recurrent_count; i++) {
         const struct ms_net_recurrent *l = &c->recurrent[i];
         (void)json_array_append_new(
-            lstm, json_pack("{s:I, s:s, s:f, s:f, s:b}", "hidden", (json_int_t)l->hidden,
-                            "activation", activations[l->activation], "input_dropout",
-                            l->input_dropout, "recurrent_dropout", l->recurrent_dropout,
-                            "bidirectional", (int)l->bidirectional));
+            out, json_pack("{s:s, s:I, s:s, s:f, s:f, s:b}", "cell", cells[l->cell], "hidden",
+                           (json_int_t)l->hidden, "activation", activations[l->activation],
+                           "input_dropout", l->input_dropout, "recurrent_dropout",
+                           l->recurrent_dropout, "bidirectional", (int)l->bidirectional));
     }
+    return out;
+}
+
+static json_t *write_features(const struct ms_net_config *c)
+{
+    json_t *out = json_array();
+    for (uint32_t i = 0; i < c->feature_count; i++)
+        (void)json_array_append_new(out,
+                                    json_pack("{s:I, s:f}", "size", (json_int_t)c->feature[i].size,
+                                              "scale", c->feature[i].scale));
+    return out;
+}
+
+static json_t *write_wide(const struct ms_net_wide *w)
+{
+    return json_pack("{s:I, s:I, s:s, s:f, s:f}", "size", (json_int_t)w->size, "units",
+                     (json_int_t)w->units, "activation", activations[w->activation],
+                     "input_dropout", w->input_dropout, "dropout", w->dropout);
+}
+
+json_t *ms_model_config_write(const struct ms_net_config *c)
+{
+    json_t *dense = json_array(), *weights = json_array();
     for (uint32_t i = 0; i < c->dense_count; i++)
         (void)json_array_append_new(dense, json_pack("{s:I, s:s, s:f}", "units",
                                                      (json_int_t)c->dense[i].units, "activation",
@@ -28,14 +52,17 @@ json_t *ms_model_config_write(const struct ms_net_config *c)
                                                      c->dense[i].dropout));
     for (uint32_t i = 0; i < ms_net_config_classes(c) && i < MS_LIMIT_NET_CLASSES; i++)
         (void)json_array_append_new(weights, json_real(c->class_weight[i]));
-    return json_pack("{s:I, s:I, s:s, s:f, s:f, s:o, s:b, s:I, s:s, s:f, s:o, s:I, s:s, s:f, s:o}",
-                     "vocabulary", (json_int_t)c->vocabulary, "embedding", (json_int_t)c->embedding,
-                     "embedding_init", inits[c->embedding_init], "embedding_scale",
-                     c->embedding_scale, "spatial_dropout", c->spatial_dropout, "lstm", lstm,
-                     "mask_padding", (int)c->mask_padding, "pad_length", (json_int_t)c->pad_length,
-                     "pooling", poolings[c->pooling], "pool_dropout", c->pool_dropout, "dense",
-                     dense, "outputs", (json_int_t)c->outputs, "head", heads[c->head],
-                     "label_smoothing", c->label_smoothing, "class_weight", weights);
+    return json_pack(
+        "{s:I, s:I, s:s, s:f, s:o, s:f, s:o, s:b, s:I, s:s, s:I, s:f, s:o, s:o, s:I, s:s, s:f, "
+        "s:o}",
+        "vocabulary", (json_int_t)c->vocabulary, "embedding", (json_int_t)c->embedding,
+        "embedding_init", inits[c->embedding_init], "embedding_scale", c->embedding_scale,
+        "features", write_features(c), "spatial_dropout", c->spatial_dropout, "recurrent",
+        write_recurrent(c), "mask_padding", (int)c->mask_padding, "pad_length",
+        (json_int_t)c->pad_length, "pooling", poolings[c->pooling], "attention",
+        (json_int_t)c->attention, "pool_dropout", c->pool_dropout, "wide", write_wide(&c->wide),
+        "dense", dense, "outputs", (json_int_t)c->outputs, "head", heads[c->head],
+        "label_smoothing", c->label_smoothing, "class_weight", weights);
 }
 
 /* Reading: the first thing wrong sticks, and every member read is counted, so that unknown ones
@@ -115,13 +142,22 @@ static void start(struct reader *r, const json_t *object, const char *where)
         r->status = ms_error_set(r->err, MS_E_INPUT, "net config: %s is not an object", where);
 }
 
-static void read_layers(struct reader *r, const json_t *lstm, const json_t *dense,
-                        struct ms_net_config *c)
+/* What is inside the lists and objects of the net, each checked on its own. */
+static void read_parts(struct reader *r, const json_t *features, const json_t *recurrent,
+                       const json_t *wide, const json_t *dense, struct ms_net_config *c)
 {
-    c->recurrent_count = (uint32_t)json_array_size(lstm);
+    c->feature_count = (uint32_t)json_array_size(features);
+    for (uint32_t i = 0; i < c->feature_count; i++) {
+        start(r, json_array_get(features, i), "features");
+        c->feature[i].size = read_u32(r, "size");
+        c->feature[i].scale = read_real(r, "scale");
+        finish(r);
+    }
+    c->recurrent_count = (uint32_t)json_array_size(recurrent);
     for (uint32_t i = 0; i < c->recurrent_count; i++) {
         struct ms_net_recurrent *l = &c->recurrent[i];
-        start(r, json_array_get(lstm, i), "lstm");
+        start(r, json_array_get(recurrent, i), "recurrent");
+        l->cell = (enum ms_net_cell)read_word(r, "cell", cells, 2);
         l->hidden = read_u32(r, "hidden");
         l->activation = (enum ms_net_activation)read_word(r, "activation", activations, 4);
         l->input_dropout = read_real(r, "input_dropout");
@@ -129,6 +165,13 @@ static void read_layers(struct reader *r, const json_t *lstm, const json_t *dens
         l->bidirectional = read_bool(r, "bidirectional");
         finish(r);
     }
+    start(r, wide, "wide");
+    c->wide.size = read_u32(r, "size");
+    c->wide.units = read_u32(r, "units");
+    c->wide.activation = (enum ms_net_activation)read_word(r, "activation", activations, 4);
+    c->wide.input_dropout = read_real(r, "input_dropout");
+    c->wide.dropout = read_real(r, "dropout");
+    finish(r);
     c->dense_count = (uint32_t)json_array_size(dense);
     for (uint32_t i = 0; i < c->dense_count; i++) {
         start(r, json_array_get(dense, i), "dense");
@@ -150,12 +193,16 @@ enum ms_status ms_model_config_read(const json_t *json, struct ms_net_config *ou
     c->embedding = read_u32(&r, "embedding");
     c->embedding_init = (enum ms_net_embedding_init)read_word(&r, "embedding_init", inits, 2);
     c->embedding_scale = read_real(&r, "embedding_scale");
+    const json_t *features = read_array(&r, "features", MS_LIMIT_NET_FEATURES);
     c->spatial_dropout = read_real(&r, "spatial_dropout");
-    const json_t *lstm = read_array(&r, "lstm", MS_LIMIT_NET_RECURRENT);
+    const json_t *recurrent = read_array(&r, "recurrent", MS_LIMIT_NET_RECURRENT);
     c->mask_padding = read_bool(&r, "mask_padding");
     c->pad_length = read_u32(&r, "pad_length");
-    c->pooling = (enum ms_net_pooling)read_word(&r, "pooling", poolings, 4);
+    c->pooling = (enum ms_net_pooling)read_word(&r, "pooling", poolings, 5);
+    c->attention = read_u32(&r, "attention");
     c->pool_dropout = read_real(&r, "pool_dropout");
+    const json_t *wide = json_object_get(r.object, "wide");
+    wide = member(&r, "wide", "not an object", json_is_object(wide));
     const json_t *dense = read_array(&r, "dense", MS_LIMIT_NET_DENSES);
     c->outputs = read_u32(&r, "outputs");
     c->head = (enum ms_net_head)read_word(&r, "head", heads, 3);
@@ -167,6 +214,6 @@ enum ms_status ms_model_config_read(const json_t *json, struct ms_net_config *ou
                                  ? json_number_value(json_array_get(weights, i))
                                  : NAN;
     if (r.status == MS_OK)
-        read_layers(&r, lstm, dense, c);
+        read_parts(&r, features, recurrent, wide, dense, c);
     return r.status == MS_OK ? ms_net_config_check(c, err) : r.status;
 }
