@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { SUM_ROWS = 64 /* rows of a chunk of dU: with the sum itself it fits the second cache */ };
+
 bool ms_lstm_forward_side(struct ms_pass *p, uint32_t layer, int direction)
 {
     const struct ms_net *net = p->net;
@@ -12,19 +14,25 @@ bool ms_lstm_forward_side(struct ms_pass *p, uint32_t layer, int direction)
     struct ms_recurrent_layer *l = &p->recurrent[layer];
     struct ms_recurrent_side *side = &l->side[direction];
     const size_t H = l->hidden;
-    const ms_real *U = net->params + net->recurrent_at[layer][direction][MS_RECURRENT]; /* H x 4H */
+    const struct ms_packed_kernels *packed = ms_packed_get();
+    ms_real *U = ms_scratch_reals(p->scratch, ms_packed_right_size(4 * H, H)); /* H x 4H, packed */
     side->cell = ms_scratch_reals(p->scratch, k->total * H);
     side->cell_act = ms_scratch_reals(p->scratch, k->total * H);
     if (p->scratch->failed)
         return false;
+    ms_packed_right(4 * H, H, net->params + net->recurrent_at[layer][direction][MS_RECURRENT],
+                    4 * H, U);
     for (size_t s = 0; s < k->steps; s++) {
         size_t before;
         size_t t = ms_recurrent_step(k, direction, s);
         size_t at = k->offset[t];
         size_t with_previous = ms_recurrent_before(k, direction, t, &before);
-        ms_recurrent_take_hidden(p, l, direction, t, before, with_previous);
+        size_t stride;
+        const ms_real *hidden = ms_recurrent_hidden(p, l, direction, t, before, &stride);
+        if (side->mask)
+            ms_recurrent_take_hidden(p, l, direction, t, before, with_previous);
         ms_real *gates = side->gates + at * 4 * H;
-        ms_gemm(with_previous, 4 * H, H, side->hidden_prev + at * H, H, U, 4 * H, 1, gates, 4 * H);
+        packed->product(with_previous, 4 * H, H, hidden, stride, U, 1, gates, 4 * H);
         struct ms_lstm_forward a = {
             .rows = k->active[t],
             .with_previous = with_previous,
@@ -53,11 +61,17 @@ bool ms_lstm_backward_side(struct ms_pass *p, uint32_t layer, int direction,
     struct ms_recurrent_side *side = &l->side[direction];
     const size_t H = l->hidden;
     const size_t *at_param = net->recurrent_at[layer][direction];
-    const ms_real *U = net->params + at_param[MS_RECURRENT];       /* H x 4H */
+    const struct ms_packed_kernels *packed = ms_packed_get();
+    ms_real *U = ms_scratch_reals(p->scratch, ms_packed_right_size(H, 4 * H)); /* 4H x H, packed */
+    struct ms_packed_sum dU = {.kernels = packed, .m = H, .n = 4 * H, .capacity = SUM_ROWS};
+    dU.left = ms_scratch_reals(p->scratch, ms_packed_left_size(dU.m, dU.capacity));
+    dU.right = ms_scratch_reals(p->scratch, ms_packed_right_size(dU.n, dU.capacity));
     ms_real *d_hidden = ms_scratch_reals(p->scratch, k->rows * H); /* B x H */
     ms_real *d_cell = ms_scratch_reals(p->scratch, k->rows * H);   /* B x H */
-    if (!d_hidden || !d_cell)
+    if (p->scratch->failed)
         return false;
+    dU.c = p->shard->grads + at_param[MS_RECURRENT];
+    ms_packed_right_transposed(H, 4 * H, net->params + at_param[MS_RECURRENT], 4 * H, U);
     memset(d_hidden, 0, k->rows * H * sizeof *d_hidden);
     memset(d_cell, 0, k->rows * H * sizeof *d_cell);
     for (size_t s = k->steps; s-- > 0;) {
@@ -79,13 +93,14 @@ bool ms_lstm_backward_side(struct ms_pass *p, uint32_t layer, int direction,
             .d_cell = d_cell,
         };
         net->kernels->lstm_backward(&a, net->config.recurrent[layer].activation);
-        ms_gemm_tb(with_previous, H, 4 * H, a.gates, 4 * H, U, 4 * H, 0, d_hidden, H);
+        size_t stride;
+        const ms_real *hidden = ms_recurrent_hidden(p, l, direction, t, before, &stride);
+        ms_packed_sum_add(&dU, with_previous, hidden, stride, a.gates, 4 * H);
+        net->kernels->column_sum(a.rows, 4 * H, a.gates, p->shard->grads + at_param[MS_BIAS]);
+        packed->product(with_previous, H, 4 * H, a.gates, 4 * H, U, 0, d_hidden, H);
         if (side->mask)
             net->kernels->multiply(with_previous * H, d_hidden, side->mask, d_hidden);
     }
-    ms_real *grads = p->shard->grads;
-    ms_gemm_ta(H, 4 * H, k->total, side->hidden_prev, H, side->gates, 4 * H, 1,
-               grads + at_param[MS_RECURRENT], 4 * H);
-    net->kernels->column_sum(k->total, 4 * H, side->gates, grads + at_param[MS_BIAS]);
+    ms_packed_sum_flush(&dU);
     return true;
 }

@@ -11,6 +11,7 @@
 
 #include "train/nn/kernel.h"
 #include "train/nn/net.h"
+#include "train/nn/packed.h"
 #include "train/nn/workers.h"
 
 /* Gradients are summed over shards in this fixed number at most, whatever the number of threads. */
@@ -225,6 +226,11 @@ size_t ms_recurrent_before(const struct ms_pack *k, int direction, size_t t, siz
  * that start here. */
 void ms_recurrent_take_hidden(struct ms_pass *p, struct ms_recurrent_layer *l, int direction,
                               size_t t, size_t before, size_t with_previous);
+/* The hidden states of the step before that step t multiplies with U: those of ms_recurrent_before,
+ * a stride apart. With a recurrent mask they are in hidden_prev, taken there by the call above,
+ * without one they are read where they are. */
+const ms_real *ms_recurrent_hidden(const struct ms_pass *p, const struct ms_recurrent_layer *l,
+                                   int direction, size_t t, size_t before, size_t *stride);
 /* One direction of a layer whose gates hold the projected input; and back from the last computed
  * step to the first, leaving the gradient of the projection in place of the gates. */
 bool ms_lstm_forward_side(struct ms_pass *p, uint32_t layer, int direction);

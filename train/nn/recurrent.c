@@ -57,6 +57,19 @@ void ms_recurrent_take_hidden(struct ms_pass *p, struct ms_recurrent_layer *l, i
     memset(prev + with_previous * H, 0, (k->active[t] - with_previous) * H * sizeof *prev);
 }
 
+const ms_real *ms_recurrent_hidden(const struct ms_pass *p, const struct ms_recurrent_layer *l,
+                                   int direction, size_t t, size_t before, size_t *stride)
+{
+    const struct ms_pack *k = &p->pack;
+    const struct ms_recurrent_side *side = &l->side[direction];
+    *stride = side->mask ? l->hidden : l->width;
+    if (side->mask)
+        return side->hidden_prev + k->offset[t] * l->hidden;
+    if (before >= k->steps)
+        return p->zeros;
+    return l->output + k->offset[before] * l->width + (size_t)direction * l->hidden;
+}
+
 bool ms_recurrent_forward(struct ms_pass *p, uint32_t layer)
 {
     const struct ms_net_recurrent *c = &p->net->config.recurrent[layer];

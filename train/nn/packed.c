@@ -1,0 +1,133 @@
+/* Packing, and the packed products for each instruction set; the loops are in packed_tile.h. */
+#include "train/nn/packed.h"
+
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define STRING2(x) #x
+#define STRING(x) STRING2(x)
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+#define SUFFIX portable
+#define TARGET
+#define VECTOR_BYTES 16
+#define ROWS 4
+#include "train/nn/packed_tile.h"
+
+#if defined(__x86_64__)
+#define SUFFIX avx2
+#define TARGET __attribute__((target("avx2,fma")))
+#define VECTOR_BYTES 32
+#define ROWS 4
+#include "train/nn/packed_tile.h"
+
+#define SUFFIX avx512
+#define TARGET __attribute__((target("avx512f,avx512vl,avx512dq,avx2,fma")))
+#define VECTOR_BYTES 64
+#define ROWS 8
+#include "train/nn/packed_tile.h"
+#endif
+
+const struct ms_packed_kernels *ms_packed_at(size_t index)
+{
+    const struct ms_packed_kernels *sets[3];
+    size_t count = 0;
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))
+        sets[count++] = &kernels_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        sets[count++] = &kernels_avx2;
+#endif
+    sets[count++] = &kernels_portable;
+    return index < count ? sets[index] : NULL;
+}
+
+const struct ms_packed_kernels *ms_packed_get(void)
+{
+    return ms_packed_at(0);
+}
+
+static size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+size_t ms_packed_right_size(size_t n, size_t k)
+{
+    return round_up(n, MS_PACKED_PANEL) * k;
+}
+
+size_t ms_packed_left_size(size_t m, size_t k)
+{
+    return round_up(m, MS_PACKED_STRIP) * k;
+}
+
+/* Columns [0, n) of `count` rows, `width` of them together, zeros behind the last. */
+static void pack(size_t width, size_t n, size_t capacity, size_t at, size_t count,
+                 const ms_real *from, size_t stride, ms_real *out)
+{
+    for (size_t j = 0; j < n; j += width) {
+        const size_t columns = n - j < width ? n - j : width;
+        ms_real *to = out + j * capacity + at * width;
+        for (size_t i = 0; i < count; i++) {
+            memcpy(to + i * width, from + i * stride + j, columns * sizeof *to);
+            memset(to + i * width + columns, 0, (width - columns) * sizeof *to);
+        }
+    }
+}
+
+void ms_packed_right(size_t n, size_t k, const ms_real *b, size_t ldb, ms_real *out)
+{
+    pack(MS_PACKED_PANEL, n, k, 0, k, b, ldb, out);
+}
+
+void ms_packed_right_rows(size_t n, size_t capacity, size_t at, size_t count, const ms_real *b,
+                          size_t ldb, ms_real *out)
+{
+    pack(MS_PACKED_PANEL, n, capacity, at, count, b, ldb, out);
+}
+
+void ms_packed_left_rows(size_t m, size_t capacity, size_t at, size_t count, const ms_real *a,
+                         size_t lda, ms_real *out)
+{
+    pack(MS_PACKED_STRIP, m, capacity, at, count, a, lda, out);
+}
+
+void ms_packed_right_transposed(size_t n, size_t k, const ms_real *b, size_t ldb, ms_real *out)
+{
+    for (size_t j = 0; j < round_up(n, MS_PACKED_PANEL); j++) {
+        ms_real *to = out + j / MS_PACKED_PANEL * MS_PACKED_PANEL * k + j % MS_PACKED_PANEL;
+        for (size_t i = 0; i < k; i++)
+            to[i * MS_PACKED_PANEL] = j < n ? b[j * ldb + i] : 0;
+    }
+}
+
+void ms_packed_sum_flush(struct ms_packed_sum *self)
+{
+    if (self->used)
+        self->kernels->product_ta(self->m, self->n, self->used, self->capacity, self->left,
+                                  self->right, self->c, self->n);
+    self->used = 0;
+}
+
+void ms_packed_sum_add(struct ms_packed_sum *self, size_t rows, const ms_real *a, size_t lda,
+                       const ms_real *b, size_t ldb)
+{
+    while (rows > 0) {
+        const size_t room = self->capacity - self->used;
+        const size_t count = rows < room ? rows : room;
+        ms_packed_left_rows(self->m, self->capacity, self->used, count, a, lda, self->left);
+        ms_packed_right_rows(self->n, self->capacity, self->used, count, b, ldb, self->right);
+        self->used += count;
+        if (self->used == self->capacity)
+            ms_packed_sum_flush(self);
+        a += count * lda;
+        b += count * ldb;
+        rows -= count;
+    }
+}
