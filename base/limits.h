@@ -213,8 +213,11 @@
  * the machine that exports. */
 #define MS_LIMIT_NGRAMS 16777216
 /* Distinct n-grams kept of one trace, 16 to 48 bytes each while they are gathered: guards memory
- * and time against a trace in which every call is another (real: below 100,000). */
-#define MS_LIMIT_TRACE_GRAMS ((size_t)1 << 19)
+ * and time against a trace in which every call is another (real: below 10,000). */
+#define MS_LIMIT_TRACE_GRAMS ((size_t)1 << 18)
+/* Distinct n-grams of all traces of a dataset, 16 to 32 bytes each: guards their numbers (32 bits)
+ * and the trainer's memory (real: 26,000 in 808 traces). */
+#define MS_LIMIT_DATASET_GRAMS (1 << 28)
 /* N-grams that a model knows: guards the reader of model files, and the models' sizes. */
 #define MS_LIMIT_NGRAMS_KEPT (1 << 20)
 /* Free space below which the vault takes no new object: guards the database, which must still be

@@ -9,6 +9,7 @@
 #include "store/analysis.h"
 #include "store/dataset.h"
 #include "train/dataset_digest.h"
+#include "train/dataset_grams.h"
 #include "train/dataset_read.h"
 
 #include <stdlib.h>
@@ -31,7 +32,9 @@ struct loader {
     bool *row_malicious;
     struct ms_sequence_hash *keys; /* N x MS_ROW_KEYS */
     struct ms_names *policies;
-    char **why; /* N: why a trace is damaged */
+    struct ms_gram_index *grams; /* of api ids, as they were read; NULL: not wanted */
+    uint32_t *gram_of;           /* their places in set->grams, + 1; 0: not yet */
+    char **why;                  /* N: why a trace is damaged */
     size_t why_count;
 };
 
@@ -222,8 +225,28 @@ static void row_release(struct ms_row *row)
 {
     free(row->calls);
     free(row->counts);
-    row->calls = NULL;
+    free(row->run_lengths);
+    free(row->run_counts);
+    free(row->grams);
+    row->calls = row->run_lengths = row->run_counts = row->grams = NULL;
     row->counts = NULL;
+}
+
+/* The place of an n-gram in the dataset's list, at its end when it is new. */
+static enum ms_status place_gram(struct loader *l, uint32_t *gram, struct ms_error *err)
+{
+    struct ms_dataset *set = l->set;
+    enum ms_status status = MS_OK;
+    if (l->gram_of[*gram] == 0) {
+        struct ms_gram g = ms_gram_index_get(l->grams, *gram);
+        for (uint32_t i = 0; i < MS_GRAM_MOST && status == MS_OK; i++)
+            if (g.symbol[i] != MS_GRAM_NONE)
+                status = symbol_for(l, g.symbol[i], &g.symbol[i], err);
+        set->grams[set->gram_count++] = g;
+        l->gram_of[*gram] = set->gram_count;
+    }
+    *gram = l->gram_of[*gram] - 1;
+    return status;
 }
 
 /* Api ids become symbols, in the order of the rows and of first occurrence in them, so that the
@@ -235,20 +258,35 @@ static enum ms_status number_calls(struct loader *l, struct ms_row *row, struct 
         status = symbol_for(l, row->counts[i].symbol, &row->counts[i].symbol, err);
     for (size_t i = 0; i < row->n && status == MS_OK; i++)
         status = symbol_for(l, row->calls[i], &row->calls[i], err);
+    for (size_t i = 0; i < row->gram_n && status == MS_OK; i++)
+        status = place_gram(l, &row->grams[i], err);
     return status;
+}
+
+static enum ms_status prepare_grams(struct loader *l, struct ms_error *err)
+{
+    if (!l->grams)
+        return MS_OK;
+    size_t n = ms_gram_index_count(l->grams) + 1u;
+    l->gram_of = calloc(n, sizeof *l->gram_of);
+    l->set->grams = calloc(n, sizeof *l->set->grams);
+    return l->gram_of && l->set->grams ? MS_OK : no_memory(err);
 }
 
 /* Keeps the rows that can be learnt from and closes the gaps. */
 static enum ms_status sift_rows(struct loader *l, struct ms_error *err)
 {
     struct ms_dataset *set = l->set;
-    enum ms_status status = MS_OK;
+    enum ms_status status = prepare_grams(l, err);
     size_t kept = 0;
     for (size_t i = 0; i < set->count; i++) {
         struct ms_row *row = &set->rows[i];
         bool few = row->whole_length < l->request->min_calls || row->n == 0;
         if (l->why[i])
             ms_log(MS_LOG_WARNING, "%s: trace left out: %s", row->key, l->why[i]);
+        else if (row->grams_cut)
+            ms_log(MS_LOG_WARNING, "%s: only its first %zu n-grams are looked at", row->key,
+                   row->gram_n);
         set->dropped_damaged += l->why[i] != NULL;
         set->dropped_short += !l->why[i] && few;
         if (l->why[i] || few || status != MS_OK) {
@@ -260,7 +298,7 @@ static enum ms_status sift_rows(struct loader *l, struct ms_error *err)
                 MS_ROW_KEYS * sizeof *l->keys);
         if (kept != i) {
             set->rows[kept] = *row;
-            row->calls = NULL;
+            row->calls = row->run_lengths = row->run_counts = row->grams = NULL;
             row->counts = NULL;
         }
         kept++;
@@ -278,12 +316,18 @@ static enum ms_status load_rows(struct loader *l, struct ms_error *err)
     if (!l->keys || !l->why)
         return no_memory(err);
     l->why_count = set->count;
+    enum ms_status status = MS_OK;
+    if (l->request->want_grams)
+        status = ms_gram_index_new(&l->grams, err);
     const struct ms_row_reading reading = {.corpus = l->corpus,
                                            .view = &l->request->view,
                                            .apis = {l->api_count, l->fold, l->pseudo},
                                            .name_hash = l->name_hash,
+                                           .want_runs = l->request->want_runs,
+                                           .grams = l->grams,
                                            .jobs = l->request->jobs};
-    enum ms_status status = ms_rows_read(&reading, set->rows, set->count, l->keys, l->why, err);
+    if (status == MS_OK)
+        status = ms_rows_read(&reading, set->rows, set->count, l->keys, l->why, err);
     return status == MS_OK ? sift_rows(l, err) : status;
 }
 
@@ -470,6 +514,18 @@ static enum ms_status judge_sources(struct ms_dataset *set, struct ms_error *err
     return status;
 }
 
+/* The symbols as an array. */
+static enum ms_status list_names(struct ms_dataset *set, struct ms_error *err)
+{
+    uint32_t n = ms_names_count(set->symbols);
+    set->names = calloc(n + 1u, sizeof *set->names);
+    if (!set->names)
+        return no_memory(err);
+    for (uint32_t i = 0; i < n; i++)
+        set->names[i] = ms_names_get(set->symbols, i);
+    return MS_OK;
+}
+
 static int by_number(const void *a, const void *b)
 {
     const uint64_t *x = a, *y = b;
@@ -505,6 +561,8 @@ static void loader_release(struct loader *l)
     for (size_t i = 0; i < l->why_count; i++)
         free(l->why[i]);
     free(l->why);
+    free(l->gram_of);
+    ms_gram_index_free(l->grams);
     ms_names_free(l->policies);
 }
 
@@ -529,6 +587,8 @@ enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset
         status = load_rows(&l, err);
     }
     if (status == MS_OK)
+        status = list_names(out, err);
+    if (status == MS_OK)
         status = number_labels(&l, err);
     if (status == MS_OK)
         status = check_classes(out, request, err);
@@ -551,6 +611,8 @@ void ms_dataset_release(struct ms_dataset *self)
     for (size_t i = 0; i < self->count; i++)
         row_release(&self->rows[i]);
     free(self->rows);
+    free(self->names);
+    free(self->grams);
     free(self->class_names);
     free(self->labels);
     free(self->raw_groups);
@@ -560,6 +622,22 @@ void ms_dataset_release(struct ms_dataset *self)
     ms_names_free(self->sources);
     ms_arena_release(&self->arena);
     *self = (struct ms_dataset){0};
+}
+
+struct ms_gram_table ms_dataset_table(const struct ms_dataset *self)
+{
+    return (struct ms_gram_table){self->names, ms_names_count(self->symbols), self->grams,
+                                  self->gram_count};
+}
+
+struct ms_input_trace ms_dataset_trace(const struct ms_dataset *self, size_t row)
+{
+    const struct ms_row *r = &self->rows[row];
+    return (struct ms_input_trace){.calls = r->calls,
+                                   .n = r->n,
+                                   .run_lengths = r->run_lengths,
+                                   .run_counts = r->run_counts,
+                                   .grams = {r->grams, r->gram_n}};
 }
 
 struct ms_split_rows ms_dataset_split_rows(const struct ms_dataset *self, bool grouped)

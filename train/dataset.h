@@ -8,6 +8,7 @@
 #include "store/corpus.h"
 #include "store/trace/names.h"
 #include "store/trace/normalise.h"
+#include "train/model_inputs.h"
 #include "train/split.h"
 
 #include <stdbool.h>
@@ -31,6 +32,8 @@ struct ms_dataset_request {
     const char *policy;            /* NULL: a dataset's own labels, else ember2024 */
     struct ms_normal_options view; /* what the net will see */
     uint64_t min_calls;            /* traces with fewer calls are left out */
+    bool want_runs;                /* rows get run_lengths and run_counts */
+    bool want_grams;               /* rows get n-grams, 4 bytes each */
     bool shuffle_labels;           /* labels are dealt out anew: what is learned then is chance */
     uint64_t seed;
     unsigned jobs;
@@ -50,6 +53,12 @@ struct ms_row {
     uint32_t label;
     uint32_t *calls; /* symbols: numbers in `symbols` */
     size_t n;
+    /* n each, as in struct ms_sequence; NULL unless asked for */
+    uint32_t *run_lengths, *run_counts;
+    uint32_t *grams; /* the n-grams of the whole trace (store/trace/grams.h), in their order there:
+                        places in the dataset's `grams`; NULL unless asked for */
+    size_t gram_n;
+    bool grams_cut;        /* it has more, which were left out */
     uint64_t whole_length; /* calls of the trace before collapsing and cutting */
     struct ms_row_count *counts;
     size_t count_n;
@@ -65,6 +74,10 @@ struct ms_dataset {
     char **class_names;  /* C; as the labels have them, unescaped */
     bool binary;
     struct ms_names *symbols; /* folded names of calls */
+    struct ms_span *names;    /* the same as an array */
+    struct ms_gram *grams;    /* n-grams of symbols, by first occurrence in the rows; NULL unless
+                                 asked for */
+    uint32_t gram_count;
     /* N each: rows equal as recorded (raw), equal raw or with runs collapsed (these may not
      * straddle a split), and equal to the eyes of the net */
     uint32_t *labels, *raw_groups, *groups, *view_groups;
@@ -80,7 +93,8 @@ struct ms_dataset {
     uint64_t length_quantiles[5]; /* of whole_length: min, quartiles, max */
     char normalisation[MS_NORMAL_TEXT_BYTES];
     /* SHA-256 over normalisation, min_calls, policy, target and, in the order of their own digests,
-     * the rows (key, label, names of the calls): the same for two corpora that say the same. */
+     * the rows (key, label, names of the calls, and the runs and n-grams that were asked for): the
+     * same for two corpora that say the same. */
     uint8_t digest[MS_SHA256_BYTES];
     /* private */
     struct ms_arena arena;
@@ -93,6 +107,10 @@ struct ms_dataset {
 enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset_request *request,
                                struct ms_dataset *out, struct ms_error *err) MS_MUST_USE;
 void ms_dataset_release(struct ms_dataset *self);
+
+/* What rows refer to, and a row as what it is shown by; both borrowed from the dataset. */
+struct ms_gram_table ms_dataset_table(const struct ms_dataset *self);
+struct ms_input_trace ms_dataset_trace(const struct ms_dataset *self, size_t row);
 
 /* Rows and labels for ms_split_make; groups NULL for a naive split. */
 struct ms_split_rows ms_dataset_split_rows(const struct ms_dataset *self, bool grouped);

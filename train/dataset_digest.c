@@ -17,9 +17,40 @@ static int by_bytes(const void *a, const void *b)
     return memcmp(a, b, MS_SHA256_BYTES);
 }
 
+/* Numbers of 32 or 64 bits, lowest byte first. */
+static void add_number(struct ms_hasher *hasher, uint64_t value, size_t bytes)
+{
+    uint8_t out[8];
+    for (size_t i = 0; i < bytes; i++)
+        out[i] = (uint8_t)(value >> (8 * i));
+    ms_hasher_update(hasher, out, bytes);
+}
+
+/* 64 bits for each n-gram, by its names alone: the first of the SHA-256 of what it is made of. NULL
+ * and *status set when that fails; freed by the caller. */
+static uint64_t *gram_digests(struct ms_hasher *hasher, const struct ms_dataset *set,
+                              enum ms_status *status, struct ms_error *err)
+{
+    uint64_t *digests = calloc((size_t)set->gram_count + 1, sizeof *digests);
+    if (!digests)
+        *status = ms_error_set(err, MS_E_NOMEM, "out of memory for the dataset's digest");
+    for (uint32_t g = 0; *status == MS_OK && g < set->gram_count; g++) {
+        struct ms_digests d;
+        for (uint32_t i = 0; i < ms_gram_length(set->grams[g]); i++) {
+            struct ms_span name = set->names[set->grams[g].symbol[i]];
+            ms_hasher_update(hasher, name.data, name.len);
+            ms_hasher_update(hasher, "\n", 1);
+        }
+        *status = ms_hasher_finish(hasher, &d, err);
+        if (*status == MS_OK)
+            memcpy(&digests[g], d.sha256, sizeof digests[g]);
+    }
+    return digests;
+}
+
 static enum ms_status row_digest(struct ms_hasher *hasher, const struct ms_dataset *set,
-                                 const struct ms_row *row, uint8_t out[MS_SHA256_BYTES],
-                                 struct ms_error *err)
+                                 const struct ms_row *row, const uint64_t *grams,
+                                 uint8_t out[MS_SHA256_BYTES], struct ms_error *err)
 {
     struct ms_digests digests;
     add_text(hasher, row->key);
@@ -29,6 +60,12 @@ static enum ms_status row_digest(struct ms_hasher *hasher, const struct ms_datas
         ms_hasher_update(hasher, name.data, name.len);
         ms_hasher_update(hasher, "\n", 1);
     }
+    for (size_t i = 0; row->run_lengths && i < row->n; i++) {
+        add_number(hasher, row->run_lengths[i], 4);
+        add_number(hasher, row->run_counts[i], 4);
+    }
+    for (size_t i = 0; i < row->gram_n; i++)
+        ms_hasher_update(hasher, &grams[row->grams[i]], sizeof *grams);
     enum ms_status status = ms_hasher_finish(hasher, &digests, err);
     if (status == MS_OK)
         memcpy(out, digests.sha256, MS_SHA256_BYTES);
@@ -43,8 +80,9 @@ enum ms_status ms_dataset_digest(struct ms_dataset *self, const struct ms_datase
         return ms_error_set(err, MS_E_NOMEM, "out of memory for the dataset's digest");
     struct ms_hasher *hasher = NULL;
     enum ms_status status = ms_hasher_new(MS_HASH_SHA256, &hasher, err);
+    uint64_t *grams = status == MS_OK ? gram_digests(hasher, self, &status, err) : NULL;
     for (size_t i = 0; i < self->count && status == MS_OK; i++)
-        status = row_digest(hasher, self, &self->rows[i], rows[i], err);
+        status = row_digest(hasher, self, &self->rows[i], grams, rows[i], err);
     if (status == MS_OK) {
         qsort(rows, self->count, sizeof *rows, by_bytes);
         struct ms_digests digests;
@@ -54,12 +92,19 @@ enum ms_status ms_dataset_digest(struct ms_dataset *self, const struct ms_datase
         add_text(hasher, least);
         add_text(hasher, self->policies);
         add_text(hasher, request->target_text);
+        if (request->want_runs)
+            add_text(hasher, "runs");
+        if (request->want_grams) {
+            (void)snprintf(least, sizeof least, "grams-%d", MS_GRAM_VERSION);
+            add_text(hasher, least);
+        }
         ms_hasher_update(hasher, rows, self->count * sizeof *rows);
         status = ms_hasher_finish(hasher, &digests, err);
         if (status == MS_OK)
             memcpy(self->digest, digests.sha256, MS_SHA256_BYTES);
     }
     ms_hasher_free(hasher);
+    free(grams);
     free(rows);
     return status;
 }

@@ -16,7 +16,8 @@ struct shared {
     struct ms_sequence_hash *keys;
     char **why;
     size_t count;
-    pthread_mutex_t lock; /* guards the corpus and what follows */
+    pthread_mutex_t gram_lock; /* guards the index of n-grams */
+    pthread_mutex_t lock;      /* guards the corpus and what follows */
     size_t next, done;
     enum ms_status status; /* the first failure */
     struct ms_error error;
@@ -29,8 +30,9 @@ struct reader {
     struct ms_normal_process *processes;
     size_t process_count, process_capacity;
     struct ms_sequence sequence;
-    uint64_t *times;   /* by api id; zero between rows */
-    uint32_t *touched; /* api ids of a row in order of first occurrence */
+    struct ms_gram_set *grams; /* of one row; NULL: not wanted */
+    uint64_t *times;           /* by api id; zero between rows */
+    uint32_t *touched;         /* api ids of a row in order of first occurrence */
 };
 
 static enum ms_status no_memory(struct ms_error *err)
@@ -101,6 +103,14 @@ static enum ms_status scan_whole(struct reader *r, struct ms_row *row, struct ms
     return row->counts ? MS_OK : no_memory(err);
 }
 
+static uint32_t *copy_numbers(const uint32_t *from, size_t n)
+{
+    uint32_t *copy = calloc(n + 1, sizeof *copy);
+    if (copy && n)
+        memcpy(copy, from, n * sizeof *copy);
+    return copy;
+}
+
 static enum ms_status keep_view(struct reader *r, struct ms_row *row, struct ms_sequence_hash *key,
                                 struct ms_error *err)
 {
@@ -113,7 +123,30 @@ static enum ms_status keep_view(struct reader *r, struct ms_row *row, struct ms_
         row->calls[i] = r->sequence.calls[i];
         ms_sequence_hash_add(&key[MS_ROW_VIEW], row->calls[i]);
     }
-    return MS_OK;
+    if (!r->shared->reading->want_runs)
+        return MS_OK;
+    row->run_lengths = copy_numbers(r->sequence.run_lengths, row->n);
+    row->run_counts = copy_numbers(r->sequence.run_counts, row->n);
+    return row->run_lengths && row->run_counts ? MS_OK : no_memory(err);
+}
+
+static enum ms_status keep_grams(struct reader *r, struct ms_row *row, struct ms_error *err)
+{
+    const struct ms_row_reading *reading = r->shared->reading;
+    enum ms_status status =
+        ms_grams_read(r->processes, r->process_count, &reading->apis, r->grams, err);
+    if (status != MS_OK)
+        return status;
+    size_t n = ms_gram_set_count(r->grams);
+    row->grams = calloc(n + 1, sizeof *row->grams);
+    if (!row->grams)
+        return no_memory(err);
+    (void)pthread_mutex_lock(&r->shared->gram_lock);
+    status = ms_gram_index_add(reading->grams, r->grams, row->grams, err);
+    (void)pthread_mutex_unlock(&r->shared->gram_lock);
+    row->gram_n = status == MS_OK ? n : 0;
+    row->grams_cut = ms_gram_set_cut(r->grams);
+    return status;
 }
 
 static enum ms_status normalise_row(struct reader *r, struct ms_row *row,
@@ -133,7 +166,9 @@ static enum ms_status normalise_row(struct reader *r, struct ms_row *row,
     if (status == MS_OK)
         status = ms_normalise(r->processes, r->process_count, &reading->apis, reading->view,
                               &r->sequence, err);
-    return status == MS_OK ? keep_view(r, row, key, err) : status;
+    if (status == MS_OK)
+        status = keep_view(r, row, key, err);
+    return status == MS_OK && r->grams ? keep_grams(r, row, err) : status;
 }
 
 /* Takes the next row's blobs out of the corpus; false when there is none or something failed. */
@@ -192,13 +227,16 @@ static enum ms_status reader_make(struct reader *r, struct shared *shared, struc
     ms_sequence_init(&r->sequence);
     r->times = calloc(apis, sizeof *r->times);
     r->touched = calloc(apis, sizeof *r->touched);
-    return r->times && r->touched ? MS_OK : no_memory(err);
+    if (!r->times || !r->touched)
+        return no_memory(err);
+    return shared->reading->grams ? ms_gram_set_new(&r->grams, err) : MS_OK;
 }
 
 static void reader_release(struct reader *r)
 {
     ms_arena_release(&r->blobs);
     ms_sequence_release(&r->sequence);
+    ms_gram_set_free(r->grams);
     free(r->processes);
     free(r->times);
     free(r->touched);
@@ -216,6 +254,7 @@ enum ms_status ms_rows_read(const struct ms_row_reading *reading, struct ms_row 
                                                : reading->jobs,
              made = 0, started = 0;
     (void)pthread_mutex_init(&shared.lock, NULL);
+    (void)pthread_mutex_init(&shared.gram_lock, NULL);
     while (made < jobs && shared.status == MS_OK)
         shared.status = reader_make(&readers[made++], &shared, &shared.error);
     ms_progress_begin("reading traces", count, "samples");
@@ -231,6 +270,7 @@ enum ms_status ms_rows_read(const struct ms_row_reading *reading, struct ms_row 
     for (unsigned i = 0; i < made; i++)
         reader_release(&readers[i]);
     (void)pthread_mutex_destroy(&shared.lock);
+    (void)pthread_mutex_destroy(&shared.gram_lock);
     if (shared.status != MS_OK && err)
         *err = shared.error;
     return shared.status;
