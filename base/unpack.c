@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/unpack_volumes.h"
 #include "base/unpack_walk.h"
+#include "base/zip_directory.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -248,6 +249,20 @@ static enum ms_status bad_header(struct ms_walk_level *level, struct archive *a,
     return ms_walk_fault(level->walk, fault, text, err);
 }
 
+static bool begins_like_zip(int fd)
+{
+    uint8_t head[4];
+    return ms_decrypt_read(fd, 0, head, sizeof head) && memcmp(head, "PK\3\4", 4) == 0;
+}
+
+/* An empty zip file that begins with a member: an end record behind the one that lists it, or in
+ * its comment, says that there is none. */
+static bool hides_members(const struct ms_walk_level *level, struct archive *a)
+{
+    return !level->source && (archive_format(a) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_ZIP &&
+           begins_like_zip(level->fd);
+}
+
 /* First pass: everything that is not encrypted; notes what is. */
 static enum ms_status plain_pass(struct ms_walk_level *level, struct ms_error *err)
 {
@@ -262,8 +277,13 @@ static enum ms_status plain_pass(struct ms_walk_level *level, struct ms_error *e
         struct archive_entry *entry;
         bool miss;
         int rc = archive_read_next_header(a, &entry);
-        if (rc == ARCHIVE_EOF)
+        if (rc == ARCHIVE_EOF) {
+            if (index == 0 && hides_members(level, a))
+                status =
+                    ms_walk_fault(walk, MS_UNPACK_CORRUPT,
+                                  "a member's header, but no member by the last end record", err);
             break;
+        }
         if (++walk->entries > walk->limits.entries) {
             status = ms_walk_stop(walk, MS_UNPACK_LIMIT_ENTRIES,
                                   "more members than one blob may have", err);
@@ -385,8 +405,13 @@ static enum ms_status walk_archive(struct ms_walk *walk, int fd, unsigned depth,
                                    struct ms_error *err)
 {
     struct ms_walk_level level = {.walk = walk, .fd = fd, .depth = depth};
-    bool mine;
-    enum ms_status status = ms_walk_encrypted(walk, fd, depth, &mine, err);
+    bool mine = false;
+    enum ms_status status = MS_OK;
+    if (begins_like_zip(fd) && ms_zip_has_two_ends(fd))
+        status = ms_walk_fault(walk, MS_UNPACK_CORRUPT,
+                               "two end records: what it lists depends on the reader", err);
+    if (status == MS_OK)
+        status = ms_walk_encrypted(walk, fd, depth, &mine, err);
     if (status != MS_OK || mine)
         return status;
     status = plain_pass(&level, err);

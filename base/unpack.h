@@ -12,7 +12,7 @@
 
 /* Raised whenever a change can open what was not opened before; stored with each blob so that old
  * failures are tried again. */
-enum { MS_UNPACKER_VERSION = 4 };
+enum { MS_UNPACKER_VERSION = 5 };
 
 /* Why a container, or a member of it, could not be read. Each is a state of its own in the corpus.
  */

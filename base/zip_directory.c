@@ -187,6 +187,24 @@ static enum ms_status find_end(int fd, struct where *where, struct ms_error *err
     return scan_end(fd, size, size < most ? (size_t)size : most, where, err);
 }
 
+bool ms_zip_has_two_ends(int fd)
+{
+    struct stat st;
+    unsigned claims = 0;
+    if (fstat(fd, &st) != 0 || st.st_size < 2 * END_BYTES)
+        return false;
+    uint64_t size = (uint64_t)st.st_size;
+    size_t most = (size_t)END_BYTES + COMMENT_MAX_BYTES;
+    size_t n = size < most ? (size_t)size : most;
+    uint8_t *tail = malloc(n);
+    if (tail && ms_decrypt_read(fd, size - n, tail, n))
+        for (size_t at = 0; at <= n - END_BYTES; at++)
+            claims +=
+                memcmp(tail + at, "PK\5\6", 4) == 0 && u16(tail + at + 20) == n - at - END_BYTES;
+    free(tail);
+    return claims > 1;
+}
+
 /* ---- one member ------------------------------------------------------------------------------ */
 
 /* The ZIP64 field holds those of the three that did not fit into 32 bits, in this order. */

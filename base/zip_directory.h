@@ -71,6 +71,10 @@ enum ms_status ms_zip_directory_check(int fd, struct ms_zip_directory *self,
                                       struct ms_error *err) MS_MUST_USE;
 void ms_zip_directory_release(struct ms_zip_directory *self);
 
+/* Do two end records of the zip file in fd both claim that their comment ends with the file? Then
+ * it lists what its reader chooses. */
+bool ms_zip_has_two_ends(int fd);
+
 /* Why libarchive does not decode a method (static text), or NULL when it does. */
 const char *ms_zip_method_refusal(uint16_t method);
 

@@ -263,6 +263,82 @@ static void test_overlap(void **state)
     ms_buf_release(&zip);
 }
 
+/* ---- more than one end ------------------------------------------------------------------------
+ */
+
+static void put_end(struct ms_buf *out, const struct ms_buf *directory, uint64_t at, size_t comment)
+{
+    size_t n = directory ? directory->len : 0;
+    (void)ms_buf_append(out, "PK\5\6\0\0\0\0", 8);
+    zw_put(out, n != 0, 2);
+    zw_put(out, n != 0, 2);
+    zw_put(out, n, 4);
+    zw_put(out, at, 4);
+    zw_put(out, comment, 2);
+}
+
+/* A file whose last end record lists nothing, or another thing than the one before, is no empty
+ * archive without a fault; what is listed last is handed out. */
+static void test_two_ends(void **state)
+{
+    struct zw_member member = member_of("shown.bin", 8, ZW_PLAIN, NULL);
+    struct zw_member other = member_of("hidden.bin", 8, ZW_PLAIN, NULL);
+    struct ms_buf zip, both, directory, comment;
+    (void)state;
+
+    /* An empty one behind a whole file: two files in one, of which the last is read. */
+    zw_write(&zip, "", &member, 1, NULL, 0);
+    put_end(&zip, NULL, zip.len, 0);
+    walk(&zip, NULL, 0, NULL);
+    assert_int_equal(seen.members, 0);
+    assert_int_equal(seen.faults, 1);
+    assert_fault(0, "", MS_UNPACK_CORRUPT, "no member by the last end record");
+    ms_buf_release(&zip);
+
+    /* An empty one as the comment of the other. */
+    ms_buf_init(&comment, 1024);
+    put_end(&comment, NULL, 0, 0);
+    zw_write(&zip, "", &member, 1, (const char *)comment.data, comment.len);
+    walk(&zip, NULL, 0, NULL);
+    assert_int_equal(seen.members, 0);
+    assert_int_equal(seen.faults, 2);
+    assert_fault(0, "", MS_UNPACK_CORRUPT, "two end records");
+    ms_buf_release(&zip);
+    ms_buf_release(&comment);
+
+    /* A comment with a directory of its own, which lists the second member alone. */
+    ms_buf_init(&both, (size_t)1 << 20);
+    ms_buf_init(&directory, 1024);
+    ms_buf_init(&comment, 1024);
+    zw_add(&both, &comment, &member);
+    zw_add(&both, &directory, &other);
+    uint64_t first_at = both.len;
+    (void)ms_buf_append(&both, comment.data, comment.len);
+    put_end(&both, &comment, first_at, directory.len + 22);
+    uint64_t second_at = both.len;
+    (void)ms_buf_append(&both, directory.data, directory.len);
+    put_end(&both, &directory, second_at, 0);
+    walk(&both, NULL, 0, NULL);
+    assert_member("hidden.bin", half, sizeof half, -1);
+    assert_int_equal(seen.members, 1);
+    assert_int_equal(seen.faults, 1);
+    assert_fault(0, "", MS_UNPACK_CORRUPT, "two end records");
+    ms_buf_release(&both);
+    ms_buf_release(&directory);
+    ms_buf_release(&comment);
+
+    /* Four bytes of a comment are no second end, and an empty file is empty. */
+    zw_write(&zip, "", &member, 1, "see PK\5\6 there, and many more words", 36);
+    walk(&zip, NULL, 0, NULL);
+    assert_int_equal(seen.members, 1);
+    assert_int_equal(seen.faults, 0);
+    ms_buf_release(&zip);
+    zw_write(&zip, "", NULL, 0, NULL, 0);
+    walk(&zip, NULL, 0, NULL);
+    assert_int_equal(seen.members + seen.faults, 0);
+    ms_buf_release(&zip);
+}
+
 /* ---- nesting, limits, confinement ------------------------------------------------------------ */
 
 static struct ms_buf nested(void)
@@ -439,6 +515,7 @@ int main(void)
         cmocka_unit_test(test_damage_costs_its_member),
         cmocka_unit_test(test_no_password),
         cmocka_unit_test(test_overlap),
+        cmocka_unit_test(test_two_ends),
         cmocka_unit_test(test_nested),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_every_cut),
