@@ -155,22 +155,10 @@ static enum ms_status check_head(const struct ms_net_config *c, struct ms_error 
     return MS_OK;
 }
 
-/* Shapes that the layers of this state of the tree do not compute. */
-static enum ms_status check_known(const struct ms_net_config *c, struct ms_error *err)
-{
-    bool gru = false;
-    for (uint32_t i = 0; i < c->recurrent_count && i < MS_LIMIT_NET_RECURRENT; i++)
-        gru = gru || c->recurrent[i].cell != MS_NET_LSTM;
-    if (gru || c->pooling == MS_NET_POOL_ATTENTION)
-        return ms_error_set(err, MS_E_INPUT, "this net has layers that are not supported");
-    return MS_OK;
-}
-
 enum ms_status ms_net_config_check(const struct ms_net_config *self, struct ms_error *err)
 {
     enum ms_status (*const checks[])(const struct ms_net_config *, struct ms_error *) = {
-        check_embedding, check_tables, check_recurrent, check_denses,
-        check_pooling,   check_head,   check_known};
+        check_embedding, check_tables, check_recurrent, check_denses, check_pooling, check_head};
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
         enum ms_status status = checks[i](self, err);
         if (status != MS_OK)

@@ -2,7 +2,7 @@
  */
 #include "train/nn/kernel.h"
 #include "train/nn/kernel_math.h"
-#include "train/nn/kernel_rows.h"
+#include "train/nn/kernel_sets.h"
 
 /* One row: i = sigmoid(zi), f = sigmoid(zf), g = act(zg), o = sigmoid(zo); c = f c' + i g; h = o
  * act(c). */
@@ -236,6 +236,9 @@ INLINE void adam_body(const struct ms_update *u)
         adam_##suffix,                                                                             \
         ms_scale_add_##suffix,                                                                     \
         ms_gather_add_##suffix,                                                                    \
+        ms_dot_##suffix,                                                                           \
+        ms_gru_forward_##suffix,                                                                   \
+        ms_gru_backward_##suffix,                                                                  \
     };
 
 DEFINE_KERNELS(portable, PORTABLE_TARGET)

@@ -36,6 +36,34 @@ struct ms_lstm_backward {
     ms_real *d_cell;         /* R x H: dL/dc, in: from the step after, out: for the step before */
 };
 
+/* One step of one direction of a GRU over R rows. Rows p.. have no predecessor. */
+struct ms_gru_forward {
+    size_t rows;             /* R */
+    size_t with_previous;    /* p <= R */
+    size_t hidden;           /* H */
+    ms_real *gates;          /* R x 3H  in: x W + b; out: z r n after their activations */
+    const ms_real *inner;    /* p x 3H  (h' * mask) U */
+    const ms_real *bias;     /* 3H, the recurrent one */
+    const ms_real *zeros;    /* 3H */
+    ms_real *candidate;      /* R x H  out: q, the candidate's column of inner + bias */
+    const ms_real *out_prev; /* p rows of H: h' */
+    ms_real *out;            /* R rows of H: h = (1 - z) n + z h' */
+    size_t stride;           /* of out_prev, out */
+};
+
+/* The step backwards. In: gates after activation and q. */
+struct ms_gru_backward {
+    size_t rows, with_previous, hidden;
+    ms_real *gates;     /* R x 3H  out: dz dr dn before their activations */
+    ms_real *candidate; /* R x H   out: dq */
+    ms_real *inner;     /* R x 3H  out: dz dr dq */
+    const ms_real *zeros;
+    const ms_real *out_prev; /* p rows of H: h' */
+    const ms_real *d_out;    /* R rows of H: dL/dh from above */
+    size_t stride;           /* of out_prev, d_out */
+    ms_real *d_hidden;       /* R x H  in: dL/dh from the step after; out: dL/dh' without inner's */
+};
+
 /* One optimiser step over n elements; see optimizer.h for the formulas. */
 struct ms_update {
     size_t n;
@@ -68,6 +96,9 @@ struct ms_kernels {
     /* y += sum over k of a[k] times row ids[k] (n wide) of the table */
     void (*gather_add)(size_t count, const uint32_t *ids, const ms_real *a, size_t n,
                        const ms_real *table, ms_real *y);
+    ms_real (*dot)(size_t n, const ms_real *x, const ms_real *y);
+    void (*gru_forward)(const struct ms_gru_forward *a, enum ms_net_activation act);
+    void (*gru_backward)(const struct ms_gru_backward *a, enum ms_net_activation act);
 };
 
 /* The best set for this processor; the same on every call. */

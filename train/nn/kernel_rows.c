@@ -1,7 +1,7 @@
 /* Element-wise loops of the wide branch and of attention: scaled sums of rows, compiled for each
  * instruction set; no layers, no memory. */
-#include "train/nn/kernel_rows.h"
 #include "train/nn/kernel_math.h"
+#include "train/nn/kernel_sets.h"
 
 INLINE void scale_add_body(size_t n, ms_real a, const ms_real *restrict x, ms_real *restrict y)
 {
@@ -23,6 +23,23 @@ INLINE void gather_add_body(size_t count, const uint32_t *ids, const ms_real *a,
     }
 }
 
+/* Sixteen partial sums in an order that is written down: it is part of the result. */
+INLINE ms_real dot_body(size_t n, const ms_real *x, const ms_real *y)
+{
+    enum { LANES = 16 };
+    ms_real s[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            s[k] += x[i + k] * y[i + k];
+    for (size_t k = 0; i < n; i++, k++)
+        s[k] += x[i] * y[i];
+    for (size_t half = LANES / 2; half > 0; half /= 2)
+        for (size_t k = 0; k < half; k++)
+            s[k] += s[k + half];
+    return s[0];
+}
+
 #define DEFINE_KERNELS(suffix, target)                                                      \
     target void ms_scale_add_##suffix(size_t n, ms_real a, const ms_real *x, ms_real *y)    \
     {                                                                                       \
@@ -32,6 +49,10 @@ INLINE void gather_add_body(size_t count, const uint32_t *ids, const ms_real *a,
                                        size_t n, const ms_real *table, ms_real *y)          \
     {                                                                                       \
         gather_add_body(count, ids, a, n, table, y);                                        \
+    }                                                                                       \
+    target ms_real ms_dot_##suffix(size_t n, const ms_real *x, const ms_real *y)            \
+    {                                                                                       \
+        return dot_body(n, x, y);                                                           \
     }
 
 DEFINE_KERNELS(portable, PORTABLE_TARGET)

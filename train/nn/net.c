@@ -76,6 +76,15 @@ static void lay_out_tensors(struct ms_net *self)
     lay_out_tables(self);
     for (uint32_t i = 0; i < c->recurrent_count; i++)
         lay_out_recurrent(self, i);
+    if (c->pooling == MS_NET_POOL_ATTENTION) {
+        const size_t W = ms_net_config_pooled(c);
+        const size_t A = c->attention;
+        self->attention_at[MS_KERNEL] =
+            add_tensor(self, W, A, MS_INIT_GLOROT, "attention", ".kernel");
+        self->attention_at[1] = add_tensor(self, 1, A, MS_INIT_ZERO, "attention", ".bias");
+        self->attention_at[MS_ATTENTION_VECTOR] =
+            add_tensor(self, A, 1, MS_INIT_GLOROT, "attention", ".vector");
+    }
     if (c->wide.size > 0)
         self->wide_at[1] = add_tensor(self, 1, c->wide.units, MS_INIT_ZERO, "wide.bias", "");
     size_t in = ms_net_config_joined(c);

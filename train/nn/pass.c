@@ -34,10 +34,10 @@ static bool forward(struct ms_pass *p, const uint32_t *rows, size_t count)
     size_t widest = 1;
     for (uint32_t i = 0; i < c->recurrent_count; i++)
         widest = c->recurrent[i].hidden > widest ? c->recurrent[i].hidden : widest;
-    p->zeros = ms_scratch_reals(p->scratch, widest);
+    p->zeros = ms_scratch_reals(p->scratch, 3 * widest);
     if (!p->zeros || !ms_pack_build(p, rows, count, has_embedding_mask(p)))
         return false;
-    memset(p->zeros, 0, widest * sizeof *p->zeros);
+    memset(p->zeros, 0, 3 * widest * sizeof *p->zeros);
     embedding_mask(p);
     if (p->scratch->failed || !ms_embed_forward(p))
         return false;
@@ -80,7 +80,8 @@ static bool backward(struct ms_pass *p)
         return false;
     if (c->wide.size > 0 && !ms_join_backward(p, d_joined, d_pooled))
         return false;
-    ms_pool_backward(p, d_pooled, d_above);
+    if (!ms_pool_backward(p, d_pooled, d_above))
+        return false;
     for (uint32_t i = c->recurrent_count; i-- > 0;) {
         ms_real *d_below =
             i == 0 ? d_distinct : ms_scratch_reals(p->scratch, k->total * p->recurrent[i].in);

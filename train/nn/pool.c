@@ -1,5 +1,5 @@
-/* From the steps of each sequence to one vector: last state, mean, largest, or all three; forward
- * and backward. */
+/* From the steps of each sequence to one vector: last state, mean, largest, or all three (attention
+ * is in attention.c); forward and backward. */
 #include "train/nn/private.h"
 
 #include <string.h>
@@ -28,7 +28,8 @@ static struct shape shape_of(const struct ms_net_config *c)
     case MS_NET_POOL_MAX:
         s.max_at = 0;
         break;
-    case MS_NET_POOL_ATTENTION: /* refused by the config check */
+    case MS_NET_POOL_ATTENTION: /* attention.c */
+        break;
     case MS_NET_POOL_MEAN_MAX_LAST:
         s.mean_at = 0;
         s.max_at = w;
@@ -73,6 +74,8 @@ bool ms_pool_forward(struct ms_pass *p)
     if (p->scratch->failed)
         return false;
     memset(p->pooled, 0, k->rows * s.pooled * sizeof *p->pooled);
+    if (p->net->config.pooling == MS_NET_POOL_ATTENTION && !ms_attention_forward(p))
+        return false;
     for (size_t b = 0; b < k->rows; b++) {
         ms_real *out = p->pooled + b * s.pooled;
         if (k->length[b] == 0)
@@ -95,13 +98,15 @@ bool ms_pool_forward(struct ms_pass *p)
 }
 
 /* mean: dF[t] = dP / L for every step; max: dF[argmax] += dP; last: dF[end] += dP. */
-void ms_pool_backward(struct ms_pass *p, ms_real *d_pooled, ms_real *d_features)
+bool ms_pool_backward(struct ms_pass *p, ms_real *d_pooled, ms_real *d_features)
 {
     const struct ms_pack *k = &p->pack;
     const struct shape s = shape_of(&p->net->config);
     memset(d_features, 0, k->total * s.width * sizeof *d_features);
     if (p->pool_mask)
         p->net->kernels->multiply(k->rows * s.pooled, d_pooled, p->pool_mask, d_pooled);
+    if (p->net->config.pooling == MS_NET_POOL_ATTENTION)
+        return ms_attention_backward(p, d_pooled, d_features);
     for (size_t b = 0; b < k->rows; b++) {
         ms_real *d = d_pooled + b * s.pooled;
         if (k->length[b] == 0)
@@ -123,4 +128,5 @@ void ms_pool_backward(struct ms_pass *p, ms_real *d_pooled, ms_real *d_features)
                                  d_features + b * s.width + s.forward);
         }
     }
+    return true;
 }

@@ -4,7 +4,8 @@
  *   B rows (sequences) of one pass       T steps of the longest          N packed rows: sum of the
  * lengths V vocabulary    E embedding          H hidden units a direction      D directions, 1 or 2
  *   I width of a layer's input           W width of a layer's output     P width after pooling
- *   U distinct embedding rows of a pass  C outputs   F feature tables  G columns of all gates: 4H
+ *   U distinct embedding rows of a pass  C outputs   F feature tables
+ *   A units of attention  G columns of all gates: 4H
  * or 3H Matrices are row-major. */
 #ifndef MS_TRAIN_NN_PRIVATE_H
 #define MS_TRAIN_NN_PRIVATE_H
@@ -49,7 +50,7 @@ struct ms_shard {
     enum ms_status status;
 };
 
-enum { MS_KERNEL = 0, MS_RECURRENT = 1, MS_BIAS = 2 };
+enum { MS_KERNEL = 0, MS_RECURRENT = 1, MS_BIAS = 2, MS_ATTENTION_VECTOR = 2 };
 
 /* A tensor whose rows are looked up. The tables lie at the start of the parameter block. */
 struct ms_table {
@@ -75,6 +76,7 @@ struct ms_net {
     size_t tables_end;                                 /* elements of the block that are tables */
     size_t recurrent_at[MS_LIMIT_NET_RECURRENT][2][3]; /* layer, direction, MS_KERNEL.. : offsets */
     size_t dense_at[MS_LIMIT_NET_DENSES + 1][2]; /* the last one used is the output; kernel, bias */
+    size_t attention_at[3];                      /* kernel, bias, vector */
     size_t wide_at[2];                           /* kernel, bias */
     ms_real *params, *grads, *moment1, *moment2; /* blocks */
     struct ms_optimizer optimizer;
@@ -108,9 +110,10 @@ struct ms_pack {
 };
 
 struct ms_recurrent_side {
-    ms_real *gates;    /* N x G */
-    ms_real *cell;     /* N x H, LSTM */
-    ms_real *cell_act; /* N x H, LSTM */
+    ms_real *gates;     /* N x G */
+    ms_real *candidate; /* N x H, GRU: the candidate's recurrent product and bias */
+    ms_real *cell;      /* N x H, LSTM */
+    ms_real *cell_act;  /* N x H, LSTM */
     ms_real
         *hidden_prev; /* N x H  h of the step before, times the recurrent mask; 0 at the start */
     ms_real *mask;    /* B x H or NULL */
@@ -155,14 +158,16 @@ struct ms_pass {
     ms_real *mask;     /* B x E  spatial and input dropout of the first layer, or NULL */
     ms_real *distinct; /* U x E  embedding rows, masked */
     struct ms_recurrent_layer recurrent[MS_LIMIT_NET_RECURRENT];
-    const ms_real *features; /* N x W  what is pooled */
-    uint32_t *max_at;        /* B x W  packed row of the largest */
-    ms_real *pooled;         /* B x P */
-    ms_real *pool_mask;      /* B x P or NULL */
+    const ms_real *features;   /* N x W  what is pooled */
+    uint32_t *max_at;          /* B x W  packed row of the largest */
+    ms_real *pooled;           /* B x P */
+    ms_real *pool_mask;        /* B x P or NULL */
+    ms_real *attention;        /* N x A  tanh(h W + b) */
+    ms_real *attention_weight; /* N */
     struct ms_wide_pass wide;
     ms_real *joined; /* B x (P + units of the wide branch); pooled without one */
     struct ms_dense_layer dense[MS_LIMIT_NET_DENSES + 1];
-    ms_real *zeros; /* largest H, zeros */
+    ms_real *zeros; /* three times the largest H, zeros */
 };
 
 /* C = A B + beta C and its transposed forms, single-threaded; any of the sizes may be 0. A is m x
@@ -236,9 +241,15 @@ const ms_real *ms_recurrent_hidden(const struct ms_pass *p, const struct ms_recu
 bool ms_lstm_forward_side(struct ms_pass *p, uint32_t layer, int direction);
 bool ms_lstm_backward_side(struct ms_pass *p, uint32_t layer, int direction,
                            const ms_real *d_output);
+bool ms_gru_forward_side(struct ms_pass *p, uint32_t layer, int direction);
+bool ms_gru_backward_side(struct ms_pass *p, uint32_t layer, int direction,
+                          const ms_real *d_output);
 bool ms_pool_forward(struct ms_pass *p);
 /* d_pooled B x P is spoilt; d_features N x W, overwritten. */
-void ms_pool_backward(struct ms_pass *p, ms_real *d_pooled, ms_real *d_features);
+bool ms_pool_backward(struct ms_pass *p, ms_real *d_pooled, ms_real *d_features);
+/* Added to zeroed p->pooled, and to d_features. */
+bool ms_attention_forward(struct ms_pass *p);
+bool ms_attention_backward(struct ms_pass *p, const ms_real *d_pooled, ms_real *d_features);
 /* The wide branch, and its output behind the pooled vector; only with a branch: back. */
 bool ms_join_forward(struct ms_pass *p);
 bool ms_join_backward(struct ms_pass *p, const ms_real *d_joined, ms_real *d_pooled);

@@ -101,7 +101,9 @@ bool ms_recurrent_forward(struct ms_pass *p, uint32_t layer)
         side->hidden_prev = ms_scratch_reals(p->scratch, N * H);
         side->mask =
             ms_mask_new(p, MS_SITE_RECURRENT + 2 * layer + (unsigned)d, c->recurrent_dropout, H);
-        if (p->scratch->failed || !project(p, layer, d) || !ms_lstm_forward_side(p, layer, d))
+        if (p->scratch->failed || !project(p, layer, d))
+            return false;
+        if (!(c->cell == MS_NET_GRU ? ms_gru_forward_side : ms_lstm_forward_side)(p, layer, d))
             return false;
     }
     return true;
@@ -137,9 +139,10 @@ bool ms_recurrent_backward(struct ms_pass *p, uint32_t layer, const ms_real *d_o
                            ms_real *d_input)
 {
     struct ms_recurrent_layer *l = &p->recurrent[layer];
-    const int directions = p->net->config.recurrent[layer].bidirectional ? 2 : 1;
-    for (int d = 0; d < directions; d++)
-        if (!ms_lstm_backward_side(p, layer, d, d_output) ||
+    const struct ms_net_recurrent *c = &p->net->config.recurrent[layer];
+    for (int d = 0; d < (c->bidirectional ? 2 : 1); d++)
+        if (!(c->cell == MS_NET_GRU ? ms_gru_backward_side : ms_lstm_backward_side)(p, layer, d,
+                                                                                    d_output) ||
             !project_backward(p, layer, d, d_input))
             return false;
     if (l->mask)
