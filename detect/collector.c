@@ -200,15 +200,32 @@ static enum ms_status send_names(const struct ms_collector *c, struct writer *w,
     return status == MS_OK ? flush(w, MS_READER_NAMES, err) : status;
 }
 
-static enum ms_status send_calls(const struct ms_sequence *sequence, struct writer *w,
+static enum ms_status send_numbers(const uint32_t *numbers, size_t n, enum ms_reader_frame type,
+                                   struct writer *w, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < n && status == MS_OK; i++) {
+        (void)ms_buf_append_varint(&w->frame, numbers[i]);
+        status = flush_full(w, type, err);
+    }
+    return status == MS_OK ? flush(w, type, err) : status;
+}
+
+static enum ms_status send_grams(const struct ms_gram_set *grams, struct writer *w,
                                  struct ms_error *err)
 {
     enum ms_status status = MS_OK;
-    for (size_t i = 0; i < sequence->n && status == MS_OK; i++) {
-        (void)ms_buf_append_varint(&w->frame, sequence->calls[i]);
-        status = flush_full(w, MS_READER_CALLS, err);
+    for (size_t i = 0; i < ms_gram_set_count(grams) && status == MS_OK; i++) {
+        struct ms_gram gram = ms_gram_set_get(grams, i);
+        uint32_t n = ms_gram_length(gram);
+        (void)ms_buf_append_varint(&w->frame, n);
+        for (uint32_t k = 0; k < n; k++)
+            (void)ms_buf_append_varint(&w->frame, gram.symbol[k]);
+        status = flush_full(w, MS_READER_GRAMS, err);
     }
-    return status == MS_OK ? flush(w, MS_READER_CALLS, err) : status;
+    if (status == MS_OK && ms_gram_set_cut(grams))
+        (void)ms_buf_append_varint(&w->frame, 0);
+    return status == MS_OK ? flush(w, MS_READER_GRAMS, err) : status;
 }
 
 /* Processes that have a call in the view, numbered as they come. */
@@ -247,7 +264,8 @@ static enum ms_status send_origins(const struct ms_collector *c, const struct ms
 }
 
 static enum ms_status normalise(struct ms_collector *c, struct ms_sequence *sequence,
-                                uint64_t *whole_length, struct ms_error *err)
+                                struct ms_gram_set *grams, uint64_t *whole_length,
+                                struct ms_error *err)
 {
     const struct ms_normal_options *view = &c->view;
     uint32_t count = ms_names_count(c->names);
@@ -273,6 +291,8 @@ static enum ms_status normalise(struct ms_collector *c, struct ms_sequence *sequ
     *whole_length = sequence->whole_length;
     if (status == MS_OK)
         status = ms_normalise(c->processes, c->count, &apis, view, sequence, err);
+    if (status == MS_OK)
+        status = ms_grams_read(c->processes, c->count, &apis, grams, err);
     free(names);
     free(fold);
     free(pseudo);
@@ -303,18 +323,28 @@ enum ms_status ms_collector_send(struct ms_collector *self, ms_frame_emit emit, 
     ms_buf_init(&w.frame, MS_LIMIT_FRAME_BYTES);
     ms_sequence_init(&sequence);
     sequence.keep_origins = true;
-    enum ms_status status = normalise(self, &sequence, &whole_length, err);
+    struct ms_gram_set *grams = NULL;
+    enum ms_status status = ms_gram_set_new(&grams, err);
+    if (status == MS_OK)
+        status = normalise(self, &sequence, grams, &whole_length, err);
     if (status == MS_OK)
         status = send_names(self, &w, err);
     if (status == MS_OK)
-        status = send_calls(&sequence, &w, err);
+        status = send_numbers(sequence.calls, sequence.n, MS_READER_CALLS, &w, err);
+    if (status == MS_OK)
+        status = send_numbers(sequence.run_lengths, sequence.n, MS_READER_LENGTHS, &w, err);
+    if (status == MS_OK)
+        status = send_numbers(sequence.run_counts, sequence.n, MS_READER_COUNTS, &w, err);
     if (status == MS_OK)
         status = send_processes(self, &sequence, &w, err);
     if (status == MS_OK)
         status = send_origins(self, &sequence, &w, err);
     if (status == MS_OK)
+        status = send_grams(grams, &w, err);
+    if (status == MS_OK)
         status =
             ms_frames_send_result(MS_REPORT_OK, MS_FOREIGN_NO, whole_length, "", emit, ctx, err);
+    ms_gram_set_free(grams);
     ms_sequence_release(&sequence);
     ms_buf_release(&w.frame);
     return status;

@@ -5,7 +5,7 @@
 
 #include "base/worker.h"
 #include "extract/report/read.h"
-#include "store/trace/normalise.h"
+#include "store/trace/grams.h"
 
 #include <stdint.h>
 
@@ -25,6 +25,12 @@ struct ms_read_process {
     struct ms_span name; /* any bytes; at most MS_LIMIT_PROCESS_NAME_BYTES */
 };
 
+/* Private: a number for each call. */
+struct ms_run_numbers {
+    uint32_t *list;
+    size_t n, cap;
+};
+
 /* What came of a report. */
 struct ms_read_trace {
     struct ms_span member; /* of an archive of several reports: which; else empty. Any bytes */
@@ -33,16 +39,28 @@ struct ms_read_trace {
     char reason[MS_ERROR_TEXT_BYTES]; /* why, when state is not MS_REPORT_OK; else may be a remark
                                          or empty */
     struct ms_span *calls;            /* n folded names */
+    const uint32_t *symbols;          /* n: equal for equal names, below symbol_count */
+    const uint32_t *run_lengths;      /* n, as in struct ms_sequence */
+    const uint32_t *run_counts;       /* n */
     const struct ms_call_origin *origins; /* n */
     size_t n;
     const struct ms_read_process *processes; /* those that have a call in the view */
     size_t process_count;
+    const struct ms_span *names; /* folded, by symbol; not all of them occur in the view */
+    size_t symbol_count;
+    const struct ms_gram *grams; /* of the whole trace, in symbols. From an honest worker each comes
+                                    once; at most MS_LIMIT_TRACE_GRAMS */
+    size_t gram_count;
+    bool grams_cut;        /* it has more */
     uint64_t whole_length; /* calls of the trace before collapsing and cutting */
     /* private */
-    struct ms_buf names, process_names, member_bytes;
+    struct ms_buf name_bytes, process_names, member_bytes;
     size_t *name_end;
-    size_t name_count, name_cap, call_cap, origin_count, origin_cap, process_cap;
+    size_t name_count, name_cap, call_cap, origin_count, origin_cap, process_cap, gram_cap;
+    struct ms_span *name_list;
+    struct ms_gram *gram_list;
     uint32_t *indexes;
+    struct ms_run_numbers lengths, counts;
     struct ms_call_origin *origin_list;
     struct ms_read_process *process_list;
     bool complete;

@@ -13,19 +13,23 @@ enum { NAMES_MAX = MS_LIMIT_APIS_PER_REPORT + 1 };
 void ms_read_trace_init(struct ms_read_trace *self)
 {
     *self = (struct ms_read_trace){0};
-    ms_buf_init(&self->names, (size_t)NAMES_MAX * (MS_LIMIT_API_NAME_BYTES + 8));
+    ms_buf_init(&self->name_bytes, (size_t)NAMES_MAX * (MS_LIMIT_API_NAME_BYTES + 8));
     ms_buf_init(&self->process_names, (size_t)MS_LIMIT_PROCESSES * MS_LIMIT_PROCESS_NAME_BYTES);
     ms_buf_init(&self->member_bytes, MS_LIMIT_NAME_BYTES);
 }
 
 void ms_read_trace_release(struct ms_read_trace *self)
 {
-    ms_buf_release(&self->names);
+    ms_buf_release(&self->name_bytes);
     ms_buf_release(&self->process_names);
     ms_buf_release(&self->member_bytes);
     free(self->calls);
     free(self->name_end);
     free(self->indexes);
+    free(self->lengths.list);
+    free(self->counts.list);
+    free(self->name_list);
+    free(self->gram_list);
     free(self->origin_list);
     free(self->process_list);
     *self = (struct ms_read_trace){0};
@@ -33,7 +37,7 @@ void ms_read_trace_release(struct ms_read_trace *self)
 
 void ms_read_trace_reset(struct ms_read_trace *self)
 {
-    ms_buf_clear(&self->names);
+    ms_buf_clear(&self->name_bytes);
     ms_buf_clear(&self->process_names);
     ms_buf_clear(&self->member_bytes);
     self->member = ms_span_of(NULL, 0);
@@ -41,7 +45,9 @@ void ms_read_trace_reset(struct ms_read_trace *self)
     self->foreign = MS_FOREIGN_NO;
     self->reason[0] = '\0';
     self->n = self->name_count = self->origin_count = self->process_count = 0;
+    self->lengths.n = self->counts.n = self->symbol_count = self->gram_count = 0;
     self->whole_length = 0;
+    self->grams_cut = false;
     self->complete = false;
 }
 
@@ -89,9 +95,9 @@ static enum ms_status take_names(struct ms_read_trace *t, struct ms_span bytes,
         t->name_end = ends;
         if (status != MS_OK)
             return status;
-        if (ms_buf_append(&t->names, name.data, name.len) != MS_OK)
+        if (ms_buf_append(&t->name_bytes, name.data, name.len) != MS_OK)
             return malformed(err);
-        t->name_end[t->name_count++] = t->names.len;
+        t->name_end[t->name_count++] = t->name_bytes.len;
     }
     return MS_OK;
 }
@@ -157,23 +163,89 @@ static enum ms_status take_origins(struct ms_read_trace *t, struct ms_span bytes
     return MS_OK;
 }
 
+/* A number for each call. */
+static enum ms_status take_runs(const struct ms_read_trace *t, struct ms_run_numbers *runs,
+                                struct ms_span bytes, struct ms_error *err)
+{
+    while (bytes.len > 0) {
+        uint64_t number;
+        void *list = runs->list;
+        if (!ms_span_take_varint(&bytes, &number) || number > UINT32_MAX || runs->n == t->n)
+            return malformed(err);
+        enum ms_status status = reserve(&list, runs->n, &runs->cap, sizeof *runs->list, err);
+        runs->list = list;
+        if (status != MS_OK)
+            return status;
+        runs->list[runs->n++] = (uint32_t)number;
+    }
+    return MS_OK;
+}
+
+static enum ms_status take_grams(struct ms_read_trace *t, struct ms_span bytes,
+                                 struct ms_error *err)
+{
+    while (bytes.len > 0) {
+        struct ms_gram gram = {{MS_GRAM_NONE, MS_GRAM_NONE, MS_GRAM_NONE}};
+        uint64_t length, symbol;
+        void *list = t->gram_list;
+        if (!ms_span_take_varint(&bytes, &length) || length > MS_GRAM_MOST || t->grams_cut)
+            return malformed(err);
+        for (uint64_t i = 0; i < length; i++) {
+            if (!ms_span_take_varint(&bytes, &symbol) || symbol >= t->name_count)
+                return malformed(err);
+            gram.symbol[i] = (uint32_t)symbol;
+        }
+        t->grams_cut = length == 0;
+        if (t->grams_cut)
+            continue;
+        if (t->gram_count == MS_LIMIT_TRACE_GRAMS)
+            return malformed(err);
+        enum ms_status status =
+            reserve(&list, t->gram_count, &t->gram_cap, sizeof *t->gram_list, err);
+        t->gram_list = list;
+        if (status != MS_OK)
+            return status;
+        t->gram_list[t->gram_count++] = gram;
+    }
+    return MS_OK;
+}
+
+static enum ms_status resolve_names(struct ms_read_trace *t, struct ms_error *err)
+{
+    struct ms_span *names = realloc(t->name_list, (t->name_count + 1) * sizeof *names);
+    if (!names)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory for a trace");
+    for (size_t i = 0, from = 0; i < t->name_count; from = t->name_end[i++]) {
+        size_t n = t->name_end[i] - from;
+        names[i] = ms_span_of(n ? t->name_bytes.data + from : NULL, n);
+    }
+    t->name_list = names;
+    t->names = names;
+    t->symbol_count = t->name_count;
+    return MS_OK;
+}
+
 /* Nothing moves any more: numbers become views. */
 static enum ms_status resolve(struct ms_read_trace *t, struct ms_error *err)
 {
+    enum ms_status status = resolve_names(t, err);
+    if (status != MS_OK)
+        return status;
     struct ms_span *calls = realloc(t->calls, (t->n ? t->n : 1) * sizeof *calls);
     if (!calls)
         return ms_error_set(err, MS_E_NOMEM, "out of memory for a trace");
     t->calls = calls;
-    for (size_t i = 0; i < t->n; i++) {
-        size_t from = t->indexes[i] ? t->name_end[t->indexes[i] - 1] : 0;
-        size_t n = t->name_end[t->indexes[i]] - from;
-        t->calls[i] = ms_span_of(n ? t->names.data + from : NULL, n);
-    }
+    for (size_t i = 0; i < t->n; i++)
+        t->calls[i] = t->names[t->indexes[i]];
     for (size_t i = 0, at = 0; i < t->process_count; i++) {
         struct ms_span *name = &t->process_list[i].name;
         name->data = name->len ? t->process_names.data + at : NULL;
         at += name->len;
     }
+    t->symbols = t->indexes;
+    t->run_lengths = t->lengths.list;
+    t->run_counts = t->counts.list;
+    t->grams = t->gram_list;
     t->processes = t->process_list;
     t->origins = t->origin_list;
     t->member = ms_span_of(t->member_bytes.data, t->member_bytes.len);
@@ -186,7 +258,8 @@ static enum ms_status take_result(struct ms_read_trace *t, struct ms_span bytes,
     uint64_t state, foreign;
     if (!ms_span_take_varint(&bytes, &state) || state > MS_REPORT_INVALID ||
         !ms_span_take_varint(&bytes, &foreign) || foreign > MS_FOREIGN_JSON ||
-        !ms_span_take_varint(&bytes, &t->whole_length) || t->origin_count != t->n)
+        !ms_span_take_varint(&bytes, &t->whole_length) || t->origin_count != t->n ||
+        t->lengths.n != t->n || t->counts.n != t->n)
         return malformed(err);
     t->state = (enum ms_report_state)state;
     t->foreign = (enum ms_report_foreign)foreign;
@@ -210,6 +283,12 @@ enum ms_status ms_read_trace_take(struct ms_read_trace *self, const struct ms_no
         return take_names(self, bytes, err);
     case MS_READER_CALLS:
         return take_calls(self, most, bytes, err);
+    case MS_READER_LENGTHS:
+        return take_runs(self, &self->lengths, bytes, err);
+    case MS_READER_COUNTS:
+        return take_runs(self, &self->counts, bytes, err);
+    case MS_READER_GRAMS:
+        return take_grams(self, bytes, err);
     case MS_READER_PROCESSES:
         return take_processes(self, bytes, err);
     case MS_READER_ORIGINS:

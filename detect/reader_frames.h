@@ -1,8 +1,8 @@
 /* What the reading worker says to detect, in frames. Shared by the two halves of the reader alone
  * (and by what puts the frames of a corpus's traces together).
  *
- * A report is [MEMBER] NAMES* CALLS* PROCESSES* ORIGINS* RESULT; those of an archive come one after
- * another. Numbers are varints. */
+ * A report is [MEMBER] NAMES* CALLS* LENGTHS* COUNTS* PROCESSES* ORIGINS* GRAMS* RESULT; those of
+ * an archive come one after another. Numbers are varints. */
 #ifndef MS_DETECT_READER_FRAMES_H
 #define MS_DETECT_READER_FRAMES_H
 
@@ -15,6 +15,10 @@ enum ms_reader_frame {
     MS_READER_PROCESSES,  /* pid, length of the name, name */
     MS_READER_ORIGINS, /* for each call: number of its process in the order they were sent, and of
                           its entry in it */
+    MS_READER_LENGTHS, /* for each call: the length of its run */
+    MS_READER_COUNTS,  /* for each call: how many runs it has */
+    MS_READER_GRAMS,   /* for each n-gram: its length (0: there were more), and the numbers of its
+                          names */
     MS_READER_RESULT   /* state, foreign, length of the whole trace; the reason to the end */
 };
 

@@ -385,11 +385,12 @@ static enum ms_status make_sparse(struct ms_input_maker *self, const struct ms_i
                                   struct ms_input_row *out, struct ms_error *err)
 {
     size_t marked = 0;
+    const uint32_t *grams = trace->grams.grams;
     for (size_t i = 0; i < trace->grams.n; i++)
-        if (trace->grams.grams[i] >= self->table->gram_count)
+        if ((grams ? grams[i] : i) >= self->table->gram_count)
             return ms_error_set(err, MS_E_BUG, "an n-gram that its table has not");
     for (size_t i = 0; i < trace->grams.n; i++) {
-        uint32_t id = self->ngram_of[trace->grams.grams[i]];
+        uint32_t id = self->ngram_of[grams ? grams[i] : i];
         if (id == MS_GRAM_NONE)
             continue;
         self->present[id / 64] |= (uint64_t)1 << id % 64;

@@ -214,7 +214,7 @@ static uint32_t *count_rows(const struct ms_gram_table *table, const struct ms_g
     uint32_t *df = calloc((size_t)table->gram_count + 1, sizeof *df);
     for (size_t i = 0; df && i < count; i++)
         for (size_t k = 0; k < rows[i].n; k++)
-            df[rows[i].grams[k]]++;
+            df[rows[i].grams ? rows[i].grams[k] : k]++;
     return df;
 }
 

@@ -25,13 +25,14 @@ enum ms_status ms_ngram_options_check(const struct ms_ngram_options *self,
 struct ms_gram_table {
     const struct ms_span *names;
     uint32_t name_count;
-    const struct ms_gram *grams; /* each symbol below name_count; none twice */
+    const struct ms_gram *grams; /* each symbol below name_count; for ms_ngrams_build none twice */
     uint32_t gram_count;
 };
 
-/* The n-grams of a row as places in the table's list, each at most once. */
+/* The n-grams of a row as places in the table's list. For ms_ngrams_build each comes at most once.
+ */
 struct ms_gram_row {
-    const uint32_t *grams;
+    const uint32_t *grams; /* NULL: 0 to n - 1 */
     size_t n;
 };
 
