@@ -2,6 +2,7 @@
 #include "train/command.h"
 
 #include "base/limits.h"
+#include "train/onnx_command.h"
 #include "train/split.h"
 
 #define AT(field) offsetof(struct ms_train_options, field)
@@ -90,6 +91,15 @@ static const struct ms_option table[] = {
      .help = "deal the labels out anew: a sound set-up must then end at chance"},
 };
 
+static const struct ms_option onnx_table[] = {
+    {.name = "output",
+     .letter = 'o',
+     .kind = MS_OPT_TEXT,
+     .arg = "FILE",
+     .offset = offsetof(struct ms_onnx_options, output),
+     .help = "where the ONNX file is written"},
+};
+
 static const struct ms_verb verbs[] = {
     {.name = "",
      .synopsis = "[--target WHAT] [--preset NAME]",
@@ -99,6 +109,18 @@ static const struct ms_verb verbs[] = {
      .options_bytes = sizeof(struct ms_train_options),
      .defaults = ms_train_defaults,
      .run = ms_train_run},
+    {.name = "onnx",
+     .synopsis = "MODEL --output FILE",
+     .summary =
+         "write a trained net as an ONNX file for other runtimes: inputs tokens and lengths, "
+         "output scores; its metadata has the vocabulary, the normalisation, the classes "
+         "and the threshold",
+     .options = onnx_table,
+     .option_count = sizeof onnx_table / sizeof *onnx_table,
+     .options_bytes = sizeof(struct ms_onnx_options),
+     .min_operands = 1,
+     .max_operands = 1,
+     .run = ms_onnx_run},
 };
 
 static const struct ms_tool tool = {
@@ -122,7 +144,9 @@ static const struct ms_tool tool = {
         "# malicious or benign, with the default net\ntrain\n"
         "# the classes of malware, every trace judged once\ntrain --target class --folds 5\n"
         "# the published LSTM against one class\n"
-        "train --preset article --target class=Virus --batch 32\n",
+        "train --preset article --target class=Virus --batch 32\n"
+        "# a model for another runtime\n"
+        "train onnx corpus/models/default-malware --output model.onnx\n",
 };
 
 int main(int argc, char **argv)

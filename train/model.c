@@ -472,3 +472,8 @@ struct ms_net *ms_model_net(struct ms_model *self)
 {
     return self->net;
 }
+
+const json_t *ms_model_metadata(const struct ms_model *self)
+{
+    return self->metadata;
+}

@@ -9,6 +9,7 @@
 #include "store/trace/vocabulary.h"
 #include "train/nn/net.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -54,6 +55,8 @@ void ms_model_free(struct ms_model *self);
 const struct ms_model_facts *ms_model_facts_get(const struct ms_model *self);
 const struct ms_vocabulary *ms_model_vocabulary(const struct ms_model *self);
 struct ms_net *ms_model_net(struct ms_model *self);
+/* The file's __metadata__: an object of texts. Borrowed. */
+const json_t *ms_model_metadata(const struct ms_model *self);
 
 /* Token numbers of a sequence; reused from one sequence to the next. Zeroed before first use, freed
  * by ms_tokens_release. */

@@ -1,0 +1,31 @@
+/* Trained nets as an ONNX file that other runtimes compute. Reads no file and trains nothing. */
+#ifndef MS_TRAIN_ONNX_H
+#define MS_TRAIN_ONNX_H
+
+#include "base/buf.h"
+#include "train/nn/net.h"
+
+#include <jansson.h>
+
+/* What is exported. The nets of an ensemble have one vocabulary, one set of feature tables and one
+ * size of the wide branch. */
+struct ms_onnx_request {
+    struct ms_net *const *nets; /* borrowed */
+    size_t count;               /* at least 1; of more the scores are the mean */
+    const json_t *metadata;     /* texts, which become the file's metadata; borrowed */
+};
+
+/* The file (https://onnx.ai/onnx/repo-docs/IR.html), operator set 13. B rows, T steps:
+ *   tokens    int64 [B, T]  token numbers, what is behind a row's length is not read. Without
+ *                           masking T is the net's pad_length, and rows are padded in front with 0
+ *   lengths   int64 [B]     steps of each row, 0 .. T; only with masking
+ *   featureN  int64 [B, T]  for each feature table an id a step, or -1 for none
+ *   wide      float [B, S]  the sparse vector written out; only with a wide branch
+ *   scores    float [B, C]  as ms_model_scores gives them: of one output p and 1 - p
+ * A step within a row's length whose token is 0 is computed here, where the net leaves it out: no
+ * vocabulary gives that number. Dropout is not exported. MS_E_INPUT when nets do not read the same
+ * inputs; MS_E_NOMEM; MS_E_LIMIT as ms_onnx_graph_encode. */
+enum ms_status ms_onnx_encode(const struct ms_onnx_request *request, struct ms_buf *out,
+                              struct ms_error *err) MS_MUST_USE;
+
+#endif
