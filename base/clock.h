@@ -22,6 +22,9 @@ void ms_clock_sleep_ms(int64_t ms);
 /* "2026-01-31T12:00:00Z" for a UTC time in ms; `out` holds 32 bytes. */
 void ms_clock_format(int64_t wall_ms, char out[32]);
 
+/* "YYYY-MM-DD" as UTC midnight in ms; -1 when it is no day from 1970 to 9999. */
+int64_t ms_day_parse(const char *text);
+
 /* UTC midnight at or before t, and the first of the month at or before t, both in ms. */
 int64_t ms_clock_day_start(int64_t wall_ms);
 int64_t ms_clock_month_start(int64_t wall_ms);

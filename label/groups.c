@@ -54,7 +54,6 @@ static const struct ms_group_row builtin_rows[] = {
 };
 
 enum { SLOTS = 2048 };
-#define DAY_MS ((int64_t)86400000)
 
 struct name {
     char key[MS_ENGINE_KEY_BYTES];
@@ -79,40 +78,6 @@ struct ms_groups {
 };
 
 /* ---- days ---- */
-
-static int number(const char *text, size_t n)
-{
-    int value = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (text[i] < '0' || text[i] > '9')
-            return -1;
-        value = value * 10 + (text[i] - '0');
-    }
-    return value;
-}
-
-/* Days since 1970-01-01 in the Gregorian calendar: years begin in March, so that the leap day is
- * the last one. */
-static int64_t civil_days(int64_t year, int64_t month, int64_t day)
-{
-    int64_t y = month <= 2 ? year - 1 : year, era = y / 400, of_era = y % 400;
-    int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
-int64_t ms_day_parse(const char *text)
-{
-    static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    if (!text || strlen(text) != 10 || text[4] != '-' || text[7] != '-')
-        return -1;
-    int year = number(text, 4), month = number(text + 5, 2), day = number(text + 8, 2);
-    if (year < 1970 || month < 1 || month > 12 || day < 1)
-        return -1;
-    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    if (day > lengths[month - 1] + (month == 2 && leap))
-        return -1;
-    return civil_days(year, month, day) * DAY_MS;
-}
 
 /* ---- names ---- */
 

@@ -4,6 +4,7 @@
 #define MS_LABEL_GROUPS_H
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/error.h"
 
 #include <stddef.h>
@@ -51,8 +52,5 @@ const char *ms_engine_group_at(const struct ms_groups *self, const char *engine,
 
 /* Appends the rows as text, for digests. */
 void ms_groups_describe(const struct ms_groups *self, struct ms_buf *out);
-
-/* "YYYY-MM-DD" as UTC midnight in ms; -1 when it is no day from 1970 to 9999. */
-int64_t ms_day_parse(const char *text);
 
 #endif

@@ -126,11 +126,13 @@ enum ms_status ms_dataset_put(struct ms_corpus *corpus, const struct ms_dataset_
 }
 
 enum ms_status ms_split_put(struct ms_corpus *corpus, int64_t dataset, const char *name,
-                            int64_t analysis, int part, int64_t group, struct ms_error *err)
+                            const uint8_t digest[32], int64_t analysis, int part, int64_t group,
+                            struct ms_error *err)
 {
     static const char sql[] =
-        "INSERT INTO split (dataset, name, analysis, part, grp) VALUES (?1, ?2, ?3, ?4, ?5)"
-        " ON CONFLICT (dataset, name, analysis) DO UPDATE SET part = ?4, grp = ?5";
+        "INSERT INTO split (dataset, name, analysis, part, grp, digest)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (dataset, name, analysis)"
+        " DO UPDATE SET part = ?4, grp = ?5, digest = ?6";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_need_transaction(corpus, err);
     if (status == MS_OK)
@@ -142,6 +144,7 @@ enum ms_status ms_split_put(struct ms_corpus *corpus, int64_t dataset, const cha
     ms_db_bind_int(statement, 3, analysis);
     ms_db_bind_int(statement, 4, part);
     ms_db_bind_int(statement, 5, group);
+    ms_db_bind_blob(statement, 6, digest, MS_SHA256_BYTES);
     return ms_db_run(corpus, statement, err);
 }
 

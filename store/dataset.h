@@ -38,8 +38,9 @@ struct ms_dataset_row {
 enum ms_status ms_dataset_put(struct ms_corpus *corpus, const struct ms_dataset_row *row,
                               int64_t now_ms, int64_t run, int64_t *id,
                               struct ms_error *err) MS_MUST_USE;
+/* digest: of the split's manifest. */
 enum ms_status ms_split_put(struct ms_corpus *corpus, int64_t dataset, const char *name,
-                            int64_t analysis, int part, int64_t group,
+                            const uint8_t digest[32], int64_t analysis, int part, int64_t group,
                             struct ms_error *err) MS_MUST_USE;
 enum ms_status ms_model_put(struct ms_corpus *corpus, const char *name, int64_t dataset,
                             const char *split, const uint8_t digest[32], const char *path,

@@ -19,9 +19,9 @@ void ms_train_defaults(void *options)
         (struct ms_train_options){.preset = "default",
                                   .target = "malware",
                                   .kind = "lstm",
-                                  .split = "grouped",
                                   .rate = NAN,
-                                  .test_share = NAN}; /* not given; a 0 that was given is refused */
+                                  .test_share = NAN,
+                                  .test_ratio = NAN}; /* not given; a 0 that was given is refused */
     ms_normal_request_init(&o->normal);
 }
 
@@ -35,6 +35,38 @@ static enum ms_status make_view(const struct ms_train_options *o, struct ms_plan
                             (unsigned long long)plan->view.length, MS_LIMIT_NET_STEPS);
     if (o->normal.max_calls != MS_NORMAL_UNSET)
         plan->fit.config.pad_length = plan->view.length;
+    return status;
+}
+
+static enum ms_status make_split(const struct ms_train_options *o, const struct ms_common *common,
+                                 struct ms_plan *plan, struct ms_error *err)
+{
+    struct ms_partition_request *split = &plan->split;
+    bool dealt =
+        o->split || o->folds || o->split_date || !isnan(o->test_share) || !isnan(o->test_ratio);
+    split->seed = common->seed;
+    plan->split_file = o->split_file;
+    if (o->split_file && dealt)
+        return ms_error_set(err, MS_E_USAGE,
+                            "--split-file says all of the split: no other option of it goes with "
+                            "it");
+    enum ms_status status = o->split ? ms_partition_how_parse(o->split, &split->how, err) : MS_OK;
+    split->folds = (uint32_t)o->folds;
+    split->test_share = !isnan(o->test_share) ? o->test_share : split->test_share;
+    split->test_ratio = !isnan(o->test_ratio) ? o->test_ratio : 0;
+    if (status == MS_OK && !isnan(o->test_ratio) && !(o->test_ratio > 0 && o->test_ratio < 1))
+        status = ms_error_set(err, MS_E_USAGE, "--test-ratio %g: must be over 0 and under 1",
+                              o->test_ratio);
+    bool timed = split->how == MS_PARTITION_TIME;
+    if (status == MS_OK && !timed && (o->split_date || !isnan(o->test_ratio)))
+        status = ms_error_set(err, MS_E_USAGE, "--split-date and --test-ratio need --split time");
+    if (status == MS_OK && timed && o->folds)
+        status = ms_error_set(err, MS_E_USAGE, "--split time has no --folds");
+    if (status == MS_OK && o->split_date && !isnan(o->test_share))
+        status = ms_error_set(err, MS_E_USAGE, "--split-date and --test-share exclude each other");
+    if (status == MS_OK && o->split_date &&
+        (split->split_date_ms = ms_day_parse(o->split_date)) <= 0)
+        status = ms_error_set(err, MS_E_USAGE, "--split-date wants a day, YYYY-MM-DD");
     return status;
 }
 
@@ -56,11 +88,8 @@ static enum ms_status make_plan(const struct ms_train_options *o, const struct m
     fit->talk = common->verbose || (common->json && !common->quiet);
     for (uint32_t i = 0; o->hidden && i < fit->config.recurrent_count; i++)
         fit->config.recurrent[i].hidden = (uint32_t)o->hidden;
-    plan->split.how = strcmp(o->split, "naive") == 0 ? MS_PARTITION_NAIVE : MS_PARTITION_GROUPED;
-    plan->split.folds = (uint32_t)o->folds;
-    plan->split.test_share = !isnan(o->test_share) ? o->test_share : plan->split.test_share;
-    plan->split.seed = common->seed;
-    return make_view(o, plan, err);
+    enum ms_status status = make_split(o, common, plan, err);
+    return status == MS_OK ? make_view(o, plan, err) : status;
 }
 
 static enum ms_status check(const struct ms_train_options *o, const struct ms_plan *plan,

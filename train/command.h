@@ -7,10 +7,10 @@
 
 /* Numbers that are 0 and texts that are NULL were not given: the preset decides. */
 struct ms_train_options {
-    const char *preset, *target, *name, *kind, *policy, *split;
+    const char *preset, *target, *name, *kind, *policy, *split, *split_date, *split_file;
     uint64_t epochs, batch, folds, hidden;
     struct ms_normal_request normal;
-    double rate, test_share;
+    double rate, test_share, test_ratio;
     bool shuffle_labels;
 };
 

@@ -176,7 +176,7 @@ static void add_curve(struct ms_fit_epoch *sum, const struct ms_fit_epoch *one, 
 static enum ms_status run_folds(struct runner *r, struct ms_error *err)
 {
     struct ms_experiment *o = r->out;
-    uint32_t folds = r->plan->split.folds;
+    uint32_t folds = o->partition.folds;
     struct ms_fit_epoch *curve = calloc(o->epochs, sizeof *curve);
     o->fold_accuracy = calloc(folds, sizeof *o->fold_accuracy);
     enum ms_status status = curve && o->fold_accuracy ? MS_OK : no_memory(err);
@@ -245,9 +245,11 @@ enum ms_status ms_experiment_run(const struct ms_plan *plan, const struct ms_dat
     int64_t started = ms_clock_mono_ms();
     enum ms_status status = runner_make(&r, err);
     if (status == MS_OK)
-        status = ms_partition_make(set, &plan->split, &out->partition, err);
+        status = plan->split_file ? ms_partition_read(set, plan->split_file, plan->split.seed,
+                                                      &out->partition, err)
+                                  : ms_partition_make(set, &plan->split, &out->partition, err);
     if (status == MS_OK)
-        status = plan->split.folds ? run_folds(&r, err) : run_holdout(&r, err);
+        status = out->partition.folds ? run_folds(&r, err) : run_holdout(&r, err);
     out->seconds = (double)(ms_clock_mono_ms() - started) / 1000;
     if (status == MS_OK) {
         const struct ms_judged judged = {.classes = set->classes,

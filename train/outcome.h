@@ -6,6 +6,7 @@
 #include "train/dataset.h"
 #include "train/experiment.h"
 #include "train/plan.h"
+#include "train/windows.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -37,6 +38,9 @@ void ms_outcome_show(const struct ms_outcome *self, FILE *out);
  * out's maximum. */
 enum ms_status ms_outcome_page(const struct ms_outcome *self, struct ms_buf *out,
                                struct ms_error *err) MS_MUST_USE;
+
+/* The months of a split by time; the caller frees them. NULL without memory. */
+struct ms_window *ms_outcome_windows(const struct ms_outcome *self, double *aut) MS_MUST_USE;
 
 /* Whether a rule that knows only the sandbox or dataset of a trace does much better than the
  * majority class. */

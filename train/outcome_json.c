@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static json_t *real(double x)
 {
@@ -45,18 +46,20 @@ static json_t *classes_json(const struct ms_outcome *self)
     const struct ms_dataset *d = self->set;
     json_t *list = json_array();
     for (uint32_t c = 0; c < d->classes; c++) {
-        uint64_t all = 0, train = 0;
+        uint64_t all = 0, train = 0, test = 0;
         for (size_t i = 0; i < d->count; i++) {
             all += d->labels[i] == c;
-            train += d->labels[i] == c && self->experiment &&
-                     self->experiment->partition.part_of[i] == MS_SPLIT_TRAIN;
+            if (d->labels[i] == c && self->experiment) {
+                train += self->experiment->partition.part_of[i] == MS_SPLIT_TRAIN;
+                test += self->experiment->partition.part_of[i] == MS_SPLIT_TEST;
+            }
         }
         json_t *o = json_object();
         set(o, "class", ms_json_text(d->class_names[c]));
         set(o, "samples", count(all));
-        if (self->experiment && !self->plan->split.folds) {
+        if (self->experiment && !self->experiment->partition.folds) {
             set(o, "train", count(train));
-            set(o, "test", count(all - train));
+            set(o, "test", count(test));
         }
         (void)json_array_append_new(list, o);
     }
@@ -147,17 +150,50 @@ static json_t *curve_json(const struct ms_experiment *e)
     return list;
 }
 
+static json_t *time_json(const struct ms_outcome *self)
+{
+    const struct ms_experiment *e = self->experiment;
+    const struct ms_partition *p = &e->partition;
+    char day[32];
+    double aut = NAN;
+    json_t *o = json_object(), *list = json_array();
+    struct ms_window *windows = ms_outcome_windows(self, &aut);
+    for (uint32_t w = 0; windows && w < p->window_count; w++) {
+        json_t *one = json_object();
+        ms_clock_format(p->windows_ms[w], day);
+        set(one, "month", json_stringn(day, 7));
+        set(one, "rows", count(windows[w].rows));
+        set(one, "positive", count(windows[w].positive));
+        set(one, "accuracy", real(windows[w].accuracy));
+        set(one, "f1", real(windows[w].f1));
+        (void)json_array_append_new(list, one);
+    }
+    free(windows);
+    ms_clock_format(p->split_date_ms, day);
+    set(o, "date", json_stringn(day, 10));
+    set(o, "undated", count(p->undated));
+    set(o, "moved", count(p->moved));
+    set(o, "one_sided", count(p->one_sided));
+    set(o, "thinned", count(p->thinned));
+    set(o, "windows", list);
+    set(o, "aut", real(aut));
+    return o;
+}
+
 static json_t *split_json(const struct ms_outcome *self)
 {
     const struct ms_experiment *e = self->experiment;
     json_t *o = json_object();
     set(o, "name", json_string(e->partition.name));
     set(o, "digest", digest(e->partition.digest));
+    set(o, "how", json_string(ms_partition_how_name(e->partition.how)));
     set(o, "grouped", json_boolean(e->partition.how != MS_PARTITION_NAIVE));
     set(o, "copies_in_training", count(e->partition.leaked));
+    if (e->partition.how == MS_PARTITION_TIME)
+        set(o, "time", time_json(self));
     if (e->fold_accuracy) {
         json_t *folds = json_array();
-        for (uint32_t k = 0; k < self->plan->split.folds; k++)
+        for (uint32_t k = 0; k < e->partition.folds; k++)
             (void)json_array_append_new(folds, real(e->fold_accuracy[k]));
         set(o, "fold_accuracy", folds);
     }
@@ -218,6 +254,27 @@ json_t *ms_outcome_json(const struct ms_outcome *self)
     set(o, "command", ms_json_text(self->command));
     set(o, "made", json_string(when));
     return o;
+}
+
+struct ms_window *ms_outcome_windows(const struct ms_outcome *self, double *aut)
+{
+    const struct ms_experiment *e = self->experiment;
+    const struct ms_partition *p = &e->partition;
+    const struct ms_judged judged = {.classes = self->set->classes,
+                                     .rows = e->judged_count,
+                                     .truth = e->truth,
+                                     .predicted = e->predicted};
+    struct ms_window *windows = calloc((size_t)p->window_count + 1, sizeof *windows);
+    uint32_t *window_of = calloc(e->judged_count + 1, sizeof *window_of);
+    for (size_t i = 0; windows && window_of && i < e->judged_count; i++)
+        window_of[i] = p->window_of[e->judged[i]];
+    if (!windows || !window_of ||
+        ms_windows_make(&judged, window_of, p->window_count, windows, aut, NULL) != MS_OK) {
+        free(windows);
+        windows = NULL;
+    }
+    free(window_of);
+    return windows;
 }
 
 bool ms_outcome_source_suspect(const struct ms_outcome *self)

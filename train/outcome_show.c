@@ -1,8 +1,10 @@
 /* A finished run as tables on a terminal. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "train/outcome.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { NAME_BYTES = 64, BAR = 30, MATRIX_CLASSES = 20, COLUMN = 9, CURVE_ROWS = 20 };
@@ -108,13 +110,49 @@ static void show_dataset(const struct ms_outcome *o, FILE *out)
             out);
 }
 
+static void show_figure(FILE *out, double x, int width, int digits)
+{
+    if (isnan(x))
+        (void)fprintf(out, "%*s", width, "-");
+    else
+        (void)fprintf(out, "%*.*f", width, digits, x);
+}
+
+static void show_windows(const struct ms_outcome *o, FILE *out)
+{
+    const struct ms_partition *p = &o->experiment->partition;
+    char day[32];
+    double aut = NAN;
+    struct ms_window *windows = ms_outcome_windows(o, &aut);
+    ms_clock_format(p->split_date_ms, day);
+    (void)fprintf(out,
+                  "  judged is what was first seen from %.10s on; left out: %llu without a date, "
+                  "%llu in months\n  with one class alone, %llu for --test-ratio; %llu later "
+                  "copies of earlier traces train\n\n",
+                  day, (unsigned long long)p->undated, (unsigned long long)p->one_sided,
+                  (unsigned long long)p->thinned, (unsigned long long)p->moved);
+    (void)fprintf(out, "  %-8s %8s %9s %9s %9s\n", "month", "rows", "positive", "accuracy", "F1");
+    for (uint32_t w = 0; windows && w < p->window_count; w++) {
+        ms_clock_format(p->windows_ms[w], day);
+        (void)fprintf(out, "  %-8.7s %8llu %9llu", day, (unsigned long long)windows[w].rows,
+                      (unsigned long long)windows[w].positive);
+        show_figure(out, windows[w].accuracy, 10, 3);
+        show_figure(out, windows[w].f1, 10, 3);
+        (void)fputc('\n', out);
+    }
+    (void)fputs("  area under F1 over the months (AUT)  ", out);
+    show_figure(out, aut, 10, 3);
+    (void)fputc('\n', out);
+    free(windows);
+}
+
 static void show_split(const struct ms_outcome *o, FILE *out)
 {
     const struct ms_experiment *e = o->experiment;
     (void)fprintf(out, "\nSplit %s: ", e->partition.name);
-    if (o->plan->split.folds)
+    if (e->partition.folds)
         (void)fprintf(out, "%u folds, each judged by a net that was trained on the others",
-                      o->plan->split.folds);
+                      e->partition.folds);
     else
         (void)fprintf(out, "%llu rows to train, %zu to test", (unsigned long long)e->train_rows,
                       e->judged_count);
@@ -124,14 +162,8 @@ static void show_split(const struct ms_outcome *o, FILE *out)
     else
         (void)fputs("; no copy straddles it", out);
     (void)fputc('\n', out);
-}
-
-static void show_figure(FILE *out, double x, int width, int digits)
-{
-    if (isnan(x))
-        (void)fprintf(out, "%*s", width, "-");
-    else
-        (void)fprintf(out, "%*.*f", width, digits, x);
+    if (e->partition.how == MS_PARTITION_TIME)
+        show_windows(o, out);
 }
 
 static void show_curve(const struct ms_outcome *o, FILE *out)

@@ -188,7 +188,7 @@ static void put_curves(const struct ms_outcome *o, struct ms_buf *out)
     ms_chart_draw(&chart, out);
     put(out, "</div></div><p class=\"note\">Training figures include dropout and label smoothing; "
              "test figures do not. ");
-    put(out, o->plan->split.folds ? "Means over the folds. " : "");
+    put(out, o->experiment->partition.folds ? "Means over the folds. " : "");
     put(out, "Nothing was chosen by the test figures: the last epoch's weights are the "
              "model.</p></section>\n");
     free(v);

@@ -1,7 +1,12 @@
 /* Deals the parts, repeat by repeat, and looks for copies across them. */
 #include "train/partition.h"
 
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/log.h"
 #include "base/rng.h"
+#include "train/partition_time.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,16 +23,25 @@ static enum ms_status no_memory(struct ms_error *err)
 void ms_partition_name(const struct ms_partition_request *request,
                        char out[MS_PARTITION_NAME_BYTES])
 {
-    const char *how = request->how == MS_PARTITION_NAIVE ? "naive-" : "";
-    int n;
+    static const char *const front[] = {"", "naive-", "near-", "time-"};
+    struct ms_buf name;
+    char day[32];
+    ms_buf_init(&name, MS_PARTITION_NAME_BYTES);
+    (void)ms_buf_append_text(&name, front[request->how]);
+    ms_clock_format(request->split_date_ms, day);
     if (request->folds)
-        n = snprintf(out, MS_PARTITION_NAME_BYTES, "%sfold%u-seed%" PRIu64, how, request->folds,
-                     request->seed);
+        (void)ms_buf_printf(&name, "fold%u", request->folds);
+    else if (request->how == MS_PARTITION_TIME && request->split_date_ms)
+        (void)ms_buf_printf(&name, "%.10s", day);
     else
-        n = snprintf(out, MS_PARTITION_NAME_BYTES, "%sholdout-%.4g-seed%" PRIu64, how,
-                     request->test_share * 100, request->seed);
-    if (request->repeats > 1 && n > 0 && n < MS_PARTITION_NAME_BYTES)
-        (void)snprintf(out + n, MS_PARTITION_NAME_BYTES - (size_t)n, "-x%u", request->repeats);
+        (void)ms_buf_printf(&name, "holdout-%.4g", request->test_share * 100);
+    if (request->test_ratio > 0)
+        (void)ms_buf_printf(&name, "-ratio%.4g", request->test_ratio * 100);
+    (void)ms_buf_printf(&name, "-seed%" PRIu64, request->seed);
+    if (request->repeats > 1)
+        (void)ms_buf_printf(&name, "-x%u", request->repeats);
+    (void)snprintf(out, MS_PARTITION_NAME_BYTES, "%s", ms_buf_text(&name));
+    ms_buf_release(&name);
 }
 
 uint32_t ms_partition_fits(const struct ms_partition *self)
@@ -107,27 +121,16 @@ static uint64_t seed_of(uint64_t seed, uint32_t repeat)
     return repeat ? ms_rng_u64(&rng) >> 12 : seed; /* 52 bits: exact in JSON readers too */
 }
 
-static enum ms_status digest(struct ms_partition *p, const struct ms_dataset *set,
-                             struct ms_error *err)
+static enum ms_status make_arrays(struct ms_partition *p, uint64_t seed, struct ms_error *err)
 {
-    struct ms_hasher *hasher;
-    enum ms_status status = ms_hasher_new(MS_HASH_SHA256, &hasher, err);
-    if (status != MS_OK)
-        return status;
-    ms_hasher_update(hasher, p->name, strlen(p->name) + 1);
-    for (size_t i = 0; i < p->rows; i++) {
-        ms_hasher_update(hasher, set->rows[i].key, strlen(set->rows[i].key) + 1);
-        for (uint32_t r = 0; r < p->repeats; r++) {
-            uint8_t part = (uint8_t)p->part_of[r * p->rows + i];
-            ms_hasher_update(hasher, &part, 1);
-        }
-    }
-    struct ms_digests digests;
-    status = ms_hasher_finish(hasher, &digests, err);
-    if (status == MS_OK)
-        memcpy(p->digest, digests.sha256, sizeof p->digest);
-    ms_hasher_free(hasher);
-    return status;
+    p->part_of = calloc(p->rows * p->repeats + 1, sizeof *p->part_of);
+    p->groups = calloc(p->rows + 1, sizeof *p->groups);
+    p->seeds = calloc(p->repeats, sizeof *p->seeds);
+    if (!p->part_of || !p->groups || !p->seeds)
+        return no_memory(err);
+    for (uint32_t r = 0; r < p->repeats; r++)
+        p->seeds[r] = seed_of(seed, r);
+    return MS_OK;
 }
 
 static enum ms_status prepare(struct ms_partition *p, const struct ms_dataset *set,
@@ -142,16 +145,66 @@ static enum ms_status prepare(struct ms_partition *p, const struct ms_dataset *s
     if (p->repeats > MS_PARTITION_REPEATS_MAX)
         return ms_error_set(err, MS_E_INPUT, "%u repeats: at most %d", p->repeats,
                             MS_PARTITION_REPEATS_MAX);
-    p->part_of = calloc(p->rows * p->repeats + 1, sizeof *p->part_of);
-    p->groups = calloc(p->rows + 1, sizeof *p->groups);
-    p->seeds = calloc(p->repeats, sizeof *p->seeds);
-    if (!p->part_of || !p->groups || !p->seeds)
-        return no_memory(err);
-    for (uint32_t r = 0; r < p->repeats; r++)
-        p->seeds[r] = seed_of(request->seed, r);
-    for (size_t i = 0; i < p->rows; i++)
+    enum ms_status status = make_arrays(p, request->seed, err);
+    for (size_t i = 0; status == MS_OK && i < p->rows; i++)
         p->groups[i] = p->how == MS_PARTITION_NAIVE ? (uint32_t)i : set->groups[i];
-    return MS_OK;
+    return status;
+}
+
+static enum ms_status deal(struct ms_partition *p, const struct ms_dataset *set,
+                           const struct ms_partition_request *request, struct ms_error *err)
+{
+    const struct ms_split_rows rows = {set->count, set->classes, set->labels, p->groups};
+    enum ms_status status = MS_OK;
+    if (p->how == MS_PARTITION_TIME)
+        return ms_partition_by_time(p, set, request, err);
+    for (uint32_t r = 0; status == MS_OK && r < p->repeats; r++) {
+        uint32_t *part_of = p->part_of + r * p->rows;
+        status = request->folds
+                     ? ms_split_folds(&rows, request->folds, p->seeds[r], part_of, err)
+                     : ms_split_holdout(&rows, request->test_share, p->seeds[r], part_of, err);
+    }
+    return status;
+}
+
+/* Writes the manifest of a finished partition. */
+static enum ms_status describe(struct ms_partition *p, const struct ms_dataset *set,
+                               struct ms_error *err)
+{
+    char dataset[MS_HASH_HEX_MAX];
+    struct ms_buf bytes;
+    ms_hex_encode(set->digest, sizeof set->digest, dataset);
+    const char **keys = calloc(p->rows + 1, sizeof *keys);
+    uint64_t(*sequences)[2] = calloc(p->rows + 1, sizeof *sequences);
+    const struct ms_manifest manifest = {.name = p->name,
+                                         .dataset = dataset,
+                                         .how = p->how,
+                                         .folds = p->folds,
+                                         .repeats = p->repeats,
+                                         .seed = p->seeds[0],
+                                         .split_date_ms = p->split_date_ms,
+                                         .window_count = p->window_count,
+                                         .windows_ms = p->windows_ms,
+                                         .rows = p->rows,
+                                         .keys = keys,
+                                         .sequences = sequences,
+                                         .groups = p->groups,
+                                         .part_of = p->part_of,
+                                         .window_of = p->window_of};
+    ms_buf_init(&bytes, MS_LIMIT_SPLIT_BYTES);
+    enum ms_status status = keys && sequences ? MS_OK : no_memory(err);
+    for (size_t i = 0; status == MS_OK && i < p->rows; i++) {
+        keys[i] = set->rows[i].key;
+        memcpy(sequences[i], set->rows[i].sequence, sizeof *sequences);
+    }
+    if (status == MS_OK)
+        status = ms_manifest_encode(&manifest, &bytes, p->digest, err);
+    if (status == MS_OK)
+        p->manifest = ms_buf_take(&bytes, &p->manifest_bytes);
+    ms_buf_release(&bytes);
+    free(keys);
+    free(sequences);
+    return status;
 }
 
 enum ms_status ms_partition_make(const struct ms_dataset *set,
@@ -159,18 +212,109 @@ enum ms_status ms_partition_make(const struct ms_dataset *set,
                                  struct ms_partition *out, struct ms_error *err)
 {
     enum ms_status status = prepare(out, set, request, err);
-    const struct ms_split_rows rows = {set->count, set->classes, set->labels, out->groups};
-    for (uint32_t r = 0; status == MS_OK && r < out->repeats; r++) {
-        uint32_t *part_of = out->part_of + r * out->rows;
-        status = request->folds
-                     ? ms_split_folds(&rows, request->folds, out->seeds[r], part_of, err)
-                     : ms_split_holdout(&rows, request->test_share, out->seeds[r], part_of, err);
-        if (status == MS_OK)
-            status = check_parts(out, r, set, err);
-    }
+    if (status == MS_OK)
+        status = deal(out, set, request, err);
+    for (uint32_t r = 0; status == MS_OK && r < out->repeats; r++)
+        status = check_parts(out, r, set, err);
     if (status == MS_OK)
         status = count_leaks(out, set, err);
-    return status == MS_OK ? digest(out, set, err) : status;
+    return status == MS_OK ? describe(out, set, err) : status;
+}
+
+/* ---- from a file ----------------------------------------------------------------------------- */
+
+/* Both sides are in the order of their keys. */
+static enum ms_status compare_keys(const struct ms_manifest *m, const struct ms_dataset *set,
+                                   struct ms_error *err)
+{
+    size_t more = 0, missing = 0, i = 0, k = 0;
+    const char *example = NULL;
+    while (i < m->rows || k < set->count) {
+        int order = i == m->rows ? 1 : k == set->count ? -1 : strcmp(m->keys[i], set->rows[k].key);
+        if (order != 0 && !example)
+            example = order < 0 ? m->keys[i] : set->rows[k].key;
+        more += order < 0;
+        missing += order > 0;
+        i += order <= 0;
+        k += order >= 0;
+    }
+    char shown[128];
+    return more + missing == 0
+               ? MS_OK
+               : ms_error_set(err, MS_E_INPUT,
+                              "the split file is of other traces: %zu of its are not in this "
+                              "dataset, and %zu of the dataset's not in it (the first: %s); a "
+                              "split holds for the same target, policy and --min-calls",
+                              more, missing, ms_escape_text(example, shown, sizeof shown));
+}
+
+static enum ms_status take_manifest(struct ms_partition *p, const struct ms_manifest *m,
+                                    uint64_t seed, struct ms_error *err)
+{
+    *p = (struct ms_partition){.how = m->how,
+                               .rows = m->rows,
+                               .folds = m->folds,
+                               .parts = m->folds ? m->folds : 2,
+                               .repeats = m->repeats,
+                               .split_date_ms = m->split_date_ms,
+                               .window_count = m->window_count};
+    (void)snprintf(p->name, sizeof p->name, "%s", m->name);
+    enum ms_status status = make_arrays(p, seed, err);
+    if (status != MS_OK)
+        return status;
+    memcpy(p->part_of, m->part_of, p->rows * p->repeats * sizeof *p->part_of);
+    memcpy(p->groups, m->groups, p->rows * sizeof *p->groups);
+    if (!m->window_count)
+        return MS_OK;
+    p->windows_ms = calloc(m->window_count, sizeof *p->windows_ms);
+    p->window_of = calloc(p->rows + 1, sizeof *p->window_of);
+    if (!p->windows_ms || !p->window_of)
+        return no_memory(err);
+    memcpy(p->windows_ms, m->windows_ms, m->window_count * sizeof *p->windows_ms);
+    memcpy(p->window_of, m->window_of, p->rows * sizeof *p->window_of);
+    return MS_OK;
+}
+
+enum ms_status ms_partition_adopt(const struct ms_dataset *set, struct ms_buf *bytes, uint64_t seed,
+                                  struct ms_partition *out, struct ms_error *err)
+{
+    struct ms_manifest manifest;
+    *out = (struct ms_partition){0};
+    enum ms_status status = ms_manifest_decode(ms_span_of(bytes->data, bytes->len), &manifest, err);
+    if (status == MS_OK)
+        status = compare_keys(&manifest, set, err);
+    if (status == MS_OK)
+        status = take_manifest(out, &manifest, seed, err);
+    ms_manifest_release(&manifest);
+    for (uint32_t r = 0; status == MS_OK && r < out->repeats; r++)
+        status = check_parts(out, r, set, err);
+    if (status == MS_OK)
+        status = count_leaks(out, set, err);
+    if (status == MS_OK && out->leaked && out->how != MS_PARTITION_NAIVE)
+        status = ms_error_set(err, MS_E_INPUT,
+                              "the split file tears copies apart: %u judged rows have the same "
+                              "sequence as one that trains",
+                              out->leaked);
+    if (status == MS_OK && ms_hash_sha256(bytes->data, bytes->len, out->digest) != MS_OK)
+        status = no_memory(err);
+    if (status == MS_OK)
+        out->manifest = ms_buf_take(bytes, &out->manifest_bytes);
+    return status;
+}
+
+enum ms_status ms_partition_read(const struct ms_dataset *set, const char *path, uint64_t seed,
+                                 struct ms_partition *out, struct ms_error *err)
+{
+    struct ms_buf bytes;
+    *out = (struct ms_partition){0};
+    ms_buf_init(&bytes, MS_LIMIT_SPLIT_BYTES);
+    enum ms_status status = ms_file_read(path, &bytes, err);
+    if (status == MS_E_IO)
+        status = MS_E_INPUT;
+    if (status == MS_OK)
+        status = ms_partition_adopt(set, &bytes, seed, out, err);
+    ms_buf_release(&bytes);
+    return status;
 }
 
 void ms_partition_release(struct ms_partition *self)
@@ -178,5 +322,8 @@ void ms_partition_release(struct ms_partition *self)
     free(self->part_of);
     free(self->groups);
     free(self->seeds);
+    free(self->windows_ms);
+    free(self->window_of);
+    free(self->manifest);
     *self = (struct ms_partition){0};
 }

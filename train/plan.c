@@ -86,6 +86,8 @@ enum ms_status ms_plan_text(const struct ms_plan *self, const char *target, bool
     const struct ms_fit_options *f = &self->fit;
     ms_normal_options_text(&self->view, normal);
     ms_partition_name(&self->split, split);
+    if (self->split_file) /* the file's own name for it is in the manifest, whose digest counts */
+        (void)snprintf(split, sizeof split, "file");
     (void)ms_buf_printf(out, "preset=%s target=%s split=%s epochs=%u batch=%u lr=%.9g",
                         self->preset, target, split, f->epochs, f->batch, f->rate);
     (void)ms_buf_printf(out, " schedule=%s optimizer=%d decay=%.9g clip=%.9g smoothing=%.9g",

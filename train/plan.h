@@ -24,6 +24,7 @@ struct ms_plan {
     struct ms_fit_options fit;         /* config.vocabulary 0: as large as the vocabulary */
     bool one_output_mse;               /* the article's head for two classes; else sigmoid */
     struct ms_partition_request split; /* its seed is fit.seed */
+    const char *split_file; /* the manifest of the split; NULL: `split` says how to deal one */
     double threshold;
 };
 

@@ -33,7 +33,6 @@ static json_t *names_json(const char *const *names, uint32_t n)
 static enum ms_status put(json_t *object, struct ms_buf *out, struct ms_error *err)
 {
     enum ms_status status = ms_json_append(out, object, err);
-    json_decref(object);
     if (status == MS_OK && ms_buf_append_byte(out, '\n') != MS_OK)
         status = no_memory(err);
     return status;

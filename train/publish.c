@@ -80,6 +80,25 @@ static enum ms_status write_file(const char *folder, const char *name, const voi
     return ms_file_write_atomic(path, bytes, n, 0600, err);
 }
 
+/* The rows of one repeat; those that take no part have none. */
+static enum ms_status put_split(struct ms_corpus *corpus, int64_t dataset,
+                                const struct ms_partition *split, uint32_t repeat,
+                                const struct ms_dataset *set, struct ms_error *err)
+{
+    const uint32_t *part_of = split->part_of + repeat * split->rows;
+    char name[MS_PARTITION_NAME_BYTES + 16];
+    if (repeat)
+        (void)snprintf(name, sizeof name, "%s#%u", split->name, repeat + 1);
+    else
+        (void)snprintf(name, sizeof name, "%s", split->name);
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < set->count && status == MS_OK; i++)
+        if (part_of[i] != MS_PARTITION_OUT)
+            status = ms_split_put(corpus, dataset, name, split->digest, set->rows[i].analysis,
+                                  (int)part_of[i], split->groups[i], err);
+    return status;
+}
+
 static enum ms_status put_rows(struct ms_corpus *corpus, const struct ms_outcome *o, int64_t run,
                                const char *metrics, struct ms_error *err)
 {
@@ -94,9 +113,8 @@ static enum ms_status put_rows(struct ms_corpus *corpus, const struct ms_outcome
     (void)snprintf(path, sizeof path, "models/%s/model.safetensors", o->name);
     int64_t dataset;
     enum ms_status status = ms_dataset_put(corpus, &row, o->made_ms, run, &dataset, err);
-    for (size_t i = 0; i < o->set->count && status == MS_OK; i++)
-        status = ms_split_put(corpus, dataset, split->name, o->set->rows[i].analysis,
-                              (int)split->part_of[i], split->groups[i], err);
+    for (uint32_t r = 0; r < split->repeats && status == MS_OK; r++)
+        status = put_split(corpus, dataset, split, r, o->set, err);
     if (status == MS_OK)
         status = ms_model_put(corpus, o->name, dataset, split->name, o->model_digest, path, metrics,
                               o->made_ms, run, err);
@@ -120,6 +138,7 @@ static enum ms_status commit_rows(struct ms_corpus *corpus, const struct ms_outc
 static enum ms_status write_files(struct ms_outcome *o, const char *folder, const char *metrics,
                                   const struct ms_buf *model, struct ms_error *err)
 {
+    const struct ms_partition *split = &o->experiment->partition;
     struct ms_buf page;
     ms_buf_init(&page, PAGE_MAX_BYTES);
     enum ms_status status = ms_outcome_page(o, &page, err);
@@ -128,6 +147,8 @@ static enum ms_status write_files(struct ms_outcome *o, const char *folder, cons
     if (status == MS_OK)
         status = write_file(folder, "model.safetensors", model->data, model->len, err);
     ms_step("train.publish.model");
+    if (status == MS_OK)
+        status = write_file(folder, "split.jsonl", split->manifest, split->manifest_bytes, err);
     if (status == MS_OK)
         status = write_file(folder, "metrics.json", metrics, strlen(metrics), err);
     if (status == MS_OK)

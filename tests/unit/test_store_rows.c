@@ -479,8 +479,8 @@ static void test_datasets(void **state)
     add_sample(corpus, 90);
     assert_ok(ms_dataset_put(corpus, &row, 2, 0, &again, &err), &err);
     assert_int_equal(dataset, again);
-    assert_ok(ms_split_put(corpus, dataset, "s", newest, 1, 7, &err), &err);
-    assert_ok(ms_split_put(corpus, dataset, "s", newest, 0, 7, &err), &err);
+    assert_ok(ms_split_put(corpus, dataset, "s", row.digest, newest, 1, 7, &err), &err);
+    assert_ok(ms_split_put(corpus, dataset, "s", row.digest, newest, 0, 7, &err), &err);
     assert_int_equal(scalar(corpus, "SELECT count(*) FROM split WHERE part = 0"), 1);
     assert_ok(ms_model_put(corpus, "m", dataset, "s", row.digest, "models/m", "{}", 1, 0, &err),
               &err);
