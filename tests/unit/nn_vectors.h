@@ -11,7 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VECTOR_FILE_MAX = 1 << 19, VECTOR_ROWS_MAX = 8, VECTOR_STEPS_MAX = 16, VECTOR_CASES = 4 };
+enum {
+    VECTOR_FILE_MAX = 1 << 19,
+    VECTOR_ROWS_MAX = 8,
+    VECTOR_STEPS_MAX = 16,
+    VECTOR_CASES = 9,
+    VECTOR_RATES = 10,
+    VECTOR_WIDE_MAX = 16
+};
 
 struct vector_case {
     const char *name;
@@ -70,9 +77,72 @@ static const struct vector_case vector_cases[VECTOR_CASES] = {
       .dense = {{5, MS_NET_TANH, 0}},
       .outputs = 4,
       .head = MS_NET_HEAD_SOFTMAX}},
+    {"gru",
+     {.vocabulary = 9,
+      .embedding = 4,
+      .embedding_scale = .05,
+      .mask_padding = true,
+      .recurrent_count = 2,
+      .recurrent = {{3, MS_NET_TANH, 0, 0, false, MS_NET_GRU},
+                    {3, MS_NET_TANH, 0, 0, true, MS_NET_GRU}},
+      .pooling = MS_NET_POOL_MEAN,
+      .outputs = 3,
+      .head = MS_NET_HEAD_SOFTMAX}},
+    {"softgru",
+     {.vocabulary = 8,
+      .embedding = 4,
+      .embedding_scale = .05,
+      .pad_length = 6,
+      .recurrent_count = 1,
+      .recurrent = {{4, MS_NET_SOFTSIGN, 0, 0, false, MS_NET_GRU}},
+      .outputs = 1,
+      .head = MS_NET_HEAD_MSE}},
+    {"features",
+     {.vocabulary = 7,
+      .embedding = 4,
+      .embedding_scale = .05,
+      .feature_count = 2,
+      .feature = {{3, .1}, {5, .1}},
+      .mask_padding = true,
+      .recurrent_count = 1,
+      .recurrent = {{3, MS_NET_TANH, 0, 0, true, MS_NET_LSTM}},
+      .pooling = MS_NET_POOL_ATTENTION,
+      .attention = 4,
+      .outputs = 1,
+      .head = MS_NET_HEAD_SIGMOID}},
+    {"wide",
+     {.vocabulary = 8,
+      .embedding = 3,
+      .embedding_scale = .05,
+      .mask_padding = true,
+      .pooling = MS_NET_POOL_MAX,
+      .wide = {14, 4, MS_NET_RELU, 0, 0},
+      .dense_count = 1,
+      .dense = {{5, MS_NET_TANH, 0}},
+      .outputs = 3,
+      .head = MS_NET_HEAD_SOFTMAX}},
+    {"every",
+     {.vocabulary = 9,
+      .embedding = 4,
+      .embedding_scale = .05,
+      .feature_count = 1,
+      .feature = {{4, .1}},
+      .mask_padding = true,
+      .recurrent_count = 1,
+      .recurrent = {{3, MS_NET_TANH, 0, 0, true, MS_NET_GRU}},
+      .pooling = MS_NET_POOL_ATTENTION,
+      .attention = 3,
+      .wide = {10, 3, MS_NET_TANH, 0, 0},
+      .dense_count = 1,
+      .dense = {{4, MS_NET_TANH, 0}},
+      .outputs = 3,
+      .head = MS_NET_HEAD_SOFTMAX,
+      .label_smoothing = .1,
+      .class_weight = {1, 2, .5}}},
 };
 
-static const double vector_rates[4] = {.01, .02, .005, .01};
+static const double vector_rates[VECTOR_RATES] = {.01, .02,  .005, .01,  .01,
+                                                  .01, .005, .005, .002, .002};
 
 /* The optimiser of a record, as the generator sets it. */
 static struct ms_optimizer vector_optimizer(const char *what)
@@ -138,11 +208,48 @@ struct vector_batch {
     const int32_t *rows[VECTOR_ROWS_MAX];
     uint32_t lengths[VECTOR_ROWS_MAX];
     int32_t labels[VECTOR_ROWS_MAX];
+    int32_t id[VECTOR_ROWS_MAX][VECTOR_STEPS_MAX * MS_LIMIT_NET_FEATURES];
+    const int32_t *features[VECTOR_ROWS_MAX];
+    uint32_t wide_id[VECTOR_ROWS_MAX][VECTOR_WIDE_MAX];
+    float wide_value[VECTOR_ROWS_MAX][VECTOR_WIDE_MAX];
+    struct ms_net_sparse wide[VECTOR_ROWS_MAX];
     struct ms_net_batch batch;
 };
 
-static void vector_batch_get(const char *name, struct vector_batch *out)
+/* Ids of the feature tables step by step, and the dense vectors of the wide branch as sparse ones.
+ */
+static void vector_inputs_get(const struct vector_case *c, struct vector_batch *out)
 {
+    size_t id_count, wide_count, used = 0;
+    const uint32_t F = c->config.feature_count;
+    const uint32_t size = c->config.wide.size;
+    double *ids = vector_get(c->name, "features", &id_count);
+    double *wide = vector_get(c->name, "wide", &wide_count);
+    assert_int_equal(wide_count, out->batch.rows * size);
+    assert_in_range(size, 0, VECTOR_WIDE_MAX);
+    for (size_t r = 0; r < out->batch.rows; r++) {
+        out->features[r] = out->id[r];
+        for (uint32_t i = 0; i < out->lengths[r] * F; i++) {
+            assert_true(used < id_count);
+            out->id[r][i] = (int32_t)ids[used++];
+        }
+        out->wide[r] = (struct ms_net_sparse){out->wide_id[r], out->wide_value[r], 0};
+        for (uint32_t i = 0; i < size; i++)
+            if (wide[r * size + i] != 0) {
+                out->wide_id[r][out->wide[r].count] = i;
+                out->wide_value[r][out->wide[r].count++] = (float)wide[r * size + i];
+            }
+    }
+    assert_int_equal(used, id_count);
+    out->batch.features = F > 0 ? out->features : NULL;
+    out->batch.wide = size > 0 ? out->wide : NULL;
+    free(ids);
+    free(wide);
+}
+
+static void vector_batch_get(const struct vector_case *c, struct vector_batch *out)
+{
+    const char *name = c->name;
     size_t rows, token_count, label_count, used = 0;
     double *lengths = vector_get(name, "lengths", &rows);
     double *tokens = vector_get(name, "tokens", &token_count);
@@ -160,6 +267,7 @@ static void vector_batch_get(const char *name, struct vector_batch *out)
     assert_int_equal(used, token_count);
     out->batch = (struct ms_net_batch){
         .rows = rows, .tokens = out->rows, .lengths = out->lengths, .labels = out->labels};
+    vector_inputs_get(c, out);
     free(lengths);
     free(tokens);
     free(labels);
@@ -203,7 +311,7 @@ static void vector_check_case(const struct vector_case *c, double bound)
     struct ms_error err;
     struct ms_net_result result;
     size_t n;
-    vector_batch_get(c->name, &b);
+    vector_batch_get(c, &b);
     struct ms_net *net = vector_net(c, 1);
     assert_int_equal(ms_net_loss_grad(net, &b.batch, true, 0, &result, &err), MS_OK);
     double *grads = vector_get(c->name, "grads", &n);
@@ -225,7 +333,7 @@ static void vector_check_case(const struct vector_case *c, double bound)
         struct ms_optimizer o = vector_optimizer(kinds[k]);
         net = vector_net(c, 1);
         assert_int_equal(ms_net_set_optimizer(net, &o, &err), MS_OK);
-        for (int s = 0; s < 4; s++)
+        for (int s = 0; s < VECTOR_RATES; s++)
             assert_int_equal(ms_net_train_batch(net, &b.batch, vector_rates[s], &result, &err),
                              MS_OK);
         double *after = vector_get(c->name, kinds[k], &n);
