@@ -76,13 +76,17 @@ static const struct ms_net_config config = {
     .vocabulary = 30,
     .embedding = 24,
     .embedding_scale = .1,
+    .feature_count = 2,
+    .feature = {{9, .1}, {40, .1}},
     .spatial_dropout = .1,
     .recurrent_count = 2,
     .recurrent = {{48, MS_NET_TANH, .1, .1, true, MS_NET_LSTM},
-                  {32, MS_NET_SOFTSIGN, .1, .1, false, MS_NET_LSTM}},
+                  {32, MS_NET_SOFTSIGN, .1, .1, false, MS_NET_GRU}},
     .mask_padding = true,
-    .pooling = MS_NET_POOL_MEAN_MAX_LAST,
+    .pooling = MS_NET_POOL_ATTENTION,
+    .attention = 16,
     .pool_dropout = .1,
+    .wide = {500, 8, MS_NET_TANH, .1, .1},
     .dense_count = 1,
     .dense = {{16, MS_NET_TANH, .1}},
     .outputs = 3,
@@ -96,6 +100,11 @@ struct run {
     const int32_t *rows[ROWS];
     uint32_t lengths[ROWS];
     int32_t labels[ROWS];
+    int32_t id[ROWS][STEPS * 2];
+    const int32_t *features[ROWS];
+    uint32_t wide_id[ROWS][20];
+    float wide_value[ROWS][20];
+    struct ms_net_sparse wide[ROWS];
     struct ms_net_batch batch;
     ms_real outputs[ROWS * 3];
 };
@@ -106,11 +115,24 @@ static void fill(struct run *r)
         r->rows[i] = r->token[i];
         r->lengths[i] = STEPS - (uint32_t)i;
         r->labels[i] = i % 3;
-        for (int t = 0; t < STEPS; t++)
+        r->features[i] = r->id[i];
+        r->wide[i] = (struct ms_net_sparse){r->wide_id[i], r->wide_value[i], 20};
+        for (int t = 0; t < STEPS; t++) {
             r->token[i][t] = (i * 7 + t * 3) % 30;
+            r->id[i][t * 2] = t % 9;
+            r->id[i][t * 2 + 1] = (i + t) % 41 - 1;
+        }
+        for (int k = 0; k < 20; k++) {
+            r->wide_id[i][k] = (uint32_t)(k * 20 + i % 20);
+            r->wide_value[i][k] = 1;
+        }
     }
-    r->batch = (struct ms_net_batch){
-        .rows = ROWS, .tokens = r->rows, .lengths = r->lengths, .labels = r->labels};
+    r->batch = (struct ms_net_batch){.rows = ROWS,
+                                     .tokens = r->rows,
+                                     .lengths = r->lengths,
+                                     .labels = r->labels,
+                                     .features = r->features,
+                                     .wide = r->wide};
 }
 
 /* Makes, trains two steps, predicts; a step that failed for want of memory is tried again once,
