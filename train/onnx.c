@@ -276,11 +276,11 @@ static ms_onnx_value pool_attention(struct maker *m, ms_onnx_value x, ms_onnx_va
 {
     ms_onnx_value h = NODE(m->g, "MatMul", x, constant(m, "attention.kernel", 2));
     h = NODE(m->g, "Tanh", NODE(m->g, "Add", h, constant(m, "attention.bias", 1)));
-    const struct ms_net_tensor *v = find(m, "attention.query");
+    const struct ms_net_tensor *v = find(m, "attention.vector");
     const int64_t dims[2] = {v ? (int64_t)(v->rows * v->columns) : 0, 1};
     char full[NAME_BYTES];
-    (void)snprintf(full, sizeof full, "%sattention.query", m->prefix);
-    h = NODE(m->g, "MatMul", h, ms_onnx_floats(m->g, full, dims, 2, numbers(m, "attention.query")));
+    (void)snprintf(full, sizeof full, "%sattention.vector", m->prefix);
+    h = NODE(m->g, "MatMul", h, ms_onnx_floats(m->g, full, dims, 2, numbers(m, "attention.vector")));
     h = NODE(m->g, "Where", m->in->alive, h, ms_onnx_scalar(m->g, -FLT_MAX)); /* T x B x 1 */
     h = NODE(m->g, "Softmax", h);
     ms_onnx_attribute_int(m->g, "axis", 0);

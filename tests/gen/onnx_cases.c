@@ -225,7 +225,7 @@ static const char *const pooling_names[] = {"last", "mean", "max", "all", "atten
 /* Each pooling, on one and on both directions of a layer and on the embedding alone. */
 static void write_poolings(const char *folder)
 {
-    for (int p = MS_NET_POOL_LAST; p <= MS_NET_POOL_MEAN_MAX_LAST; p++)
+    for (int p = MS_NET_POOL_LAST; p <= MS_NET_POOL_ATTENTION; p++)
         for (int shape = 0; shape < 3; shape++) {
             static const char *const shapes[] = {"embedding", "forward", "both"};
             char name[48];
@@ -233,6 +233,7 @@ static void write_poolings(const char *folder)
             c.pooling = (enum ms_net_pooling)p;
             c.recurrent_count = shape == 0 ? 0 : 1;
             c.recurrent[0].bidirectional = shape == 2;
+            c.attention = p == MS_NET_POOL_ATTENTION ? 3 : 0;
             (void)snprintf(name, sizeof name, "pool_%s_%s", pooling_names[p], shapes[shape]);
             write_case(folder, name, &c, NULL);
         }
@@ -249,12 +250,21 @@ static void write_heads(const char *folder)
     for (uint32_t i = 0; i < 4; i++)
         c.dense[i] = (struct ms_net_dense){.units = 7 - i, .activation = (enum ms_net_activation)i};
     write_case(folder, "deep", &c, NULL);
+    for (uint32_t i = 0; i < 3; i++)
+        c.recurrent[i].cell = MS_NET_GRU;
+    write_case(folder, "deep_gru", &c, NULL);
+    c.recurrent[0].cell = MS_NET_LSTM;
+    c.recurrent[0].activation = MS_NET_TANH;
+    c.mask_padding = false;
+    c.pad_length = PAD;
+    write_case(folder, "unmasked_mixed", &c, NULL);
     c = base_config();
     c.outputs = 1;
     c.head = MS_NET_HEAD_SIGMOID;
     write_case(folder, "sigmoid", &c, NULL);
     struct ms_net_config other = c;
     other.embedding = 3;
+    other.recurrent[0].cell = MS_NET_GRU;
     other.recurrent[0].hidden = 4;
     write_case(folder, "ensemble", &c, &other);
 }
