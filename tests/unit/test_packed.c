@@ -36,6 +36,37 @@ static void check(size_t m, size_t n, size_t k, const ms_real *a, const ms_real 
     assert_true(c[m * n] == 7); /* nothing behind the end is written */
 }
 
+/* From rows elsewhere, in any order, with something to ask for meanwhile. */
+static void check_start(const struct ms_packed_kernels *kernels, size_t m, size_t n, size_t k,
+                        const ms_real *a, const ms_real *b, const ms_real *start, ms_real *right,
+                        ms_real *c)
+{
+    static ms_real turned[MOST_M * MOST_N];
+    const ms_real *rows[MOST_M];
+    struct ms_packed_ahead ahead = {0};
+    for (size_t r = 0; r < m; r++) {
+        rows[r] = turned + (m - 1 - r) * n;
+        memcpy(turned + (m - 1 - r) * n, start + r * n, n * sizeof *turned);
+    }
+    memset(c, 0, m * n * sizeof *c);
+    ms_packed_right(n, k, b, n, right);
+    ms_packed_ahead_add(&ahead, a, m * k * sizeof *a);
+    ms_packed_ahead_add(&ahead, b, k * n * sizeof *b);
+    ms_packed_ahead_plan(&ahead, m, n, k);
+    const struct ms_product x = {.m = m,
+                                 .n = n,
+                                 .k = k,
+                                 .a = a,
+                                 .lda = k,
+                                 .b = right,
+                                 .start = rows,
+                                 .c = c,
+                                 .ldc = n,
+                                 .ahead = &ahead};
+    kernels->product(&x);
+    check(m, n, k, a, b, start, c);
+}
+
 static void check_shape(const struct ms_packed_kernels *kernels, size_t m, size_t n, size_t k)
 {
     static ms_real a[MOST_M * MOST_K], at[MOST_M * MOST_K], b[MOST_K * MOST_N], bt[MOST_K * MOST_N];
@@ -60,9 +91,12 @@ static void check_shape(const struct ms_packed_kernels *kernels, size_t m, size_
             ms_packed_right(n, k, b, n, right);
         else
             ms_packed_right_transposed(n, k, bt, k, right);
-        kernels->product(m, n, k, a, k, right, beta, c, n);
+        const struct ms_product x = {
+            .m = m, .n = n, .k = k, .a = a, .lda = k, .b = right, .beta = beta, .c = c, .ldc = n};
+        kernels->product(&x);
         check(m, n, k, a, b, beta ? start : NULL, c);
     }
+    check_start(kernels, m, n, k, a, b, start, right, c);
     memcpy(c, start, m * n * sizeof *c);
     struct ms_packed_sum sum = {kernels, m, n, SPARE, 0, left, right, c};
     ms_packed_sum_add(&sum, k / 2, at, m, b, n);
@@ -98,9 +132,20 @@ static void test_rows_alone(void **state)
     draw(MOST_K * MOST_N, b);
     ms_packed_right(MOST_N, MOST_K, b, MOST_N, right);
     const struct ms_packed_kernels *kernels = ms_packed_get();
-    kernels->product(MOST_M, MOST_N, MOST_K, a, MOST_K, right, 0, together, MOST_N);
+    struct ms_product x = {.m = MOST_M,
+                           .n = MOST_N,
+                           .k = MOST_K,
+                           .a = a,
+                           .lda = MOST_K,
+                           .b = right,
+                           .c = together,
+                           .ldc = MOST_N};
+    kernels->product(&x);
+    x.m = 1;
+    x.c = alone;
     for (size_t r = 0; r < MOST_M; r++) {
-        kernels->product(1, MOST_N, MOST_K, a + r * MOST_K, MOST_K, right, 0, alone, MOST_N);
+        x.a = a + r * MOST_K;
+        kernels->product(&x);
         assert_memory_equal(alone, together + r * MOST_N, sizeof alone);
     }
     free(right);

@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    SHARD_MIN_ROWS = 8, /* fewer rows make the recurrent products too thin */
+    SHARD_MIN_ROWS = 16, /* fewer rows, and the table of projections is made too often */
     PASS_MAX_ROWS = 16, /* more rows push the activations out of the cache */
     PREDICT_MIN_ROWS = 4,
     PASS_MAX_STEPS =

@@ -18,6 +18,7 @@ bool ms_lstm_forward_side(struct ms_pass *p, uint32_t layer, int direction)
     ms_real *U = ms_scratch_reals(p->scratch, ms_packed_right_size(4 * H, H)); /* H x 4H, packed */
     side->cell = ms_scratch_reals(p->scratch, k->total * H);
     side->cell_act = ms_scratch_reals(p->scratch, k->total * H);
+    const ms_real **start = ms_scratch_take(p->scratch, k->rows, sizeof *start); /* B */
     if (p->scratch->failed)
         return false;
     ms_packed_right(4 * H, H, net->params + net->recurrent_at[layer][direction][MS_RECURRENT],
@@ -32,7 +33,21 @@ bool ms_lstm_forward_side(struct ms_pass *p, uint32_t layer, int direction)
         if (side->mask)
             ms_recurrent_take_hidden(p, l, direction, t, before, with_previous);
         ms_real *gates = side->gates + at * 4 * H;
-        packed->product(with_previous, 4 * H, H, hidden, stride, U, 1, gates, 4 * H);
+        for (size_t r = 0; side->projected && r < k->active[t]; r++)
+            start[r] = side->projected + k->slot[at + r] * 4 * H;
+        const struct ms_product z = {.m = with_previous,
+                                     .n = 4 * H,
+                                     .k = H,
+                                     .a = hidden,
+                                     .lda = stride,
+                                     .b = U,
+                                     .start = side->projected ? start : NULL,
+                                     .beta = 1,
+                                     .c = gates,
+                                     .ldc = 4 * H};
+        packed->product(&z);
+        for (size_t r = with_previous; side->projected && r < k->active[t]; r++)
+            memcpy(gates + r * 4 * H, start[r], 4 * H * sizeof *gates);
         struct ms_lstm_forward a = {
             .rows = k->active[t],
             .with_previous = with_previous,
@@ -48,6 +63,19 @@ bool ms_lstm_forward_side(struct ms_pass *p, uint32_t layer, int direction)
         net->kernels->lstm_forward(&a, net->config.recurrent[layer].activation);
     }
     return true;
+}
+
+/* What step t reads left the cache in the forward pass: it is asked for while the step before is
+ * multiplied. */
+static void plan_ahead(const struct ms_pack *k, const struct ms_recurrent_layer *l, int direction,
+                       size_t t, const ms_real *d_output, struct ms_packed_ahead *ahead)
+{
+    const struct ms_recurrent_side *side = &l->side[direction];
+    const size_t rows = k->active[t], at = k->offset[t], H = l->hidden;
+    ms_packed_ahead_add(ahead, side->gates + at * 4 * H, rows * 4 * H * sizeof *side->gates);
+    ms_packed_ahead_add(ahead, side->cell + at * H, rows * H * sizeof *side->cell);
+    ms_packed_ahead_add(ahead, side->cell_act + at * H, rows * H * sizeof *side->cell_act);
+    ms_packed_ahead_add(ahead, d_output + at * l->width, rows * l->width * sizeof *d_output);
 }
 
 /* From the last computed step to the first; leaves dz in place of the gates.
@@ -68,12 +96,17 @@ bool ms_lstm_backward_side(struct ms_pass *p, uint32_t layer, int direction,
     dU.right = ms_scratch_reals(p->scratch, ms_packed_right_size(dU.n, dU.capacity));
     ms_real *d_hidden = ms_scratch_reals(p->scratch, k->rows * H); /* B x H */
     ms_real *d_cell = ms_scratch_reals(p->scratch, k->rows * H);   /* B x H */
+    ms_real *sum = NULL;                                           /* U x 4H */
+    if (side->projected)
+        sum = side->d_projected = ms_scratch_reals(p->scratch, k->distinct * 4 * H);
     if (p->scratch->failed)
         return false;
     dU.c = p->shard->grads + at_param[MS_RECURRENT];
     ms_packed_right_transposed(H, 4 * H, net->params + at_param[MS_RECURRENT], 4 * H, U);
     memset(d_hidden, 0, k->rows * H * sizeof *d_hidden);
     memset(d_cell, 0, k->rows * H * sizeof *d_cell);
+    if (sum)
+        memset(sum, 0, k->distinct * 4 * H * sizeof *sum);
     for (size_t s = k->steps; s-- > 0;) {
         size_t before;
         size_t t = ms_recurrent_step(k, direction, s);
@@ -97,7 +130,22 @@ bool ms_lstm_backward_side(struct ms_pass *p, uint32_t layer, int direction,
         const ms_real *hidden = ms_recurrent_hidden(p, l, direction, t, before, &stride);
         ms_packed_sum_add(&dU, with_previous, hidden, stride, a.gates, 4 * H);
         net->kernels->column_sum(a.rows, 4 * H, a.gates, p->shard->grads + at_param[MS_BIAS]);
-        packed->product(with_previous, H, 4 * H, a.gates, 4 * H, U, 0, d_hidden, H);
+        for (size_t r = 0; sum && r < a.rows; r++)
+            net->kernels->add(4 * H, a.gates + r * 4 * H, sum + k->slot[at + r] * 4 * H);
+        struct ms_packed_ahead ahead = {0};
+        if (s > 0)
+            plan_ahead(k, l, direction, ms_recurrent_step(k, direction, s - 1), d_output, &ahead);
+        ms_packed_ahead_plan(&ahead, with_previous, H, 4 * H);
+        const struct ms_product back = {.m = with_previous,
+                                        .n = H,
+                                        .k = 4 * H,
+                                        .a = a.gates,
+                                        .lda = 4 * H,
+                                        .b = U,
+                                        .c = d_hidden,
+                                        .ldc = H,
+                                        .ahead = &ahead};
+        packed->product(&back);
         if (side->mask)
             net->kernels->multiply(with_previous * H, d_hidden, side->mask, d_hidden);
     }

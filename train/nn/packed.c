@@ -12,6 +12,25 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+enum { AHEAD_EVERY = 32, LINE_BYTES = 64 }; /* terms of a sum between two requests */
+
+/* What the tiles of a product share. */
+struct factors {
+    size_t n, k, row_step, k_step, panel_step, ldc;
+    int beta;
+    struct ms_packed_ahead *ahead;
+};
+
+INLINE void go_ahead(struct ms_packed_ahead *ahead)
+{
+    for (size_t i = 0; i < ahead->share && ahead->range < ahead->ranges; i++) {
+        __builtin_prefetch(ahead->at[ahead->range], 0, 2);
+        ahead->at[ahead->range] += LINE_BYTES;
+        if (ahead->lines[ahead->range]-- == 1)
+            ahead->range++;
+    }
+}
+
 #define SUFFIX portable
 #define TARGET
 #define VECTOR_BYTES 16
@@ -67,17 +86,21 @@ size_t ms_packed_left_size(size_t m, size_t k)
     return round_up(m, MS_PACKED_STRIP) * k;
 }
 
-/* Columns [0, n) of `count` rows, `width` of them together, zeros behind the last. */
-static void pack(size_t width, size_t n, size_t capacity, size_t at, size_t count,
-                 const ms_real *from, size_t stride, ms_real *out)
+/* Columns [0, n) of `count` rows, `width` of them together, zeros behind the last. A whole group is
+ * copied with its size known to the compiler: it is a load and a store. */
+INLINE void pack(const size_t width, size_t n, size_t capacity, size_t at, size_t count,
+                 const ms_real *restrict from, size_t stride, ms_real *restrict out)
 {
-    for (size_t j = 0; j < n; j += width) {
-        const size_t columns = n - j < width ? n - j : width;
+    size_t j = 0;
+    for (; j + width <= n; j += width) {
         ms_real *to = out + j * capacity + at * width;
-        for (size_t i = 0; i < count; i++) {
-            memcpy(to + i * width, from + i * stride + j, columns * sizeof *to);
-            memset(to + i * width + columns, 0, (width - columns) * sizeof *to);
-        }
+        for (size_t i = 0; i < count; i++)
+            memcpy(to + i * width, from + i * stride + j, width * sizeof *to);
+    }
+    for (size_t i = 0; j < n && i < count; i++) {
+        ms_real *to = out + j * capacity + (at + i) * width;
+        memcpy(to, from + i * stride + j, (n - j) * sizeof *to);
+        memset(to + (n - j), 0, (width - (n - j)) * sizeof *to);
     }
 }
 
@@ -130,4 +153,21 @@ void ms_packed_sum_add(struct ms_packed_sum *self, size_t rows, const ms_real *a
         b += count * ldb;
         rows -= count;
     }
+}
+
+void ms_packed_ahead_add(struct ms_packed_ahead *self, const void *at, size_t bytes)
+{
+    if (bytes == 0 || self->ranges == MS_PACKED_RANGES)
+        return;
+    self->at[self->ranges] = at;
+    self->lines[self->ranges] = (bytes + LINE_BYTES - 1) / LINE_BYTES;
+    self->total += self->lines[self->ranges++];
+}
+
+void ms_packed_ahead_plan(struct ms_packed_ahead *self, size_t m, size_t n, size_t k)
+{
+    const size_t tiles =
+        (m + MS_PACKED_STRIP - 1) / MS_PACKED_STRIP * ((n + MS_PACKED_PANEL - 1) / MS_PACKED_PANEL);
+    const size_t requests = tiles * ((k + AHEAD_EVERY - 1) / AHEAD_EVERY);
+    self->share = requests ? (self->total + requests - 1) / requests : 0;
 }

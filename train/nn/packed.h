@@ -17,12 +17,35 @@ enum {
     MS_PACKED_STRIP = 8   /* columns of a packed left factor that lie together */
 };
 
+/* Memory that will be read soon, for a product to ask for while it computes: a long pass over
+ * memory that left the cache otherwise waits for each line. */
+enum { MS_PACKED_RANGES = 4 };
+struct ms_packed_ahead {
+    const char *at[MS_PACKED_RANGES];
+    size_t lines[MS_PACKED_RANGES];
+    size_t range, ranges, total;
+    size_t share; /* lines a request */
+};
+/* On a zeroed struct, up to MS_PACKED_RANGES times; then, once, for a product of these sizes. */
+void ms_packed_ahead_add(struct ms_packed_ahead *self, const void *at, size_t bytes);
+void ms_packed_ahead_plan(struct ms_packed_ahead *self, size_t m, size_t n, size_t k);
+
+/* C = S + A B. A m x k, C m x n, both row-major. */
+struct ms_product {
+    size_t m, n, k;
+    const ms_real *a;
+    size_t lda;
+    const ms_real *b;            /* by ms_packed_right */
+    const ms_real *const *start; /* the m rows of S, n elements each; NULL: S is beta C */
+    int beta;                    /* 0 or 1 */
+    ms_real *c;
+    size_t ldc;
+    struct ms_packed_ahead *ahead; /* NULL: nothing */
+};
+
 struct ms_packed_kernels {
     const char *name; /* "avx512", "avx2" or "portable" */
-    /* C = A B + beta C, beta 0 or 1. A m x k, C m x n, both row-major; B packed by
-     * ms_packed_right. */
-    void (*product)(size_t m, size_t n, size_t k, const ms_real *a, size_t lda, const ms_real *b,
-                    int beta, ms_real *c, size_t ldc);
+    void (*product)(const struct ms_product *x);
     /* C += A^T B over `used` of the `capacity` rows of A (k x m, by ms_packed_left) and B (k x n,
      * by ms_packed_right_rows). */
     void (*product_ta)(size_t m, size_t n, size_t used, size_t capacity, const ms_real *a,

@@ -117,6 +117,10 @@ struct ms_recurrent_side {
     ms_real
         *hidden_prev; /* N x H  h of the step before, times the recurrent mask; 0 at the start */
     ms_real *mask;    /* B x H or NULL */
+    /* First layer of an LSTM: the projections of the distinct rows, which its steps start from
+     * instead of `gates`, and their gradient. NULL elsewhere. */
+    const ms_real *projected; /* U x G */
+    ms_real *d_projected;     /* U x G */
 };
 
 struct ms_recurrent_layer {

@@ -20,7 +20,7 @@ size_t ms_recurrent_before(const struct ms_pack *k, int direction, size_t t, siz
 }
 
 /* Z = X W + b for all steps at once (N x G). In the first layer once a distinct row (U x G), then
- * gathered. b is the first row of the bias. */
+ * gathered, by an LSTM step by step. b is the first row of the bias. */
 static bool project(struct ms_pass *p, uint32_t layer, int direction)
 {
     const struct ms_net *net = p->net;
@@ -37,7 +37,9 @@ static bool project(struct ms_pass *p, uint32_t layer, int direction)
     for (size_t r = 0; r < rows; r++)
         memcpy(z + r * G, b, G * sizeof *b);
     ms_gemm(rows, G, l->in, l->input, l->in, W, G, 1, z, G);
-    for (size_t r = 0; layer == 0 && r < k->total; r++)
+    const bool lstm = net->config.recurrent[layer].cell == MS_NET_LSTM;
+    l->side[direction].projected = layer == 0 && lstm ? z : NULL;
+    for (size_t r = 0; layer == 0 && !lstm && r < k->total; r++)
         memcpy(gates + r * G, z + k->slot[r] * G, G * sizeof *z);
     return true;
 }
@@ -122,12 +124,15 @@ static bool project_backward(struct ms_pass *p, uint32_t layer, int direction, m
     size_t rows = k->total;
     if (layer == 0) {
         rows = k->distinct;
-        ms_real *sum = ms_scratch_reals(p->scratch, rows * G); /* U x G */
-        if (!sum)
-            return false;
-        memset(sum, 0, rows * G * sizeof *sum);
-        for (size_t r = 0; r < k->total; r++)
-            net->kernels->add(G, dz + r * G, sum + k->slot[r] * G);
+        ms_real *sum = l->side[direction].d_projected; /* U x G */
+        if (!sum) {
+            sum = ms_scratch_reals(p->scratch, rows * G);
+            if (!sum)
+                return false;
+            memset(sum, 0, rows * G * sizeof *sum);
+            for (size_t r = 0; r < k->total; r++)
+                net->kernels->add(G, dz + r * G, sum + k->slot[r] * G);
+        }
         dz = sum;
     }
     ms_gemm_ta(l->in, G, rows, l->input, l->in, dz, G, 1, p->shard->grads + at_param[MS_KERNEL], G);

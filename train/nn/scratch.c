@@ -1,11 +1,13 @@
 /* Memory of one thread of the net: taken piece by piece, given back as a whole, kept for the next
  * pass (page faults are dear). Unlike base/arena it is not zeroed and has no maximum: what a pass
  * takes is bounded by its config. */
+#define _GNU_SOURCE
 #include "train/nn/private.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
-enum { BLOCK_BYTES = 1 << 20, ALIGN_BYTES = 64 };
+enum { BLOCK_BYTES = 1 << 20, ALIGN_BYTES = 64, HUGE_BYTES = 1 << 21 };
 
 struct ms_scratch_block {
     struct ms_scratch_block *next;
@@ -13,15 +15,31 @@ struct ms_scratch_block {
     unsigned char *data;
 };
 
+/* A pass goes through tens of megabytes from one end to the other and back: with small pages half
+ * of its misses are also misses of the page table, and prefetching ends with each page. Only whole
+ * pages: the end of the block stays as it is. Without them it is slower, no more. */
+static void ask_huge(void *data, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    (void)madvise(data, bytes / HUGE_BYTES * HUGE_BYTES, MADV_HUGEPAGE);
+#else
+    (void)data;
+    (void)bytes;
+#endif
+}
+
 static bool add_block(struct ms_scratch *self, size_t bytes)
 {
     struct ms_scratch_block *block = malloc(sizeof *block);
     void *data = NULL;
-    if (!block || posix_memalign(&data, ALIGN_BYTES, bytes) != 0) {
+    const bool huge = bytes >= HUGE_BYTES;
+    if (!block || posix_memalign(&data, huge ? HUGE_BYTES : ALIGN_BYTES, bytes) != 0) {
         free(block);
         self->failed = true;
         return false;
     }
+    if (huge)
+        ask_huge(data, bytes);
     *block = (struct ms_scratch_block){self->head, bytes, data};
     self->head = block;
     self->used_bytes = 0;
