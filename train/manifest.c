@@ -87,6 +87,10 @@ static enum ms_status put_head(const struct ms_manifest *m, const struct ms_buf 
     set(o, "repeats", json_integer(m->repeats));
     set(o, "seed", json_integer((json_int_t)m->seed));
     set(o, "split_date_ms", json_integer(m->split_date_ms));
+    set(o, "undated", json_integer((json_int_t)m->undated));
+    set(o, "moved", json_integer((json_int_t)m->moved));
+    set(o, "one_sided", json_integer((json_int_t)m->one_sided));
+    set(o, "thinned", json_integer((json_int_t)m->thinned));
     set(o, "windows_ms", windows);
     set(o, "dataset", ms_json_text(m->dataset));
     set(o, "rows", json_integer((json_int_t)m->rows));
@@ -206,6 +210,14 @@ static enum ms_status take_head(struct ms_manifest *m, const struct ms_jsonl *in
     m->rows = (size_t)rows;
     if (status == MS_OK && folds && m->how == MS_PARTITION_TIME)
         status = ms_jsonl_fault(in, "a split by time has no folds", err);
+    if (status == MS_OK)
+        status = ms_jsonl_number(in, head, "undated", INT64_MAX, &m->undated, err);
+    if (status == MS_OK)
+        status = ms_jsonl_number(in, head, "moved", INT64_MAX, &m->moved, err);
+    if (status == MS_OK)
+        status = ms_jsonl_number(in, head, "one_sided", INT64_MAX, &m->one_sided, err);
+    if (status == MS_OK)
+        status = ms_jsonl_number(in, head, "thinned", INT64_MAX, &m->thinned, err);
     return status == MS_OK ? take_windows(m, in, head, err) : status;
 }
 

@@ -39,27 +39,28 @@ struct ms_manifest {
     const char *name;    /* of the split; borrowed, as all texts */
     const char *dataset; /* digest of the dataset that it was made for, in hexadecimal */
     enum ms_partition_how how;
-    uint32_t folds;           /* K; 0: hold-out */
-    uint32_t repeats;         /* R */
-    uint64_t seed;            /* of the first repeat */
-    int64_t split_date_ms;    /* of a split by time; else 0 */
-    uint32_t window_count;    /* months that are judged, of a split by time */
-    int64_t *windows_ms;      /* their first instants, rising */
-    size_t rows;              /* N */
-    const char **keys;        /* N */
-    uint64_t (*sequences)[2]; /* N: struct ms_row's */
-    uint32_t *groups;         /* N, below N: rows of one have one part in each repeat */
-    uint32_t *part_of;        /* R x N, repeat by repeat: below K (of a hold-out MS_SPLIT_TRAIN or
-                                 MS_SPLIT_TEST), or MS_PARTITION_OUT */
-    uint32_t *window_of;      /* N: the month of a row that is judged in some repeat; else
-                                 MS_PARTITION_OUT. NULL without windows */
+    uint32_t folds;                              /* K; 0: hold-out */
+    uint32_t repeats;                            /* R */
+    uint64_t seed;                               /* of the first repeat */
+    int64_t split_date_ms;                       /* of a split by time; else 0 */
+    uint64_t undated, moved, one_sided, thinned; /* as struct ms_partition's */
+    uint32_t window_count;                       /* months that are judged, of a split by time */
+    int64_t *windows_ms;                         /* their first instants, rising */
+    size_t rows;                                 /* N */
+    const char **keys;                           /* N */
+    uint64_t (*sequences)[2];                    /* N: struct ms_row's */
+    uint32_t *groups;    /* N, below N: rows of one have one part in each repeat */
+    uint32_t *part_of;   /* R x N, repeat by repeat: below K (of a hold-out MS_SPLIT_TRAIN or
+                            MS_SPLIT_TEST), or MS_PARTITION_OUT */
+    uint32_t *window_of; /* N: the month of a row that is judged in some repeat; else
+                            MS_PARTITION_OUT. NULL without windows */
     /* private */
     struct ms_arena arena;
 };
 
 /* The file, models/NAME/split.jsonl: JSON lines, first the header
  *   {"format":"malseq-split-1","name":TEXT,"how":WORD,"folds":K,"repeats":R,"seed":N,
- *    "split_date_ms":N,"windows_ms":[N…],"dataset":HEX,"rows":N,"rows_sha256":HEX}
+ *    "split_date_ms":N,"undated":N,"moved":N,"one_sided":N,"thinned":N,"windows_ms":[N…],"dataset":HEX,"rows":N,"rows_sha256":HEX}
  * whose last member is the SHA-256 of all bytes behind the header's newline, then a line a row, by
  * rising key:
  *   {"key":KEY,"sequence":HEX,"group":G,"parts":[P or null, a repeat each],"window":W}

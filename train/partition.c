@@ -183,6 +183,10 @@ static enum ms_status describe(struct ms_partition *p, const struct ms_dataset *
                                          .repeats = p->repeats,
                                          .seed = p->seeds[0],
                                          .split_date_ms = p->split_date_ms,
+                                         .undated = p->undated,
+                                         .moved = p->moved,
+                                         .one_sided = p->one_sided,
+                                         .thinned = p->thinned,
                                          .window_count = p->window_count,
                                          .windows_ms = p->windows_ms,
                                          .rows = p->rows,
@@ -257,6 +261,10 @@ static enum ms_status take_manifest(struct ms_partition *p, const struct ms_mani
                                .parts = m->folds ? m->folds : 2,
                                .repeats = m->repeats,
                                .split_date_ms = m->split_date_ms,
+                               .undated = m->undated,
+                               .moved = m->moved,
+                               .one_sided = m->one_sided,
+                               .thinned = m->thinned,
                                .window_count = m->window_count};
     (void)snprintf(p->name, sizeof p->name, "%s", m->name);
     enum ms_status status = make_arrays(p, seed, err);

@@ -186,6 +186,13 @@ static enum ms_status thin(struct ms_partition *p, const struct ms_dataset *set,
     for (uint32_t r = 0; r < p->repeats; r++)
         for (uint32_t w = 0; w < p->window_count; w++)
             thin_window(p, set, r, w, ratio, rows);
+    for (size_t i = 0; i < p->rows; i++) {
+        bool judged = false;
+        for (uint32_t r = 0; r < p->repeats; r++)
+            judged = judged || p->part_of[r * p->rows + i] == MS_SPLIT_TEST;
+        if (!judged)
+            p->window_of[i] = MS_PARTITION_OUT;
+    }
     free(rows);
     return MS_OK;
 }
