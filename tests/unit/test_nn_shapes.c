@@ -1,6 +1,7 @@
 /* GRU cells, feature tables, the wide branch and attention in float: the same bits for any number
- * of threads, initial weights, element-wise loops, a task that only they can learn, and what is
- * refused. Their gradients and reference numbers are in the test64 files. */
+ * of threads, initial weights, element-wise loops, a task that only they can learn, what is
+ * refused, and averages of parameters. Their gradients and reference numbers are in the test64
+ * files. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -475,6 +476,71 @@ static void test_kernels(void **state)
     }
 }
 
+/* The mean of all states, and the exponential average, against sums in double; judged and given
+ * back. */
+static void check_average(double decay)
+{
+    enum { STATES = 7 };
+    static struct data d;
+    struct ms_error err;
+    struct ms_net_average *average = NULL;
+    struct ms_net *net = new_net(&every, 2, MS_OPTIMIZER_ADAM);
+    const size_t n = ms_net_param_count(net);
+    double *want = calloc(n, sizeof *want);
+    ms_real *own = malloc(n * sizeof *own);
+    assert_true(want && own);
+    make_data(&d, 5);
+    assert_int_equal(ms_net_average_new(net, decay, &average, &err), MS_OK);
+    assert_int_equal(ms_net_average_exchange(average, net, &err), MS_E_INPUT);
+    for (int s = 1; s <= STATES; s++) {
+        train(net, &d.batch, 1);
+        assert_int_equal(ms_net_average_add(average, net, &err), MS_OK);
+        const double weight = fmax(1 - decay, 1.0 / s);
+        for (size_t i = 0; i < n; i++)
+            want[i] += weight * ((double)ms_net_params(net)[i] - want[i]);
+    }
+    assert_true(ms_net_average_states(average) == STATES);
+    memcpy(own, ms_net_params(net), n * sizeof *own);
+    assert_int_equal(ms_net_average_exchange(average, net, &err), MS_OK);
+    for (size_t i = 0; i < n; i++)
+        assert_true(fabs((double)ms_net_params(net)[i] - want[i]) < 1e-6);
+    if (decay > 0) /* at 0 the average is the last state */
+        assert_memory_not_equal(own, ms_net_params(net), n * sizeof *own);
+    assert_int_equal(ms_net_average_add(average, net, &err), MS_E_INPUT);
+    assert_int_equal(ms_net_average_exchange(average, net, &err), MS_OK);
+    assert_memory_equal(own, ms_net_params(net), n * sizeof *own);
+    assert_int_equal(ms_net_average_exchange(average, net, &err), MS_OK);
+    ms_net_average_free(average); /* the net keeps the average */
+    for (size_t i = 0; i < n; i++)
+        assert_true(fabs((double)ms_net_params(net)[i] - want[i]) < 1e-6);
+    ms_net_free(net);
+    free(want);
+    free(own);
+}
+
+static void test_averages(void **state)
+{
+    (void)state;
+    struct ms_error err;
+    struct ms_net_average *average = NULL;
+    struct ms_net_config small = every;
+    check_average(1);
+    check_average(.6);
+    check_average(0);
+    struct ms_net *net = new_net(&every, 1, MS_OPTIMIZER_ADAM);
+    small.attention = 2;
+    struct ms_net *other = new_net(&small, 1, MS_OPTIMIZER_ADAM);
+    assert_int_equal(ms_net_average_new(net, (double)NAN, &average, &err), MS_E_INPUT);
+    assert_int_equal(ms_net_average_new(net, 1.1, &average, &err), MS_E_INPUT);
+    assert_int_equal(ms_net_average_new(net, .9, &average, &err), MS_OK);
+    assert_int_equal(ms_net_average_add(average, other, &err), MS_E_INPUT);
+    assert_int_equal(ms_net_average_add(average, net, &err), MS_OK);
+    assert_int_equal(ms_net_average_exchange(average, other, &err), MS_E_INPUT);
+    ms_net_free(net);
+    ms_net_free(other);
+    ms_net_average_free(average);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -485,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_bad_configs),
         cmocka_unit_test(test_bad_batches),
         cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_averages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

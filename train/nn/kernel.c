@@ -237,6 +237,7 @@ INLINE void adam_body(const struct ms_update *u)
         ms_scale_add_##suffix,                                                                     \
         ms_gather_add_##suffix,                                                                    \
         ms_dot_##suffix,                                                                           \
+        ms_approach_##suffix,                                                                      \
         ms_gru_forward_##suffix,                                                                   \
         ms_gru_backward_##suffix,                                                                  \
     };

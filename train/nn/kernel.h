@@ -97,6 +97,7 @@ struct ms_kernels {
     void (*gather_add)(size_t count, const uint32_t *ids, const ms_real *a, size_t n,
                        const ms_real *table, ms_real *y);
     ms_real (*dot)(size_t n, const ms_real *x, const ms_real *y);
+    void (*approach)(size_t n, ms_real a, const ms_real *x, ms_real *y); /* y += a (x - y) */
     void (*gru_forward)(const struct ms_gru_forward *a, enum ms_net_activation act);
     void (*gru_backward)(const struct ms_gru_backward *a, enum ms_net_activation act);
 };

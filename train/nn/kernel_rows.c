@@ -1,5 +1,5 @@
-/* Element-wise loops of the wide branch and of attention: scaled sums of rows, compiled for each
- * instruction set; no layers, no memory. */
+/* Element-wise loops of the wide branch, of attention and of averages: scaled sums of rows,
+ * compiled for each instruction set; no layers, no memory. */
 #include "train/nn/kernel_math.h"
 #include "train/nn/kernel_sets.h"
 
@@ -40,6 +40,12 @@ INLINE ms_real dot_body(size_t n, const ms_real *x, const ms_real *y)
     return s[0];
 }
 
+INLINE void approach_body(size_t n, ms_real a, const ms_real *restrict x, ms_real *restrict y)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += a * (x[i] - y[i]);
+}
+
 #define DEFINE_KERNELS(suffix, target)                                                      \
     target void ms_scale_add_##suffix(size_t n, ms_real a, const ms_real *x, ms_real *y)    \
     {                                                                                       \
@@ -53,6 +59,10 @@ INLINE ms_real dot_body(size_t n, const ms_real *x, const ms_real *y)
     target ms_real ms_dot_##suffix(size_t n, const ms_real *x, const ms_real *y)            \
     {                                                                                       \
         return dot_body(n, x, y);                                                           \
+    }                                                                                       \
+    target void ms_approach_##suffix(size_t n, ms_real a, const ms_real *x, ms_real *y)     \
+    {                                                                                       \
+        approach_body(n, a, x, y);                                                          \
     }
 
 DEFINE_KERNELS(portable, PORTABLE_TARGET)

@@ -11,7 +11,8 @@
     void ms_scale_add_##suffix(size_t n, ms_real a, const ms_real *x, ms_real *y);              \
     void ms_gather_add_##suffix(size_t count, const uint32_t *ids, const ms_real *a, size_t n,  \
                                 const ms_real *table, ms_real *y);                              \
-    ms_real ms_dot_##suffix(size_t n, const ms_real *x, const ms_real *y);
+    ms_real ms_dot_##suffix(size_t n, const ms_real *x, const ms_real *y);                      \
+    void ms_approach_##suffix(size_t n, ms_real a, const ms_real *x, ms_real *y);
 
 DECLARE_KERNELS(portable)
 #if defined(__x86_64__)

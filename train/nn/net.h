@@ -81,8 +81,9 @@ void ms_net_free(struct ms_net *self);
 const struct ms_net_config *ms_net_config_get(const struct ms_net *self);
 const struct ms_net_tensor *ms_net_tensors(const struct ms_net *self, size_t *count);
 
-/* The blocks, borrowed until the net is freed; `params` may be written between calls (tests, model
- * file). Gradients are those of the last ms_net_loss_grad or ms_net_train_batch (before clipping).
+/* The blocks, borrowed until the net is freed or its parameters are exchanged with an average;
+ * `params` may be written between calls (tests, model file). Gradients are those of the last
+ * ms_net_loss_grad or ms_net_train_batch (before clipping).
  */
 ms_real *ms_net_params(struct ms_net *self);
 const ms_real *ms_net_grads(const struct ms_net *self);
@@ -116,5 +117,31 @@ enum ms_status ms_net_predict(struct ms_net *self, const struct ms_net_batch *ba
 void ms_net_state_get(const struct ms_net *self, struct ms_net_state *out);
 enum ms_status ms_net_state_set(struct ms_net *self, const struct ms_net_state *state,
                                 struct ms_error *err) MS_MUST_USE;
+
+/* A running average of the parameters, in a block of its own of the same size. Each state added has
+ * weight max(1 - decay, 1 / number of states so far): the plain mean of all states at decay 1 (tail
+ * averaging, when adding starts late), below it the mean of the first 1 / (1 - decay) and then an
+ * exponential average, without a start that weighs too much. The average belongs to the caller and
+ * may outlive the net. */
+struct ms_net_average;
+
+/* decay 0 to 1. Errors: MS_E_INPUT, MS_E_NOMEM. */
+enum ms_status ms_net_average_new(const struct ms_net *net, double decay,
+                                  struct ms_net_average **out, struct ms_error *err) MS_MUST_USE;
+void ms_net_average_free(struct ms_net_average *self);
+uint64_t ms_net_average_states(const struct ms_net_average *self);
+
+/* Adds the net's parameters as they are now, by the net's threads: once a step or once an epoch.
+ * MS_E_INPUT for a net of another size, or while the two are exchanged. */
+enum ms_status ms_net_average_add(struct ms_net_average *self, struct ms_net *net,
+                                  struct ms_error *err) MS_MUST_USE;
+
+/* Exchanges the net's parameters with the average, in no time: to judge the average, and then,
+ * exchanged once more, to train on; or, with the average freed afterwards, to keep it. Pointers
+ * from ms_net_params are void then; training, a checkpoint and moments mean the net's own
+ * parameters, so none of them while exchanged. MS_E_INPUT for another size, or when nothing was
+ * added yet. */
+enum ms_status ms_net_average_exchange(struct ms_net_average *self, struct ms_net *net,
+                                       struct ms_error *err) MS_MUST_USE;
 
 #endif
