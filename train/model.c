@@ -104,8 +104,9 @@ static bool is_bias(const struct ms_net_tensor *t)
 
 static json_t *shape_of(const struct ms_net_tensor *t)
 {
-    return is_bias(t) ? json_pack("[I]", (json_int_t)t->columns)
-                      : json_pack("[II]", (json_int_t)t->rows, (json_int_t)t->columns);
+    return is_bias(t) && t->rows == 1
+               ? json_pack("[I]", (json_int_t)t->columns)
+               : json_pack("[II]", (json_int_t)t->rows, (json_int_t)t->columns);
 }
 
 static json_t *write_header(struct ms_net *net, const struct ms_vocabulary *vocabulary,

@@ -118,6 +118,42 @@ static void round_trip(void **state)
     ms_buf_release(&again);
 }
 
+/* Every kind of layer: a GRU's bias has two rows. */
+static void round_trip_layers(void **state)
+{
+    (void)state;
+    struct ms_net *net, *full;
+    struct ms_vocabulary *vocabulary;
+    struct ms_model_facts facts;
+    struct ms_buf bytes;
+    struct ms_model *m;
+    struct ms_error err;
+    build(&net, &vocabulary, &facts);
+    struct ms_net_config c = *ms_net_config_get(net);
+    c.feature_count = 1;
+    c.feature[0] = (struct ms_net_feature){6, .1};
+    c.recurrent[0].cell = MS_NET_GRU;
+    c.pooling = MS_NET_POOL_ATTENTION;
+    c.attention = 4;
+    c.wide = (struct ms_net_wide){9, 2, MS_NET_RELU, .1, .1};
+    assert_int_equal(ms_net_new(&c, 7, 1, &full, NULL), MS_OK);
+    for (size_t i = 0; i < ms_net_param_count(full); i++)
+        ms_net_params(full)[i] = (float)i / 64;
+    ms_buf_init(&bytes, 1 << 24);
+    assert_int_equal(ms_model_encode(full, vocabulary, &facts, &bytes, NULL), MS_OK);
+    if (ms_model_decode(ms_span_of(bytes.data, bytes.len), 1, &m, &err) != MS_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(ms_net_param_count(ms_model_net(m)), ms_net_param_count(full));
+    assert_memory_equal(ms_net_params(ms_model_net(m)), ms_net_params(full),
+                        ms_net_param_count(full) * sizeof(float));
+    assert_int_equal(ms_net_config_get(ms_model_net(m))->recurrent[0].cell, MS_NET_GRU);
+    ms_model_free(m);
+    ms_net_free(full);
+    ms_net_free(net);
+    ms_vocabulary_free(vocabulary);
+    ms_buf_release(&bytes);
+}
+
 static void refused(const uint8_t *bytes, size_t n, const char *reason)
 {
     struct ms_model *m;
@@ -262,11 +298,9 @@ static void tokens_for_the_article(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip),
-        cmocka_unit_test(refuses_headers),
-        cmocka_unit_test(refuses_damage),
-        cmocka_unit_test(survives_every_byte),
-        cmocka_unit_test(tokens_for_the_article),
+        cmocka_unit_test(round_trip),          cmocka_unit_test(round_trip_layers),
+        cmocka_unit_test(refuses_headers),     cmocka_unit_test(refuses_damage),
+        cmocka_unit_test(survives_every_byte), cmocka_unit_test(tokens_for_the_article),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
