@@ -297,12 +297,25 @@ def reports():
     return made
 
 
+def answers():
+    """Frames of the reading worker (tests/fuzz/fuzz_answer.c): two reports of an archive, and one without calls."""
+    def frame(letter, data):
+        return letter + struct.pack("<H", len(data)) + data
+    names, calls = frame(b"n", b"\1a\1b\4open"), frame(b"c", bytes([0, 1, 0, 2]))
+    runs = frame(b"l", bytes([1, 2, 0xac, 2, 5])) + frame(b"k", bytes([2, 1])) + frame(b"k", bytes([2, 1]))
+    places = frame(b"p", b"\7\5a.exe\x80\x01\0") + frame(b"o", bytes([0, 0, 0, 3, 1, 0, 1, 1]))
+    grams = frame(b"g", bytes([1, 0, 1, 1, 2, 0, 1, 3, 0, 1, 0])) + frame(b"g", bytes([2, 0, 2, 0]))
+    whole = names + calls + runs + places + grams + frame(b"r", bytes([0, 0, 9]))
+    return {"one": whole, "archive": frame(b"m", b"x.json") + whole + frame(b"m", b"y.json") + names + frame(b"r", b"\1\0\0no calls"),
+            "nothing": frame(b"r", b"\3\1\0no report")}
+
+
 def main(folder):
     target = pathlib.Path(folder)
     crypto = (target / "fuzz_decrypt/zip_bzip2_crypto").read_bytes()
     decrypt = {**unsealed_rars(), **sevenzips(), **zips(), "zip-zip64-end": b"z" + zip64_end(crypto[1:])}
     for name, seeds in (("fuzz_decrypt", decrypt), ("fuzz_pack", packs()), ("fuzz_pe", programs()), ("fuzz_volumes", volumes()), ("fuzz_tarball", tarballs()),
-                        ("fuzz_dataset", published()), ("fuzz_report", reports()), ("fuzz_quick", quick())):
+                        ("fuzz_dataset", published()), ("fuzz_report", reports()), ("fuzz_quick", quick()), ("fuzz_answer", answers())):
         (target / name).mkdir(exist_ok=True)
         for label, data in seeds.items():
             (target / name / label).write_bytes(data)
