@@ -76,8 +76,11 @@ bool ms_span_take(struct ms_span *self, uint64_t len, struct ms_span *out)
 
 bool ms_span_take_u8(struct ms_span *self, uint8_t *out)
 {
-    struct ms_span part;
-    return ms_span_take(self, 1, &part) && ms_span_u8(part, 0, out);
+    if (!self->len)
+        return false;
+    *out = *self->data++;
+    self->len--;
+    return true;
 }
 
 bool ms_span_take_u32le(struct ms_span *self, uint32_t *out)
@@ -95,6 +98,11 @@ bool ms_span_take_u64le(struct ms_span *self, uint64_t *out)
 bool ms_span_take_varint(struct ms_span *self, uint64_t *out)
 {
     uint64_t value = 0;
+    if (self->len && *self->data < 0x80) { /* most are small */
+        *out = *self->data++;
+        self->len--;
+        return true;
+    }
     for (unsigned i = 0; i < 10 && i < self->len; i++) {
         uint8_t byte = self->data[i];
         if (i == 9 && byte > 1)

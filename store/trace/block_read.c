@@ -87,6 +87,21 @@ static uint64_t eight(const uint8_t *bytes)
     return word;
 }
 
+/* Eight times the same. As a loop it would stay one. */
+static inline void fill_eight(uint64_t *out, uint64_t value)
+{
+#ifdef __SSE2__
+    const __m128i both = _mm_set1_epi64x((long long)value);
+    for (size_t k = 0; k < 8; k += 4) {
+        _mm_storeu_si128((__m128i *)(void *)(out + k), both);
+        _mm_storeu_si128((__m128i *)(void *)(out + k + 2), both);
+    }
+#else
+    for (size_t k = 0; k < 8; k++)
+        out[k] = value;
+#endif
+}
+
 /* All eight bytes are the first one. */
 static bool is_run(uint64_t word)
 {
@@ -163,12 +178,17 @@ static void look_up(const uint64_t *table, const uint8_t *codes, size_t n, uint6
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
         if (is_run(eight(codes + i))) {
-            const uint64_t value = table[codes[i]];
-            for (size_t k = 0; k < 8; k++)
-                out[i + k] = value;
+            fill_eight(out + i, table[codes[i]]);
         } else {
-            for (size_t k = 0; k < 8; k++)
-                out[i + k] = table[codes[i + k]];
+            const uint64_t word = eight(codes + i);
+            out[i] = table[word & 255];
+            out[i + 1] = table[word >> 8 & 255];
+            out[i + 2] = table[word >> 16 & 255];
+            out[i + 3] = table[word >> 24 & 255];
+            out[i + 4] = table[word >> 32 & 255];
+            out[i + 5] = table[word >> 40 & 255];
+            out[i + 6] = table[word >> 48 & 255];
+            out[i + 7] = table[word >> 56];
         }
     }
     for (; i < n; i++)
@@ -196,8 +216,9 @@ static bool read_tids(struct ms_block_reader *self, struct ms_span *rest, size_t
         tids[i] = tid;
     }
     if (count == 1) {
-        for (size_t i = 0; wanted && i < n; i++)
-            self->tid[i] = tid;
+        /* The last eight may lie over those before them. */
+        for (size_t i = 0; wanted && i < n; i += 8)
+            fill_eight(self->tid + (i + 8 <= n || n < 8 ? i : n - 8), tid);
         return true;
     }
     if (!take_packed(self, rest, n, wanted ? self->plane : NULL, &codes))
@@ -246,21 +267,23 @@ static bool step(struct clock *clock, uint64_t code, int64_t *out)
  */
 static bool run_clock(struct clock *clock, const uint8_t *codes, size_t n, int64_t *out)
 {
-    uint64_t steps[256], now = clock->now;
-    const uint64_t standing = clock->bias * UINT64_C(0x0101010101010101);
+    const uint64_t bias = clock->bias, unit = clock->unit;
+    uint64_t now = clock->now;
+    const uint64_t standing = bias * UINT64_C(0x0101010101010101);
     size_t i = 0;
-    for (uint64_t code = 0; code < 256; code++)
-        steps[code] = (code - clock->bias) * clock->unit;
     for (; i + 8 <= n; i += 8) {
         const uint64_t word = eight(codes + i);
-        if (clock->bias < 254 && word == standing) {
-            for (size_t k = 0; k < 8; k++)
-                out[i + k] = (int64_t)now;
+        if (bias < 254 && word == standing) {
+            fill_eight((uint64_t *)(void *)(out + i), now);
         } else if (!has_special(word)) {
-            for (size_t k = 0; k < 8; k++) {
-                now += steps[codes[i + k]];
-                out[i + k] = (int64_t)now;
-            }
+            out[i] = (int64_t)(now += ((word & 255) - bias) * unit);
+            out[i + 1] = (int64_t)(now += ((word >> 8 & 255) - bias) * unit);
+            out[i + 2] = (int64_t)(now += ((word >> 16 & 255) - bias) * unit);
+            out[i + 3] = (int64_t)(now += ((word >> 24 & 255) - bias) * unit);
+            out[i + 4] = (int64_t)(now += ((word >> 32 & 255) - bias) * unit);
+            out[i + 5] = (int64_t)(now += ((word >> 40 & 255) - bias) * unit);
+            out[i + 6] = (int64_t)(now += ((word >> 48 & 255) - bias) * unit);
+            out[i + 7] = (int64_t)(now += ((word >> 56) - bias) * unit);
         } else {
             clock->now = now;
             for (size_t k = 0; k < 8; k++)
