@@ -6,7 +6,7 @@
 
 /* Sanitizer runtimes need a few more system calls, reserve terabytes of address space and write
  * their report to stderr. */
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define MS_WORKER_SANITIZED 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
