@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/limits.h"
+#include "base/unpack.h"
 #include "base/worker_private.h"
 #include "extract/report_job.h"
 #include "extract/trace_frames.h"
@@ -92,17 +93,25 @@ static void compare(const struct member *self, bool strict)
 /* ---- frames -----------------------------------------------------------------------------------
  */
 
+static bool asks(struct ms_span arg, char letter)
+{
+    return arg.len && memchr(arg.data, letter, arg.len);
+}
+
 static void end_member(struct member *self, struct ms_span arg)
 {
     uint8_t sha256[MS_SHA256_BYTES];
-    bool plain = arg.len && memchr(arg.data, MS_REPORT_PLAIN, arg.len);
     if (!self->begun)
         return;
     check(self->received.has_result);
-    if (plain && self->digested) {
+    /* What is read is read to its end, unless it may be passed over. */
+    if (asks(arg, MS_REPORT_DIGEST) && !asks(arg, MS_REPORT_NO_JSON) &&
+        !asks(arg, MS_REPORT_NO_TEXT))
+        check(self->digested || !self->plain.len);
+    if (asks(arg, MS_REPORT_PLAIN) && self->digested) {
         check(ms_hash_sha256(self->plain.data, self->plain.len, sha256) == MS_OK);
         check(memcmp(sha256, self->sha256, sizeof sha256) == 0);
-        compare(self, memchr(arg.data, MS_REPORT_STRICT, arg.len) != NULL);
+        compare(self, asks(arg, MS_REPORT_STRICT));
     }
     ms_trace_received_release(&self->received);
     ms_buf_release(&self->plain);
@@ -141,19 +150,51 @@ static void take(struct member *self, uint32_t type, struct ms_span bytes, struc
     }
 }
 
-static void read_frames(int fd, struct ms_span arg)
+/* How many members were told of. */
+static size_t read_frames(int fd, struct ms_span arg)
 {
     static uint8_t bytes[MS_LIMIT_FRAME_BYTES];
     struct member member = {.begun = false};
     struct ms_worker_frame_head head;
+    size_t members = 0;
     ssize_t n;
     check(lseek(fd, 0, SEEK_SET) == 0);
     while ((n = read(fd, &head, sizeof head)) > 0) {
         check(n == (ssize_t)sizeof head && head.len <= sizeof bytes);
         check(read(fd, bytes, head.len) == (ssize_t)head.len);
+        members += head.type == MS_FRAME_MEMBER;
         take(&member, head.type, ms_span_of(bytes, head.len), arg);
     }
     end_member(&member, arg);
+    return members;
+}
+
+/* Members that begin like a report. */
+static enum ms_status count_member(void *ctx, const struct ms_unpack_member *member, bool *descend,
+                                   struct ms_error *err)
+{
+    size_t *count = ctx;
+    uint8_t first;
+    (void)descend, (void)err;
+    *count += !member->is_container && !member->is_dropped && member->depth &&
+              pread(member->fd, &first, 1, 0) == 1 && first == '{';
+    return MS_OK;
+}
+
+static enum ms_status pass_fault(void *ctx, struct ms_span chain, enum ms_unpack_fault fault,
+                                 struct ms_span detail, struct ms_error *err)
+{
+    (void)ctx, (void)chain, (void)fault, (void)detail, (void)err;
+    return MS_OK;
+}
+
+static size_t count_reports(int fd)
+{
+    const struct ms_span password = ms_span_of(SEALED_PASSWORD, strlen(SEALED_PASSWORD));
+    size_t count = 0;
+    const struct ms_unpack_events events = {&count, count_member, pass_fault};
+    check(lseek(fd, 0, SEEK_SET) == 0);
+    return ms_unpack_walk(fd, &password, 1, NULL, &events, NULL) == MS_OK ? count : 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -183,7 +224,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(ms_file_write_all(fd, file.data, file.len, NULL) == MS_OK);
     check(ms_file_memory("answers", &out.fd, NULL) == MS_OK);
     if (ms_archive_job(fd, ms_span_of(arg, n), &out, NULL) == MS_OK)
-        read_frames(out.fd, ms_span_of(arg, n));
+        check(read_frames(out.fd, ms_span_of(arg, n)) >= count_reports(fd));
     (void)close(out.fd);
     (void)close(fd);
     ms_buf_release(&file);
