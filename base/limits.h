@@ -292,6 +292,12 @@
 /* A secret read from a file. */
 #define MS_LIMIT_SECRET_BYTES 4096
 
+/* A checkpoint of a training: its header or the run's record, the whole file, and all finished nets
+ * of a run together: guard the reader's memory and the disk. */
+#define MS_LIMIT_CHECKPOINT_RECORD_BYTES ((size_t)1 << 20)
+#define MS_LIMIT_CHECKPOINT_BYTES ((size_t)8 << 30)
+#define MS_LIMIT_CHECKPOINT_KEPT_BYTES ((uint64_t)2 << 30)
+
 /* A net's shape, which a model file may bring from outside; these bound what a forged one can make
  * us allocate: recurrent layers, feature tables, dense layers, classes, the width of any layer, embedding rows, all
  * parameters together (1 GiB of float), tokens of one sequence (activations are kept for every

@@ -21,6 +21,11 @@ void ms_gemm_single_thread(void)
     (void)pthread_once(&once, set_single_thread);
 }
 
+const char *ms_blas_core(void)
+{
+    return openblas_get_corename();
+}
+
 /* Sizes fit an int: widths are under 5 * MS_LIMIT_NET_WIDTH, rows under MS_PASS_STEPS +
  * MS_LIMIT_NET_STEPS. */
 static void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, size_t m, size_t n, size_t k,

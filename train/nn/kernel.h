@@ -109,4 +109,7 @@ const struct ms_kernels *ms_kernels_get(void);
  */
 const struct ms_kernels *ms_kernels_at(size_t index);
 
+/* The kind of processor that the matrix products are made for; their last bits depend on it. */
+const char *ms_blas_core(void);
+
 #endif
