@@ -54,9 +54,9 @@ struct ms_gru_forward {
 /* The step backwards. In: gates after activation and q. */
 struct ms_gru_backward {
     size_t rows, with_previous, hidden;
-    ms_real *gates;     /* R x 3H  out: dz dr dn before their activations */
-    ms_real *candidate; /* R x H   out: dq */
-    ms_real *inner;     /* R x 3H  out: dz dr dq */
+    ms_real *gates;           /* R x 3H  out: dz dr dn before their activations */
+    const ms_real *candidate; /* R x H   q */
+    ms_real *inner;           /* R x 3H  out: dz dr dq */
     const ms_real *zeros;
     const ms_real *out_prev; /* p rows of H: h' */
     const ms_real *d_out;    /* R rows of H: dL/dh from above */

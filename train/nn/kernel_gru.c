@@ -38,7 +38,7 @@ INLINE void forward_body(const struct ms_gru_forward *a, enum ms_net_activation 
 /* One row: dh = dh(above) + dh(after); dn = dh (1 - z) act'(n); dz = dh (h' - n) z (1 - z);
  * dr = dn q r (1 - r); dq = dn r; dh' through the carry alone = dh z. */
 INLINE void backward_row(size_t H, ms_real *restrict gz, ms_real *restrict gr, ms_real *restrict gn,
-                         ms_real *restrict candidate, ms_real *restrict inner,
+                         const ms_real *restrict candidate, ms_real *restrict inner,
                          const ms_real *restrict before, const ms_real *restrict above,
                          ms_real *restrict d_hidden, enum ms_net_activation act)
 {
@@ -54,7 +54,6 @@ INLINE void backward_row(size_t H, ms_real *restrict gz, ms_real *restrict gr, m
         gz[j] = dz;
         gr[j] = dr;
         gn[j] = dn;
-        candidate[j] = dq;
         inner[j] = dz;
         inner[H + j] = dr;
         inner[2 * H + j] = dq;

@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-enum { SUM_ROWS = 64 /* rows of a chunk of dU: with the sum itself it fits the second cache */ };
-
 bool ms_lstm_forward_side(struct ms_pass *p, uint32_t layer, int direction)
 {
     const struct ms_net *net = p->net;
@@ -91,7 +89,8 @@ bool ms_lstm_backward_side(struct ms_pass *p, uint32_t layer, int direction,
     const size_t *at_param = net->recurrent_at[layer][direction];
     const struct ms_packed_kernels *packed = ms_packed_get();
     ms_real *U = ms_scratch_reals(p->scratch, ms_packed_right_size(H, 4 * H)); /* 4H x H, packed */
-    struct ms_packed_sum dU = {.kernels = packed, .m = H, .n = 4 * H, .capacity = SUM_ROWS};
+    struct ms_packed_sum dU = {
+        .kernels = packed, .m = H, .n = 4 * H, .capacity = MS_RECURRENT_SUM_ROWS};
     dU.left = ms_scratch_reals(p->scratch, ms_packed_left_size(dU.m, dU.capacity));
     dU.right = ms_scratch_reals(p->scratch, ms_packed_right_size(dU.n, dU.capacity));
     ms_real *d_hidden = ms_scratch_reals(p->scratch, k->rows * H); /* B x H */

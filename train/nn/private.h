@@ -117,7 +117,7 @@ struct ms_recurrent_side {
     ms_real
         *hidden_prev; /* N x H  h of the step before, times the recurrent mask; 0 at the start */
     ms_real *mask;    /* B x H or NULL */
-    /* First layer of an LSTM: the projections of the distinct rows, which its steps start from
+    /* First layer: the projections of the distinct rows, which its steps start from
      * instead of `gates`, and their gradient. NULL elsewhere. */
     const ms_real *projected; /* U x G */
     ms_real *d_projected;     /* U x G */
@@ -222,6 +222,9 @@ uint32_t ms_pack_length(const struct ms_net_config *config, const struct ms_net_
                         size_t row);
 bool ms_embed_forward(struct ms_pass *p);
 bool ms_embed_backward(struct ms_pass *p, const ms_real *d_distinct);
+/* Rows of a chunk of the sum of a recurrent kernel's gradient: with the sum itself it fits the
+ * second cache. */
+enum { MS_RECURRENT_SUM_ROWS = 64 };
 bool ms_recurrent_forward(struct ms_pass *p, uint32_t layer);
 /* d_output N x W; d_input N x I (U x E for the first layer), overwritten. */
 bool ms_recurrent_backward(struct ms_pass *p, uint32_t layer, const ms_real *d_output,

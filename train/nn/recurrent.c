@@ -20,7 +20,7 @@ size_t ms_recurrent_before(const struct ms_pack *k, int direction, size_t t, siz
 }
 
 /* Z = X W + b for all steps at once (N x G). In the first layer once a distinct row (U x G), then
- * gathered, by an LSTM step by step. b is the first row of the bias. */
+ * gathered by the cell step by step. b is the first row of the bias. */
 static bool project(struct ms_pass *p, uint32_t layer, int direction)
 {
     const struct ms_net *net = p->net;
@@ -37,10 +37,7 @@ static bool project(struct ms_pass *p, uint32_t layer, int direction)
     for (size_t r = 0; r < rows; r++)
         memcpy(z + r * G, b, G * sizeof *b);
     ms_gemm(rows, G, l->in, l->input, l->in, W, G, 1, z, G);
-    const bool lstm = net->config.recurrent[layer].cell == MS_NET_LSTM;
-    l->side[direction].projected = layer == 0 && lstm ? z : NULL;
-    for (size_t r = 0; layer == 0 && !lstm && r < k->total; r++)
-        memcpy(gates + r * G, z + k->slot[r] * G, G * sizeof *z);
+    l->side[direction].projected = layer == 0 ? z : NULL;
     return true;
 }
 
@@ -111,8 +108,8 @@ bool ms_recurrent_forward(struct ms_pass *p, uint32_t layer)
     return true;
 }
 
-/* dW += X^T dz; dX (+)= dz W^T. In the first layer dz is first summed by distinct row (U x G). */
-static bool project_backward(struct ms_pass *p, uint32_t layer, int direction, ms_real *d_input)
+/* dW += X^T dz; dX (+)= dz W^T. In the first layer dz comes summed by distinct row (U x G). */
+static void project_backward(struct ms_pass *p, uint32_t layer, int direction, ms_real *d_input)
 {
     const struct ms_net *net = p->net;
     const struct ms_pack *k = &p->pack;
@@ -124,20 +121,10 @@ static bool project_backward(struct ms_pass *p, uint32_t layer, int direction, m
     size_t rows = k->total;
     if (layer == 0) {
         rows = k->distinct;
-        ms_real *sum = l->side[direction].d_projected; /* U x G */
-        if (!sum) {
-            sum = ms_scratch_reals(p->scratch, rows * G);
-            if (!sum)
-                return false;
-            memset(sum, 0, rows * G * sizeof *sum);
-            for (size_t r = 0; r < k->total; r++)
-                net->kernels->add(G, dz + r * G, sum + k->slot[r] * G);
-        }
-        dz = sum;
+        dz = l->side[direction].d_projected; /* U x G */
     }
     ms_gemm_ta(l->in, G, rows, l->input, l->in, dz, G, 1, p->shard->grads + at_param[MS_KERNEL], G);
     ms_gemm_tb(rows, l->in, G, dz, G, W, G, direction == 0 ? 0 : 1, d_input, l->in);
-    return true;
 }
 
 bool ms_recurrent_backward(struct ms_pass *p, uint32_t layer, const ms_real *d_output,
@@ -145,11 +132,12 @@ bool ms_recurrent_backward(struct ms_pass *p, uint32_t layer, const ms_real *d_o
 {
     struct ms_recurrent_layer *l = &p->recurrent[layer];
     const struct ms_net_recurrent *c = &p->net->config.recurrent[layer];
-    for (int d = 0; d < (c->bidirectional ? 2 : 1); d++)
+    for (int d = 0; d < (c->bidirectional ? 2 : 1); d++) {
         if (!(c->cell == MS_NET_GRU ? ms_gru_backward_side : ms_lstm_backward_side)(p, layer, d,
-                                                                                    d_output) ||
-            !project_backward(p, layer, d, d_input))
+                                                                                    d_output))
             return false;
+        project_backward(p, layer, d, d_input);
+    }
     if (l->mask)
         ms_mask_apply_packed(p, l->mask, l->in, d_input, d_input);
     return true;
