@@ -2,12 +2,14 @@
 #include "train/metrics.h"
 
 #include "base/rng.h"
+#include "train/intervals.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { BOOTSTRAP_ROUNDS = 2000 };
+const double ms_tpr_rates[MS_TPR_RATES] = {.01, .001};
 static const double Z95 = 1.959963984540054;
 static const uint64_t PURPOSE_BOOTSTRAP = 0x626f6f74;
 
@@ -300,7 +302,9 @@ enum ms_status ms_metrics_make(const struct ms_judged *judged, struct ms_metrics
     out->accuracy = ratio(right, out->rows);
     class_scores(out);
     status = interval(judged, right, out, err);
-    return status == MS_OK ? ranking(judged, out, err) : status;
+    if (status == MS_OK)
+        status = ranking(judged, out, err);
+    return status == MS_OK ? ms_intervals_make(judged, out, err) : status;
 }
 
 void ms_metrics_release(struct ms_metrics *self)

@@ -15,12 +15,36 @@ struct ms_confusion {
     uint64_t *counts; /* C x C: row = predicted, column = true */
 };
 
+/* An interval of 95 %; NAN where none can be given. */
+struct ms_range {
+    double low, high;
+};
+
 struct ms_class_scores {
     uint64_t support;             /* rows whose true class it is */
     uint64_t predicted;           /* rows that were given it */
     double precision, recall, f1; /* 0 where the denominator is 0 (scikit-learn's rule) */
     double auc;               /* one against the rest, by its score; NAN when one side is empty */
     double average_precision; /* NAN when the class has no row */
+    struct ms_range precision_range, recall_range, f1_range, auc_range, average_precision_range;
+};
+
+/* The share of class 0 that is found where at most `fpr` of class 1 is taken for it. */
+enum { MS_TPR_RATES = 2 };
+extern const double ms_tpr_rates[MS_TPR_RATES]; /* .01 and .001 */
+struct ms_tpr {
+    double fpr, value; /* value NAN with fewer negatives than needed, or other than two classes */
+    struct ms_range range;
+    /* Negatives from which on no false positive at all would say, at 95 %, that the rate is below
+     * fpr: 3 / fpr (the rule of three). */
+    uint64_t needed;
+};
+
+/* Rows of about equal number by rising confidence: what was claimed, and how often it held. */
+enum { MS_RELIABILITY_BINS = 15 };
+struct ms_reliability {
+    uint64_t rows;
+    double claimed, held; /* means; NAN without rows */
 };
 
 struct ms_metrics {
@@ -36,6 +60,16 @@ struct ms_metrics {
     double macro_f1;          /* mean F1 over classes that have rows or were predicted */
     double auc; /* C = 2: of class 0; else mean one-against-rest over classes where it exists */
     double average_precision; /* the same */
+    struct ms_range balanced_accuracy_range, macro_f1_range, auc_range, average_precision_range;
+    struct ms_tpr tpr[MS_TPR_RATES];
+    /* The rest rests on probabilities, NAN where the scores are none (from 0 to 1, and 1 together).
+     * Confidence is the probability of class 0 (C = 2) or of the likeliest class. */
+    bool calibrated; /* they are */
+    double brier;    /* mean of (p - truth)^2 of class 0 (C = 2), else summed over the classes */
+    double log_loss; /* mean of -ln p of the true class */
+    double ece;      /* mean distance of claimed and held, by bin */
+    struct ms_range brier_range, log_loss_range, ece_range;
+    struct ms_reliability reliability[MS_RELIABILITY_BINS];
 };
 
 /* What there is to judge. Arrays are borrowed. */
@@ -49,7 +83,10 @@ struct ms_judged {
     uint64_t seed;          /* of the bootstrap */
 };
 
-/* MS_E_INPUT without rows, with a class out of range or a score that is not a number; MS_E_NOMEM.
+/* Ranges are the middle 95 % of a cluster bootstrap over the groups of 1000 rounds (100 from some
+ * million rows times classes on), the same for the same seed. Where every round says the same (all
+ * rows right) they are Wilson's for precision and recall and NAN for the rest.
+ * MS_E_INPUT without rows, with a class out of range or a score that is not a number; MS_E_NOMEM.
  * Release with ms_metrics_release, also after a failure. */
 enum ms_status ms_metrics_make(const struct ms_judged *judged, struct ms_metrics *out,
                                struct ms_error *err) MS_MUST_USE;

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "train/metrics_json.h"
 #include "train/outcome.h"
 
 #include <math.h>
@@ -129,6 +130,7 @@ static json_t *by_class_json(const struct ms_outcome *self)
         set(o, "f1", real(s->f1));
         set(o, "auc", real(s->auc));
         set(o, "average_precision", real(s->average_precision));
+        ms_class_ranges_json(s, o);
         (void)json_array_append_new(list, o);
     }
     return list;
@@ -224,6 +226,7 @@ static void experiment_json(const struct ms_outcome *self, json_t *o)
     set(o, "auc", real(m->auc));
     set(o, "average_precision", real(m->average_precision));
     set(o, "threshold", self->set->binary ? real(self->plan->threshold) : json_null());
+    set(o, "figures", ms_metrics_json(m));
     set(o, "confusion", confusion_json(self));
     set(o, "by_class", by_class_json(self));
     set(o, "curve", curve_json(e));

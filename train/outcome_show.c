@@ -225,6 +225,38 @@ static void show_confusion(const struct ms_outcome *o, FILE *out)
     }
 }
 
+static void show_ranged(FILE *out, const char *name, double value, struct ms_range range)
+{
+    (void)fprintf(out, "  %-18s", name);
+    show_figure(out, value, 7, 3);
+    if (!isnan(range.low))
+        (void)fprintf(out, "   [%.3f, %.3f]", range.low, range.high);
+    (void)fputc('\n', out);
+}
+
+/* What a detector is worth where false alarms are rare. */
+static void show_detection(FILE *out, const struct ms_metrics *m)
+{
+    for (int k = 0; m->classes == 2 && k < MS_TPR_RATES; k++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "TPR at %g %% FPR", ms_tpr_rates[k] * 100);
+        show_ranged(out, name, m->tpr[k].value, m->tpr[k].range);
+        if (isnan(m->tpr[k].value))
+            (void)fprintf(out, "  %18s       (needs %llu negatives, there are %llu)\n", "",
+                          (unsigned long long)m->tpr[k].needed,
+                          (unsigned long long)m->by_class[1].support);
+    }
+}
+
+static void show_calibration(FILE *out, const struct ms_metrics *m)
+{
+    if (!m->calibrated)
+        return;
+    show_ranged(out, "Brier score", m->brier, m->brier_range);
+    show_ranged(out, "log loss", m->log_loss, m->log_loss_range);
+    show_ranged(out, "calibration error", m->ece, m->ece_range);
+}
+
 static void show_rates(const struct ms_outcome *o, FILE *out)
 {
     const struct ms_metrics *m = &o->experiment->metrics;
@@ -246,14 +278,16 @@ static void show_rates(const struct ms_outcome *o, FILE *out)
                   m->accuracy_low, m->accuracy_high, m->interval);
     (void)fprintf(out, "  majority class      %.3f   always '%s'\n", m->majority,
                   name_of(o, m->majority_class, name));
-    (void)fprintf(out, "  balanced accuracy   %.3f\n  macro-F1            %.3f\n",
-                  m->balanced_accuracy, m->macro_f1);
-    (void)fputs("  AUC               ", out);
-    show_figure(out, m->auc, 7, 3);
-    (void)fputs("\n  average precision ", out);
-    show_figure(out, m->average_precision, 7, 3);
+    show_ranged(out, "balanced accuracy", m->balanced_accuracy, m->balanced_accuracy_range);
+    show_ranged(out, "macro-F1", m->macro_f1, m->macro_f1_range);
+    show_ranged(out, "AUC", m->auc, m->auc_range);
+    show_ranged(out, "average precision", m->average_precision, m->average_precision_range);
+    show_detection(out, m);
+    show_calibration(out, m);
+    (void)fprintf(out, "  best any could do   %.3f   copies with contradicting labels\n",
+                  o->set->view_copies.ceiling);
     ms_outcome_verdict(o, verdict);
-    (void)fprintf(out, "\n\n%s.\n", verdict);
+    (void)fprintf(out, "\n%s.\n", verdict);
 }
 
 void ms_outcome_show(const struct ms_outcome *self, FILE *out)

@@ -171,12 +171,118 @@ static void refuses_nonsense(void **state)
     ms_metrics_release(&m);
 }
 
+/* Four rows, probabilities of class 0. */
+static void probabilities(void **state)
+{
+    (void)state;
+    const double p[4] = {.9, .6, .3, .2};
+    const uint32_t truth[4] = {0, 1, 0, 1}, predicted[4] = {0, 0, 1, 1};
+    double scores[8];
+    for (size_t i = 0; i < 4; i++) {
+        scores[2 * i] = p[i];
+        scores[2 * i + 1] = 1 - p[i];
+    }
+    struct ms_metrics m;
+    struct ms_judged judged = {2, 4, truth, predicted, scores, NULL, 1};
+    assert_int_equal(ms_metrics_make(&judged, &m, NULL), MS_OK);
+    assert_true(m.calibrated);
+    close_to(m.brier, (.01 + .36 + .49 + .04) / 4);
+    close_to(m.log_loss, -(log(.9) + log(.4) + log(.3) + log(.8)) / 4);
+    close_to(m.ece, (.1 + .6 + .7 + .2) / 4); /* a bin each */
+    close_to(m.reliability[0].claimed, .2);
+    close_to(m.reliability[0].held, 0);
+    assert_true(isnan(m.tpr[0].value)); /* two negatives */
+    assert_int_equal(m.tpr[0].needed, 300);
+    assert_int_equal(m.tpr[1].needed, 3000);
+    assert_true(m.brier_range.low <= m.brier && m.brier <= m.brier_range.high);
+    ms_metrics_release(&m);
+    scores[0] = 1.5; /* the mse head's numbers are no probabilities */
+    assert_int_equal(ms_metrics_make(&judged, &m, NULL), MS_OK);
+    assert_true(!m.calibrated && isnan(m.brier) && isnan(m.ece) && isnan(m.ece_range.low));
+    assert_true(!isnan(m.auc));
+    ms_metrics_release(&m);
+}
+
+/* 300 negatives at (i + .5) / 300, and positives: at 1 % there may be 3 false ones, those above
+ * .99; of four positives one is higher than the fourth negative from above, at .98833, and two are
+ * just below it. */
+static void rate_at_few_false(void **state)
+{
+    (void)state;
+    enum { N = 304 };
+    static uint32_t truth[N], predicted[N];
+    static double scores[2 * N];
+    const double positives[4] = {.9999, .9889, .9881, .5};
+    for (uint32_t i = 0; i < N; i++) {
+        truth[i] = i < 300;
+        predicted[i] = truth[i];
+        scores[2 * i] = i < 300 ? (i + .5) / 300 : positives[i - 300];
+        scores[2 * i + 1] = 1 - scores[2 * i];
+    }
+    struct ms_metrics m;
+    const struct ms_judged judged = {2, N, truth, predicted, scores, NULL, 1};
+    assert_int_equal(ms_metrics_make(&judged, &m, NULL), MS_OK);
+    close_to(m.tpr[0].value, .5);
+    assert_true(isnan(m.tpr[1].value) && isnan(m.tpr[1].range.low));
+    assert_true(m.tpr[0].range.low <= .5 && m.tpr[0].range.high >= .5);
+    /* all right: the bootstrap says nothing, Wilson does of 4 of 4 */
+    close_to(m.by_class[0].recall_range.high, 1);
+    assert_true(fabs(m.by_class[0].recall_range.low - 4 / (4 + 3.841459)) < 1e-6);
+    assert_true(isnan(m.macro_f1_range.low));
+    ms_metrics_release(&m);
+}
+
+/* The interval of a mean of independent rows is near the normal one; of rows in fours it is about
+ * twice as wide. */
+static void ranges_have_the_right_width(void **state)
+{
+    (void)state;
+    enum { N = 800 };
+    static uint32_t truth[N], predicted[N], fours[N];
+    static double scores[2 * N];
+    for (uint32_t i = 0; i < N; i++) {
+        uint32_t block = i / 4;
+        truth[i] = block % 2;
+        predicted[i] = block % 5 == 0 ? 1 - truth[i] : truth[i];
+        fours[i] = block;
+        scores[2 * i] = predicted[i] == 0 ? .8 : .2;
+        scores[2 * i + 1] = 1 - scores[2 * i];
+    }
+    struct ms_metrics alone, grouped, again;
+    struct ms_judged judged = {2, N, truth, predicted, scores, NULL, 3};
+    assert_int_equal(ms_metrics_make(&judged, &alone, NULL), MS_OK);
+    judged.groups = fours;
+    assert_int_equal(ms_metrics_make(&judged, &grouped, NULL), MS_OK);
+    assert_int_equal(ms_metrics_make(&judged, &again, NULL), MS_OK);
+    const double half = 1.96 * sqrt(.2 * .8 / N);
+    double have = alone.balanced_accuracy_range.high - alone.balanced_accuracy_range.low;
+    double wide = grouped.balanced_accuracy_range.high - grouped.balanced_accuracy_range.low;
+    if (!(fabs(have / (2 * half) - 1) < .12 && fabs(wide / (4 * half) - 1) < .12))
+        fail_msg("widths %g and %g, expected near %g and %g", have, wide, 2 * half, 4 * half);
+    close_to(grouped.auc_range.low, again.auc_range.low);
+    close_to(grouped.auc, .8);
+    assert_true(grouped.auc_range.low < .8 && grouped.auc_range.high > .8);
+    assert_true(grouped.macro_f1_range.low < grouped.macro_f1 &&
+                grouped.macro_f1 < grouped.macro_f1_range.high);
+    close_to(grouped.brier, .2 * .64 + .8 * .04);
+    close_to(grouped.ece, 0); /* .8 claimed, .8 held */
+    ms_metrics_release(&alone);
+    ms_metrics_release(&grouped);
+    ms_metrics_release(&again);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(article_matrix),   cmocka_unit_test(wilson_interval),
-        cmocka_unit_test(auc_with_ties),    cmocka_unit_test(three_classes),
-        cmocka_unit_test(refuses_nonsense), cmocka_unit_test(bootstrap_respects_groups),
+        cmocka_unit_test(article_matrix),
+        cmocka_unit_test(wilson_interval),
+        cmocka_unit_test(auc_with_ties),
+        cmocka_unit_test(three_classes),
+        cmocka_unit_test(refuses_nonsense),
+        cmocka_unit_test(bootstrap_respects_groups),
+        cmocka_unit_test(probabilities),
+        cmocka_unit_test(rate_at_few_false),
+        cmocka_unit_test(ranges_have_the_right_width),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
