@@ -180,6 +180,19 @@
  * (a day's output of a large farm): guard the reader of the worker's answer. */
 #define MS_LIMIT_PROCESS_NAME_BYTES 256
 #define MS_LIMIT_ARCHIVE_REPORTS 100000
+/* A log that is followed: new calls at which its verdict is looked at again (and a 16th of those
+ * before, so that all looks together cost no more than some twenty readings), CPU and wall time of
+ * the process that reads it. */
+#define MS_LIMIT_FOLLOW_CALLS 64
+#define MS_LIMIT_FOLLOW_CPU_S 604800
+#define MS_LIMIT_FOLLOW_WALL_MS 2147483647
+/* Why a verdict is what it is: calls of a view that are looked at, changed views that the model is
+ * asked about at once and the steps of all of them, and the length up to which every beginning of a
+ * view is asked about. They guard the time spent on one report (0.1 to 1 s with a net of 64). */
+#define MS_LIMIT_EXPLAINED_CALLS ((size_t)65536)
+#define MS_LIMIT_EXPLAINED_VARIANTS ((size_t)256)
+#define MS_LIMIT_EXPLAINED_STEPS ((size_t)1 << 18)
+#define MS_LIMIT_EXPLAINED_PREFIXES ((size_t)400)
 /* One line of a log (real: 100 KB, where a library and all its functions are told), and what the
  * calls of all processes take until the log is at its end: guard the reader's memory. */
 #define MS_LIMIT_LOG_LINE_BYTES ((size_t)1 << 20)

@@ -20,6 +20,7 @@ struct person {
 
 struct ms_collector {
     struct ms_normal_options view;
+    bool stored; /* names are escaped and cut already */
     struct ms_names *names;
     struct ms_trace_encoder *encoder;
     struct ms_buf blobs;
@@ -38,13 +39,14 @@ static enum ms_status no_memory(struct ms_error *err)
     return ms_error_set(err, MS_E_NOMEM, "no memory to read a report");
 }
 
-enum ms_status ms_collector_new(const struct ms_normal_options *view, struct ms_collector **out,
-                                struct ms_error *err)
+enum ms_status ms_collector_new(const struct ms_normal_options *view, bool stored,
+                                struct ms_collector **out, struct ms_error *err)
 {
     struct ms_collector *self = calloc(1, sizeof *self);
     if (!self)
         return no_memory(err);
     self->view = *view;
+    self->stored = stored;
     ms_buf_init(&self->blobs, SIZE_MAX / 2); /* the worker's address space is the ceiling */
     ms_buf_init(&self->people_names, SIZE_MAX / 2);
     enum ms_status status = ms_names_new(BEYOND + 1, &self->names, err);
@@ -94,9 +96,11 @@ static enum ms_status on_call(void *ctx, const struct ms_call_info *call, struct
                                                                               : MS_TIME_NONE,
                                     .repeated = call->repeated};
     char text[MS_LIMIT_API_NAME_BYTES + 1];
-    ms_escape_bytes(call->api.data ? (const void *)call->api.data : "", call->api.len, text,
-                    sizeof text);
-    struct ms_span name = ms_span_of(text, strlen(text));
+    struct ms_span name = call->api;
+    if (!c->stored) {
+        ms_escape_bytes(name.data ? (const void *)name.data : "", name.len, text, sizeof text);
+        name = ms_span_of(text, strlen(text));
+    }
     if (!ms_names_find(c->names, name, &encoded.api)) {
         if (ms_names_count(c->names) >= BEYOND)
             name = ms_span_of("__overflow__", 12);

@@ -11,9 +11,9 @@
 
 struct ms_collector;
 
-/* For one report and one view of it. MS_E_NOMEM. */
-enum ms_status ms_collector_new(const struct ms_normal_options *view, struct ms_collector **out,
-                                struct ms_error *err) MS_MUST_USE;
+/* For one report and one view of it; stored: names of calls come out of a corpus. MS_E_NOMEM. */
+enum ms_status ms_collector_new(const struct ms_normal_options *view, bool stored,
+                                struct ms_collector **out, struct ms_error *err) MS_MUST_USE;
 void ms_collector_free(struct ms_collector *self);
 
 /* What the reader is to be given; borrows the collector. Names are kept as the corpus keeps them:

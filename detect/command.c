@@ -3,11 +3,12 @@
 
 #include "base/arena.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "detect/corpus.h"
+#include "detect/follow.h"
+#include "detect/judge.h"
 #include "detect/readers.h"
-#include "detect/verdict.h"
 
 #include <errno.h>
 #include <math.h>
@@ -19,28 +20,26 @@ struct detect {
     const struct ms_cli *cli;
     struct ms_worker *worker;
     struct ms_model *model;
-    uint64_t min_calls;
-    double threshold;
+    struct ms_judge judge;
     struct ms_arena arena; /* of the paths */
     const char **paths;    /* reports to read, in order … */
     bool *found;           /* … and which of them were found in a folder, not named by the user */
-    size_t path_count, path_cap;
-    struct ms_tokens tokens;
+    const char **hashes;   /* operands that are samples of a corpus */
+    size_t path_count, path_cap, hash_count;
     uint64_t reports, malicious, unknown, passed_over;
     enum ms_status path_status; /* trouble with a path; MS_OK none */
 };
 
 void ms_detect_defaults(void *options)
 {
-    *(struct ms_detect_options *)options = (struct ms_detect_options){.threshold = NAN};
+    *(struct ms_detect_options *)options = (struct ms_detect_options){.threshold = NAN, .top = 5};
 }
 
 /* The path, and of an archive's reports the member behind it. */
-static enum ms_status name_of(const struct ms_trace_reading *reading, struct ms_buf *out,
+static enum ms_status name_of(const char *path, struct ms_span member, struct ms_buf *out,
                               struct ms_error *err)
 {
-    const struct ms_span member = reading->trace->member;
-    (void)ms_buf_append_text(out, reading->path);
+    (void)ms_buf_append_text(out, path);
     if (member.len) {
         (void)ms_buf_append_byte(out, '!');
         (void)ms_buf_append(out, member.data, member.len);
@@ -48,64 +47,27 @@ static enum ms_status name_of(const struct ms_trace_reading *reading, struct ms_
     return out->failed ? ms_error_set(err, MS_E_NOMEM, "out of memory for a name") : MS_OK;
 }
 
-static enum ms_status print_json(const struct ms_buf *name, const struct ms_trace_reading *reading,
-                                 const struct ms_verdict *v, struct ms_error *err)
-{
-    json_t *o = json_object();
-    (void)json_object_set_new(o, "file", ms_json_bytes(name->data, name->len));
-    (void)json_object_set_new(o, "verdict", json_string(ms_verdict_name(v->kind)));
-    (void)json_object_set_new(o, "score", isfinite(v->score) ? json_real(v->score) : json_null());
-    (void)json_object_set_new(o, "class", ms_json_text(v->class_));
-    (void)json_object_set_new(o, "calls", json_integer((json_int_t)v->calls));
-    (void)json_object_set_new(o, "tokens", json_integer((json_int_t)v->tokens));
-    (void)json_object_set_new(o, "state", json_string(ms_report_state_name(reading->trace->state)));
-    (void)json_object_set_new(o, "reason", ms_json_text(v->reason[0] ? v->reason : NULL));
-    return ms_json_line(stdout, o, err);
-}
-
-static enum ms_status print_line(const struct detect *d, const struct ms_trace_reading *reading,
-                                 const struct ms_verdict *v, struct ms_error *err)
-{
-    char shown[4096], class_[256];
-    struct ms_buf name;
-    ms_buf_init(&name, SIZE_MAX / 2);
-    enum ms_status status = name_of(reading, &name, err);
-    if (status == MS_OK && d->cli->common.json)
-        status = print_json(&name, reading, v, err);
-    else if (status == MS_OK)
-        (void)printf("%s\t%s\t", ms_escape_bytes(name.data, name.len, shown, sizeof shown),
-                     ms_verdict_name(v->kind));
-    ms_buf_release(&name);
-    if (status != MS_OK || d->cli->common.json)
-        return status;
-    if (v->kind == MS_VERDICT_UNKNOWN)
-        (void)printf("-\t%s\n", v->reason);
-    else if (v->kind == MS_VERDICT_CLASSIFIED)
-        (void)printf("%.4f\t%s %.4f\n", v->score, ms_escape_text(v->class_, class_, sizeof class_),
-                     v->score);
-    else
-        (void)printf("%.4f\n", v->score);
-    return MS_OK;
-}
-
-static enum ms_status judge(struct detect *d, const struct ms_trace_reading *reading,
+static enum ms_status judge(struct detect *d, const char *path, const struct ms_read_trace *trace,
                             struct ms_error *err)
 {
-    const struct ms_read_trace *trace = reading->trace;
-    struct ms_verdict v = {.kind = MS_VERDICT_UNKNOWN, .score = NAN};
-    enum ms_status status = MS_OK;
-    if (trace->state == MS_REPORT_OK)
-        status = ms_verdict_make(d->model, trace->calls, trace->n, trace->whole_length,
-                                 d->min_calls, d->threshold, &d->tokens, &v, err);
-    else
-        (void)snprintf(v.reason, sizeof v.reason, "%s%s%.120s", ms_report_state_name(trace->state),
-                       trace->reason[0] ? ": " : "", trace->reason);
-    if (status != MS_OK)
-        return status;
-    d->reports++;
-    d->malicious += v.kind == MS_VERDICT_MALICIOUS;
-    d->unknown += v.kind == MS_VERDICT_UNKNOWN;
-    return print_line(d, reading, &v, err);
+    const struct ms_detect_options *o = d->cli->options;
+    const struct ms_judgement_style style = {.json = d->cli->common.json,
+                                             .early = o->early || o->explain};
+    struct ms_judgement judgement;
+    struct ms_buf name;
+    ms_buf_init(&name, SIZE_MAX / 2);
+    enum ms_status status = name_of(path, trace->member, &name, err);
+    if (status == MS_OK)
+        status = ms_judge_trace(&d->judge, trace, &judgement, err);
+    if (status == MS_OK) {
+        d->reports++;
+        d->malicious += judgement.verdict.kind == MS_VERDICT_MALICIOUS;
+        d->unknown += judgement.verdict.kind == MS_VERDICT_UNKNOWN;
+        status = ms_judgement_print(&judgement, trace, ms_span_of(name.data, name.len), &style,
+                                    stdout, err);
+    }
+    ms_buf_release(&name);
+    return status;
 }
 
 static void note_path(struct detect *d, enum ms_status status, const char *path, const char *why)
@@ -172,17 +134,59 @@ static enum ms_status visit(void *ctx, const char *path, const struct stat *st, 
     return add_path(d, path, true, err);
 }
 
+/* A hash that no file is called. */
+static bool is_hash(const char *text)
+{
+    size_t n = strlen(text);
+    struct stat st;
+    return (n == 64 || n == 40 || n == 32) && strspn(text, "0123456789abcdefABCDEF") == n &&
+           stat(text, &st) != 0;
+}
+
 static enum ms_status find_paths(struct detect *d, struct ms_error *err)
 {
     enum ms_status status = d->cli->operand_count ? MS_OK : add_path(d, "-", false, err);
+    d->hashes = calloc(d->cli->operand_count + 1, sizeof *d->hashes);
+    if (!d->hashes)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory for the paths");
     for (size_t i = 0; i < d->cli->operand_count && status == MS_OK; i++) {
         const char *path = d->cli->operands[i];
         struct stat st;
-        if (strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        if (is_hash(path))
+            d->hashes[d->hash_count++] = path;
+        else if (strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
             status = ms_file_walk(path, visit, d, err);
         else
             status = add_path(d, path, false, err);
     }
+    return status;
+}
+
+static enum ms_status judge_stored(void *ctx, const char *name, const struct ms_read_trace *trace,
+                                   struct ms_error *err)
+{
+    return judge(ctx, name, trace, err);
+}
+
+/* The samples of a corpus, after the files. */
+static enum ms_status judge_hashes(struct detect *d, struct ms_error *err)
+{
+    struct ms_corpus_traces *traces = NULL;
+    enum ms_status status =
+        d->hash_count ? ms_corpus_traces_open(d->cli->common.corpus,
+                                              &ms_model_facts_get(d->model)->view, &traces, err)
+                      : MS_OK;
+    for (size_t i = 0; i < d->hash_count && status == MS_OK; i++) {
+        struct ms_error fault = {.status = MS_OK};
+        status = ms_corpus_traces_read(traces, d->hashes[i], judge_stored, d, &fault);
+        if (status == MS_REJECT) {
+            note_path(d, MS_E_INPUT, d->hashes[i], fault.text);
+            status = MS_OK;
+        } else if (status != MS_OK && err) {
+            *err = fault;
+        }
+    }
+    ms_corpus_traces_close(traces);
     return status;
 }
 
@@ -202,7 +206,7 @@ static enum ms_status judge_all(struct detect *d, struct ms_trace_readers *reade
         else if (reading->status == MS_OK && is_passed_over(d, done, reading))
             d->passed_over++;
         else if (reading->status == MS_OK)
-            status = judge(d, reading, err);
+            status = judge(d, reading->path, reading->trace, err);
         else
             status = ms_error_set(err, reading->status, "%s", reading->error.text);
         done += reading->last;
@@ -212,17 +216,27 @@ static enum ms_status judge_all(struct detect *d, struct ms_trace_readers *reade
     return status;
 }
 
-static enum ms_status detect_all(struct detect *d, struct ms_error *err)
+static enum ms_status judge_files(struct detect *d, struct ms_error *err)
 {
     struct ms_trace_readers *readers = NULL;
-    enum ms_status status = find_paths(d, err);
-    if (status == MS_OK)
+    enum ms_status status = MS_OK;
+    if (d->path_count)
         status = ms_trace_readers_new(d->worker, &ms_model_facts_get(d->model)->view,
                                       (const char *const *)d->paths, d->path_count,
                                       (unsigned)d->cli->common.jobs, &readers, err);
-    if (status == MS_OK)
+    if (readers)
         status = judge_all(d, readers, err);
     ms_trace_readers_free(readers);
+    return status;
+}
+
+static enum ms_status detect_all(struct detect *d, struct ms_error *err)
+{
+    enum ms_status status = find_paths(d, err);
+    if (status == MS_OK)
+        status = judge_files(d, err);
+    if (status == MS_OK)
+        status = judge_hashes(d, err);
     if (status != MS_OK)
         return status;
     ms_log(MS_LOG_INFO, "%llu reports: %llu malicious, %llu unknown",
@@ -238,42 +252,78 @@ static enum ms_status detect_all(struct detect *d, struct ms_error *err)
     return MS_OK;
 }
 
+static enum ms_status parse_unknown(const char *text, struct ms_judge *out, struct ms_error *err)
+{
+    char *end = NULL;
+    out->unknown_from = out->unknown_to = NAN;
+    if (!text)
+        return MS_OK;
+    double from = strtod(text, &end);
+    if (end != text && *end == ':') {
+        const char *second = end + 1;
+        double to = strtod(second, &end);
+        if (end != second && *end == '\0' && isfinite(from) && isfinite(to) && from <= to) {
+            out->unknown_from = from;
+            out->unknown_to = to;
+            return MS_OK;
+        }
+    }
+    return ms_error_set(err, MS_E_USAGE, "--unknown takes two scores, FROM:TO");
+}
+
+/* What the user wants to know, of the command line. */
+static enum ms_status make_judge(const struct ms_cli *cli, struct ms_model *model,
+                                 struct ms_judge *out, struct ms_error *err)
+{
+    const struct ms_detect_options *o = cli->options;
+    const struct ms_model_facts *facts = ms_model_facts_get(model);
+    const bool kinds = strcmp(facts->target, "class") == 0;
+    *out = (struct ms_judge){.model = model,
+                             .min_calls = o->min_calls ? o->min_calls : facts->min_calls,
+                             .threshold = isnan(o->threshold) ? facts->threshold : o->threshold,
+                             .early = (cli->common.json && !o->fast) || o->early || o->explain};
+    if ((cli->common.json && !o->fast) || o->explain)
+        out->top = (size_t)o->top;
+    if (kinds && (!isnan(o->threshold) || o->unknown))
+        return ms_error_set(err, MS_E_USAGE, "%s does not apply: this model tells %u classes apart",
+                            o->unknown ? "--unknown" : "--threshold", facts->classes);
+    if (kinds)
+        ms_log(MS_LOG_WARNING, "this model tells classes of malware apart and knows nothing of "
+                               "benign programs: its verdicts are no detections");
+    return parse_unknown(o->unknown, out, err);
+}
+
 static enum ms_status prepare(struct detect *d, struct ms_error *err)
 {
     const struct ms_detect_options *o = d->cli->options;
     if (!o->model)
         return ms_error_set(err, MS_E_USAGE, "--model PATH is needed: a model file or its folder");
+    if (o->fast && (o->explain || o->early))
+        return ms_error_set(err, MS_E_USAGE, "--fast leaves out what --explain and --early tell");
+    static struct ms_worker_kind kinds[2]; /* outlives the worker */
+    kinds[0] = ms_detect_kind;
+    kinds[1] = ms_detect_follow_kind;
     const struct ms_worker_options worker = {
-        .kinds = &ms_detect_kind, .kind_count = 1, .no_confine = d->cli->common.no_confine};
+        .kinds = kinds, .kind_count = 2, .no_confine = d->cli->common.no_confine};
     enum ms_status status = ms_worker_start(&worker, &d->worker, err);
     if (status == MS_OK)
         status = ms_model_open(o->model, 1, &d->model, err);
-    if (status != MS_OK)
-        return status;
-    const struct ms_model_facts *facts = ms_model_facts_get(d->model);
-    d->min_calls = o->min_calls ? o->min_calls : facts->min_calls;
-    d->threshold = isnan(o->threshold) ? facts->threshold : o->threshold;
-    if (!isnan(o->threshold) && strcmp(facts->target, "class") == 0)
-        return ms_error_set(err, MS_E_USAGE,
-                            "--threshold does not apply: this model tells %u classes apart",
-                            facts->classes);
-    if (strcmp(facts->target, "class") == 0)
-        ms_log(MS_LOG_WARNING, "this model tells classes of malware apart and knows nothing of "
-                               "benign programs: its verdicts are no detections");
-    return MS_OK;
+    return status == MS_OK ? make_judge(d->cli, d->model, &d->judge, err) : status;
 }
 
 enum ms_status ms_detect_run(struct ms_cli *cli, struct ms_error *err)
 {
+    const struct ms_detect_options *o = cli->options;
     struct detect d = {.cli = cli};
     ms_arena_init(&d.arena, SIZE_MAX / 2);
     enum ms_status status = prepare(&d, err);
     if (status == MS_OK)
-        status = detect_all(&d, err);
+        status = o->follow ? ms_detect_follow(cli, d.worker, &d.judge, err) : detect_all(&d, err);
     ms_arena_release(&d.arena);
     free(d.paths);
     free(d.found);
-    ms_tokens_release(&d.tokens);
+    free(d.hashes);
+    ms_judge_release(&d.judge);
     ms_model_free(d.model);
     ms_worker_stop(d.worker);
     return status;

@@ -6,8 +6,14 @@
 
 struct ms_detect_options {
     const char *model;
-    uint64_t min_calls; /* 0: the model's */
-    double threshold;   /* NAN: the model's */
+    uint64_t min_calls;  /* 0: the model's */
+    double threshold;    /* NAN: the model's */
+    const char *unknown; /* "FROM:TO"; NULL: none */
+    bool explain, early, fast;
+    uint64_t top;
+    bool follow;
+    uint64_t every;   /* 0: when the verdict changes */
+    uint64_t until_s; /* 0: no end */
 };
 void ms_detect_defaults(void *options);
 

@@ -19,6 +19,7 @@ enum ms_reader_frame {
     MS_READER_COUNTS,  /* for each call: how many runs it has */
     MS_READER_GRAMS,   /* for each n-gram: its length (0: there were more), and the numbers of its
                           names */
+    MS_READER_FINAL,   /* of a log that is followed: the RESULT to come is its last; no bytes */
     MS_READER_RESULT   /* state, foreign, length of the whole trace; the reason to the end */
 };
 

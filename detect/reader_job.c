@@ -111,7 +111,7 @@ static enum ms_status read_member(void *ctx, int fd, struct ms_span chain, bool 
     struct members *self = ctx;
     struct ms_stream *stream = NULL;
     struct outcome own = {.result = {.state = MS_REPORT_INVALID}};
-    enum ms_status status = ms_collector_new(self->view, &own.collector, &own.fault);
+    enum ms_status status = ms_collector_new(self->view, false, &own.collector, &own.fault);
     if (status == MS_OK)
         status = ms_stream_open(fd, MS_LIMIT_REPORT_BYTES, &stream, &own.fault);
     if (status == MS_OK)
@@ -160,7 +160,7 @@ static enum ms_status read_report(struct ms_stream *stream, const struct ms_norm
                                   struct ms_worker_out *out, struct ms_error *err)
 {
     struct outcome own = {.result = {.state = MS_REPORT_INVALID}};
-    enum ms_status status = ms_collector_new(view, &own.collector, &own.fault);
+    enum ms_status status = ms_collector_new(view, false, &own.collector, &own.fault);
     if (status == MS_OK)
         status = read_stream(stream, own.collector, &own.result, &own.fault);
     own.fault.status = status;

@@ -20,7 +20,7 @@ static const struct ms_scanner_name names[FIELDS] = {
     MS_SCAN_NAME("PID"),       MS_SCAN_NAME("PPID"),        MS_SCAN_NAME("TID"),
     MS_SCAN_NAME("TimeStamp"), MS_SCAN_NAME("ProcessName"), MS_SCAN_NAME("Module")};
 
-struct reader {
+struct ms_drakvuf_reader {
     struct ms_scanner *line_scan;
     struct ms_interleave *calls;
     struct ms_drakvuf_seen *seen;
@@ -87,7 +87,7 @@ static enum ms_status scan_line(struct ms_scanner *scan, struct ms_span line,
     return status;
 }
 
-static void note_bad(struct reader *self, const char *why)
+static void note_bad(struct ms_drakvuf_reader *self, const char *why)
 {
     struct ms_drakvuf_seen *seen = self->seen;
     if (seen->bad_lines++)
@@ -104,7 +104,8 @@ static const char *bare(const char *text)
     return strncmp(text, "line ", 5) == 0 && colon ? colon + 2 : text;
 }
 
-static enum ms_status misplace(struct reader *self, enum ms_status status, struct ms_error *err)
+static enum ms_status misplace(struct ms_drakvuf_reader *self, enum ms_status status,
+                               struct ms_error *err)
 {
     if (status == MS_REJECT) {
         self->seen->fault_line = self->seen->lines;
@@ -115,8 +116,8 @@ static enum ms_status misplace(struct reader *self, enum ms_status status, struc
     return status;
 }
 
-static enum ms_status take_call(struct reader *self, const struct ms_scanner_field *fields,
-                                struct ms_error *err)
+static enum ms_status take_call(struct ms_drakvuf_reader *self,
+                                const struct ms_scanner_field *fields, struct ms_error *err)
 {
     const struct ms_process_info process = {
         .pid = number_of(&fields[F_PID]),
@@ -136,8 +137,8 @@ static enum ms_status take_call(struct reader *self, const struct ms_scanner_fie
 
 /* apimon also tells of the libraries it found and hooked; those lines have no method. Lines of old
  * versions have no "Event" at all. */
-static enum ms_status take_api_line(struct reader *self, const struct ms_scanner_field *fields,
-                                    struct ms_error *err)
+static enum ms_status take_api_line(struct ms_drakvuf_reader *self,
+                                    const struct ms_scanner_field *fields, struct ms_error *err)
 {
     if (fields[F_EVENT].found ? !says(&fields[F_EVENT], "api_called") : !fields[F_METHOD].found)
         return MS_OK;
@@ -155,8 +156,8 @@ static enum ms_status take_api_line(struct reader *self, const struct ms_scanner
 }
 
 /* "Event" in these lines is an argument of the call. */
-static enum ms_status take_system_line(struct reader *self, const struct ms_scanner_field *fields,
-                                       struct ms_error *err)
+static enum ms_status take_system_line(struct ms_drakvuf_reader *self,
+                                       const struct ms_scanner_field *fields, struct ms_error *err)
 {
     if (!is_text(&fields[F_METHOD])) {
         note_bad(self, "a system call without a method");
@@ -169,7 +170,8 @@ static enum ms_status take_system_line(struct reader *self, const struct ms_scan
     return take_call(self, fields, err);
 }
 
-static enum ms_status take_line(struct reader *self, struct ms_span line, struct ms_error *err)
+static enum ms_status take_line(struct ms_drakvuf_reader *self, struct ms_span line,
+                                struct ms_error *err)
 {
     struct ms_scanner_field fields[FIELDS];
     struct ms_error fault = {.status = MS_OK};
@@ -193,7 +195,7 @@ static enum ms_status take_line(struct reader *self, struct ms_span line, struct
 }
 
 /* Bytes of a line that ends in a later block, or at the end of the log. */
-static void hold(struct reader *self, struct ms_span bytes)
+static void hold(struct ms_drakvuf_reader *self, struct ms_span bytes)
 {
     if (self->too_long || bytes.len > MS_LIMIT_LOG_LINE_BYTES - self->line_len) {
         self->too_long = true;
@@ -204,7 +206,7 @@ static void hold(struct reader *self, struct ms_span bytes)
     self->line_len += bytes.len;
 }
 
-static enum ms_status end_held(struct reader *self, struct ms_error *err)
+static enum ms_status end_held(struct ms_drakvuf_reader *self, struct ms_error *err)
 {
     enum ms_status status = MS_OK;
     if (self->too_long) {
@@ -218,7 +220,15 @@ static enum ms_status end_held(struct reader *self, struct ms_error *err)
     return status;
 }
 
-static enum ms_status take_block(struct reader *self, struct ms_span block, struct ms_error *err)
+static void tell_counts(struct ms_drakvuf_reader *self)
+{
+    self->seen->process_count = ms_interleave_processes(self->calls);
+    self->seen->calls = ms_interleave_calls(self->calls);
+    self->seen->real_calls = self->real_calls;
+}
+
+enum ms_status ms_drakvuf_reader_feed(struct ms_drakvuf_reader *self, struct ms_span block,
+                                      struct ms_error *err)
 {
     enum ms_status status = MS_OK;
     while (status == MS_OK && block.len) {
@@ -238,11 +248,58 @@ static enum ms_status take_block(struct reader *self, struct ms_span block, stru
         block.data += n;
         block.len -= n;
     }
+    tell_counts(self);
     return status;
 }
 
-static enum ms_status take_all(struct reader *self, ms_scanner_source source, void *source_ctx,
-                               struct ms_error *err)
+enum ms_status ms_drakvuf_reader_end(struct ms_drakvuf_reader *self, struct ms_error *err)
+{
+    const uint64_t bad_lines = self->seen->bad_lines;
+    enum ms_status status = self->line_len || self->too_long ? end_held(self, err) : MS_OK;
+    self->seen->is_cut = self->seen->bad_lines > bad_lines;
+    tell_counts(self);
+    return status;
+}
+
+enum ms_status ms_drakvuf_reader_new(struct ms_drakvuf_seen *seen, struct ms_drakvuf_reader **out,
+                                     struct ms_error *err)
+{
+    struct ms_drakvuf_reader *self = calloc(1, sizeof *self);
+    if (self) {
+        self->seen = seen;
+        self->line = malloc(MS_LIMIT_LOG_LINE_BYTES);
+    }
+    enum ms_status status = self && self->line
+                                ? ms_scanner_new_memory(&self->line_scan, err)
+                                : ms_error_set(err, MS_E_NOMEM, "no memory to read a log");
+    if (status == MS_OK)
+        status = ms_interleave_new(&self->calls, err);
+    if (status == MS_OK)
+        *out = self;
+    else
+        ms_drakvuf_reader_free(self);
+    return status;
+}
+
+void ms_drakvuf_reader_free(struct ms_drakvuf_reader *self)
+{
+    if (!self)
+        return;
+    ms_interleave_free(self->calls);
+    ms_scanner_free(self->line_scan);
+    free(self->line);
+    free(self);
+}
+
+enum ms_status ms_drakvuf_reader_emit(struct ms_drakvuf_reader *self,
+                                      const struct ms_trace_sink *sink, struct ms_error *err)
+{
+    return ms_interleave_emit(self->calls, self->has_api_calls ? MS_API_CALL : MS_API_SYSCALL, sink,
+                              err);
+}
+
+static enum ms_status take_all(struct ms_drakvuf_reader *self, ms_scanner_source source,
+                               void *source_ctx, struct ms_error *err)
 {
     size_t n = 1;
     uint8_t *block = malloc(BLOCK_BYTES);
@@ -252,39 +309,25 @@ static enum ms_status take_all(struct reader *self, ms_scanner_source source, vo
     while (status == MS_OK && n) {
         status = source(source_ctx, block, BLOCK_BYTES, &n, err);
         if (status == MS_OK)
-            status = take_block(self, ms_span_of(block, n), err);
+            status = ms_drakvuf_reader_feed(self, ms_span_of(block, n), err);
     }
-    const uint64_t bad_lines = self->seen->bad_lines;
-    if (status == MS_OK && (self->line_len || self->too_long))
-        status = end_held(self, err);
-    self->seen->is_cut = self->seen->bad_lines > bad_lines;
     free(block);
-    return status;
+    return status == MS_OK ? ms_drakvuf_reader_end(self, err) : status;
 }
 
 enum ms_status ms_drakvuf_read(ms_scanner_source source, void *source_ctx,
                                const struct ms_trace_sink *sink, struct ms_drakvuf_seen *seen,
                                struct ms_error *err)
 {
-    struct reader self = {.seen = seen, .line = malloc(MS_LIMIT_LOG_LINE_BYTES)};
-    enum ms_status status =
-        self.line ? MS_OK : ms_error_set(err, MS_E_NOMEM, "no memory to read a log");
+    struct ms_drakvuf_reader *self = NULL;
+    enum ms_status status = ms_drakvuf_reader_new(seen, &self, err);
     if (status == MS_OK)
-        status = ms_scanner_new_memory(&self.line_scan, err);
+        status = take_all(self, source, source_ctx, err);
+    if (status != MS_OK)
+        seen->process_count = seen->calls = seen->real_calls = 0; /* nothing was given out */
     if (status == MS_OK)
-        status = ms_interleave_new(&self.calls, err);
-    if (status == MS_OK)
-        status = take_all(&self, source, source_ctx, err);
-    if (status == MS_OK) {
-        seen->process_count = ms_interleave_processes(self.calls);
-        seen->calls = ms_interleave_calls(self.calls);
-        seen->real_calls = self.real_calls;
-        status = ms_interleave_emit(self.calls, self.has_api_calls ? MS_API_CALL : MS_API_SYSCALL,
-                                    sink, err);
-    }
-    ms_interleave_free(self.calls);
-    ms_scanner_free(self.line_scan);
-    free(self.line);
+        status = ms_drakvuf_reader_emit(self, sink, err);
+    ms_drakvuf_reader_free(self);
     return status;
 }
 

@@ -38,4 +38,22 @@ enum ms_status ms_drakvuf_read(ms_scanner_source source, void *source_ctx,
                                const struct ms_trace_sink *sink, struct ms_drakvuf_seen *seen,
                                struct ms_error *err) MS_MUST_USE;
 
+/* The same piece by piece, for a log that is still being written. `seen` is the caller's and lives
+ * as long as the reader; it is up to date after each feed. MS_E_NOMEM. */
+struct ms_drakvuf_reader;
+enum ms_status ms_drakvuf_reader_new(struct ms_drakvuf_seen *seen, struct ms_drakvuf_reader **out,
+                                     struct ms_error *err) MS_MUST_USE;
+void ms_drakvuf_reader_free(struct ms_drakvuf_reader *self);
+/* The next bytes, which may end anywhere; a line counts when its end has come. MS_REJECT as above:
+ * then no more is taken. */
+enum ms_status ms_drakvuf_reader_feed(struct ms_drakvuf_reader *self, struct ms_span bytes,
+                                      struct ms_error *err) MS_MUST_USE;
+/* The log is at its end: its last line counts though it has none. */
+enum ms_status ms_drakvuf_reader_end(struct ms_drakvuf_reader *self,
+                                     struct ms_error *err) MS_MUST_USE;
+/* Gives the sink what came so far, as often as wanted; time and memory of all calls each time. */
+enum ms_status ms_drakvuf_reader_emit(struct ms_drakvuf_reader *self,
+                                      const struct ms_trace_sink *sink,
+                                      struct ms_error *err) MS_MUST_USE;
+
 #endif
