@@ -45,6 +45,8 @@ BENCHES = {
     "malseq.audit": (traces_bench.audits, ()),
     "train.article": (train_bench.article, train_bench.PACKAGES),
     "train.lstm": (train_bench.lstm, train_bench.PACKAGES),
+    "train.sequences": (train_bench.sequences, train_bench.PACKAGES),
+    "train.predict": (train_bench.predict, train_bench.PACKAGES),
     "train.jobs": (train_bench.jobs, ()),
     "detect.report": (detect_bench.report, ()),
 }

@@ -1,18 +1,29 @@
-/* Bench driver: steps of training of a net on made-up sequences. Prints the median step's seconds
- * as JSON.
+/* Bench driver: rounds of training or prediction of a net over the sequences of a file, and the
+ * speed of a large matrix product. Prints the median round's seconds as JSON.
  *
- *     bench_net article|lstm BATCH JOBS STEPS DISTINCT
+ *     bench_net article|lstm train|predict FILE BATCH JOBS ROUNDS
+ *     bench_net article|lstm weights FILE      writes the initial parameters, as floats
+ *     bench_net peak                           GFLOP/s of a product of 1024 x 1024 matrices
  *
- * DISTINCT: how many different calls a sequence has (0: as many as the vocabulary allows). */
-#include "base/rng.h"
+ * FILE is of 32-bit integers: the number of sequences, then for each its label, its length and its
+ * tokens. A round takes all of them in the order of the file, BATCH at a time. */
 #include "train/nn/net.h"
 
+#include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { KNOWN_CALLS = 279 }; /* names in Mal-API-2019 */
+enum { MOST_SEQUENCES = 1 << 16, SEED = 7, PEAK_SIZE = 1024, PEAK_RUNS = 9 };
+
+struct data {
+    int32_t *held; /* the whole file */
+    size_t count, steps;
+    const int32_t **tokens;
+    uint32_t *lengths;
+    int32_t *labels;
+};
 
 static double clock_s(clockid_t clock)
 {
@@ -25,6 +36,12 @@ static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
+}
+
+static double median(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, by_value);
+    return values[count / 2];
 }
 
 /* Embedding(512, 128), one bidirectional LSTM of 128 units, 8 classes. */
@@ -42,94 +59,169 @@ static void lstm_config(struct ms_net_config *c)
     c->head = MS_NET_HEAD_SOFTMAX;
 }
 
-/* Each sequence uses `distinct` calls, chosen at random, in random order. */
-static void fill(int32_t *tokens, uint32_t length, uint32_t distinct, struct ms_rng *rng)
+static int read_data(const char *path, struct data *out)
 {
-    int32_t of[KNOWN_CALLS];
-    for (uint32_t i = 0; i < KNOWN_CALLS; i++)
-        of[i] = (int32_t)i + 1;
-    for (uint32_t i = 0; i < distinct; i++) {
-        uint32_t j = i + (uint32_t)ms_rng_below(rng, KNOWN_CALLS - i);
-        int32_t held = of[i];
-        of[i] = of[j];
-        of[j] = held;
+    FILE *file = fopen(path, "rb");
+    if (!file || fseek(file, 0, SEEK_END) != 0)
+        return 4;
+    const long bytes = ftell(file);
+    rewind(file);
+    const size_t n = bytes > 0 ? (size_t)bytes / sizeof *out->held : 0;
+    out->held = malloc(n * sizeof *out->held + 1);
+    const size_t got = out->held ? fread(out->held, sizeof *out->held, n, file) : 0;
+    (void)fclose(file);
+    if (got != n || n < 1 || out->held[0] < 1 || out->held[0] > MOST_SEQUENCES)
+        return 3;
+    out->count = (size_t)out->held[0];
+    out->tokens = calloc(out->count, sizeof *out->tokens);
+    out->lengths = calloc(out->count, sizeof *out->lengths);
+    out->labels = calloc(out->count, sizeof *out->labels);
+    if (!out->tokens || !out->lengths || !out->labels)
+        return 4;
+    size_t at = 1;
+    for (size_t i = 0; i < out->count; i++) {
+        if (n - at < 2 || out->held[at + 1] < 0 || (size_t)out->held[at + 1] > n - at - 2)
+            return 3;
+        out->labels[i] = out->held[at];
+        out->lengths[i] = (uint32_t)out->held[at + 1];
+        out->tokens[i] = out->held + at + 2;
+        at += 2 + out->lengths[i];
+        out->steps += out->lengths[i];
     }
-    for (uint32_t t = 0; t < length; t++)
-        tokens[t] = of[ms_rng_below(rng, distinct)];
+    return 0;
 }
 
-static int train(const struct ms_net_config *config, uint32_t length, size_t batch, unsigned jobs,
-                 size_t steps, uint32_t distinct)
+static struct ms_net_batch batch_at(const struct data *data, size_t from, size_t most)
+{
+    const size_t left = data->count - from;
+    return (struct ms_net_batch){.rows = left < most ? left : most,
+                                 .tokens = data->tokens + from,
+                                 .lengths = data->lengths + from,
+                                 .labels = data->labels + from};
+}
+
+/* One round; its mean loss a sequence, when training. */
+static enum ms_status round_of(struct ms_net *net, const struct data *data, size_t batch,
+                               ms_real *outputs, double *loss, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    *loss = 0;
+    for (size_t from = 0; from < data->count && status == MS_OK; from += batch) {
+        const struct ms_net_batch b = batch_at(data, from, batch);
+        struct ms_net_result result = {0, 0, 0};
+        status = outputs ? ms_net_predict(net, &b, outputs, err)
+                         : ms_net_train_batch(net, &b, 1e-3, &result, err);
+        *loss += result.loss * (double)b.rows / (double)data->count;
+    }
+    return status;
+}
+
+/* The first round, which allocates, is not counted. */
+static int run(struct ms_net *net, const struct data *data, size_t batch, size_t rounds,
+               ms_real *outputs)
 {
     struct ms_error err;
-    struct ms_rng rng;
-    struct ms_net *net = NULL;
-    struct ms_optimizer optimizer;
-    struct ms_net_result result;
-    int32_t *tokens = calloc(batch * length, sizeof *tokens);
-    const int32_t **rows = calloc(batch, sizeof *rows);
-    uint32_t *lengths = calloc(batch, sizeof *lengths);
-    int32_t *labels = calloc(batch, sizeof *labels);
-    double *taken = calloc(steps + 1, sizeof *taken), *cpu = calloc(steps + 1, sizeof *cpu);
-    int code = 4;
-    if (!tokens || !rows || !lengths || !labels || !taken || !cpu)
-        goto out;
-    ms_rng_init(&rng, 1, 2, 3);
-    for (size_t b = 0; b < batch; b++) {
-        rows[b] = tokens + b * length;
-        lengths[b] = length;
-        labels[b] = (int32_t)ms_rng_below(&rng, ms_net_config_classes(config));
-        fill(tokens + b * length, length, distinct, &rng);
-    }
-    const struct ms_net_batch all = {
-        .rows = batch, .tokens = rows, .lengths = lengths, .labels = labels};
-    ms_optimizer_defaults(MS_OPTIMIZER_RMSPROP, &optimizer);
-    if (ms_net_new(config, 7, jobs, &net, &err) != MS_OK ||
-        ms_net_set_optimizer(net, &optimizer, &err) != MS_OK)
-        goto failed;
-    /* The first step, which allocates, is not counted. */
-    for (size_t i = 0; i <= steps; i++) {
+    double *taken = calloc(rounds + 1, sizeof *taken), *cpu = calloc(rounds + 1, sizeof *cpu);
+    double loss;
+    int code = taken && cpu ? 0 : 4;
+    if (code == 0)
+        printf("{\"losses\": [");
+    for (size_t i = 0; i <= rounds && code == 0; i++) {
         double begun = clock_s(CLOCK_MONOTONIC), before = clock_s(CLOCK_PROCESS_CPUTIME_ID);
-        if (ms_net_train_batch(net, &all, 1e-3, &result, &err) != MS_OK)
-            goto failed;
+        if (round_of(net, data, batch, outputs, &loss, &err) != MS_OK) {
+            fprintf(stderr, "%s\n", err.text);
+            code = 4;
+        }
         taken[i] = clock_s(CLOCK_MONOTONIC) - begun;
         cpu[i] = clock_s(CLOCK_PROCESS_CPUTIME_ID) - before;
+        printf("%s%.6f", i ? ", " : "", loss);
     }
-    qsort(taken + 1, steps, sizeof *taken, by_value);
-    qsort(cpu + 1, steps, sizeof *cpu, by_value);
-    printf("{\"seconds\": %.6f, \"cpu_seconds\": %.6f, \"loss\": %.6f}\n", taken[1 + steps / 2],
-           cpu[1 + steps / 2], result.loss);
-    code = 0;
-    goto out;
-failed:
-    fprintf(stderr, "%s\n", err.text);
-out:
-    ms_net_free(net);
-    free(tokens);
-    free(rows);
-    free(lengths);
-    free(labels);
+    if (code == 0)
+        printf("], \"seconds\": %.6f, \"cpu_seconds\": %.6f, \"steps\": %zu}\n",
+               median(taken + 1, rounds), median(cpu + 1, rounds), data->steps);
     free(taken);
     free(cpu);
     return code;
 }
 
+static int with_data(struct ms_net *net, char **words)
+{
+    struct data data = {0};
+    struct ms_error err;
+    struct ms_optimizer adam;
+    const size_t batch = strtoul(words[1], NULL, 10), rounds = strtoul(words[3], NULL, 10);
+    const bool train = strcmp(words[-1], "train") == 0;
+    int code = batch && rounds ? read_data(words[0], &data) : 2;
+    ms_real *outputs = NULL;
+    ms_optimizer_defaults(MS_OPTIMIZER_ADAM, &adam);
+    if (code == 0 && train && ms_net_set_optimizer(net, &adam, &err) != MS_OK)
+        code = 4;
+    if (code == 0 && !train)
+        outputs = malloc(batch * ms_net_config_classes(ms_net_config_get(net)) * sizeof *outputs);
+    if (code == 0 && !train && !outputs)
+        code = 4;
+    if (code == 0)
+        code = run(net, &data, batch, rounds, outputs);
+    free(outputs);
+    free(data.held);
+    free(data.tokens);
+    free(data.lengths);
+    free(data.labels);
+    return code;
+}
+
+static int write_weights(struct ms_net *net, const char *path)
+{
+    FILE *file = fopen(path, "wb");
+    const size_t n = ms_net_param_count(net);
+    const bool whole = file && fwrite(ms_net_params(net), sizeof(ms_real), n, file) == n;
+    return file && fclose(file) == 0 && whole ? 0 : 4;
+}
+
+static int peak(void)
+{
+    const size_t n = (size_t)PEAK_SIZE * PEAK_SIZE;
+    float *a = calloc(n, sizeof *a), *b = calloc(n, sizeof *b), *c = calloc(n, sizeof *c);
+    double least = 1e9;
+    if (a && b && c) {
+        openblas_set_num_threads(1);
+        for (size_t i = 0; i < n; i++)
+            a[i] = b[i] = (float)(i % 7) / 8;
+        for (size_t i = 0; i < PEAK_RUNS; i++) {
+            const double before = clock_s(CLOCK_PROCESS_CPUTIME_ID);
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, PEAK_SIZE, PEAK_SIZE, PEAK_SIZE,
+                        1, a, PEAK_SIZE, b, PEAK_SIZE, 0, c, PEAK_SIZE);
+            const double taken = clock_s(CLOCK_PROCESS_CPUTIME_ID) - before;
+            least = taken < least ? taken : least;
+        }
+        printf("{\"gflops\": %.2f}\n", 2e-9 * (double)n * PEAK_SIZE / least);
+    }
+    free(a);
+    free(b);
+    free(c);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static struct ms_net_config config;
-    uint32_t length = 100;
-    if (argc != 6)
+    struct ms_error err;
+    struct ms_net *net = NULL;
+    if (argc == 2 && strcmp(argv[1], "peak") == 0)
+        return peak();
+    const bool weights = argc == 4 && strcmp(argv[2], "weights") == 0;
+    if (argc != 7 && !weights)
         return 2;
-    if (strcmp(argv[1], "lstm") == 0) {
+    if (strcmp(argv[1], "lstm") == 0)
         lstm_config(&config);
-        length = 400;
-    } else {
+    else
         ms_net_config_article(&config);
+    const unsigned jobs = weights ? 1 : (unsigned)strtoul(argv[5], NULL, 10);
+    if (ms_net_new(&config, SEED, jobs, &net, &err) != MS_OK) {
+        fprintf(stderr, "%s\n", err.text);
+        return 4;
     }
-    size_t batch = strtoul(argv[2], NULL, 10), steps = strtoul(argv[4], NULL, 10);
-    unsigned jobs = (unsigned)strtoul(argv[3], NULL, 10);
-    uint32_t distinct = (uint32_t)strtoul(argv[5], NULL, 10);
-    if (distinct == 0 || distinct > KNOWN_CALLS)
-        distinct = KNOWN_CALLS;
-    return batch && steps ? train(&config, length, batch, jobs, steps, distinct) : 2;
+    int code = weights ? write_weights(net, argv[3]) : with_data(net, argv + 3);
+    ms_net_free(net);
+    return code;
 }

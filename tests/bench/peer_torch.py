@@ -1,9 +1,12 @@
-"""Peer of the bench: steps of training of the same nets in PyTorch. Prints the median step's seconds as JSON.
+"""Peer of the bench: rounds of training or prediction of the same nets in PyTorch. Prints the median round's seconds as JSON.
 
-    peer_torch.py article|lstm BATCH THREADS STEPS
+    peer_torch.py article|lstm train|predict FILE BATCH THREADS ROUNDS [WEIGHTS]
 
-Its LSTM has tanh where the article has softsign and no recurrent dropout, for PyTorch has neither: both make it faster, not slower.
+FILE as net_bench.c reads it. With WEIGHTS (lstm) it starts from our initial parameters, and only one of PyTorch's two biases is trained: so
+the losses of all steps must be ours. The article's LSTM has tanh here where the article has softsign, and no recurrent dropout, for PyTorch
+has neither: both make it faster, not slower.
 """
+import array
 import json
 import statistics
 import sys
@@ -11,7 +14,7 @@ import time
 
 import torch
 
-model, batch, threads, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+model, mode, path, batch, threads, rounds = sys.argv[1], sys.argv[2], sys.argv[3], *map(int, sys.argv[4:7])
 torch.set_num_threads(threads)
 torch.set_flush_denormal(True)
 torch.manual_seed(7)
@@ -19,8 +22,6 @@ nn = torch.nn
 
 
 class Article(nn.Module):
-    steps, classes = 100, 2
-
     def __init__(self):
         super().__init__()
         self.embedding, self.channels, self.between = nn.Embedding(800, 300), nn.Dropout2d(.1), nn.Dropout(.1)
@@ -30,40 +31,104 @@ class Article(nn.Module):
             dense += [nn.Linear(inputs, units), nn.Softsign(), nn.Dropout(.1)]
         self.head = nn.Sequential(*dense, nn.Linear(128, 1))
 
-    def forward(self, tokens):
+    def forward(self, tokens, lengths):
         x = self.embedding(tokens)
         x = self.channels(x.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
         for layer in self.layers:
             x, _ = layer(self.between(x))
         return self.head(x[:, -1]).squeeze(1)
 
-    def loss(self, tokens, labels):
-        return nn.functional.mse_loss(self(tokens), labels.float())
+    def loss(self, tokens, lengths, labels):
+        return nn.functional.mse_loss(self(tokens, lengths), labels.float())
 
 
 class Lstm(nn.Module):
-    steps, classes = 400, 8
-
     def __init__(self):
         super().__init__()
         self.embedding, self.layer, self.head = nn.Embedding(512, 128), nn.LSTM(128, 128, batch_first=True, bidirectional=True), nn.Linear(256, 8)
 
-    def loss(self, tokens, labels):
-        _, (hidden, _) = self.layer(self.embedding(tokens))
-        return nn.functional.cross_entropy(self.head(torch.cat([hidden[0], hidden[1]], 1)), labels)
+    def forward(self, tokens, lengths):
+        x = self.embedding(tokens)
+        if lengths is not None:
+            x = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+        _, (hidden, _) = self.layer(x)
+        return self.head(torch.cat([hidden[0], hidden[1]], 1))
+
+    def loss(self, tokens, lengths, labels):
+        return nn.functional.cross_entropy(self(tokens, lengths), labels)
+
+    def take(self, path):
+        with open(path, "rb") as file:
+            block = torch.frombuffer(bytearray(file.read()), dtype=torch.float32)
+        at = 0
+
+        def piece(rows, columns):
+            nonlocal at
+            at += rows * columns
+            return block[at - rows * columns:at].view(rows, columns)
+        with torch.no_grad():
+            self.embedding.weight.copy_(piece(512, 128))
+            for suffix in ("l0", "l0_reverse"):
+                getattr(self.layer, "weight_ih_" + suffix).copy_(piece(128, 512).t())
+                getattr(self.layer, "weight_hh_" + suffix).copy_(piece(128, 512).t())
+                getattr(self.layer, "bias_ih_" + suffix).copy_(piece(1, 512)[0])
+                unused = getattr(self.layer, "bias_hh_" + suffix)
+                unused.zero_()
+                unused.requires_grad = False
+            self.head.weight.copy_(piece(256, 8).t())
+            self.head.bias.copy_(piece(1, 8)[0])
+
+
+def batches():
+    """Tensors of each batch, longest first; lengths only where they differ: packing costs time."""
+    numbers = array.array("i")
+    with open(path, "rb") as file:
+        numbers.frombytes(file.read())
+    sequences, at = [], 1
+    for _ in range(numbers[0]):
+        label, length = numbers[at:at + 2]
+        sequences.append((label, numbers[at + 2:at + 2 + length]))
+        at += 2 + length
+    for index in range(0, len(sequences), batch):
+        chosen = sorted(sequences[index:index + batch], key=lambda item: -len(item[1]))
+        lengths = [len(tokens) for _, tokens in chosen]
+        padded = torch.zeros((len(chosen), lengths[0]), dtype=torch.long)
+        for row, (_, tokens) in enumerate(chosen):
+            padded[row, :len(tokens)] = torch.tensor(list(tokens))
+        yield padded, torch.tensor(lengths) if lengths[0] != lengths[-1] else None, torch.tensor([label for label, _ in chosen])
 
 
 net = Article() if model == "article" else Lstm()
-optimizer = torch.optim.RMSprop(net.parameters(), lr=1e-3, alpha=.9, eps=1e-7)
-tokens = torch.randint(1, 280, (batch, net.steps))
-labels = torch.randint(0, net.classes, (batch,))
-taken, cpu = [], []
-for _ in range(steps + 1):
+if len(sys.argv) > 7:
+    net.take(sys.argv[7])
+optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-3, betas=(.9, .999), eps=1e-7)
+data = list(batches())
+total = sum(len(labels) for _, _, labels in data)
+
+
+def train_round():
+    mean = 0
+    for tokens, lengths, labels in data:
+        optimizer.zero_grad(set_to_none=True)
+        loss = net.loss(tokens, lengths, labels)
+        loss.backward()
+        optimizer.step()
+        mean += float(loss) * len(labels) / total
+    return mean
+
+
+def predict_round():
+    with torch.inference_mode():
+        for tokens, lengths, _ in data:
+            net(tokens, lengths)
+    return 0
+
+
+net.train(mode == "train")
+taken, cpu, losses = [], [], []
+for _ in range(rounds + 1):
     begun, before = time.perf_counter(), time.process_time()
-    optimizer.zero_grad(set_to_none=True)
-    loss = net.loss(tokens, labels)
-    loss.backward()
-    optimizer.step()
+    losses.append(train_round() if mode == "train" else predict_round())
     taken.append(time.perf_counter() - begun)
     cpu.append(time.process_time() - before)
-print(json.dumps({"seconds": statistics.median(taken[1:]), "cpu_seconds": statistics.median(cpu[1:]), "loss": float(loss)}))
+print(json.dumps({"seconds": statistics.median(taken[1:]), "cpu_seconds": statistics.median(cpu[1:]), "losses": losses}))

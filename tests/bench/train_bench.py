@@ -1,49 +1,153 @@
-"""Benches of train: sequences a second of our net beside PyTorch at its best setting, and two threads beside one."""
-import os
-import subprocess
+"""Benches of train: sequences a second of our nets beside PyTorch at its best setting, and two threads beside one.
 
-from measure import HERE, Missing, Side, processors, race, tool
+The sequences are in a file that both sides read. The LSTM starts from the same weights on both sides, and their losses, step by step, have to
+agree: else the bench fails.
+"""
+import array
+import collections
+import json
+import os
+import random
+import subprocess
+import zipfile
+
+from measure import DATA, HERE, Missing, Side, Wrong, processors, race, tool
 
 PACKAGES = ("python3-torch", "libopenblas0-openmp")
 SYSTEM_PYTHON = "/usr/bin/python3"      # python3-torch belongs to Debian's interpreter, whichever runs this
 OPENMP_BLAS = "/usr/lib/x86_64-linux-gnu/openblas-openmp"
-# A call sequence's last 100 calls have 15.5 different ones on average in Mal-API-2019; 0: drawn from the whole vocabulary.
+# A call sequence's last 100 calls have 15.5 different ones on average in Mal-API-2019; UNIFORM: every call of the vocabulary as likely.
 REALISTIC, UNIFORM = 16, 0
+VOCABULARY, CLASSES, HIDDEN = {"article": 279, "lstm": 511}, {"article": 2, "lstm": 8}, 128
+SAME_LOSS = 2e-3
 
 
-def ours(model, batch, jobs, steps, distinct=REALISTIC):
-    return Side(tool("bench_net", model, str(batch), str(jobs), str(steps), str(distinct)), own_clock=True, processors=jobs)
+def write(path, sequences):
+    numbers = array.array("i", [len(sequences)])
+    for label, tokens in sequences:
+        numbers.extend([label, len(tokens)])
+        numbers.extend(tokens)
+    with open(path, "wb") as file:
+        numbers.tofile(file)
+    return path
 
 
-def torch(model, batch, threads, steps):
+def made(work, model, count, length, distinct=UNIFORM):
+    """Sequences of random calls; with `distinct`, of so many different ones each."""
+    path = os.path.join(work, "%s-%d-%d-%d.sequences" % (model, count, length, distinct))
+    if not os.path.exists(path):
+        rng = random.Random("bench/train")
+        calls = range(1, VOCABULARY[model] + 1)
+        write(path, [(rng.randrange(CLASSES[model]), rng.choices(rng.sample(calls, distinct) if distinct else calls, k=length)) for _ in range(count)])
+    return path
+
+
+def real(work, most):
+    """Mal-API-2019's sequences, cut to their first `most` calls, longest first; names numbered by falling frequency."""
+    folder = os.path.join(DATA, "mal-api-2019-subset") if DATA else ""
+    if not os.path.isdir(folder):
+        raise Missing("MALSEQ_DATA has no mal-api-2019-subset")
+    with zipfile.ZipFile(os.path.join(folder, "mal-api-2019.zip")) as archive, archive.open("all_analysis_data.txt") as lines:
+        traces = [line.decode("latin-1").split(None, most)[:most] for line in lines]
+    with open(os.path.join(folder, "labels.csv"), encoding="latin-1") as file:
+        labels = [line.strip() for line in file]
+    seen = collections.Counter(name for trace in traces for name in trace)
+    number = {name: index + 1 for index, (name, _) in enumerate(seen.most_common(VOCABULARY["lstm"]))}
+    classes = sorted(set(labels))
+    sequences = [(classes.index(label), [number[name] for name in trace if name in number]) for label, trace in zip(labels, traces)]
+    return write(os.path.join(work, "real.sequences"), sorted(sequences, key=lambda item: -len(item[1]))), len(sequences)
+
+
+def ours(model, mode, path, batch, jobs, rounds):
+    return Side(tool("bench_net", model, mode, path, str(batch), str(jobs), str(rounds)), own_clock=True, processors=jobs)
+
+
+def torch(model, mode, path, batch, threads, rounds, weights=None):
     """PyTorch as it is fastest on a small machine: OpenBLAS with OpenMP, each thread bound to a processor of its own."""
+    if not os.path.exists(SYSTEM_PYTHON) or subprocess.run([SYSTEM_PYTHON, "-c", "import torch"], capture_output=True).returncode:
+        raise Missing("python3-torch is not installed")
     environment = {"OMP_NUM_THREADS": str(threads)}
     if os.path.isdir(OPENMP_BLAS):
         environment["LD_LIBRARY_PATH"] = OPENMP_BLAS
     if threads > 1:
         environment.update(OMP_PROC_BIND="true", OMP_PLACES=",".join("{%d}" % number for number in sorted(processors(threads))))
-    command = [SYSTEM_PYTHON, "-B", os.path.join(HERE, "peer_torch.py"), model, str(batch), str(threads), str(steps)]
-    return Side(command, own_clock=True, processors=threads, environment=environment)
+    words = [model, mode, path, str(batch), str(threads), str(rounds)] + ([weights] if weights else [])
+    return Side([SYSTEM_PYTHON, "-B", os.path.join(HERE, "peer_torch.py"), *words], own_clock=True, processors=threads, environment=environment)
 
 
-def compare(work, bench, model, plan):
-    if not os.path.exists(SYSTEM_PYTHON) or subprocess.run([SYSTEM_PYTHON, "-c", "import torch"], capture_output=True).returncode:
-        raise Missing("python3-torch is not installed")
-    for batch, threads, steps, distinct in plan:
-        case = "batch %d, %d thread%s%s" % (batch, threads, "s" if threads > 1 else "", "" if distinct else ", uniform tokens")
-        yield race(work, bench, ours(model, batch, threads, steps, distinct), torch(model, batch, threads, steps), batch, "sequences/s", case, "PyTorch")
+def said(side):
+    result = subprocess.run(side.command, capture_output=True, env=dict(os.environ, **(side.environment or {})), timeout=300)
+    if result.returncode:
+        raise Wrong("%s ended with %d: %s" % (side.command[0], result.returncode, result.stderr.decode(errors="replace")[-300:]))
+    return json.loads(result.stdout)
+
+
+def same_losses(mine, peer):
+    """The largest difference between the two sides' losses, round by round."""
+    pairs = list(zip(said(mine)["losses"], said(peer)["losses"]))
+    worst = max(abs(a - b) for a, b in pairs)
+    if worst > SAME_LOSS:
+        raise Wrong("the losses differ: %s" % pairs)
+    return "losses of %d rounds from %.3f to %.3f differ by %.1g at most" % (len(pairs), pairs[0][0], pairs[-1][0], worst)
+
+
+def peak_share(seconds, steps):
+    """How much of the speed of a large product, measured now, the recurrent products of a round alone (three a step and direction) reach."""
+    peak = said(Side(tool("bench_net", "peak")))["gflops"]
+    return "%.0f %% of the %.0f GFLOP/s of a large sgemm" % (100 * steps * 2 * 3 * 2 * HIDDEN * 4 * HIDDEN / seconds / 1e9 / peak, peak)
 
 
 def article(work):
-    return compare(work, "train.article", "article", ((32, 1, 12, REALISTIC), (32, 2, 12, REALISTIC), (1000, 1, 2, REALISTIC), (1000, 2, 2, REALISTIC),
-                                                      (32, 1, 12, UNIFORM)))
+    for count, threads, rounds, distinct in ((32, 1, 12, REALISTIC), (32, 2, 12, REALISTIC), (1000, 1, 2, REALISTIC), (1000, 2, 2, REALISTIC),
+                                             (32, 1, 12, UNIFORM)):
+        path = made(work, "article", count, 100, distinct)
+        words = ("article", "train", path, count, threads, rounds)
+        case = "batch %d, %d thread%s%s" % (count, threads, "s" if threads > 1 else "", "" if distinct else ", every call as likely")
+        yield race(work, "train.article", ours(*words), torch(*words), count, "sequences/s", case, "PyTorch")
+
+
+def weights_of(work):
+    path = os.path.join(work, "weights")
+    subprocess.run(tool("bench_net", "lstm", "weights", path), check=True)
+    return path
 
 
 def lstm(work):
-    return compare(work, "train.lstm", "lstm", ((32, 1, 3, REALISTIC), (32, 2, 3, REALISTIC)))
+    """The best single process of PyTorch stands against ours of one thread: with two it is compared again."""
+    path, weights = made(work, "lstm", 64, 400), weights_of(work)
+    note = same_losses(ours("lstm", "train", path, 64, 1, 5), torch("lstm", "train", path, 64, 1, 5, weights))
+    for threads in (1, 2):
+        words = ("lstm", "train", path, 64, threads, 3)
+        line = race(work, "train.lstm", ours(*words), torch(*words, weights), 64, "sequences/s", "batch 64, %d thread%s" % (threads, "s" if threads > 1 else ""), "PyTorch")
+        if threads == 1:
+            note += "; " + peak_share(64 / line["ours"], 64 * 400)
+        yield dict(line, note=note)
+        note = "the same"
+
+
+def sequences(work):
+    """Real sequences: both sides take the batches longest first and compute no padding."""
+    (path, count), weights = real(work, 1000), weights_of(work)
+    note = same_losses(ours("lstm", "train", path, 64, 1, 1), torch("lstm", "train", path, 64, 1, 1, weights))
+    for threads in (1, 2):
+        words = ("lstm", "train", path, 64, threads, 1)
+        yield race(work, "train.sequences", ours(*words), torch(*words, weights), count, "sequences/s",
+                   "Mal-API-2019 cut to 1,000 calls, %d thread%s" % (threads, "s" if threads > 1 else ""), "PyTorch, sorted and packed", note)
+        note = "the same"
+
+
+def predict(work):
+    for count, rounds, unit in ((64, 5, "sequences/s"), (1, 30, "sequences/s")):
+        path = made(work, "lstm", count, 400)
+        words = ("lstm", "predict", path, count, 1, rounds)
+        line = race(work, "train.predict", ours(*words), torch(*words), count, unit, "LSTM, batch %d, 400 calls, 1 thread" % count, "PyTorch")
+        if count == 1:
+            line["note"] = "%.2f ms a sequence; the bound is 4" % (1e3 / line["ours"])
+        yield line
 
 
 def jobs(work):
-    for batch, steps in ((32, 20), (1000, 2)):
-        yield race(work, "train.jobs", ours("article", batch, 2, steps), ours("article", batch, 1, steps), batch, "sequences/s",
-                   "article, batch %d" % batch, "ours with one thread")
+    for model, batch, length, rounds in (("article", 32, 100, 20), ("article", 1000, 100, 2), ("lstm", 64, 400, 3)):
+        path = made(work, model, batch, length, REALISTIC if model == "article" else UNIFORM)
+        yield race(work, "train.jobs", ours(model, "train", path, batch, 2, rounds), ours(model, "train", path, batch, 1, rounds), batch, "sequences/s",
+                   "%s, batch %d" % (model, batch), "ours with one thread")

@@ -59,20 +59,25 @@ INLINE ms_real real_exp(ms_real x)
     return p * scale;
 }
 
-/* Odd polynomial near 0, where 1 - 2 / (e^2x + 1) would cancel (Cephes tanhf.c), the exponential
- * elsewhere. */
+/* x P(x^2) / Q(x^2), the quotient of two polynomials of degree 4 whose largest relative error over
+ * |x| <= 7.9 is smallest (fitted by reweighted least squares; 6e-9, and 3e-7 with the rounding of
+ * floats). Behind 7.9 tanh is 1 but for 3e-7. One division and no exponential; a NaN stays one. */
 INLINE ms_real real_tanh(ms_real x)
 {
-    float a = fabsf(x);
-    float s = x * x;
-    float p = -5.70498872745e-3f;
-    p = p * s + 2.06390887954e-2f;
-    p = p * s - 5.37397155531e-2f;
-    p = p * s + 1.33314422036e-1f;
-    p = p * s - 3.33332819422e-1f;
-    float near = p * s * x + x;
-    float far = copysignf(1.0f - 2.0f / (real_exp(a + a) + 1.0f), x);
-    return a < 0.625f ? near : far;
+    x = x < -7.9f ? -7.9f : x;
+    x = x > 7.9f ? 7.9f : x;
+    const float s = x * x;
+    float p = 1.542857434768791e-8f;
+    p = p * s + 2.2023678912310518e-5f;
+    p = p * s + 3.5790184601268513e-3f;
+    p = p * s + 1.34506428810142e-1f;
+    p = p * s + 9.999999943642786e-1f;
+    float q = 8.599026050276371e-7f;
+    q = q * s + 3.4236937140087514e-4f;
+    q = q * s + 2.6192338656072105e-2f;
+    q = q * s + 4.6783970892156707e-1f;
+    q = q * s + 1.0f;
+    return x * p / q;
 }
 
 INLINE ms_real real_sqrt(ms_real x)

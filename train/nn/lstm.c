@@ -14,8 +14,11 @@ bool ms_lstm_forward_side(struct ms_pass *p, uint32_t layer, int direction)
     const size_t H = l->hidden;
     const struct ms_packed_kernels *packed = ms_packed_get();
     ms_real *U = ms_scratch_reals(p->scratch, ms_packed_right_size(4 * H, H)); /* H x 4H, packed */
-    side->cell = ms_scratch_reals(p->scratch, k->total * H);
-    side->cell_act = ms_scratch_reals(p->scratch, k->total * H);
+    /* Only a backward pass asks for the steps again: a prediction keeps two of them. */
+    const bool keep = p->shard;
+    side->cell = ms_scratch_reals(p->scratch, (keep ? k->total : 2 * k->rows) * H);
+    side->cell_act = ms_scratch_reals(p->scratch, (keep ? k->total : k->rows) * H);
+    ms_real *step = keep || !side->projected ? NULL : ms_scratch_reals(p->scratch, k->rows * 4 * H);
     const ms_real **start = ms_scratch_take(p->scratch, k->rows, sizeof *start); /* B */
     if (p->scratch->failed)
         return false;
@@ -30,7 +33,9 @@ bool ms_lstm_forward_side(struct ms_pass *p, uint32_t layer, int direction)
         const ms_real *hidden = ms_recurrent_hidden(p, l, direction, t, before, &stride);
         if (side->mask)
             ms_recurrent_take_hidden(p, l, direction, t, before, with_previous);
-        ms_real *gates = side->gates + at * 4 * H;
+        ms_real *gates = step ? step : side->gates + at * 4 * H;
+        const size_t here = keep ? at : s % 2 * k->rows;
+        const size_t there = !with_previous ? 0 : keep ? k->offset[before] : (s + 1) % 2 * k->rows;
         for (size_t r = 0; side->projected && r < k->active[t]; r++)
             start[r] = side->projected + k->slot[at + r] * 4 * H;
         const struct ms_product z = {.m = with_previous,
@@ -51,10 +56,10 @@ bool ms_lstm_forward_side(struct ms_pass *p, uint32_t layer, int direction)
             .with_previous = with_previous,
             .hidden = H,
             .gates = gates,
-            .cell_prev = with_previous ? side->cell + k->offset[before] * H : p->zeros,
+            .cell_prev = with_previous ? side->cell + there * H : p->zeros,
             .zeros = p->zeros,
-            .cell = side->cell + at * H,
-            .cell_act = side->cell_act + at * H,
+            .cell = side->cell + here * H,
+            .cell_act = side->cell_act + (keep ? at * H : 0),
             .out = l->output + at * l->width + (size_t)direction * H,
             .out_stride = l->width,
         };
