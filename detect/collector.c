@@ -288,6 +288,7 @@ static enum ms_status normalise(struct ms_collector *c, struct ms_sequence *sequ
     struct ms_normal_options whole = *view;
     whole.collapse = 0;
     whole.once = false;
+    whole.loops = 0;
     /* Only counted: a call repeated 4,000,000,000 times must not cost the report its verdict. */
     whole.length = 1;
     if (status == MS_OK)

@@ -158,6 +158,7 @@ static enum ms_status normalise_row(struct reader *r, struct ms_row *row,
      * so, costs a number and not the memory of its calls. */
     whole.collapse = 1;
     whole.once = false;
+    whole.loops = 0;
     whole.length = 0;
     enum ms_status status =
         ms_normalise(r->processes, r->process_count, &reading->apis, &whole, &r->sequence, err);
