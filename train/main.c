@@ -2,6 +2,7 @@
 #include "train/command.h"
 
 #include "base/limits.h"
+#include "train/compare_command.h"
 #include "train/onnx_command.h"
 #include "train/split.h"
 
@@ -126,6 +127,14 @@ static const struct ms_verb verbs[] = {
      .options_bytes = sizeof(struct ms_train_options),
      .defaults = ms_train_defaults,
      .run = ms_train_run},
+    {.name = "compare",
+     .synopsis = "A B",
+     .summary =
+         "say which of two models is better, and how sure that is: each a NAME under models/ "
+         "in the corpus, or NAME:BASELINE; both must have been judged on the same split",
+     .min_operands = 2,
+     .max_operands = 2,
+     .run = ms_compare_run},
     {.name = "onnx",
      .synopsis = "MODEL --output FILE",
      .summary =
