@@ -247,8 +247,8 @@
  * KB). */
 #define MS_LIMIT_MODEL_BYTES ((size_t)2 << 30)
 #define MS_LIMIT_MODEL_HEADER_BYTES ((size_t)32 << 20)
-/* A split's manifest, and a file of predictions, and a line of either: guard the memory of who reads
- * one back (a row of 8 classes and 4 models: 700 bytes). */
+/* A split's manifest, and a file of predictions, and a line of either: guard the memory of who
+ * reads one back (a row of 8 classes and 4 models: 700 bytes). */
 #define MS_LIMIT_SPLIT_BYTES ((size_t)4 << 30)
 #define MS_LIMIT_PREDICTIONS_BYTES ((size_t)8 << 30)
 #define MS_LIMIT_JSON_LINE_BYTES ((size_t)4 << 20)
@@ -312,9 +312,9 @@
 #define MS_LIMIT_CHECKPOINT_KEPT_BYTES ((uint64_t)2 << 30)
 
 /* A net's shape, which a model file may bring from outside; these bound what a forged one can make
- * us allocate: recurrent layers, feature tables, dense layers, classes, the width of any layer, embedding rows, all
- * parameters together (1 GiB of float), tokens of one sequence (activations are kept for every
- * step), sequences in one batch. */
+ * us allocate: recurrent layers, feature tables, dense layers, classes, the width of any layer,
+ * embedding rows, all parameters together (1 GiB of float), tokens of one sequence (activations are
+ * kept for every step), sequences in one batch. */
 #define MS_LIMIT_NET_RECURRENT 8
 #define MS_LIMIT_NET_FEATURES 8
 #define MS_LIMIT_NET_DENSES 8

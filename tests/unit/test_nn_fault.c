@@ -135,24 +135,27 @@ static void fill(struct run *r)
                                      .wide = r->wide};
 }
 
-/* Makes, trains two steps, predicts; a step that failed for want of memory is tried again once,
- * without failures. */
+/* Makes, trains two steps, makes an average, predicts; a step that failed for want of memory is
+ * tried again once, without failures. */
 static enum ms_status whole_life(struct run *r, unsigned jobs, struct ms_error *err)
 {
     struct ms_net *net = NULL;
     struct ms_optimizer o;
     struct ms_net_result result;
+    struct ms_net_average *average = NULL;
     enum ms_status first = MS_OK;
     ms_optimizer_defaults(MS_OPTIMIZER_ADAMW, &o);
     enum ms_status status = ms_net_new(&config, 1, jobs, &net, err);
     if (status != MS_OK)
         return status;
-    for (int step = 0; step < 4; step++) {
+    for (int step = 0; step < 5; step++) {
         for (int attempt = 0; attempt < 2; attempt++) {
             if (step == 0)
                 status = ms_net_set_optimizer(net, &o, err);
             else if (step < 3)
                 status = ms_net_train_batch(net, &r->batch, .01, &result, err);
+            else if (step == 3)
+                status = ms_net_average_new(net, .9, &average, err);
             else
                 status = ms_net_predict(net, &r->batch, r->outputs, err);
             if (status == MS_OK)
@@ -161,6 +164,7 @@ static enum ms_status whole_life(struct run *r, unsigned jobs, struct ms_error *
             first = status;
         }
     }
+    ms_net_average_free(average);
     ms_net_free(net);
     return first;
 }

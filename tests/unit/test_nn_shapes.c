@@ -291,6 +291,61 @@ static void test_inputs_are_learnt(void **state)
     assert_in_range(learn(&c, false), ROWS * 25 / 100, ROWS * 75 / 100);
 }
 
+/* Rows one by one, so that no other row can change the last bits. */
+static void predict_rows(struct ms_net *net, const struct data *d, size_t rows, ms_real *outputs)
+{
+    struct ms_error err;
+    for (size_t r = 0; r < rows; r++) {
+        struct ms_net_batch one = d->batch;
+        one.rows = 1;
+        one.tokens += r;
+        one.lengths += r;
+        one.features += r;
+        one.wide += r;
+        if (ms_net_predict(net, &one, outputs + r * 4, &err) != MS_OK)
+            fail_msg("%s", err.text);
+    }
+}
+
+/* Padding in front is token 0 without ids; with masking a token 0 is no step, whatever its ids. */
+static void test_padding_has_no_features(void **state)
+{
+    (void)state;
+    enum { N = 8, SHORT = 7 };
+    static struct data d;
+    struct ms_net_config c = every;
+    ms_real implied[N * 4], written[N * 4];
+    make_data(&d, 6);
+    for (int masked = 0; masked < 2; masked++) {
+        c.mask_padding = masked;
+        c.pad_length = masked ? 0 : STEPS;
+        struct ms_net *net = new_net(&c, 1, MS_OPTIMIZER_ADAM);
+        for (size_t r = 0; r < N; r++) {
+            d.lengths[r] = SHORT;
+            for (size_t i = 0; i < SHORT; i++)
+                d.token[r][i] = 1 + d.token[r][i] % (V - 1);
+        }
+        predict_rows(net, &d, N, implied);
+        for (size_t r = 0; r < N; r++) {
+            d.lengths[r] = STEPS;
+            memmove(d.token[r] + STEPS - SHORT, d.token[r], SHORT * sizeof d.token[r][0]);
+            memset(d.token[r], 0, (STEPS - SHORT) * sizeof d.token[r][0]);
+            memmove(d.id[r] + (STEPS - SHORT) * F, d.id[r], SHORT * F * sizeof d.id[r][0]);
+            for (size_t i = 0; i < (STEPS - SHORT) * F; i++)
+                d.id[r][i] = masked ? 3 : -1;
+        }
+        predict_rows(net, &d, N, written);
+        assert_memory_equal(implied, written, sizeof implied);
+        for (size_t r = 0; r < N; r++)
+            for (size_t i = 0; i < STEPS * F; i++)
+                d.id[r][i] = -1;
+        predict_rows(net, &d, N, written);
+        assert_memory_not_equal(implied, written, sizeof implied);
+        ms_net_free(net);
+        make_data(&d, 6);
+    }
+}
+
 static void refuse_config(const struct ms_net_config *c, const char *reason)
 {
     struct ms_error err = {0};
@@ -543,13 +598,10 @@ static void test_averages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_jobs_change_no_bit),
-        cmocka_unit_test(test_gradient_rows),
-        cmocka_unit_test(test_initial_weights),
-        cmocka_unit_test(test_inputs_are_learnt),
-        cmocka_unit_test(test_bad_configs),
-        cmocka_unit_test(test_bad_batches),
-        cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_jobs_change_no_bit), cmocka_unit_test(test_gradient_rows),
+        cmocka_unit_test(test_initial_weights),    cmocka_unit_test(test_inputs_are_learnt),
+        cmocka_unit_test(test_bad_configs),        cmocka_unit_test(test_padding_has_no_features),
+        cmocka_unit_test(test_bad_batches),        cmocka_unit_test(test_kernels),
         cmocka_unit_test(test_averages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
