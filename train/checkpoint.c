@@ -13,18 +13,23 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char FORMAT[] = "malseq-checkpoint-1";
+static const char LOCK[] = "lock";
 static const char ANEW[] = "; without --resume the run begins anew";
 enum { AFTER_EPOCH_MS = 5000, WITHIN_EPOCH_MS = 60000, WORTH_KEEPING_MS = 1000, PATH_BYTES = 4400 };
 
 struct ms_checkpoint {
     char *folder;
+    int lock;
     int64_t every;
     bool resume;
     atomic_bool complained;
@@ -106,6 +111,13 @@ static enum ms_status compare(const json_t *was, const json_t *is, struct ms_err
     return MS_E_INPUT;
 }
 
+static enum ms_status nothing_to_resume(const struct ms_checkpoint_run *run, struct ms_error *err)
+{
+    char shown[256];
+    return ms_error_set(err, MS_E_INPUT, "there is no unfinished run to resume in '%s'",
+                        ms_escape_text(run->folder, shown, sizeof shown));
+}
+
 static enum ms_status check_record(const struct ms_checkpoint_run *run, struct ms_error *err)
 {
     char path[PATH_BYTES], shown[256];
@@ -113,8 +125,7 @@ static enum ms_status check_record(const struct ms_checkpoint_run *run, struct m
     json_error_t why;
     record_path(run, path);
     if (access(path, F_OK) != 0)
-        return ms_error_set(err, MS_E_INPUT, "there is no unfinished run to resume in '%s'",
-                            ms_escape_text(run->folder, shown, sizeof shown));
+        return nothing_to_resume(run, err);
     ms_buf_init(&text, MS_LIMIT_CHECKPOINT_RECORD_BYTES);
     enum ms_status status = ms_file_read(path, &text, err);
     json_t *was = status == MS_OK ? json_loadb(ms_buf_text(&text), text.len, 0, &why) : NULL;
@@ -132,7 +143,7 @@ static enum ms_status check_record(const struct ms_checkpoint_run *run, struct m
 
 /* ---- the folder ---- */
 
-/* Removes what is in it, or only what a killed writer left half done. */
+/* Removes what is in it but its lock, or only what a killed writer left half done. */
 static bool empty_folder(const char *folder, bool temporaries)
 {
     DIR *dir = opendir(folder);
@@ -142,44 +153,81 @@ static bool empty_folder(const char *folder, bool temporaries)
     struct dirent *entry;
     while ((entry = readdir(dir)) != NULL)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-            (!temporaries || strstr(entry->d_name, ".tmp.")))
+            strcmp(entry->d_name, LOCK) != 0 && (!temporaries || strstr(entry->d_name, ".tmp.")))
             good = unlinkat(dirfd(dir), entry->d_name, 0) == 0 && good;
     (void)closedir(dir);
     return good;
 }
 
-void ms_checkpoint_remove(const char *folder)
+/* The lock of the folder: *fd -1 when another has it. */
+static enum ms_status take_lock(const char *folder, int *fd, struct ms_error *err)
+{
+    char path[PATH_BYTES], shown[256];
+    struct stat st;
+    (void)snprintf(path, sizeof path, "%s/%s", folder, LOCK);
+    *fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (*fd < 0)
+        return ms_error_set_errno(err, MS_E_IO, errno, "cannot open '%s'",
+                                  ms_escape_text(path, shown, sizeof shown));
+    /* a file without a name is that of a run which has just ended */
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0 && fstat(*fd, &st) == 0 && st.st_nlink > 0)
+        return MS_OK;
+    (void)close(*fd);
+    *fd = -1;
+    return MS_OK;
+}
+
+static enum ms_status prepare(const struct ms_checkpoint_run *run, struct ms_error *err)
 {
     char shown[256];
-    if ((!empty_folder(folder, false) || rmdir(folder) != 0) && errno != ENOENT)
-        ms_log(MS_LOG_WARNING, "cannot remove '%s': %s",
-               ms_escape_text(folder, shown, sizeof shown), strerror(errno));
+    enum ms_status status = run->resume ? check_record(run, err) : MS_OK;
+    if (status == MS_OK && !empty_folder(run->folder, run->resume))
+        status = ms_error_set_errno(err, MS_E_IO, errno, "cannot empty '%s'",
+                                    ms_escape_text(run->folder, shown, sizeof shown));
+    return status == MS_OK && !run->resume ? write_record(run, err) : status;
+}
+
+static enum ms_status open_folder(const struct ms_checkpoint_run *run, int *lock,
+                                  struct ms_error *err)
+{
+    char shown[256];
+    *lock = -1;
+    if (run->resume && access(run->folder, F_OK) != 0)
+        return nothing_to_resume(run, err);
+    enum ms_status status = ms_file_make_dirs(run->folder, err);
+    if (status == MS_OK)
+        status = take_lock(run->folder, lock, err);
+    if (status == MS_OK && *lock < 0 && run->resume)
+        status = ms_error_set(err, MS_E_LATER, "the run in '%s' is still going",
+                              ms_escape_text(run->folder, shown, sizeof shown));
+    else if (status == MS_OK && *lock < 0)
+        ms_log(MS_LOG_WARNING, "another run keeps its checkpoints in '%s': this one keeps none",
+               ms_escape_text(run->folder, shown, sizeof shown));
+    else if (status == MS_OK)
+        status = prepare(run, err);
+    return status;
 }
 
 enum ms_status ms_checkpoint_open(const struct ms_checkpoint_run *run, struct ms_checkpoint **out,
                                   struct ms_error *err)
 {
-    char shown[256];
-    enum ms_status status = MS_OK;
-    if (run->resume)
-        status = check_record(run, err);
-    if (status == MS_OK && !empty_folder(run->folder, run->resume))
-        status = ms_error_set_errno(err, MS_E_IO, errno, "cannot empty '%s'",
-                                    ms_escape_text(run->folder, shown, sizeof shown));
-    if (status == MS_OK && !run->resume)
-        status = ms_file_make_dirs(run->folder, err);
-    if (status == MS_OK && !run->resume)
-        status = write_record(run, err);
-    if (status != MS_OK)
-        return status;
-    struct ms_checkpoint *self = calloc(1, sizeof *self);
-    char *folder = strdup(run->folder);
-    if (!self || !folder) {
+    int lock;
+    *out = NULL;
+    enum ms_status status = open_folder(run, &lock, err);
+    if (status == MS_OK && lock < 0)
+        return MS_OK;
+    struct ms_checkpoint *self = status == MS_OK ? calloc(1, sizeof *self) : NULL;
+    char *folder = self ? strdup(run->folder) : NULL;
+    if (status == MS_OK && !folder)
+        status = ms_error_set(err, MS_E_NOMEM, "out of memory for checkpoints");
+    if (status != MS_OK) {
         free(self);
-        free(folder);
-        return ms_error_set(err, MS_E_NOMEM, "out of memory for checkpoints");
+        if (lock >= 0)
+            (void)close(lock);
+        return status;
     }
     self->folder = folder;
+    self->lock = lock;
     self->every = run->every;
     self->resume = run->resume;
     *out = self;
@@ -190,8 +238,21 @@ void ms_checkpoint_close(struct ms_checkpoint *self)
 {
     if (!self)
         return;
+    (void)close(self->lock);
     free(self->folder);
     free(self);
+}
+
+void ms_checkpoint_end(struct ms_checkpoint *self)
+{
+    char path[PATH_BYTES], shown[256];
+    if (!self)
+        return;
+    (void)snprintf(path, sizeof path, "%s/%s", self->folder, LOCK);
+    if (!empty_folder(self->folder, false) || unlink(path) != 0 || rmdir(self->folder) != 0)
+        ms_log(MS_LOG_WARNING, "cannot remove '%s': %s",
+               ms_escape_text(self->folder, shown, sizeof shown), strerror(errno));
+    ms_checkpoint_close(self);
 }
 
 /* ---- states ---- */

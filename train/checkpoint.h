@@ -34,13 +34,15 @@ struct ms_checkpoint;
 /* Opens the folder. Without resume what is there is removed and the record written; with it the
  * record must be there and say the same, the version of malseq and the kind of processor included:
  * MS_E_INPUT with what differs, or that there is nothing to go on with, or that it cannot be read.
- * MS_E_IO, MS_E_NOMEM. */
+ * A folder is one run's at a time: while another has it, MS_E_LATER with resume; without, *out is
+ * NULL, and a warning says that no checkpoints are kept. MS_E_IO, MS_E_NOMEM. */
 enum ms_status ms_checkpoint_open(const struct ms_checkpoint_run *run, struct ms_checkpoint **out,
                                   struct ms_error *err) MS_MUST_USE;
-/* Forgets the folder; what is in it stays. */
+/* Forgets the folder; what is in it stays. `self` may be NULL. */
 void ms_checkpoint_close(struct ms_checkpoint *self);
-/* Removes it: the run has ended well. What cannot be removed is left, and said in the log. */
-void ms_checkpoint_remove(const char *folder);
+/* The run has ended well: removes the folder, and closes. What cannot be removed is left, and said
+ * in the log. */
+void ms_checkpoint_end(struct ms_checkpoint *self);
 
 /* A block of numbers; without numbers it is not written. */
 enum ms_checkpoint_type { MS_CHECKPOINT_F32, MS_CHECKPOINT_F64, MS_CHECKPOINT_U64 };

@@ -102,8 +102,7 @@ static void round_trip(void **test)
     assert_memory_equal(s.params, FULL.params, sizeof s.params);
     assert_memory_equal(s.curve, FULL.curve, sizeof s.curve);
     assert_true(s.moments[4] == 9);
-    ms_checkpoint_close(c);
-    ms_checkpoint_remove(folder);
+    ms_checkpoint_end(c);
     assert_int_not_equal(access(folder, F_OK), 0);
 }
 
@@ -146,8 +145,7 @@ static void foreign_runs_are_refused(void **test)
     refused(&run, "damaged");
     ms_buf_release(&text);
     ms_checkpoint_close(opened(false)); /* begins anew */
-    ms_checkpoint_close(opened(true));
-    ms_checkpoint_remove(folder);
+    ms_checkpoint_end(opened(true));
 }
 
 /* The one state file of the folder. */
@@ -203,7 +201,7 @@ static void every_damage_is_seen(void **test)
     damaged(path, file.data, 9);
     damaged(path, file.data, 0);
     ms_buf_release(&file);
-    ms_checkpoint_remove(folder);
+    ms_checkpoint_end(opened(true));
 }
 
 static void other_blocks_are_refused(void **test)
@@ -221,8 +219,7 @@ static void other_blocks_are_refused(void **test)
     blocks[2].count = 4;
     assert_int_equal(ms_checkpoint_load(c, KEY, blocks, BLOCKS, &found, &err), MS_E_INPUT);
     assert_non_null(strstr(err.text, "another state"));
-    ms_checkpoint_close(c);
-    ms_checkpoint_remove(folder);
+    ms_checkpoint_end(c);
 }
 
 static unsigned warnings;
@@ -263,8 +260,7 @@ static void a_full_disk_is_survived(void **test)
     s.place[0] = 0;
     assert_int_equal(load(c, KEY, &s, &found, NULL), MS_OK);
     assert_int_equal(s.place[0], 8);
-    ms_checkpoint_close(c);
-    ms_checkpoint_remove(folder);
+    ms_checkpoint_end(c);
 }
 
 static int64_t now_ms = 1000;
@@ -280,6 +276,32 @@ static bool due(const struct ms_checkpoint *c, uint64_t batches, bool epoch, boo
     int64_t last = now_ms;
     now_ms += passed_ms;
     return ms_checkpoint_due(c, batches, epoch, finished, &last);
+}
+
+static void one_run_at_a_time(void **test)
+{
+    (void)test;
+    struct ms_checkpoint_run run = a_run(true);
+    struct ms_checkpoint *c = opened(false), *second = c;
+    struct ms_error err = {0};
+    assert_int_equal(ms_checkpoint_open(&run, &second, &err), MS_E_LATER);
+    assert_null(second);
+    run = a_run(false);
+    warnings = 0;
+    ms_log_set_hooks(count_warning, NULL);
+    second = c;
+    assert_int_equal(ms_checkpoint_open(&run, &second, &err), MS_OK);
+    ms_log_set_hooks(NULL, NULL);
+    assert_null(second);
+    assert_int_equal(warnings, 1);
+    save(c, KEY, false); /* the folder is as it was */
+    ms_checkpoint_close(c);
+    struct state s = {0};
+    enum ms_checkpoint_found found;
+    c = opened(true);
+    assert_int_equal(load(c, KEY, &s, &found, NULL), MS_OK);
+    assert_int_equal(found, MS_CHECKPOINT_RUNNING);
+    ms_checkpoint_end(c);
 }
 
 static void when_it_is_due(void **test)
@@ -308,7 +330,7 @@ static void when_it_is_due(void **test)
     assert_true(due(c, 7, true, true, 1000));
     ms_checkpoint_close(c);
     ms_clock_set(NULL);
-    ms_checkpoint_remove(folder);
+    ms_checkpoint_end(opened(true));
 }
 
 int main(void)
@@ -324,6 +346,7 @@ int main(void)
         cmocka_unit_test(every_damage_is_seen),
         cmocka_unit_test(other_blocks_are_refused),
         cmocka_unit_test(a_full_disk_is_survived),
+        cmocka_unit_test(one_run_at_a_time),
         cmocka_unit_test(when_it_is_due),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
