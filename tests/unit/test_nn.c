@@ -436,6 +436,72 @@ static void test_divergence_is_refused(void **state)
     ms_net_free(net);
 }
 
+/* A batch of many passes shares one table of projections: its gradients are the mean of those of
+ * four smaller ones, which do not, and so are its outputs. */
+static void check_shared(enum ms_net_cell cell, bool both)
+{
+    enum { COUNT = 64, PART = 16, LONG = 9 };
+    static int32_t tokens[COUNT][LONG];
+    static ms_real outputs[2][COUNT * 3];
+    const int32_t *rows[COUNT];
+    uint32_t lengths[COUNT];
+    int32_t labels[COUNT];
+    struct ms_rng rng;
+    struct ms_error err;
+    struct ms_net_result result;
+    struct ms_net *net;
+    struct ms_net_config c = {.vocabulary = 11,
+                              .embedding = 5,
+                              .embedding_scale = .5,
+                              .recurrent_count = 2,
+                              .mask_padding = true,
+                              .outputs = 3,
+                              .head = MS_NET_HEAD_SOFTMAX};
+    c.recurrent[0] = (struct ms_net_recurrent){7, MS_NET_TANH, 0, 0, both, cell};
+    c.recurrent[1] = (struct ms_net_recurrent){3, MS_NET_TANH, 0, 0, false, cell};
+    ms_rng_init(&rng, 8, 8, 8);
+    for (size_t r = 0; r < COUNT; r++) {
+        rows[r] = tokens[r];
+        lengths[r] = (uint32_t)ms_rng_below(&rng, LONG + 1);
+        labels[r] = (int32_t)ms_rng_below(&rng, 3);
+        for (size_t i = 0; i < LONG; i++)
+            tokens[r][i] = (int32_t)ms_rng_below(&rng, 10); /* token 10 is never touched */
+    }
+    assert_int_equal(ms_net_new(&c, 3, 2, &net, &err), MS_OK);
+    const size_t n = ms_net_param_count(net);
+    double *mean = test_calloc(n, sizeof *mean);
+    double loss = 0;
+    struct ms_net_batch b = {.rows = PART, .tokens = rows, .lengths = lengths, .labels = labels};
+    for (size_t from = 0; from < COUNT; from += PART) {
+        b.tokens = rows + from;
+        b.lengths = lengths + from;
+        b.labels = labels + from;
+        assert_int_equal(ms_net_loss_grad(net, &b, true, 0, &result, &err), MS_OK);
+        assert_int_equal(ms_net_predict(net, &b, outputs[0] + from * 3, &err), MS_OK);
+        loss += result.loss * PART / COUNT;
+        for (size_t i = 0; i < n; i++)
+            mean[i] += (double)ms_net_grads(net)[i] * PART / COUNT;
+    }
+    b = (struct ms_net_batch){.rows = COUNT, .tokens = rows, .lengths = lengths, .labels = labels};
+    assert_int_equal(ms_net_loss_grad(net, &b, true, 0, &result, &err), MS_OK);
+    assert_int_equal(ms_net_predict(net, &b, outputs[1], &err), MS_OK);
+    assert_true(fabs(loss - result.loss) < 1e-6);
+    for (size_t i = 0; i < n; i++)
+        assert_true(fabs(mean[i] - (double)ms_net_grads(net)[i]) < 1e-6);
+    for (size_t i = 0; i < COUNT * 3; i++)
+        assert_true(fabs((double)(outputs[0][i] - outputs[1][i])) < 1e-6);
+    test_free(mean);
+    ms_net_free(net);
+}
+
+static void test_shared(void **state)
+{
+    (void)state;
+    check_shared(MS_NET_LSTM, true);
+    check_shared(MS_NET_LSTM, false);
+    check_shared(MS_NET_GRU, true);
+}
+
 /* One step of an LSTM forward and backward on odd sizes, against the formulas in double. */
 static void check_lstm_kernels(const struct ms_kernels *k, enum ms_net_activation act)
 {
@@ -547,6 +613,7 @@ int main(void)
         cmocka_unit_test(test_bad_batches),
         cmocka_unit_test(test_divergence_is_refused),
         cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_shared),
         cmocka_unit_test(test_schedule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,8 +12,8 @@
 
 enum {
     SHARD_MIN_ROWS = 16, /* fewer rows, and the table of projections is made too often */
-    PASS_MAX_ROWS = 16, /* more rows push the activations out of the cache */
-    PREDICT_MIN_ROWS = 4,
+    PASS_MAX_ROWS = 16,  /* more rows push the activations out of the cache */
+    PREDICT_MIN_ROWS = 8,
     PASS_MAX_STEPS =
         1 << 15, /* packed rows of a pass: bounds its memory; one sequence may be longer */
     CHUNK = 8192 /* elements of a block that one task sums or updates */
@@ -52,6 +52,15 @@ static enum ms_status sort_rows(struct ms_net *self, const struct ms_net_batch *
 static uint32_t sorted_row(const struct ms_net *self, size_t i)
 {
     return (uint32_t)self->sorted[i];
+}
+
+/* Steps of all rows of a sorted batch. */
+static size_t steps_of(const struct ms_net *self, size_t rows)
+{
+    size_t steps = 0;
+    for (size_t i = 0; i < rows; i++)
+        steps += UINT32_MAX - (size_t)(self->sorted[i] >> 32);
+    return steps;
 }
 
 /* One call to the net: what its tasks share. */
@@ -105,6 +114,7 @@ static void shard_task(void *ctx, size_t task, unsigned worker)
     const size_t tables = net->tables_end;
     memset(shard->touched, 0, net->table_rows);
     memset(shard->grads + tables, 0, (net->param_count - tables) * sizeof *shard->grads);
+    ms_shared_clear(net, shard);
     shard->loss = 0;
     shard->correct = 0;
     shard->status = MS_OK;
@@ -212,7 +222,11 @@ static enum ms_status compute(struct job *job, struct ms_net_result *out, struct
     status = prepare_shards(net, job->shards, err);
     if (status != MS_OK)
         return status;
+    ms_shared_begin(net, steps_of(net, job->batch->rows),
+                    job->shards > 1 ? job->batch->rows / PASS_MAX_ROWS : 1, job->shards,
+                    job->dropout);
     ms_workers_run(net->workers, job->shards, shard_task, job);
+    ms_shared_finish(net, job->shards);
     struct ms_net_result result = {0, 0, 0};
     for (size_t s = 0; s < job->shards; s++) {
         if (net->shard[s].status != MS_OK)
@@ -315,6 +329,7 @@ enum ms_status ms_net_predict(struct ms_net *self, const struct ms_net_batch *ba
     job.statuses = malloc(tasks * sizeof *job.statuses);
     if (!job.statuses)
         return ms_error_set(err, MS_E_NOMEM, "no memory for %zu predictions", batch->rows);
+    ms_shared_begin(self, steps_of(self, batch->rows), tasks, 0, false);
     ms_workers_run(self->workers, tasks, predict_task, &job);
     for (size_t i = 0; i < tasks && status == MS_OK; i++)
         if (job.statuses[i] != MS_OK)

@@ -77,7 +77,6 @@ struct backward {
 static bool start_backward(struct ms_pass *p, uint32_t layer, int direction, struct backward *out)
 {
     const struct ms_pack *k = &p->pack;
-    struct ms_recurrent_side *side = &p->recurrent[layer].side[direction];
     const size_t H = p->recurrent[layer].hidden, G = 3 * H;
     const size_t U_at = p->net->recurrent_at[layer][direction][MS_RECURRENT];
     out->U = ms_scratch_reals(p->scratch, ms_packed_right_size(H, G));
@@ -90,14 +89,10 @@ static bool start_backward(struct ms_pass *p, uint32_t layer, int direction, str
     dU->left = ms_scratch_reals(p->scratch, ms_packed_left_size(H, dU->capacity));
     dU->right = ms_scratch_reals(p->scratch, ms_packed_right_size(G, dU->capacity));
     dU->c = p->shard->grads + U_at;
-    if (side->projected)
-        side->d_projected = ms_scratch_reals(p->scratch, k->distinct * G);
     if (p->scratch->failed)
         return false;
     ms_packed_right_transposed(H, G, p->net->params + U_at, G, out->U);
     memset(out->d_hidden, 0, k->rows * H * sizeof *out->d_hidden);
-    if (side->projected)
-        memset(side->d_projected, 0, k->distinct * G * sizeof *side->d_projected);
     return true;
 }
 

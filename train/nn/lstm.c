@@ -100,17 +100,13 @@ bool ms_lstm_backward_side(struct ms_pass *p, uint32_t layer, int direction,
     dU.right = ms_scratch_reals(p->scratch, ms_packed_right_size(dU.n, dU.capacity));
     ms_real *d_hidden = ms_scratch_reals(p->scratch, k->rows * H); /* B x H */
     ms_real *d_cell = ms_scratch_reals(p->scratch, k->rows * H);   /* B x H */
-    ms_real *sum = NULL;                                           /* U x 4H */
-    if (side->projected)
-        sum = side->d_projected = ms_scratch_reals(p->scratch, k->distinct * 4 * H);
+    ms_real *sum = side->d_projected;                              /* NULL behind the first layer */
     if (p->scratch->failed)
         return false;
     dU.c = p->shard->grads + at_param[MS_RECURRENT];
     ms_packed_right_transposed(H, 4 * H, net->params + at_param[MS_RECURRENT], 4 * H, U);
     memset(d_hidden, 0, k->rows * H * sizeof *d_hidden);
     memset(d_cell, 0, k->rows * H * sizeof *d_cell);
-    if (sum)
-        memset(sum, 0, k->distinct * 4 * H * sizeof *sum);
     for (size_t s = k->steps; s-- > 0;) {
         size_t before;
         size_t t = ms_recurrent_step(k, direction, s);

@@ -158,6 +158,7 @@ void ms_net_free(struct ms_net *self)
         free(self->shard[s].grads);
         free(self->shard[s].touched);
     }
+    ms_shared_free(self);
     free(self->chunk_square);
     free(self->touched);
     free(self->touched_before);

@@ -39,7 +39,9 @@ static bool forward(struct ms_pass *p, const uint32_t *rows, size_t count)
         return false;
     memset(p->zeros, 0, 3 * widest * sizeof *p->zeros);
     embedding_mask(p);
-    if (p->scratch->failed || !ms_embed_forward(p))
+    if (p->net->shared.on)
+        ms_shared_pack(p);
+    else if (p->scratch->failed || !ms_embed_forward(p))
         return false;
     for (uint32_t i = 0; i < c->recurrent_count; i++)
         if (!ms_recurrent_forward(p, i))
@@ -94,7 +96,7 @@ static bool backward(struct ms_pass *p)
         for (size_t r = 0; r < k->total; r++)
             p->net->kernels->add(E, d_above + r * E, d_distinct + k->slot[r] * E);
     }
-    return ms_embed_backward(p, d_distinct);
+    return p->net->shared.on || ms_embed_backward(p, d_distinct);
 }
 
 enum ms_status ms_pass_run(struct ms_pass *p, const uint32_t *rows, size_t count, ms_real *outputs)

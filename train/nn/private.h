@@ -43,8 +43,9 @@ ms_real *ms_scratch_reals(struct ms_scratch *self, size_t count);
 
 /* Sums of one shard of the batch. */
 struct ms_shard {
-    ms_real *grads;   /* parameter block; rows of the tables are valid where touched */
-    uint8_t *touched; /* ms_net.table_rows */
+    ms_real *grads;          /* parameter block; rows of the tables are valid where touched */
+    uint8_t *touched;        /* ms_net.table_rows */
+    ms_real *d_projected[2]; /* V x G a direction: gradients of ms_shared.projected */
     double loss;
     size_t correct;
     enum ms_status status;
@@ -56,6 +57,13 @@ enum { MS_KERNEL = 0, MS_RECURRENT = 1, MS_BIAS = 2, MS_ATTENTION_VECTOR = 2 };
 struct ms_table {
     size_t offset, rows, columns;
     size_t first; /* number of its row 0 among the rows of all tables */
+};
+
+/* See shared.c. */
+struct ms_shared {
+    bool on;               /* for this batch */
+    ms_real *projected[2]; /* V x G a direction */
+    size_t shards;
 };
 
 enum ms_init { MS_INIT_ZERO = 0, MS_INIT_GLOROT, MS_INIT_UNIFORM, MS_INIT_NORMAL };
@@ -85,6 +93,7 @@ struct ms_net {
     struct ms_workers *workers;
     struct ms_scratch *scratch; /* jobs */
     struct ms_shard shard[MS_NET_SHARDS];
+    struct ms_shared shared;
     uint64_t *sorted; /* rows of a batch, longest first: falling length and row in one key */
     uint32_t *order;  /* the same rows as dealt to shards or passes */
     size_t order_capacity;
@@ -220,6 +229,13 @@ enum ms_status ms_batch_check(const struct ms_net *self, const struct ms_net_bat
 bool ms_pack_build(struct ms_pass *p, const uint32_t *rows, size_t count, bool by_row);
 uint32_t ms_pack_length(const struct ms_net_config *config, const struct ms_net_batch *batch,
                         size_t row);
+/* Before the passes of a batch of so many steps (shards 0: of a prediction), in each shard before
+ * its passes, in each pass behind ms_pack_build if ms_shared.on, and behind all passes. */
+void ms_shared_begin(struct ms_net *net, size_t steps, size_t passes, size_t shards, bool dropout);
+void ms_shared_clear(struct ms_net *net, struct ms_shard *shard);
+void ms_shared_pack(struct ms_pass *p);
+void ms_shared_finish(struct ms_net *net, size_t shards);
+void ms_shared_free(struct ms_net *net);
 bool ms_embed_forward(struct ms_pass *p);
 bool ms_embed_backward(struct ms_pass *p, const ms_real *d_distinct);
 /* Rows of a chunk of the sum of a recurrent kernel's gradient: with the sum itself it fits the

@@ -31,6 +31,10 @@ static bool project(struct ms_pass *p, uint32_t layer, int direction)
     const ms_real *W = net->params + net->recurrent_at[layer][direction][MS_KERNEL]; /* I x G */
     const ms_real *b = net->params + net->recurrent_at[layer][direction][MS_BIAS];   /* G */
     ms_real *gates = l->side[direction].gates;
+    if (layer == 0 && net->shared.on) {
+        l->side[direction].projected = net->shared.projected[direction];
+        return true;
+    }
     ms_real *z = layer == 0 ? ms_scratch_reals(p->scratch, rows * G) : gates;
     if (!z)
         return false;
@@ -127,16 +131,33 @@ static void project_backward(struct ms_pass *p, uint32_t layer, int direction, m
     ms_gemm_tb(rows, l->in, G, dz, G, W, G, direction == 0 ? 0 : 1, d_input, l->in);
 }
 
+/* Where a direction of the first layer sums the gradients of its projections. */
+static bool take_gradient(struct ms_pass *p, struct ms_recurrent_side *side, int direction,
+                          size_t G)
+{
+    if (p->net->shared.on) {
+        side->d_projected = p->shard->d_projected[direction];
+        return true;
+    }
+    side->d_projected = ms_scratch_reals(p->scratch, p->pack.distinct * G);
+    if (side->d_projected)
+        memset(side->d_projected, 0, p->pack.distinct * G * sizeof *side->d_projected);
+    return side->d_projected;
+}
+
 bool ms_recurrent_backward(struct ms_pass *p, uint32_t layer, const ms_real *d_output,
                            ms_real *d_input)
 {
     struct ms_recurrent_layer *l = &p->recurrent[layer];
     const struct ms_net_recurrent *c = &p->net->config.recurrent[layer];
     for (int d = 0; d < (c->bidirectional ? 2 : 1); d++) {
+        if (layer == 0 && !take_gradient(p, &l->side[d], d, l->gates * l->hidden))
+            return false;
         if (!(c->cell == MS_NET_GRU ? ms_gru_backward_side : ms_lstm_backward_side)(p, layer, d,
                                                                                     d_output))
             return false;
-        project_backward(p, layer, d, d_input);
+        if (layer > 0 || !p->net->shared.on)
+            project_backward(p, layer, d, d_input);
     }
     if (l->mask)
         ms_mask_apply_packed(p, l->mask, l->in, d_input, d_input);
