@@ -171,7 +171,8 @@ enum ms_status ms_train_run(struct ms_cli *cli, struct ms_error *err)
                                          .min_calls = plan.min_calls,
                                          .shuffle_labels = o->shuffle_labels,
                                          .seed = cli->common.seed,
-                                         .jobs = plan.fit.jobs};
+                                         .jobs = plan.fit.jobs,
+                                         .want_grams = plan.split.how == MS_PARTITION_NEAR};
     char name[MS_MODEL_NAME_BYTES];
     ms_model_name_make(plan.preset, o->target, o->shuffle_labels, name);
     struct ms_buf command, settings;

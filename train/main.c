@@ -4,7 +4,7 @@
 #include "base/limits.h"
 #include "train/compare_command.h"
 #include "train/onnx_command.h"
-#include "train/split.h"
+#include "train/partition.h"
 
 #define AT(field) offsetof(struct ms_train_options, field)
 static const struct ms_option table[] = {
@@ -42,10 +42,11 @@ static const struct ms_option table[] = {
     {.name = "split",
      .kind = MS_OPT_CHOICE,
      .arg = "HOW",
-     .choices = "grouped|naive|time",
+     .choices = MS_PARTITION_HOW_WORDS,
      .offset = AT(split),
-     .help = "grouped (unless told) keeps copies of a trace on one side; naive does not, and "
-             "flatters; time trains on what was first seen before what is judged"},
+     .help = "grouped (unless told) keeps copies of a trace on one side, near also traces that are "
+             "nearly the same; time trains on what was first seen before what is judged; naive "
+             "does none of it, and flatters"},
     {.name = "split-date",
      .kind = MS_OPT_TEXT,
      .arg = "YYYY-MM-DD",

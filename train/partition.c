@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "train/partition_near.h"
 #include "train/partition_time.h"
 
 #include <inttypes.h>
@@ -148,7 +149,8 @@ static enum ms_status prepare(struct ms_partition *p, const struct ms_dataset *s
     enum ms_status status = make_arrays(p, request->seed, err);
     for (size_t i = 0; status == MS_OK && i < p->rows; i++)
         p->groups[i] = p->how == MS_PARTITION_NAIVE ? (uint32_t)i : set->groups[i];
-    return status;
+    return status == MS_OK && p->how == MS_PARTITION_NEAR ? ms_partition_join_near(p, set, err)
+                                                          : status;
 }
 
 static enum ms_status deal(struct ms_partition *p, const struct ms_dataset *set,

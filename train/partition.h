@@ -23,6 +23,8 @@ struct ms_partition_request {
                               and under 1; 0: as it is */
 };
 
+/* Jaccard index from which on two rows are nearly the same. */
+#define MS_PARTITION_NEAR_THRESHOLD .8
 /* In `held` below: no part is held out, every row that takes part trains. */
 #define MS_PARTITION_ALL (UINT32_MAX - 1)
 
@@ -35,7 +37,8 @@ struct ms_partition {
     uint32_t repeats;  /* R */
     uint32_t *part_of; /* R x N, repeat by repeat: below parts, or MS_PARTITION_OUT */
     uint32_t *groups;  /* N, below N: what was kept together; of a naive one every row is its own */
-    uint64_t *seeds;   /* R: what each repeat was dealt from, and what fits in it begin with */
+    uint32_t near_groups; /* of a split by near groups: how many there are */
+    uint64_t *seeds;      /* R: what each repeat was dealt from, and what fits in it begin with */
     uint32_t
         leaked; /* judged rows, over all repeats, with a copy in what trains when they are judged */
     /* By time. Months of UTC; window_of is N numbers of months, MS_PARTITION_OUT for rows that are

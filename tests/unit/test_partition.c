@@ -173,6 +173,49 @@ static void ratio_is_met(void **state)
     ms_partition_release(&p);
 }
 
+/* Rows of ten calls; 0 and 50 share nine of them and no more pairs than they must (10 + 9 grams, 17
+ * common of 21), 60 shares eight (15 of 23). */
+static void near_joins_the_nearly_same(void **state)
+{
+    (void)state;
+    enum { CALLS = 10 };
+    static struct ms_gram grams[ROWS * CALLS * 2];
+    static uint32_t ids[ROWS][CALLS * 2];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < ROWS; i++) {
+        rows[i].grams = ids[i];
+        rows[i].gram_n = CALLS * 2;
+        for (uint32_t k = 0; k < CALLS * 2; k++) { /* calls, pairs, and one of three at the end */
+            ids[i][k] = n;
+            grams[n++] = (struct ms_gram){
+                {k, k < CALLS ? MS_GRAM_NONE : k, k < CALLS * 2 - 1 ? MS_GRAM_NONE : k}};
+        }
+    }
+    for (uint32_t k = 0; k < 17; k++)
+        ids[50][k] = ids[0][k];
+    for (uint32_t k = 0; k < 15; k++)
+        ids[60][k] = ids[0][k];
+    ids[61][CALLS * 2 - 1] = ids[0][CALLS * 2 - 1];
+    set.grams = grams;
+    set.gram_count = n;
+    const struct ms_partition_request request = {
+        .how = MS_PARTITION_NEAR, .folds = 5, .repeats = 4, .seed = 2};
+    struct ms_partition p;
+    assert_int_equal(ms_partition_make(&set, &request, &p, &err), MS_OK);
+    assert_string_equal(p.name, "near-fold5-seed2-x4");
+    assert_int_equal(p.groups[0], p.groups[50]);
+    assert_int_not_equal(p.groups[0], p.groups[60]);
+    assert_int_equal(p.near_groups, set.group_count - 1);
+    for (uint32_t i = 1; i < ROWS; i++) /* identical ones stay together */
+        assert_int_equal(p.groups[i] == p.groups[i - 1], groups[i] == groups[i - 1]);
+    for (uint32_t r = 0; r < 4; r++)
+        assert_int_equal(p.part_of[r * ROWS], p.part_of[r * ROWS + 50]);
+    ms_partition_release(&p);
+    set.grams = NULL;
+    assert_int_equal(ms_partition_make(&set, &request, &p, &err), MS_E_BUG);
+    ms_partition_release(&p);
+}
+
 static void copy_manifest(const struct ms_partition *p, struct ms_buf *out)
 {
     ms_buf_clear(out);
@@ -309,6 +352,7 @@ int main(void)
         cmocka_unit_test(naive_leaks),
         cmocka_unit_test(time_goes_one_way),
         cmocka_unit_test(ratio_is_met),
+        cmocka_unit_test(near_joins_the_nearly_same),
         cmocka_unit_test(manifest_comes_back),
         cmocka_unit_test(manifest_refuses),
         cmocka_unit_test(torn_group_is_refused),
