@@ -65,7 +65,7 @@ static const struct ms_option table[] = {
 
 static const struct ms_verb verbs[] = {
     {.name = "",
-     .synopsis = "--model PATH [FILE|DIR|-]…",
+     .synopsis = "--model PATH [FILE|DIR|HASH|-]…",
      .summary = "give a verdict on sandbox reports with a trained model",
      .options = table,
      .option_count = sizeof table / sizeof *table,
@@ -79,24 +79,46 @@ static const struct ms_tool tool = {
     .name = "detect",
     .summary = "give verdicts on sandbox reports with a trained model",
     .description =
-        "Reads reports of Cuckoo 2 or CAPE (plain, gzip or zstd; of a folder the files named "
-        ".json, .gz and "
-        ".zst; standard input for - or without operands) in a confined process and prints a line "
-        "for each: file, "
-        "verdict, score and, for models that tell classes apart, class and its probability, "
-        "separated by tabs. No "
-        "corpus is needed.\n\n"
+        "Reads the reports of Cuckoo, CAPE, DRAKVUF and Speakeasy, told apart by their contents "
+        "(plain, gzip, zstd, or in archives; standard input for - or without operands) in a "
+        "confined process and prints a line for each: file, verdict, score and, for models that "
+        "tell classes apart, class and its probability, separated by tabs. Each report of an "
+        "archive that has several gets a line of its own, named FILE!MEMBER. An operand that is "
+        "a SHA-256, SHA-1 or MD5 and no file is a sample of the corpus: each of its analyses "
+        "gets a line, named HASH#ANALYSIS. For all else no corpus is needed.\n\n"
         "Verdicts: malicious; benign; other (not of the model's one class); classified (which "
-        "class of malware, "
-        "taking for granted that it is malware); unknown, with the reason: no report, no calls, "
-        "too few of "
-        "them, or none that the model knows.\n\n"
+        "class of malware, taking for granted that it is malware); unknown, with the reason: no "
+        "report, no calls, too few of them, none that the model knows, or a score between those "
+        "of --unknown.\n\n"
+        "Reasons (--explain, --json): each distinct call is left out of what the model sees of "
+        "the trace, and the model is asked again; the calls without which the score would differ "
+        "most are named, with the process, the number of the entry in that process's list of "
+        "calls (from 0), and the change: above 0, the call speaks for the class. The change is "
+        "exact for this model and this trace, and says no more than that: of calls that matter "
+        "only together, or of which either would do, each may show little; changes do not add "
+        "up; and what was cut off a long trace does not come back. Of a trace with more distinct "
+        "calls than are tried (256, fewer where it is long) those of the parts that matter most "
+        "are. `since` and decided_at name the call with which the threshold was passed for good: "
+        "the trace up to it, and every longer beginning of it, is malicious. For models of "
+        "n-grams an n-gram counts from where all its calls have been seen. Views of up to 400 "
+        "calls are searched call by call; of longer ones, decided_at.exact says whether they "
+        "were.\n\n"
+        "--follow reads one log of DRAKVUF (apimon, syscall, drakmon) while it is written, and "
+        "prints a line when the verdict changes or the score has moved by 0.1, or after every N "
+        "calls, and a final one when the log ends: at the end of what is no regular file, after "
+        "--until seconds without news, or at SIGINT or SIGTERM. A file that was cut or replaced "
+        "is another log. The verdict is looked at anew after 64 calls or a 16th of those before, "
+        "whichever is more, and when the log pauses.\n\n"
         "Exit status: 1 when something is malicious, 0 when nothing is, 3 when the model is bad.",
     .verbs = verbs,
     .verb_count = sizeof verbs / sizeof *verbs,
     .examples =
         "# every report of a folder\ndetect --model corpus/models/default-malware reports/\n"
-        "# one report from elsewhere\nzcat report.json.gz | detect --model model.safetensors -\n",
+        "# one report from elsewhere\nzcat report.json.gz | detect --model model.safetensors -\n"
+        "# why, and since when\ndetect --model model.safetensors --explain report.json\n"
+        "# a sample of the corpus\ndetect --model corpus/models/default-malware --corpus corpus "
+        "HASH\n"
+        "# while it runs\ndetect --model model.safetensors --follow --until 60 apimon.log\n",
 };
 
 int main(int argc, char **argv)

@@ -24,7 +24,7 @@ def made_model(work):
 def report(work):
     path = made_report(os.path.join(work, "detect.json"), 37000)
     size = os.path.getsize(path) / 1e6
-    whole = Side(tool("detect", "--json", "-q", "--jobs", "1", "--model", made_model(work), path), lambda out: [json.loads(out)["calls"]])
+    whole = Side(tool("detect", "--json", "--fast", "-q", "--jobs", "1", "--model", made_model(work), path), lambda out: [json.loads(out)["calls"]])
     peer = Side(python("peer_json.py", path), lambda out: last_json(out)[1:])
     note = "%.0f MB; peak %.1f MiB" % (size, memory(whole, os.path.join(work, "run")))
     line = race(work, "detect.report", whole, peer, size, "MB/s", None, "python json, no verdict", note)

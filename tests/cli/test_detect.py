@@ -1,8 +1,10 @@
 """detect's reasons, early verdicts, samples of a corpus, and logs that are followed."""
 import json
 import os
+import pathlib
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -35,9 +37,12 @@ class Detect(base.Corpora):
         self.assertEqual(len(lines), 1)
         return lines[0]
 
-    def score(self, calls, **kwargs):
-        """What detect says of these calls alone; None: nothing."""
-        return self.line(report.cuckoo([report.Process("a.exe", calls)]), "--fast", "--min-calls", "1", **kwargs)["score"]
+    def scores(self, traces, **kwargs):
+        """What detect says of each of these lists of calls alone; None: nothing."""
+        with tempfile.TemporaryDirectory(dir=self.root) as folder:
+            for i, calls in enumerate(traces):
+                pathlib.Path(folder, "%04d.json" % i).write_bytes(report.cuckoo([report.Process("a.exe", calls)]))
+            return [line["score"] for line in self.lines("--fast", "--min-calls", "1", folder, **kwargs)]
 
 
 class Why(Detect):
@@ -48,13 +53,14 @@ class Why(Detect):
         processes = [report.Process("a.exe", ["__anomaly__", *first], pid=100), report.Process("b\x1b.exe", second, pid=200)]
         line = self.line(report.cuckoo(processes), "--top", "100")
         self.assertEqual(line["verdict"], "malicious")
-        whole = self.score(self.CALLS)
+        calls = [name.lower() for name in self.CALLS]
+        whole, *without = self.scores([self.CALLS] + [self.CALLS[:at] + self.CALLS[at + 1:] for at in range(len(calls))])
         self.assertAlmostEqual(line["score"], whole, 6)
         self.assertEqual(sorted(why["call"] for why in line["why"]), sorted(name.lower() for name in self.CALLS))
         self.assertEqual([abs(why["delta"]) for why in line["why"]], sorted((abs(why["delta"]) for why in line["why"]), reverse=True))
         for why in line["why"]:
-            at = [name.lower() for name in self.CALLS].index(why["call"])
-            self.assertAlmostEqual(why["delta"], whole - self.score(self.CALLS[:at] + self.CALLS[at + 1:]), 5)
+            at = calls.index(why["call"])
+            self.assertAlmostEqual(why["delta"], whole - without[at], 5)
             self.assertEqual((why["position"], why["first"], why["count"]), (at, at, 1))
             place = ("a.exe", 100, at + 1) if at < 5 else ("b\x1b.exe", 200, at - 5)
             self.assertEqual((why["process"], why["pid"], why["index"]), place)
@@ -64,7 +70,7 @@ class Why(Detect):
     def test_early_is_the_first_beginning_after_which_none_falls_below(self):
         for calls in (self.CALLS, BAD + COMMON, COMMON + GOOD[:1] + BAD, GOOD + BAD + COMMON[:4]):
             line = self.line(report.cuckoo([report.Process("a.exe", calls, pid=7)]))
-            scores = [self.score(calls[:n]) for n in range(1, len(calls) + 1)]
+            scores = self.scores([calls[:n] for n in range(1, len(calls) + 1)])
             at = len(calls)
             while at and (scores[at - 1] or 0) >= .5:
                 at -= 1
@@ -83,8 +89,9 @@ class Why(Detect):
         closes = [i for i, name in enumerate(plain) if name == "NtClose"]
         why = next(why for why in line["why"] if why["call"] == "ntclose")
         self.assertEqual((why["count"], why["first"]), (len(closes), 0))
-        self.assertAlmostEqual(why["delta"], whole - self.score([name for name in plain if name != "NtClose"], model=self.every), 5)
-        alone = {i: abs(whole - self.score(plain[:i] + plain[i + 1:], model=self.every)) for i in closes}
+        without, *alone = self.scores([[name for name in plain if name != "NtClose"]] + [plain[:i] + plain[i + 1:] for i in closes], model=self.every)
+        self.assertAlmostEqual(why["delta"], whole - without, 5)
+        alone = {i: abs(whole - score) for i, score in zip(closes, alone)}
         self.assertAlmostEqual(alone[why["position"]], max(alone.values()), 5)
         self.assertEqual(why["index"], {0: 0, 1: 0, 2: 0, 5: 5, 6: 5, 7: 5}.get(why["position"], why["index"]))
 
@@ -134,6 +141,24 @@ class Why(Detect):
         line = self.line(json.dumps(data).encode())
         self.assertEqual((line["verdict"], [why["count"] for why in line["why"]]), ("malicious", [1] * 5))
         self.assertLess(time.monotonic() - begun, 60)
+
+
+    def test_a_long_log_of_two_calls(self):
+        pair = log(["NtClose", "NtOpenKey"], pid=3)
+        times = 20000 if os.environ.get("MALSEQ_SANITIZED") == "1" else 200000
+        line = self.line(log(BAD + COMMON) + pair * times)
+        self.assertEqual((line["state"], line["calls"], len(line["why"])), ("ok", 2 * times + len(BAD + COMMON), 5))
+
+    def test_a_model_of_another_normalisation_is_refused(self):
+        good = (self.model / "model.safetensors").read_bytes()
+        length = int.from_bytes(good[:8], "little")
+        header = good[8:8 + length]
+        self.assertIn(b"normalise-1 ", header)
+        bad = self.root / "other.safetensors"
+        bad.write_bytes(good[:8] + header.replace(b"normalise-1 ", b"normalise-7 ") + good[8 + length:])
+        done = run("detect", "--model", bad, "-", stdin=b"")
+        self.assertEqual((done.returncode, done.stdout), (3, b""))
+        self.assertIn("normalis", done.stderr.decode())
 
 
 class Stored(Detect):
