@@ -79,6 +79,8 @@ enum ms_status ms_pool_new(const struct ms_intake *intake, unsigned threads, str
 /* Fewer threads than asked for, or none, only take longer. */
 static void start_threads(struct ms_pool *self)
 {
+    if (!self->threads_asked)
+        return;
     self->first_processor = ms_processor_now();
     while (self->thread_count < self->threads_asked &&
            pthread_create(&self->threads[self->thread_count], NULL, work, self) == 0)
