@@ -128,9 +128,10 @@ static const char *label_of(const struct ms_trace_row *row)
     return malicious && row->class_ ? row->class_ : row->verdict;
 }
 
-static enum ms_status add_row(struct audit *self, const struct ms_trace_row *found,
+static enum ms_status add_row(void *ctx, const struct ms_trace_row *found,
                               const struct ms_trace_read *read, struct ms_error *err)
 {
+    struct audit *self = ctx;
     if (self->count >= MS_LIMIT_DATASET_ROWS)
         return ms_error_set(err, MS_E_LIMIT, "more than %d labelled traces", MS_LIMIT_DATASET_ROWS);
     if (self->count == self->capacity) {
@@ -166,28 +167,6 @@ static enum ms_status add_row(struct audit *self, const struct ms_trace_row *fou
     return MS_OK;
 }
 
-static enum ms_status on_row(void *ctx, const struct ms_trace_row *row, struct ms_error *err)
-{
-    struct audit *self = ctx;
-    struct ms_trace_read read;
-    struct ms_error why = {0};
-    enum ms_status status = ms_trace_reader_read(self->reader, row->analysis, &read, &why);
-    if (status == MS_REJECT) {
-        ms_log(MS_LOG_WARNING, "%s: trace left out: %s", row->key, why.text);
-        self->damaged++;
-        return MS_OK;
-    }
-    if (status != MS_OK) {
-        *err = why;
-        return status;
-    }
-    if (read.whole_length < self->min_calls || read.n == 0) {
-        self->dropped_short++;
-        return MS_OK;
-    }
-    return add_row(self, row, &read, err);
-}
-
 static enum ms_status map_spool(struct audit *self, struct ms_error *err)
 {
     void *map = MAP_FAILED;
@@ -202,6 +181,11 @@ static enum ms_status map_spool(struct audit *self, struct ms_error *err)
 
 enum ms_status malseq_audit_read(struct audit *self, struct ms_error *err)
 {
+    const struct ms_traces_wanted wanted = {.policy = self->options->policy,
+                                            .min_calls = self->min_calls,
+                                            .visit = add_row,
+                                            .damaged = malseq_tell_damaged,
+                                            .ctx = self};
     const char *folder = getenv("TMPDIR");
     struct ms_buf beside;
     ms_buf_init(&beside, 1 << 16);
@@ -212,7 +196,7 @@ enum ms_status malseq_audit_read(struct audit *self, struct ms_error *err)
     ms_buf_release(&beside);
     ms_progress_begin("reading traces", 0, "traces");
     if (status == MS_OK)
-        status = ms_traces_foreach(self->corpus, self->options->policy, false, on_row, self, err);
+        status = ms_traces_read(self->corpus, self->reader, &wanted, &self->left, err);
     ms_progress_end();
     if (status == MS_OK && self->count == 0)
         return ms_error_set(err, MS_E_INPUT,
@@ -336,7 +320,7 @@ enum ms_status malseq_audit(struct ms_cli *cli, struct ms_error *err)
         status = ms_json_line(stdout, malseq_audit_json(&self), err);
     else if (status == MS_OK)
         malseq_audit_show(&self, stdout);
-    if (status == MS_OK && self.damaged)
+    if (status == MS_OK && self.left.damaged)
         status = MS_REJECT;
     release(&self);
     return status;

@@ -60,7 +60,7 @@ struct audit {
     uint64_t *symbol_calls, *symbol_rows; /* by symbol */
     uint32_t *symbol_labels;              /* symbols x labels: rows that have it */
     size_t symbols;
-    uint64_t dropped_short, damaged;
+    struct ms_traces_left left;
     /* found */
     uint32_t *label_of, *source_of, *groups[AUDIT_KINDS], *near_groups;
     uint32_t group_counts[AUDIT_KINDS], near_count;

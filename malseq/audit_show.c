@@ -150,7 +150,7 @@ void malseq_audit_show(const struct audit *self, FILE *out)
 {
     (void)fprintf(out,
                   "%zu labelled traces; left out: %" PRIu64 " too short, %" PRIu64 " damaged\n",
-                  self->count, self->dropped_short, self->damaged);
+                  self->count, self->left.too_short, self->left.damaged);
     show_copies(self, out);
     show_lengths(self, out);
     show_calls(self, out);
@@ -261,8 +261,8 @@ json_t *malseq_audit_json(const struct audit *self)
     json_t *object = json_object(), *copies = json_object(), *sources = json_object();
     ms_normal_options_text(&self->view, text);
     (void)json_object_set_new(object, "traces", number(self->count));
-    (void)json_object_set_new(object, "left_out_short", number(self->dropped_short));
-    (void)json_object_set_new(object, "left_out_damaged", number(self->damaged));
+    (void)json_object_set_new(object, "left_out_short", number(self->left.too_short));
+    (void)json_object_set_new(object, "left_out_damaged", number(self->left.damaged));
     (void)json_object_set_new(object, "normalisation", json_string(text));
     (void)json_object_set_new(object, "min_calls", number(self->min_calls));
     for (int kind = 0; kind < AUDIT_KINDS; kind++)

@@ -9,6 +9,7 @@
 #include "malseq/export.h"
 #include "malseq/traces.h"
 #include "store/export.h"
+#include "store/traces.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -440,4 +441,9 @@ enum ms_status malseq_export(struct ms_cli *cli, struct ms_error *err)
         return status;
     return strcmp(options->what, "traces") == 0 ? malseq_export_traces(cli, err)
                                                 : export_samples(cli, err);
+}
+
+void malseq_tell_damaged(const struct ms_trace_row *row, const char *why)
+{
+    ms_log(MS_LOG_WARNING, "%s: trace left out: %s", row->key, why);
 }

@@ -68,6 +68,9 @@ enum ms_status malseq_audit(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_demo(struct ms_cli *cli, struct ms_error *err);
 void malseq_demo_defaults(void *options);
 
+/* For struct ms_traces_wanted: a warning. */
+struct ms_trace_row;
+void malseq_tell_damaged(const struct ms_trace_row *row, const char *why);
 /* MS_E_INPUT when a policy that was asked for (not NULL) has no label in the corpus. */
 enum ms_status malseq_check_policy(struct ms_corpus *corpus, const char *policy,
                                    struct ms_error *err) MS_MUST_USE;

@@ -223,9 +223,10 @@ enum ms_status malseq_traces_spool(struct traces *self, const struct ms_trace_ro
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
-static enum ms_status export_row(struct traces *self, const struct ms_trace_row *row,
+static enum ms_status export_row(void *ctx, const struct ms_trace_row *row,
                                  const struct ms_trace_read *read, struct ms_error *err)
 {
+    struct traces *self = ctx;
     int32_t ignored;
     enum ms_status status = reserve_symbols(self, err);
     if (status == MS_OK)
@@ -246,28 +247,6 @@ static enum ms_status export_row(struct traces *self, const struct ms_trace_row 
     digest_row(self, row, read);
     ms_progress_update(self->rows);
     return self->format->row(self, row, read, err);
-}
-
-static enum ms_status on_row(void *ctx, const struct ms_trace_row *row, struct ms_error *err)
-{
-    struct traces *self = ctx;
-    struct ms_trace_read read;
-    struct ms_error why = {0};
-    enum ms_status status = ms_trace_reader_read(self->reader, row->analysis, &read, &why);
-    if (status == MS_REJECT) {
-        ms_log(MS_LOG_WARNING, "%s: trace left out: %s", row->key, why.text);
-        self->damaged++;
-        return MS_OK;
-    }
-    if (status != MS_OK) {
-        *err = why;
-        return status;
-    }
-    if (read.whole_length < self->min_calls || read.n == 0) {
-        self->dropped_short++;
-        return MS_OK;
-    }
-    return export_row(self, row, &read, err);
 }
 
 /* What the formats and the card need of the counts once all are known. */
@@ -301,11 +280,16 @@ static enum ms_status settle(struct traces *self, struct ms_error *err)
 
 static enum ms_status write_all(struct traces *self, struct ms_error *err)
 {
+    const struct ms_traces_wanted wanted = {.policy = self->options->policy,
+                                            .unlabelled = self->options->unlabelled,
+                                            .min_calls = self->min_calls,
+                                            .visit = export_row,
+                                            .damaged = malseq_tell_damaged,
+                                            .ctx = self};
     enum ms_status status = self->format->begin ? self->format->begin(self, err) : MS_OK;
     ms_progress_begin("exporting traces", 0, "traces");
     if (status == MS_OK)
-        status = ms_traces_foreach(self->corpus, self->options->policy, self->options->unlabelled,
-                                   on_row, self, err);
+        status = ms_traces_read(self->corpus, self->reader, &wanted, &self->left, err);
     ms_progress_end();
     if (status == MS_OK)
         status = settle(self, err);
@@ -433,11 +417,11 @@ enum ms_status malseq_export_traces(struct ms_cli *cli, struct ms_error *err)
         status = self.path ? write_file(&self, err) : write_all(&self, err);
     if (status == MS_OK && !cli->common.quiet)
         ms_log(MS_LOG_INFO, "%" PRIu64 " traces, %" PRIu64 " calls%s", self.rows, self.call_count,
-               self.damaged ? "; some are damaged: 'malseq fsck'" : "");
+               self.left.damaged ? "; some are damaged: 'malseq fsck'" : "");
     if (status == MS_OK && self.rows == 0)
         ms_log(MS_LOG_WARNING, "no trace%s: see 'malseq status'",
                self.options->unlabelled ? "" : " with a label; --unlabelled takes the others too");
-    if (status == MS_OK && self.damaged)
+    if (status == MS_OK && self.left.damaged)
         status = MS_REJECT;
     release(&self);
     return status;

@@ -56,7 +56,8 @@ struct traces {
     struct malseq_tally vocabulary; /* by falling count; filled before end */
     uint32_t *token_of;             /* by symbol: place in it + 1; 0: in no view */
     uint64_t rows, call_count, shortest, longest, cut_rows, whole_calls;
-    uint64_t dropped_short, damaged, unlabelled, off_target, pseudo, looped, untracked;
+    struct ms_traces_left left;
+    uint64_t unlabelled, off_target, pseudo, looped, untracked;
     int64_t as_of_first_ms, as_of_last_ms;
     size_t key_width;
     uint64_t features; /* libsvm: of the written file */

@@ -92,8 +92,8 @@ static json_t *counts_json(const struct traces *self)
     (void)json_object_set_new(object, "longest", number(self->longest));
     (void)json_object_set_new(object, "distinct_calls",
                               number(malseq_tally_count(&self->vocabulary)));
-    (void)json_object_set_new(object, "left_out_short", number(self->dropped_short));
-    (void)json_object_set_new(object, "left_out_damaged", number(self->damaged));
+    (void)json_object_set_new(object, "left_out_short", number(self->left.too_short));
+    (void)json_object_set_new(object, "left_out_damaged", number(self->left.damaged));
     (void)json_object_set_new(object, "left_out_off_target", number(self->off_target));
     return object;
 }

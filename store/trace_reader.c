@@ -261,3 +261,42 @@ enum ms_status ms_trace_reader_read(struct ms_trace_reader *self, int64_t analys
     out->times = self->times;
     return MS_OK;
 }
+
+/* ---- with their rows ------------------------------------------------------------------------- */
+
+struct reading {
+    struct ms_trace_reader *reader;
+    const struct ms_traces_wanted *wanted;
+    struct ms_traces_left *left;
+};
+
+static enum ms_status on_row(void *ctx, const struct ms_trace_row *row, struct ms_error *err)
+{
+    struct reading *self = ctx;
+    struct ms_trace_read read;
+    struct ms_error why = {0};
+    enum ms_status status = ms_trace_reader_read(self->reader, row->analysis, &read, &why);
+    if (status == MS_REJECT) {
+        self->wanted->damaged(row, why.text);
+        self->left->damaged++;
+        return MS_OK;
+    }
+    if (status != MS_OK) {
+        *err = why;
+        return status;
+    }
+    if (read.whole_length < self->wanted->min_calls || read.n == 0) {
+        self->left->too_short++;
+        return MS_OK;
+    }
+    return self->wanted->visit(self->wanted->ctx, row, &read, err);
+}
+
+enum ms_status ms_traces_read(struct ms_corpus *corpus, struct ms_trace_reader *reader,
+                              const struct ms_traces_wanted *wanted, struct ms_traces_left *left,
+                              struct ms_error *err)
+{
+    struct reading self = {reader, wanted, left};
+    *left = (struct ms_traces_left){0, 0};
+    return ms_traces_foreach(corpus, wanted->policy, wanted->unlabelled, on_row, &self, err);
+}

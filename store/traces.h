@@ -67,6 +67,28 @@ void ms_trace_reader_free(struct ms_trace_reader *self);
 /* *out is borrowed until the next read. MS_REJECT when the trace is damaged: go on. */
 enum ms_status ms_trace_reader_read(struct ms_trace_reader *self, int64_t analysis,
                                     struct ms_trace_read *out, struct ms_error *err) MS_MUST_USE;
+
+/* The two together: each row that ms_traces_foreach finds, with its trace, but those that are empty
+ * or have fewer calls than min_calls before any is dropped. `damaged` is told of a trace that
+ * cannot be read, and why; then it goes on. */
+typedef enum ms_status (*ms_trace_read_visit)(void *ctx, const struct ms_trace_row *row,
+                                              const struct ms_trace_read *read,
+                                              struct ms_error *err);
+struct ms_traces_wanted {
+    const char *policy;
+    bool unlabelled;
+    uint64_t min_calls;
+    ms_trace_read_visit visit;
+    void (*damaged)(const struct ms_trace_row *row, const char *why);
+    void *ctx; /* of visit */
+};
+struct ms_traces_left { /* left out */
+    uint64_t damaged, too_short;
+};
+enum ms_status ms_traces_read(struct ms_corpus *corpus, struct ms_trace_reader *reader,
+                              const struct ms_traces_wanted *wanted, struct ms_traces_left *left,
+                              struct ms_error *err) MS_MUST_USE;
+
 /* Grows with the reading; borrowed. */
 const struct ms_names *ms_trace_reader_symbols(const struct ms_trace_reader *self);
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Slots of the id map: a power of two well above the dictionary's limit. */
-enum { SLOTS = 16384, LEVEL = 6 };
+enum { SLOTS = 16384, LEVEL = 3 };
 
 struct ms_trace_encoder {
     uint64_t calls, expanded;
