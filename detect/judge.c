@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "detect/trace_input.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -10,7 +11,7 @@
 
 void ms_judge_release(struct ms_judge *self)
 {
-    ms_tokens_release(&self->tokens);
+    ms_input_row_release(&self->row);
 }
 
 /* The class whose score the verdict gives. */
@@ -42,8 +43,10 @@ enum ms_status ms_judge_trace(struct ms_judge *self, const struct ms_read_trace 
                        trace->reason);
         return MS_OK;
     }
-    status = ms_verdict_make(self->model, trace->calls, trace->n, trace->whole_length,
-                             self->min_calls, self->threshold, &self->tokens, v, err);
+    const struct ms_gram_table table = ms_read_trace_table(trace);
+    const struct ms_input_trace input = ms_read_trace_input(trace);
+    status = ms_verdict_make(self->model, &table, &input, trace->whole_length, self->min_calls,
+                             self->threshold, &self->row, v, err);
     if (status != MS_OK || v->kind == MS_VERDICT_UNKNOWN)
         return status;
     if (self->top)

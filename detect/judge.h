@@ -19,7 +19,7 @@ struct ms_judge {
     size_t top; /* calls that `why` names, at most MS_JUDGE_WHY_MOST; 0: none */
     bool early; /* since when */
     /* private */
-    struct ms_tokens tokens;
+    struct ms_input_row row;
 };
 void ms_judge_release(struct ms_judge *self);
 

@@ -13,15 +13,6 @@ const char *ms_verdict_name(enum ms_verdict_kind kind)
     return names[kind];
 }
 
-/* Tokens of names the model knows: a trace of which it knows none is another world's. */
-static size_t known(const struct ms_vocabulary *vocabulary, const struct ms_tokens *tokens)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < tokens->n; i++)
-        n += !(ms_vocabulary_unknown(vocabulary) && tokens->ids[i] == MS_TOKEN_UNKNOWN);
-    return n;
-}
-
 /* Weights may all be finite and still overflow; a score that is no number would pass for "benign".
  */
 static bool all_finite(const double *scores, uint32_t n)
@@ -48,27 +39,38 @@ static void decide(const struct ms_model_facts *facts, const double *scores, dou
                                                         : MS_VERDICT_OTHER;
 }
 
-enum ms_status ms_verdict_make(struct ms_model *model, const struct ms_span *calls, size_t n,
-                               uint64_t whole_length, uint64_t min_calls, double threshold,
-                               struct ms_tokens *tokens, struct ms_verdict *out,
+static enum ms_status make_row(const struct ms_model *model, const struct ms_gram_table *table,
+                               const struct ms_input_trace *trace, struct ms_input_row *row,
                                struct ms_error *err)
 {
+    struct ms_input_recipe recipe;
+    struct ms_input_maker *maker = NULL;
+    ms_model_recipe(model, &recipe);
+    enum ms_status status = ms_input_maker_new(&recipe, table, &maker, err);
+    if (status == MS_OK)
+        status = ms_input_row_make(maker, trace, row, err);
+    ms_input_maker_free(maker);
+    return status;
+}
+
+enum ms_status ms_verdict_make(struct ms_model *model, const struct ms_gram_table *table,
+                               const struct ms_input_trace *trace, uint64_t whole_length,
+                               uint64_t min_calls, double threshold, struct ms_input_row *row,
+                               struct ms_verdict *out, struct ms_error *err)
+{
     const struct ms_model_facts *facts = ms_model_facts_get(model);
-    const struct ms_vocabulary *vocabulary = ms_model_vocabulary(model);
-    struct ms_net *net = ms_model_net(model);
     *out = (struct ms_verdict){.kind = MS_VERDICT_UNKNOWN, .score = NAN, .calls = whole_length};
-    if (whole_length < min_calls || n == 0) {
+    if (whole_length < min_calls || trace->n == 0) {
         (void)snprintf(out->reason, sizeof out->reason,
                        "%" PRIu64 " calls: the model needs at least %" PRIu64, whole_length,
                        min_calls > 0 ? min_calls : 1);
         return MS_OK;
     }
-    enum ms_status status =
-        ms_tokens_make(vocabulary, ms_net_config_get(net), &facts->view, calls, n, tokens, err);
+    enum ms_status status = make_row(model, table, trace, row, err);
     if (status != MS_OK)
         return status;
-    out->tokens = tokens->n;
-    if (known(vocabulary, tokens) == 0) {
+    out->tokens = row->n;
+    if (row->known == 0) { /* a trace of which it knows no name is another world's */
         (void)snprintf(out->reason, sizeof out->reason,
                        "none of the calls is in the model's vocabulary");
         return MS_OK;
@@ -76,7 +78,7 @@ enum ms_status ms_verdict_make(struct ms_model *model, const struct ms_span *cal
     double *scores = calloc(facts->classes, sizeof *scores);
     if (!scores)
         return ms_error_set(err, MS_E_NOMEM, "out of memory for scores");
-    status = ms_model_scores(net, facts->classes, tokens, 1, scores, err);
+    status = ms_model_scores(model, row, 1, scores, err);
     if (status == MS_OK && all_finite(scores, facts->classes))
         decide(facts, scores, threshold, out);
     else if (status == MS_OK)

@@ -24,15 +24,16 @@ struct ms_verdict {
                      without */
     const char *class_; /* the class decided for; the model's, borrowed; NULL: none */
     uint64_t calls;     /* of the whole trace */
-    size_t tokens;      /* that the net saw */
+    size_t tokens;      /* that the model was shown */
     char reason[160];   /* for unknown */
 };
 
-/* min_calls and threshold: those of the model unless the user said otherwise. MS_E_NOMEM and what
- * ms_net_predict says; tokens is scratch. Not for two threads on one model. */
-enum ms_status ms_verdict_make(struct ms_model *model, const struct ms_span *calls, size_t n,
-                               uint64_t whole_length, uint64_t min_calls, double threshold,
-                               struct ms_tokens *tokens, struct ms_verdict *out,
-                               struct ms_error *err) MS_MUST_USE;
+/* min_calls and threshold: those of the model unless the user said otherwise. trace: by the names
+ * and n-grams of table. MS_E_NOMEM and what ms_model_scores says; row is scratch, and afterwards
+ * holds what the model was shown. Not for two threads on one model. */
+enum ms_status ms_verdict_make(struct ms_model *model, const struct ms_gram_table *table,
+                               const struct ms_input_trace *trace, uint64_t whole_length,
+                               uint64_t min_calls, double threshold, struct ms_input_row *row,
+                               struct ms_verdict *out, struct ms_error *err) MS_MUST_USE;
 
 #endif

@@ -129,10 +129,10 @@ enum ms_status ms_split_put(struct ms_corpus *corpus, int64_t dataset, const cha
                             const uint8_t digest[32], int64_t analysis, int part, int64_t group,
                             struct ms_error *err)
 {
-    static const char sql[] =
-        "INSERT INTO split (dataset, name, analysis, part, grp, digest)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (dataset, name, analysis)"
-        " DO UPDATE SET part = ?4, grp = ?5, digest = ?6";
+    static const char sql[] = "INSERT INTO split (dataset, name, analysis, part, grp, digest)"
+                              " SELECT ?1, ?2, id, ?4, ?5, ?6 FROM analysis WHERE id = ?3"
+                              " ON CONFLICT (dataset, name, analysis)"
+                              " DO UPDATE SET part = ?4, grp = ?5, digest = ?6";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_need_transaction(corpus, err);
     if (status == MS_OK)

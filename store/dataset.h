@@ -39,6 +39,8 @@ enum ms_status ms_dataset_put(struct ms_corpus *corpus, const struct ms_dataset_
                               int64_t now_ms, int64_t run, int64_t *id,
                               struct ms_error *err) MS_MUST_USE;
 /* digest: of the split's manifest. */
+/* An analysis that is no longer there is passed over: it may have been forgotten while the model
+ * was trained. */
 enum ms_status ms_split_put(struct ms_corpus *corpus, int64_t dataset, const char *name,
                             const uint8_t digest[32], int64_t analysis, int part, int64_t group,
                             struct ms_error *err) MS_MUST_USE;

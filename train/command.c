@@ -15,13 +15,12 @@
 void ms_train_defaults(void *options)
 {
     struct ms_train_options *o = options;
-    *o =
-        (struct ms_train_options){.preset = "default",
-                                  .target = "malware",
-                                  .kind = "lstm",
-                                  .rate = NAN,
-                                  .test_share = NAN,
-                                  .test_ratio = NAN}; /* not given; a 0 that was given is refused */
+    *o = (struct ms_train_options){.preset = "default",
+                                   .target = "malware",
+                                   .rate = NAN,
+                                   .test_share = NAN,
+                                   .test_ratio = NAN,
+                                   .cost = NAN}; /* not given; a 0 that was given is refused */
     ms_normal_request_init(&o->normal);
 }
 
@@ -42,8 +41,8 @@ static enum ms_status make_split(const struct ms_train_options *o, const struct 
                                  struct ms_plan *plan, struct ms_error *err)
 {
     struct ms_partition_request *split = &plan->split;
-    bool dealt =
-        o->split || o->folds || o->split_date || !isnan(o->test_share) || !isnan(o->test_ratio);
+    bool dealt = o->split || o->folds || o->repeats || o->split_date || !isnan(o->test_share) ||
+                 !isnan(o->test_ratio);
     split->seed = common->seed;
     plan->split_file = o->split_file;
     if (o->split_file && dealt)
@@ -52,6 +51,7 @@ static enum ms_status make_split(const struct ms_train_options *o, const struct 
                             "it");
     enum ms_status status = o->split ? ms_partition_how_parse(o->split, &split->how, err) : MS_OK;
     split->folds = (uint32_t)o->folds;
+    split->repeats = (uint32_t)o->repeats;
     split->test_share = !isnan(o->test_share) ? o->test_share : split->test_share;
     split->test_ratio = !isnan(o->test_ratio) ? o->test_ratio : 0;
     if (status == MS_OK && !isnan(o->test_ratio) && !(o->test_ratio > 0 && o->test_ratio < 1))
@@ -70,17 +70,75 @@ static enum ms_status make_split(const struct ms_train_options *o, const struct 
     return status;
 }
 
-static enum ms_status make_plan(const struct ms_train_options *o, const struct ms_common *common,
-                                struct ms_plan *plan, struct ms_error *err)
+static bool is_yes(const char *text)
+{
+    return text && strcmp(text, "yes") == 0;
+}
+
+/* Options of nets alone, given for a kind that is none. */
+static enum ms_status check_kind(const struct ms_train_options *o, const struct ms_plan *plan,
+                                 struct ms_error *err)
+{
+    bool ensemble = plan->kind == MS_MODEL_ENSEMBLE;
+    if (!ms_learner_has_epochs(plan->kind) && (o->epochs || o->batch || !isnan(o->rate) ||
+                                               o->hidden || o->wide || o->patience || o->average))
+        return ms_error_set(err, MS_E_USAGE,
+                            "--epochs, --batch, --lr, --hidden, --wide, --patience and --average "
+                            "are for nets, not for --kind %s",
+                            ms_model_kind_name(plan->kind));
+    if (o->members && !ensemble)
+        return ms_error_set(err, MS_E_USAGE, "--members is for --kind ensemble");
+    if ((o->rounds || o->depth) && plan->kind != MS_MODEL_BOOSTED && !plan->baselines)
+        return ms_error_set(err, MS_E_USAGE, "--rounds and --depth are for --kind boosted");
+    if (o->patience && is_yes(o->average))
+        return ms_error_set(err, MS_E_USAGE,
+                            "--patience takes the best epoch's weights: no --average with it");
+    return ms_learner_check(plan->kind, err);
+}
+
+/* The wide branch: half of an ensemble has it; a single net when it is asked for. */
+static void make_wide(const struct ms_train_options *o, struct ms_plan *plan)
+{
+    struct ms_plan general;
+    ms_plan_default(&general);
+    bool wide = o->wide ? is_yes(o->wide) : plan->kind == MS_MODEL_ENSEMBLE && plan->inputs.wide;
+    plan->inputs.wide = wide;
+    plan->inputs.ngrams = wide ? general.inputs.ngrams : (struct ms_ngram_options){0};
+    plan->fit.config.wide = wide ? general.fit.config.wide : (struct ms_net_wide){0};
+}
+
+static enum ms_status make_kind(const struct ms_train_options *o, struct ms_plan *plan,
+                                struct ms_error *err)
+{
+    enum ms_status status = o->kind ? ms_model_kind_parse(o->kind, &plan->kind, err) : MS_OK;
+    make_wide(o, plan);
+    plan->seeds = o->members ? (uint32_t)o->members : plan->seeds;
+    plan->cost = !isnan(o->cost) ? o->cost : plan->cost;
+    plan->boost.rounds = o->rounds ? (uint32_t)o->rounds : plan->boost.rounds;
+    plan->boost.depth = o->depth ? (uint32_t)o->depth : plan->boost.depth;
+    plan->balanced = o->class_weights && strcmp(o->class_weights, "balanced") == 0;
+    plan->baselines = o->baselines ? is_yes(o->baselines) : plan->baselines;
+    return status == MS_OK ? check_kind(o, plan, err) : status;
+}
+
+static void make_preset(const struct ms_train_options *o, struct ms_plan *plan)
 {
     if (strcmp(o->preset, "article") == 0)
         ms_plan_article(plan);
     else
         ms_plan_default(plan);
+}
+
+static enum ms_status make_plan(const struct ms_train_options *o, const struct ms_common *common,
+                                struct ms_plan *plan, struct ms_error *err)
+{
+    make_preset(o, plan);
     struct ms_fit_options *fit = &plan->fit;
     fit->epochs = o->epochs ? (uint32_t)o->epochs : fit->epochs;
     fit->batch = o->batch ? (uint32_t)o->batch : fit->batch;
     fit->rate = !isnan(o->rate) ? o->rate : fit->rate;
+    fit->patience = (uint32_t)o->patience;
+    fit->average = is_yes(o->average);
     fit->seed = common->seed;
     fit->jobs = (unsigned)common->jobs;
     fit->title = "training";
@@ -89,6 +147,8 @@ static enum ms_status make_plan(const struct ms_train_options *o, const struct m
     for (uint32_t i = 0; o->hidden && i < fit->config.recurrent_count; i++)
         fit->config.recurrent[i].hidden = (uint32_t)o->hidden;
     enum ms_status status = make_split(o, common, plan, err);
+    if (status == MS_OK)
+        status = make_kind(o, plan, err);
     return status == MS_OK ? make_view(o, plan, err) : status;
 }
 
@@ -97,6 +157,9 @@ static enum ms_status check(const struct ms_train_options *o, const struct ms_pl
 {
     if (!(plan->fit.rate > 0 && plan->fit.rate <= 10))
         return ms_error_set(err, MS_E_USAGE, "--lr %g: must be over 0 and at most 10", o->rate);
+    if (!(plan->cost > 0 && plan->cost <= 1e6))
+        return ms_error_set(err, MS_E_USAGE, "--cost %g: must be over 0 and at most 1000000",
+                            o->cost);
     if (!(plan->split.test_share > 0 && plan->split.test_share < 1))
         return ms_error_set(err, MS_E_USAGE, "--test-share %g: must be over 0 and under 1",
                             o->test_share);
@@ -125,39 +188,118 @@ static enum ms_status print_result(const struct ms_cli *cli, const struct ms_out
     return MS_OK;
 }
 
-static enum ms_status carry_out(struct ms_cli *cli, struct ms_corpus *corpus,
-                                struct ms_outcome *outcome,
-                                const struct ms_dataset_request *request, int64_t run,
-                                struct ms_error *err)
-{
+/* How long a trained model waits for another run to leave the corpus. */
+enum { PUBLISH_WAIT_MS = 15 * 60 * 1000, PUBLISH_TRY_MS = 250 };
+
+/* What one run of train has in hand. */
+struct run {
+    struct ms_cli *cli;
+    struct ms_outcome *outcome;
+    const struct ms_dataset_request *request;
     struct ms_dataset set;
-    struct ms_experiment experiment = {0};
+    struct ms_experiment experiment;
+    int64_t id; /* of the corpus's run row; 0: none */
     char folder[4096];
-    enum ms_status status = ms_dataset_load(corpus, request, &set, err);
-    outcome->set = &set;
-    if (status == MS_OK && cli->common.dry_run)
-        status = print_result(cli, outcome, NULL, err);
-    else if (status == MS_OK) {
-        status = ms_experiment_run(outcome->plan, &set, &experiment, err);
-        outcome->experiment = &experiment;
-        if (status == MS_OK)
-            status = ms_outcome_publish(corpus, outcome, run, folder, sizeof folder, err);
-        if (status == MS_OK)
-            status = print_result(cli, outcome, folder, err);
-    }
-    if (run) {
-        char counts[96];
-        struct ms_error ignored;
-        (void)snprintf(counts, sizeof counts, "{\"samples\":%zu,\"judged\":%zu}", set.count,
-                       experiment.judged_count);
-        enum ms_status ended =
-            ms_run_end(corpus, run, ms_status_exit_code(status), counts,
-                       status == MS_OK ? set.digest : NULL, status == MS_OK ? err : &ignored);
-        status = status == MS_OK ? ended : status;
-    }
-    ms_experiment_release(&experiment);
-    ms_dataset_release(&set);
+};
+
+/* The corpus is held only while its database is written to: training may take hours, in which
+ * others go on collecting. */
+static enum ms_status begin_run(struct run *r, struct ms_error *err)
+{
+    const struct ms_cli *cli = r->cli;
+    struct ms_corpus *corpus;
+    enum ms_status status = ms_corpus_open(cli->common.corpus, MS_CORPUS_WRITE, &corpus, err);
+    if (status != MS_OK)
+        return status;
+    status = ms_run_begin(corpus, "train", cli->argc, cli->argv, cli->common.seed, &r->id, err);
+    ms_corpus_close(corpus);
     return status;
+}
+
+static enum ms_status open_patiently(const struct run *r, struct ms_corpus **corpus,
+                                     struct ms_error *err)
+{
+    const char *dir = r->cli->common.corpus;
+    int64_t until = ms_clock_mono_ms() + PUBLISH_WAIT_MS;
+    bool told = false;
+    for (;;) {
+        enum ms_status status = ms_corpus_open(dir, MS_CORPUS_WRITE, corpus, err);
+        if (status != MS_E_LATER || ms_clock_mono_ms() >= until)
+            return status;
+        if (!told)
+            ms_log(MS_LOG_INFO, "waiting for another run to leave the corpus");
+        told = true;
+        ms_clock_sleep_ms(PUBLISH_TRY_MS);
+    }
+}
+
+static enum ms_status read_dataset(struct run *r, struct ms_error *err)
+{
+    struct ms_corpus *corpus;
+    enum ms_status status = ms_corpus_open(r->cli->common.corpus, MS_CORPUS_READ, &corpus, err);
+    if (status != MS_OK)
+        return status;
+    status = ms_dataset_load(corpus, r->request, &r->set, err);
+    r->outcome->set = &r->set;
+    ms_corpus_close(corpus);
+    return status;
+}
+
+/* Publishes when all went well so far, and ends the run's row in any case. */
+static enum ms_status end_run(struct run *r, enum ms_status status, struct ms_error *err)
+{
+    struct ms_corpus *corpus = NULL;
+    struct ms_error ignored = {0};
+    char counts[96];
+    enum ms_status opened = open_patiently(r, &corpus, status == MS_OK ? err : &ignored);
+    if (opened != MS_OK)
+        return status == MS_OK ? opened : status;
+    if (status == MS_OK)
+        status = ms_outcome_publish(corpus, r->outcome, r->id, r->folder, sizeof r->folder, err);
+    (void)snprintf(counts, sizeof counts, "{\"samples\":%zu,\"judged\":%zu}", r->set.count,
+                   r->experiment.judged_count);
+    enum ms_status ended =
+        ms_run_end(corpus, r->id, ms_status_exit_code(status), counts,
+                   status == MS_OK ? r->set.digest : NULL, status == MS_OK ? err : &ignored);
+    ms_corpus_close(corpus);
+    return status == MS_OK ? ended : status;
+}
+
+static enum ms_status carry_out(struct run *r, struct ms_error *err)
+{
+    bool dry = r->cli->common.dry_run;
+    enum ms_status status = dry ? MS_OK : begin_run(r, err);
+    if (status != MS_OK)
+        return status;
+    status = read_dataset(r, err);
+    if (status == MS_OK && !dry) {
+        status = ms_experiment_run(r->outcome->plan, &r->set, &r->experiment, err);
+        r->outcome->experiment = &r->experiment;
+    }
+    if (!dry)
+        status = end_run(r, status, err);
+    return status == MS_OK ? print_result(r->cli, r->outcome, dry ? NULL : r->folder, err) : status;
+}
+
+static void name_model(const struct ms_train_options *o, const struct ms_plan *plan,
+                       char out[MS_MODEL_NAME_BYTES])
+{
+    char what[64];
+    struct ms_plan preset;
+    make_preset(o, &preset);
+    bool other = plan->kind != preset.kind;
+    (void)snprintf(what, sizeof what, "%s%s%s", plan->preset, other ? "-" : "",
+                   other ? ms_model_kind_name(plan->kind) : "");
+    ms_model_name_make(what, o->target, o->shuffle_labels, out);
+}
+
+/* What of a trace the model and its baselines look at. */
+static void want_inputs(const struct ms_plan *plan, struct ms_dataset_request *request)
+{
+    struct ms_input_options inputs;
+    ms_learner_inputs(plan, plan->kind, &inputs);
+    request->want_runs = ms_input_options_runs(&inputs);
+    request->want_grams = plan->baselines || ms_input_options_grams(&inputs);
 }
 
 enum ms_status ms_train_run(struct ms_cli *cli, struct ms_error *err)
@@ -174,19 +316,18 @@ enum ms_status ms_train_run(struct ms_cli *cli, struct ms_error *err)
                                          .jobs = plan.fit.jobs,
                                          .want_grams = plan.split.how == MS_PARTITION_NEAR};
     char name[MS_MODEL_NAME_BYTES];
-    ms_model_name_make(plan.preset, o->target, o->shuffle_labels, name);
     struct ms_buf command, settings;
     ms_buf_init(&command, 1 << 20);
     ms_buf_init(&settings, 1 << 16);
     command_line(cli, &command);
+    name_model(o, &plan, name);
+    want_inputs(&plan, &request);
     struct ms_outcome outcome = {.name = o->name ? o->name : name,
                                  .target = o->target,
                                  .shuffled_labels = o->shuffle_labels,
                                  .jobs = plan.fit.jobs,
                                  .made_ms = ms_clock_wall_ms(),
                                  .plan = &plan};
-    struct ms_corpus *corpus = NULL;
-    int64_t run = 0;
     if (status == MS_OK)
         status = check(o, &plan, err);
     if (status == MS_OK)
@@ -197,15 +338,11 @@ enum ms_status ms_train_run(struct ms_cli *cli, struct ms_error *err)
         status = ms_error_set(err, MS_E_USAGE, "--target is too long");
     outcome.settings = ms_buf_text(&settings);
     outcome.command = ms_buf_text(&command);
+    struct run run = {.cli = cli, .outcome = &outcome, .request = &request};
     if (status == MS_OK)
-        status =
-            ms_corpus_open(cli->common.corpus,
-                           cli->common.dry_run ? MS_CORPUS_READ : MS_CORPUS_WRITE, &corpus, err);
-    if (status == MS_OK && !cli->common.dry_run)
-        status = ms_run_begin(corpus, "train", cli->argc, cli->argv, cli->common.seed, &run, err);
-    if (status == MS_OK)
-        status = carry_out(cli, corpus, &outcome, &request, run, err);
-    ms_corpus_close(corpus);
+        status = carry_out(&run, err);
+    ms_experiment_release(&run.experiment);
+    ms_dataset_release(&run.set);
     ms_buf_release(&command);
     ms_buf_release(&settings);
     return status;

@@ -8,9 +8,10 @@
 /* Numbers that are 0 and texts that are NULL were not given: the preset decides. */
 struct ms_train_options {
     const char *preset, *target, *name, *kind, *policy, *split, *split_date, *split_file;
-    uint64_t epochs, batch, folds, hidden;
+    const char *baselines, *wide, *class_weights, *average;
+    uint64_t epochs, batch, folds, repeats, hidden, members, patience, rounds, depth;
     struct ms_normal_request normal;
-    double rate, test_share, test_ratio;
+    double rate, test_share, test_ratio, cost;
     bool shuffle_labels;
 };
 

@@ -1,8 +1,10 @@
-/* Runs the fits of a plan and judges what they say about rows they did not see. */
+/* Runs the fits of a plan and its baselines and judges what they say about rows they did not see.
+ */
 #include "train/experiment.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "train/fit_members.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -12,14 +14,10 @@ struct runner {
     const struct ms_plan *plan;
     const struct ms_dataset *set;
     struct ms_experiment *out;
-    struct ms_tokens *tokens; /* N, by the vocabulary of the current fit */
-    uint32_t *rows_with;      /* by symbol: training rows that have the call */
-    uint64_t *times;          /* by symbol: its frequency in them */
-    struct ms_span *names;    /* calls of one row */
-    size_t names_capacity;
-    struct ms_tokens *picked; /* borrowed copies of `tokens` for one part */
-    int32_t *labels;
-    uint32_t *picked_row;
+    uint32_t *picked; /* N: training rows, then judged ones */
+    struct ms_fit_epoch *curves;
+    uint32_t fits_done; /* whose curves are there */
+    bool failed[MS_ENTRIES_MAX];
 };
 
 static enum ms_status no_memory(struct ms_error *err)
@@ -27,214 +25,236 @@ static enum ms_status no_memory(struct ms_error *err)
     return ms_error_set(err, MS_E_NOMEM, "out of memory for the training rows");
 }
 
-static void count_calls(struct runner *r, uint32_t held)
+static double seconds_since(int64_t started_ms)
 {
-    const struct ms_dataset *set = r->set;
-    size_t symbols = ms_names_count(set->symbols);
-    memset(r->rows_with, 0, symbols * sizeof *r->rows_with);
-    memset(r->times, 0, symbols * sizeof *r->times);
-    for (size_t i = 0; i < set->count; i++) {
-        if (!ms_partition_trains(&r->out->partition, 0, held, i))
-            continue;
-        const struct ms_row *row = &set->rows[i];
-        for (size_t k = 0; k < row->count_n; k++) {
-            r->rows_with[row->counts[k].symbol]++;
-            if (r->plan->count_whole)
-                r->times[row->counts[k].symbol] += row->counts[k].times;
-        }
-        for (size_t k = 0; !r->plan->count_whole && k < row->n; k++)
-            r->times[row->calls[k]]++;
-    }
+    return (double)(ms_clock_mono_ms() - started_ms) / 1000;
 }
 
-/* The vocabulary of the training rows alone. Symbols are numbered by first occurrence over the
- * sorted rows, so that counting in their order is counting in the order of the texts. */
-static enum ms_status make_vocabulary(struct runner *r, uint32_t held, struct ms_vocabulary **out,
-                                      struct ms_error *err)
-{
-    const struct ms_plan *plan = r->plan;
-    count_calls(r, held);
-    struct ms_vocabulary *v;
-    enum ms_status status = ms_vocabulary_new(plan->text, plan->unknown, &v, err);
-    if (status != MS_OK)
-        return status;
-    uint32_t symbols = ms_names_count(r->set->symbols);
-    for (uint32_t s = 0; s < symbols && status == MS_OK; s++)
-        if (r->times[s] > 0 && r->rows_with[s] >= plan->vocabulary_rows)
-            status = ms_vocabulary_count(v, ms_names_get(r->set->symbols, s), r->times[s], err);
-    if (status == MS_OK)
-        status = ms_vocabulary_finish(v, plan->vocabulary_limit, err);
-    if (status == MS_OK)
-        *out = v;
-    else
-        ms_vocabulary_free(v);
-    return status;
-}
-
-static enum ms_status make_tokens(struct runner *r, const struct ms_vocabulary *v,
-                                  const struct ms_net_config *config, struct ms_error *err)
-{
-    enum ms_status status = MS_OK;
-    for (size_t i = 0; i < r->set->count && status == MS_OK; i++) {
-        const struct ms_row *row = &r->set->rows[i];
-        if (row->n > r->names_capacity) {
-            struct ms_span *names = realloc(r->names, row->n * sizeof *names);
-            if (!names)
-                return no_memory(err);
-            r->names = names;
-            r->names_capacity = row->n;
-        }
-        for (size_t k = 0; k < row->n; k++)
-            r->names[k] = ms_names_get(r->set->symbols, row->calls[k]);
-        status = ms_tokens_make(v, config, &r->plan->view, r->names, row->n, &r->tokens[i], err);
-    }
-    return status;
-}
-
-/* The rows of one side into `picked` from `at` on; the net's label of the positive class of two
- * is 1. */
-static struct ms_fit_rows pick(struct runner *r, uint32_t held, bool training, size_t at)
+static struct ms_learner_rows pick(struct runner *r, uint32_t repeat, uint32_t held)
 {
     const struct ms_partition *p = &r->out->partition;
-    size_t n = 0;
+    struct ms_learner_rows rows = {.set = r->set, .train = r->picked};
     for (size_t i = 0; i < r->set->count; i++)
-        if (training ? ms_partition_trains(p, 0, held, i) : ms_partition_judges(p, 0, held, i)) {
-            uint32_t label = r->set->labels[i];
-            r->picked[at + n] = r->tokens[i];
-            r->picked_row[at + n] = (uint32_t)i;
-            r->labels[at + n++] = (int32_t)(r->set->binary ? 1 - label : label);
-        }
-    return (struct ms_fit_rows){r->picked + at, r->labels + at, n};
+        if (ms_partition_trains(p, repeat, held, i))
+            r->picked[rows.train_count++] = (uint32_t)i;
+    rows.test = r->picked + rows.train_count;
+    for (size_t i = 0; i < r->set->count; i++)
+        if (ms_partition_judges(p, repeat, held, i))
+            r->picked[rows.train_count + rows.test_count++] = (uint32_t)i;
+    return rows;
 }
 
-static enum ms_status judge(struct runner *r, struct ms_net *net, const struct ms_fit_rows *rows,
-                            const uint32_t *row_numbers, double *accuracy, struct ms_error *err)
+/* What is known of the judged rows, whatever says what of them. */
+static void note_rows(struct runner *r, const struct ms_learner_rows *rows, uint32_t repeat,
+                      uint32_t fold)
 {
     struct ms_experiment *o = r->out;
-    uint32_t classes = r->set->classes;
-    double *scores = o->scores + o->judged_count * classes;
-    enum ms_status status = ms_model_scores(net, classes, rows->tokens, rows->count, scores, err);
-    size_t right = 0;
-    for (size_t i = 0; status == MS_OK && i < rows->count; i++) {
-        uint32_t row = row_numbers[i];
+    for (size_t i = 0; i < rows->test_count; i++) {
         size_t at = o->judged_count++;
+        uint32_t row = rows->test[i];
         o->judged[at] = row;
         o->truth[at] = r->set->labels[row];
-        o->predicted[at] = ms_model_decide(scores + i * classes, classes, r->plan->threshold);
-        o->judged_groups[at] = r->set->groups[row];
-        right += o->truth[at] == o->predicted[at];
+        /* copies are no news to each other, even where a naive split deals them out singly */
+        o->judged_groups[at] =
+            o->partition.how == MS_PARTITION_NAIVE ? r->set->groups[row] : o->partition.groups[row];
+        o->repeat_of[at] = repeat;
+        o->fold_of[at] = fold;
     }
-    *accuracy = rows->count ? (double)right / (double)rows->count : NAN;
+}
+
+/* Trains entry e on one part; its scores go to the rows from `at` on. *kept gets the model. */
+static enum ms_status fit_entry(struct runner *r, uint32_t e, const struct ms_learner_rows *rows,
+                                uint64_t seed, struct ms_fit_epoch *curve, size_t at,
+                                struct ms_model **kept, struct ms_error *err)
+{
+    struct ms_entry *entry = &r->out->entries[e];
+    uint32_t classes = r->set->classes;
+    struct ms_plan plan = *r->plan;
+    struct ms_model *model = NULL;
+    int64_t started = ms_clock_mono_ms();
+    if (e > 0) {
+        plan.fit.talk = false;
+        plan.fit.title = "training baselines";
+    }
+    double *scores = entry->scores + at * classes;
+    enum ms_status status =
+        ms_learner_fit(&plan, entry->kind, rows, seed, curve, &model, scores, err);
+    for (size_t i = 0; status == MS_OK && i < rows->test_count; i++)
+        entry->predicted[at + i] =
+            ms_model_decide(scores + i * classes, classes, r->plan->threshold);
+    entry->seconds += seconds_since(started);
+    if (status == MS_OK && kept)
+        *kept = model;
+    else
+        ms_model_free(model);
     return status;
 }
 
-/* Trains on everything but part `held` (MS_PARTITION_ALL: on everything) and judges that part. */
-static enum ms_status fit_part(struct runner *r, uint32_t held, uint64_t stream,
-                               struct ms_fit_epoch *curve, double *accuracy, struct ms_net **net,
-                               struct ms_vocabulary **vocabulary, struct ms_error *err)
+/* A baseline that these rows do not allow costs itself. */
+static enum ms_status fit_baselines(struct runner *r, const struct ms_learner_rows *rows,
+                                    uint64_t seed, size_t at, struct ms_error *err)
 {
-    struct ms_fit_options options = r->plan->fit;
-    options.seed = r->plan->fit.seed + stream * 1000003u;
-    enum ms_status status = make_vocabulary(r, held, vocabulary, err);
-    if (status != MS_OK)
-        return status;
-    status = ms_plan_config(r->plan, r->set->classes, r->set->binary,
-                            ms_vocabulary_size(*vocabulary), &options.config, err);
-    if (status == MS_OK)
-        status = make_tokens(r, *vocabulary, &options.config, err);
-    if (status == MS_OK) {
-        struct ms_fit_rows train = pick(r, held, true, 0);
-        struct ms_fit_rows test = pick(r, held, false, train.count);
-        status = ms_fit(&options, &train, &test, curve, net, err);
-        if (status == MS_OK)
-            status = judge(r, *net, &test, r->picked_row + train.count, accuracy, err);
-        r->out->train_rows = train.count;
+    enum ms_status status = MS_OK;
+    for (uint32_t e = 1; e < r->out->entry_count && status == MS_OK; e++) {
+        struct ms_error why = {0};
+        if (r->failed[e])
+            continue;
+        status = fit_entry(r, e, rows, seed, NULL, at, NULL, &why);
+        r->failed[e] = status == MS_E_INPUT || status == MS_E_LIMIT;
+        if (r->failed[e]) {
+            ms_log(MS_LOG_WARNING, "baseline %s left out: %s", r->out->entries[e].name, why.text);
+            status = MS_OK;
+        } else if (status != MS_OK && err)
+            *err = why;
     }
     return status;
 }
 
-static enum ms_status run_holdout(struct runner *r, struct ms_error *err)
+static double accuracy_from(const struct runner *r, size_t at)
 {
-    double ignored;
-    return fit_part(r, MS_SPLIT_TEST, 0, r->out->curve, &ignored, &r->out->net, &r->out->vocabulary,
-                    err);
+    const struct ms_experiment *o = r->out;
+    size_t right = 0;
+    for (size_t i = at; i < o->judged_count; i++)
+        right += o->truth[i] == o->entries[0].predicted[i];
+    return o->judged_count > at ? (double)right / (double)(o->judged_count - at) : NAN;
 }
 
-static void add_curve(struct ms_fit_epoch *sum, const struct ms_fit_epoch *one, uint32_t epochs,
-                      double weight)
+static void talk_part(const struct runner *r, uint32_t repeat, uint32_t k)
 {
-    for (uint32_t e = 0; e < epochs; e++) {
-        sum[e].loss += one[e].loss * weight;
-        sum[e].accuracy += one[e].accuracy * weight;
-        sum[e].test_loss += one[e].test_loss * weight;
-        sum[e].test_accuracy += one[e].test_accuracy * weight;
-        sum[e].rate = one[e].rate;
-        sum[e].seconds += one[e].seconds;
-    }
+    const struct ms_partition *p = &r->out->partition;
+    if (r->plan->fit.talk && p->repeats > 1)
+        ms_log(MS_LOG_INFO, "repeat %u of %u, part %u of %u", repeat + 1, p->repeats, k + 1,
+               ms_partition_fits(p));
+    else if (r->plan->fit.talk && p->folds)
+        ms_log(MS_LOG_INFO, "fold %u of %u", k + 1, p->folds);
 }
 
-static enum ms_status run_folds(struct runner *r, struct ms_error *err)
+static enum ms_status run_part(struct runner *r, uint32_t repeat, uint32_t k, struct ms_error *err)
 {
     struct ms_experiment *o = r->out;
-    uint32_t folds = o->partition.folds;
-    struct ms_fit_epoch *curve = calloc(o->epochs, sizeof *curve);
-    o->fold_accuracy = calloc(folds, sizeof *o->fold_accuracy);
-    enum ms_status status = curve && o->fold_accuracy ? MS_OK : no_memory(err);
-    for (uint32_t k = 0; k < folds && status == MS_OK; k++) {
-        struct ms_net *net = NULL;
-        struct ms_vocabulary *vocabulary = NULL;
-        if (r->plan->fit.talk)
-            ms_log(MS_LOG_INFO, "fold %u of %u", k + 1, folds);
-        status = fit_part(r, k, k, curve, &o->fold_accuracy[k], &net, &vocabulary, err);
-        if (status == MS_OK)
-            add_curve(o->curve, curve, o->epochs, 1.0 / folds);
-        ms_net_free(net);
-        ms_vocabulary_free(vocabulary);
-    }
-    double ignored;
-    if (status == MS_OK && r->plan->fit.talk)
+    bool keeps = !o->partition.folds && repeat == 0;
+    uint64_t seed = o->partition.seeds[repeat] + k * 1000003u;
+    const struct ms_learner_rows rows = pick(r, repeat, ms_partition_held(&o->partition, k));
+    struct ms_fit_epoch *curve = o->epochs ? r->curves + (size_t)r->fits_done * o->epochs : NULL;
+    size_t at = o->judged_count;
+    talk_part(r, repeat, k);
+    note_rows(r, &rows, repeat, k);
+    enum ms_status status = fit_entry(r, 0, &rows, seed, curve, at, keeps ? &o->model : NULL, err);
+    if (status == MS_OK && keeps)
+        o->train_rows = rows.train_count;
+    r->fits_done++;
+    if (status == MS_OK && o->fold_accuracy)
+        o->fold_accuracy[repeat * o->partition.folds + k] = accuracy_from(r, at);
+    return status == MS_OK ? fit_baselines(r, &rows, seed, at, err) : status;
+}
+
+/* The model itself, where none that was judged can be it. */
+static enum ms_status run_final(struct runner *r, struct ms_error *err)
+{
+    struct ms_experiment *o = r->out;
+    const struct ms_learner_rows rows = pick(r, 0, MS_PARTITION_ALL);
+    int64_t started = ms_clock_mono_ms();
+    if (r->plan->fit.talk)
         ms_log(MS_LOG_INFO, "the model itself: trained on all rows");
-    if (status == MS_OK)
-        status =
-            fit_part(r, MS_PARTITION_ALL, folds, curve, &ignored, &o->net, &o->vocabulary, err);
-    free(curve);
+    o->train_rows = rows.train_count;
+    enum ms_status status = ms_learner_fit(r->plan, r->plan->kind, &rows,
+                                           o->partition.seeds[0] + o->partition.folds * 1000003u,
+                                           NULL, &o->model, NULL, err);
+    o->entries[0].seconds += seconds_since(started);
     return status;
+}
+
+static enum ms_status run_parts(struct runner *r, struct ms_error *err)
+{
+    struct ms_experiment *o = r->out;
+    uint32_t fits = ms_partition_fits(&o->partition);
+    enum ms_status status = MS_OK;
+    for (uint32_t repeat = 0; repeat < o->partition.repeats && status == MS_OK; repeat++)
+        for (uint32_t k = 0; k < fits && status == MS_OK; k++)
+            status = run_part(r, repeat, k, err);
+    if (status == MS_OK && o->epochs)
+        ms_fit_mean_curve(r->curves, r->fits_done, o->epochs, o->curve);
+    if (status == MS_OK && o->partition.folds)
+        status = run_final(r, err);
+    return status;
+}
+
+static void add_entry(struct ms_experiment *o, enum ms_model_kind kind)
+{
+    if (o->entry_count == 0 || kind != o->entries[0].kind)
+        o->entries[o->entry_count++] =
+            (struct ms_entry){.name = ms_model_kind_name(kind), .kind = kind};
+}
+
+static void choose_entries(const struct ms_plan *plan, struct ms_experiment *o)
+{
+    add_entry(o, plan->kind);
+    if (!plan->baselines)
+        return;
+    add_entry(o, MS_MODEL_MAJORITY);
+    add_entry(o, MS_MODEL_LINEAR);
+    if (ms_learner_check(MS_MODEL_BOOSTED, NULL) == MS_OK)
+        add_entry(o, MS_MODEL_BOOSTED);
+    if (ms_learner_has_epochs(plan->kind))
+        add_entry(o, MS_MODEL_POOLED);
 }
 
 static enum ms_status runner_make(struct runner *r, struct ms_error *err)
 {
     struct ms_experiment *o = r->out;
-    size_t n = r->set->count, symbols = ms_names_count(r->set->symbols) + 1u;
-    o->epochs = r->plan->fit.epochs;
-    o->curve = calloc(o->epochs, sizeof *o->curve);
-    o->judged = calloc(n, sizeof *o->judged);
-    o->truth = calloc(n, sizeof *o->truth);
-    o->predicted = calloc(n, sizeof *o->predicted);
-    o->judged_groups = calloc(n, sizeof *o->judged_groups);
-    o->scores = calloc(n * r->set->classes, sizeof *o->scores);
-    r->tokens = calloc(n, sizeof *r->tokens);
-    r->picked = calloc(n, sizeof *r->picked);
-    r->picked_row = calloc(n, sizeof *r->picked_row);
-    r->labels = calloc(n, sizeof *r->labels);
-    r->rows_with = calloc(symbols, sizeof *r->rows_with);
-    r->times = calloc(symbols, sizeof *r->times);
-    bool good = o->curve && o->judged && o->truth && o->predicted && o->judged_groups &&
-                o->scores && r->tokens && r->picked && r->picked_row && r->labels && r->rows_with &&
-                r->times;
+    const struct ms_partition *p = &o->partition;
+    size_t rows = r->set->count * p->repeats + 1, fits = (size_t)ms_partition_fits(p) * p->repeats;
+    choose_entries(r->plan, o);
+    o->epochs = ms_learner_has_epochs(r->plan->kind) ? r->plan->fit.epochs : 0;
+    o->curve = calloc(o->epochs + 1u, sizeof *o->curve);
+    o->judged = calloc(rows, sizeof *o->judged);
+    o->truth = calloc(rows, sizeof *o->truth);
+    o->judged_groups = calloc(rows, sizeof *o->judged_groups);
+    o->repeat_of = calloc(rows, sizeof *o->repeat_of);
+    o->fold_of = calloc(rows, sizeof *o->fold_of);
+    o->fold_accuracy = p->folds ? calloc(fits, sizeof *o->fold_accuracy) : NULL;
+    r->picked = calloc(r->set->count + 1, sizeof *r->picked);
+    r->curves = calloc(fits * o->epochs + 1, sizeof *r->curves);
+    bool good = o->curve && o->judged && o->truth && o->judged_groups && o->repeat_of &&
+                o->fold_of && (o->fold_accuracy || !p->folds) && r->picked && r->curves;
+    for (uint32_t e = 0; e < o->entry_count; e++) {
+        o->entries[e].predicted = calloc(rows, sizeof *o->entries[e].predicted);
+        o->entries[e].scores = calloc(rows * r->set->classes, sizeof *o->entries[e].scores);
+        good = good && o->entries[e].predicted && o->entries[e].scores;
+    }
     return good ? MS_OK : no_memory(err);
 }
 
-static void runner_release(struct runner *r)
+static void entry_release(struct ms_entry *entry)
 {
-    for (size_t i = 0; r->tokens && i < r->set->count; i++)
-        ms_tokens_release(&r->tokens[i]);
-    free(r->tokens);
-    free(r->picked);
-    free(r->picked_row);
-    free(r->labels);
-    free(r->rows_with);
-    free(r->times);
-    free(r->names);
+    free(entry->predicted);
+    free(entry->scores);
+    ms_metrics_release(&entry->metrics);
+}
+
+/* Takes out the baselines that failed and judges the others. */
+static enum ms_status judge_entries(struct runner *r, struct ms_error *err)
+{
+    struct ms_experiment *o = r->out;
+    uint32_t kept = 0;
+    for (uint32_t e = 0; e < o->entry_count; e++)
+        if (r->failed[e])
+            entry_release(&o->entries[e]);
+        else
+            o->entries[kept++] = o->entries[e];
+    o->entry_count = kept;
+    enum ms_status status = MS_OK;
+    for (uint32_t e = 0; e < kept && status == MS_OK; e++) {
+        const struct ms_judged judged = {.classes = r->set->classes,
+                                         .rows = o->judged_count,
+                                         .truth = o->truth,
+                                         .predicted = o->entries[e].predicted,
+                                         .scores = o->entries[e].scores,
+                                         .groups = o->judged_groups,
+                                         .seed = r->plan->fit.seed};
+        status = ms_metrics_make(&judged, &o->entries[e].metrics, err);
+    }
+    return status;
 }
 
 enum ms_status ms_experiment_run(const struct ms_plan *plan, const struct ms_dataset *set,
@@ -243,25 +263,20 @@ enum ms_status ms_experiment_run(const struct ms_plan *plan, const struct ms_dat
     *out = (struct ms_experiment){0};
     struct runner r = {.plan = plan, .set = set, .out = out};
     int64_t started = ms_clock_mono_ms();
-    enum ms_status status = runner_make(&r, err);
+    enum ms_status status = ms_learner_check(plan->kind, err);
     if (status == MS_OK)
         status = plan->split_file ? ms_partition_read(set, plan->split_file, plan->split.seed,
                                                       &out->partition, err)
                                   : ms_partition_make(set, &plan->split, &out->partition, err);
     if (status == MS_OK)
-        status = out->partition.folds ? run_folds(&r, err) : run_holdout(&r, err);
-    out->seconds = (double)(ms_clock_mono_ms() - started) / 1000;
-    if (status == MS_OK) {
-        const struct ms_judged judged = {.classes = set->classes,
-                                         .rows = out->judged_count,
-                                         .truth = out->truth,
-                                         .predicted = out->predicted,
-                                         .scores = out->scores,
-                                         .groups = out->judged_groups,
-                                         .seed = plan->fit.seed};
-        status = ms_metrics_make(&judged, &out->metrics, err);
-    }
-    runner_release(&r);
+        status = runner_make(&r, err);
+    if (status == MS_OK)
+        status = run_parts(&r, err);
+    if (status == MS_OK)
+        status = judge_entries(&r, err);
+    out->seconds = seconds_since(started);
+    free(r.picked);
+    free(r.curves);
     return status;
 }
 
@@ -270,13 +285,13 @@ void ms_experiment_release(struct ms_experiment *self)
     ms_partition_release(&self->partition);
     free(self->judged);
     free(self->truth);
-    free(self->predicted);
     free(self->judged_groups);
-    free(self->scores);
+    free(self->repeat_of);
+    free(self->fold_of);
     free(self->fold_accuracy);
     free(self->curve);
-    ms_metrics_release(&self->metrics);
-    ms_net_free(self->net);
-    ms_vocabulary_free(self->vocabulary);
+    for (uint32_t e = 0; e < self->entry_count; e++)
+        entry_release(&self->entries[e]);
+    ms_model_free(self->model);
     *self = (struct ms_experiment){0};
 }

@@ -42,7 +42,7 @@ static enum ms_status bucket(const struct ms_fit_rows *rows, uint32_t batch, str
         return ms_error_set(err, MS_E_NOMEM, "out of memory for the order of %zu rows", n);
     }
     for (size_t i = 0; i < n; i++)
-        sized[i] = (struct sized){order[i], rows->tokens[order[i]].n, (uint32_t)i};
+        sized[i] = (struct sized){order[i], rows->rows[order[i]]->n, (uint32_t)i};
     for (size_t at = 0; at < n; at += pool)
         qsort(sized + at, n - at < pool ? n - at : pool, sizeof *sized, longest_first);
     for (size_t b = 0; b < batches; b++)
@@ -96,10 +96,18 @@ enum ms_status ms_fit_judge(struct ms_net *net, const struct ms_fit_rows *rows, 
     *loss = *accuracy = NAN;
     if (rows->count == 0)
         return MS_OK;
+    struct ms_member member = {.kind = MS_MEMBER_NET, .net = net};
+    struct ms_input_row *borrowed = calloc(rows->count, sizeof *borrowed);
     double *scores = calloc(rows->count * classes, sizeof *scores);
-    if (!scores)
+    if (!scores || !borrowed) {
+        free(borrowed);
+        free(scores);
         return ms_error_set(err, MS_E_NOMEM, "out of memory for %zu scores", rows->count * classes);
-    enum ms_status status = ms_model_scores(net, classes, rows->tokens, rows->count, scores, err);
+    }
+    for (size_t i = 0; i < rows->count; i++)
+        borrowed[i] = *rows->rows[i];
+    enum ms_status status = ms_member_scores(&member, classes, borrowed, rows->count, scores, err);
+    free(borrowed);
     double sum = 0;
     size_t right = 0;
     for (size_t i = 0; status == MS_OK && i < rows->count; i++) {
@@ -117,63 +125,109 @@ struct fit {
     const struct ms_fit_options *options;
     const struct ms_fit_rows *train;
     struct ms_net *net;
+    uint32_t tables;        /* F of the rows */
     uint32_t *order;        /* N */
     const int32_t **tokens; /* of a batch */
+    const int32_t **features;
+    struct ms_net_sparse *wide;
     uint32_t *lengths;
     int32_t *labels;
-    int32_t *masked; /* copies of a batch's tokens with some unknown */
+    int32_t *masked; /* copies of a batch's tokens with some unknown, and of their features */
     size_t masked_capacity;
+    int32_t *masked_features;
+    double *sum; /* of the weights to be averaged */
+    uint32_t summed;
+    ms_real *best; /* weights of the lowest inner loss */
+    double best_loss;
+    uint32_t best_epoch;
     uint64_t step, steps, per_epoch;
 };
 
 static void fit_release(struct fit *f)
 {
     free(f->order);
-    free(f->tokens);
+    free((void *)f->tokens);
+    free((void *)f->features);
+    free(f->wide);
     free(f->lengths);
     free(f->labels);
     free(f->masked);
+    free(f->masked_features);
+    free(f->sum);
+    free(f->best);
 }
 
 static enum ms_status fit_make(struct fit *f, struct ms_error *err)
 {
-    size_t n = f->train->count, batch = f->options->batch < n ? f->options->batch : n;
-    f->per_epoch = (n + f->options->batch - 1) / f->options->batch;
-    f->steps = f->per_epoch * f->options->epochs;
+    const struct ms_fit_options *o = f->options;
+    uint32_t sizes[MS_LIMIT_NET_FEATURES];
+    size_t n = f->train->count, batch = o->batch < n ? o->batch : n;
+    f->tables = ms_input_options_tables(&o->inputs, sizes);
+    f->per_epoch = (n + o->batch - 1) / o->batch;
+    f->steps = f->per_epoch * o->epochs;
+    f->best_loss = INFINITY;
     f->order = calloc(n, sizeof *f->order);
-    f->tokens = calloc(batch, sizeof *f->tokens);
+    f->tokens = (void *)calloc(batch, sizeof *f->tokens);
+    f->features = (void *)calloc(batch, sizeof *f->features);
+    f->wide = calloc(batch, sizeof *f->wide);
     f->lengths = calloc(batch, sizeof *f->lengths);
     f->labels = calloc(batch, sizeof *f->labels);
-    if (!f->order || !f->tokens || !f->lengths || !f->labels)
+    bool good = f->order && f->tokens && f->features && f->wide && f->lengths && f->labels;
+    enum ms_status status = MS_E_NOMEM;
+    if (good)
+        status = ms_net_new(&o->config, o->seed, o->jobs, &f->net, err);
+    if (status == MS_OK && o->average)
+        good = (f->sum = calloc(ms_net_param_count(f->net), sizeof *f->sum)) != NULL;
+    if (status == MS_OK && o->patience)
+        good = (f->best = calloc(ms_net_param_count(f->net), sizeof *f->best)) != NULL && good;
+    if (!good)
         return ms_error_set(err, MS_E_NOMEM, "out of memory for a batch of %zu rows", batch);
-    enum ms_status status =
-        ms_net_new(&f->options->config, f->options->seed, f->options->jobs, &f->net, err);
-    return status == MS_OK ? ms_net_set_optimizer(f->net, &f->options->optimizer, err) : status;
+    return status == MS_OK ? ms_net_set_optimizer(f->net, &o->optimizer, err) : status;
+}
+
+static enum ms_status make_room(struct fit *f, size_t total, struct ms_error *err)
+{
+    if (total <= f->masked_capacity)
+        return MS_OK;
+    int32_t *masked = realloc(f->masked, total * sizeof *masked);
+    if (masked)
+        f->masked = masked;
+    size_t each = f->tables ? f->tables : 1;
+    int32_t *features = realloc(f->masked_features, total * each * sizeof *features);
+    if (features)
+        f->masked_features = features;
+    if (!masked || !features)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory for %zu tokens", total);
+    f->masked_capacity = total;
+    return MS_OK;
 }
 
 /* Copies the tokens of the batch, some of them as unknown: what a trace from another sandbox looks
- * like. */
+ * like. The hashes of n-grams follow, or they would give away what is hidden. */
 static enum ms_status mask_tokens(struct fit *f, size_t rows, struct ms_error *err)
 {
     size_t total = 0;
     for (size_t i = 0; i < rows; i++)
         total += f->lengths[i];
-    if (total > f->masked_capacity) {
-        int32_t *masked = realloc(f->masked, total * sizeof *masked);
-        if (!masked)
-            return ms_error_set(err, MS_E_NOMEM, "out of memory for %zu tokens", total);
-        f->masked = masked;
-        f->masked_capacity = total;
-    }
+    enum ms_status status = make_room(f, total, err);
+    if (status != MS_OK)
+        return status;
     struct ms_rng rng;
     ms_rng_init(&rng, f->options->seed, PURPOSE_TOKENS, f->step);
-    int32_t *at = f->masked;
+    int32_t *at = f->masked, *features = f->masked_features;
     for (size_t i = 0; i < rows; i++) {
-        for (size_t k = 0; k < f->lengths[i]; k++)
+        size_t n = f->lengths[i];
+        for (size_t k = 0; k < n; k++)
             at[k] =
                 ms_rng_unit(&rng) < f->options->token_dropout ? MS_TOKEN_UNKNOWN : f->tokens[i][k];
+        if (f->tables && n) {
+            memcpy(features, f->features[i], n * f->tables * sizeof *features);
+            ms_input_rehash(&f->options->inputs, at, n, features);
+            f->features[i] = features;
+            features += n * f->tables;
+        }
         f->tokens[i] = at;
-        at += f->lengths[i];
+        at += n;
     }
     return MS_OK;
 }
@@ -188,17 +242,24 @@ static double rate_now(const struct fit *f)
 static enum ms_status fit_batch(struct fit *f, size_t from, size_t rows,
                                 struct ms_net_result *result, struct ms_error *err)
 {
+    const struct ms_net_config *config = &f->options->config;
     for (size_t i = 0; i < rows; i++) {
-        const struct ms_tokens *t = &f->train->tokens[f->order[from + i]];
-        f->tokens[i] = t->ids;
-        f->lengths[i] = (uint32_t)t->n;
+        const struct ms_input_row *row = f->train->rows[f->order[from + i]];
+        f->tokens[i] = row->tokens;
+        f->features[i] = row->features;
+        f->wide[i] = (struct ms_net_sparse){row->ids, row->values, row->count};
+        f->lengths[i] = (uint32_t)row->n;
         f->labels[i] = f->train->labels[f->order[from + i]];
     }
     enum ms_status status = MS_OK;
     if (f->options->token_dropout > 0)
         status = mask_tokens(f, rows, err);
-    const struct ms_net_batch batch = {
-        .rows = rows, .tokens = f->tokens, .lengths = f->lengths, .labels = f->labels};
+    const struct ms_net_batch batch = {.rows = rows,
+                                       .tokens = f->tokens,
+                                       .lengths = f->lengths,
+                                       .labels = f->labels,
+                                       .features = config->feature_count ? f->features : NULL,
+                                       .wide = config->wide.size ? f->wide : NULL};
     if (status == MS_OK)
         status = ms_net_train_batch(f->net, &batch, rate_now(f), result, err);
     f->step += status == MS_OK;
@@ -220,9 +281,14 @@ static enum ms_status fit_epoch(struct fit *f, uint32_t epoch, struct ms_fit_epo
         if (status == MS_OK) {
             loss += result.loss * (double)rows;
             right += result.correct;
-            ms_progress_update(f->step);
-            ms_progress_note("epoch %u/%u loss %.4f accuracy %.3f", epoch + 1, f->options->epochs,
-                             loss / (double)(at + rows), (double)right / (double)(at + rows));
+            if (f->options->on_step)
+                f->options->on_step(f->options->step_ctx);
+            if (f->options->title)
+                ms_progress_update(f->step);
+            if (f->options->title)
+                ms_progress_note("epoch %u/%u loss %.4f accuracy %.3f", epoch + 1,
+                                 f->options->epochs, loss / (double)(at + rows),
+                                 (double)right / (double)(at + rows));
         }
     }
     out->loss = loss / (double)n;
@@ -247,26 +313,83 @@ static void talk(const struct fit *f, uint32_t epoch, const struct ms_fit_epoch 
                e->test_loss, e->test_accuracy, e->seconds);
 }
 
+static void add_weights(struct fit *f)
+{
+    const ms_real *params = ms_net_params(f->net);
+    for (size_t i = 0; i < ms_net_param_count(f->net); i++)
+        f->sum[i] += (double)params[i];
+    f->summed++;
+}
+
+static void take_mean(struct fit *f)
+{
+    ms_real *params = ms_net_params(f->net);
+    for (size_t i = 0; f->summed && i < ms_net_param_count(f->net); i++)
+        params[i] = (ms_real)(f->sum[i] / f->summed);
+}
+
+/* Whether training goes on after epoch e. */
+static enum ms_status look_inside(struct fit *f, const struct ms_fit_rows *inner, uint32_t epoch,
+                                  bool *more, struct ms_error *err)
+{
+    double loss, accuracy;
+    enum ms_status status = ms_fit_judge(f->net, inner, &loss, &accuracy, err);
+    if (status == MS_OK && loss < f->best_loss) {
+        memcpy(f->best, ms_net_params(f->net), ms_net_param_count(f->net) * sizeof *f->best);
+        f->best_loss = loss;
+        f->best_epoch = epoch;
+    }
+    *more = epoch - f->best_epoch < f->options->patience;
+    return status;
+}
+
+static enum ms_status fit_epochs(struct fit *f, const struct ms_fit_rows *inner,
+                                 const struct ms_fit_rows *test, struct ms_fit_epoch *out,
+                                 struct ms_error *err)
+{
+    const struct ms_fit_options *o = f->options;
+    uint32_t quarter = o->epochs / 4 > 0 ? o->epochs / 4 : 1;
+    enum ms_status status = MS_OK;
+    bool more = true;
+    for (uint32_t e = 0; e < o->epochs && status == MS_OK && more; e++) {
+        int64_t started = ms_clock_mono_ms();
+        status = fit_epoch(f, e, &out[e], err);
+        if (status == MS_OK)
+            status = ms_fit_judge(f->net, test, &out[e].test_loss, &out[e].test_accuracy, err);
+        out[e].seconds = (double)(ms_clock_mono_ms() - started) / 1000;
+        if (status == MS_OK)
+            talk(f, e, &out[e]);
+        if (status == MS_OK && o->patience)
+            status = look_inside(f, inner, e, &more, err);
+        if (status == MS_OK && o->average && e + quarter >= o->epochs)
+            add_weights(f);
+    }
+    if (status == MS_OK && o->average)
+        take_mean(f);
+    if (status == MS_OK && o->patience)
+        memcpy(ms_net_params(f->net), f->best, ms_net_param_count(f->net) * sizeof *f->best);
+    return status;
+}
+
 enum ms_status ms_fit(const struct ms_fit_options *options, const struct ms_fit_rows *train,
-                      const struct ms_fit_rows *test, struct ms_fit_epoch *epochs_out,
-                      struct ms_net **out, struct ms_error *err)
+                      const struct ms_fit_rows *inner, const struct ms_fit_rows *test,
+                      struct ms_fit_epoch *epochs_out, struct ms_net **out, struct ms_error *err)
 {
     if (train->count == 0 || options->batch == 0 || options->epochs == 0)
         return ms_error_set(err, MS_E_INPUT, "nothing to train: no rows, epochs or batch");
+    if (options->patience && (!inner || inner->count == 0 || options->average))
+        return ms_error_set(err, MS_E_INPUT,
+                            "early stopping needs rows to look at, and no averaging");
     struct fit f = {.options = options, .train = train};
+    for (uint32_t e = 0; e < options->epochs; e++)
+        epochs_out[e] = (struct ms_fit_epoch){NAN, NAN, NAN, NAN, NAN, 0};
     enum ms_status status = fit_make(&f, err);
-    ms_progress_begin(options->title, f.steps, "batches");
-    for (uint32_t e = 0; e < options->epochs && status == MS_OK; e++) {
-        int64_t started = ms_clock_mono_ms();
-        status = fit_epoch(&f, e, &epochs_out[e], err);
-        if (status == MS_OK)
-            status = ms_fit_judge(f.net, test, &epochs_out[e].test_loss,
-                                  &epochs_out[e].test_accuracy, err);
-        epochs_out[e].seconds = (double)(ms_clock_mono_ms() - started) / 1000;
-        if (status == MS_OK)
-            talk(&f, e, &epochs_out[e]);
-    }
-    ms_progress_end();
+    if (options->title)
+        ms_progress_begin(options->title, f.steps, "batches");
+    if (status == MS_OK)
+        status = fit_epochs(&f, inner, test, epochs_out, err);
+    if (options->title)
+        ms_progress_end();
     fit_release(&f);
     if (status == MS_OK)
         *out = f.net;

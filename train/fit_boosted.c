@@ -9,8 +9,8 @@
 
 void ms_boost_defaults(struct ms_boost_options *out)
 {
-    *out = (struct ms_boost_options){
-        .rounds = 200, .depth = 6, .rate = .1, .rows = .8, .columns = .5, .jobs = 1};
+    *out =
+        (struct ms_boost_options){.rounds = 200, .depth = 6, .rate = .1, .rows = .8, .columns = .5};
 }
 
 #ifndef MS_XGBOOST
@@ -214,8 +214,8 @@ static enum ms_status grow(DMatrixHandle matrix, uint32_t classes, const struct 
                 XGBoosterSetParam(b, "tree_method", "hist") == 0 && set_number(b, "verbosity", 0) &&
                 set_number(b, "base_score", .5) && set_number(b, "max_depth", o->depth) &&
                 set_number(b, "learning_rate", o->rate) && set_number(b, "subsample", o->rows) &&
-                set_number(b, "colsample_bytree", o->columns) &&
-                set_number(b, "nthread", o->jobs) &&
+                set_number(b, "colsample_bytree", o->columns) && set_number(b, "nthread", 1) &&
+                set_number(b, "max_bin", 2) &&
                 set_number(b, "seed", (double)(o->seed & 0x7fffffff));
     for (uint32_t r = 0; good && r < o->rounds; r++)
         good = XGBoosterUpdateOneIter(b, (int)r, matrix) == 0;

@@ -11,7 +11,6 @@ struct ms_boost_options {
     double rows;    /* share of the rows that a tree is grown on */
     double columns; /* share of the features that it may ask for */
     uint64_t seed;
-    unsigned jobs;
 };
 /* 200 rounds, depth 6, rate .1, rows .8, columns .5 */
 void ms_boost_defaults(struct ms_boost_options *out);
@@ -19,8 +18,10 @@ void ms_boost_defaults(struct ms_boost_options *out);
 /* Whether this build can grow trees; ms_fit_boosted is refused with MS_E_INPUT where not. */
 bool ms_boost_is_built(void);
 
-/* `labels` below `classes`; `weights`: a factor a class on its rows, NULL: none. The same rows and
- * options (jobs aside) give the same trees with one version of libxgboost. MS_E_INPUT without rows,
+/* `labels` below `classes`; `weights`: a factor a class on its rows, NULL: none. One
+ * thread grows the trees: at the sizes of a corpus the library's own spend more time waiting for
+ * each other than they save. The same rows and options give the same trees with one version of
+ * libxgboost. MS_E_INPUT without rows,
  * MS_E_NOMEM, MS_E_BUG with the library's own words. */
 enum ms_status ms_fit_boosted(const struct ms_net_sparse *rows, const uint32_t *labels,
                               size_t count, uint32_t classes, uint32_t size, const double *weights,

@@ -76,6 +76,22 @@ static enum ms_status print_result(const struct ms_cli *cli, const char *output,
     return MS_OK;
 }
 
+/* The nets of the model, borrowed. */
+static enum ms_status take_nets(const struct ms_model *model, struct ms_net **nets, size_t *count,
+                                struct ms_error *err)
+{
+    const struct ms_model_parts *parts = ms_model_parts_get(model);
+    for (uint32_t i = 0; i < parts->member_count; i++) {
+        nets[i] = parts->members[i].net;
+        if (!nets[i])
+            return ms_error_set(err, MS_E_INPUT,
+                                "a model of kind %s is no net: it has no ONNX file",
+                                ms_model_kind_name(parts->kind));
+    }
+    *count = parts->member_count;
+    return MS_OK;
+}
+
 enum ms_status ms_onnx_run(struct ms_cli *cli, struct ms_error *err)
 {
     const struct ms_onnx_options *o = cli->options;
@@ -85,12 +101,13 @@ enum ms_status ms_onnx_run(struct ms_cli *cli, struct ms_error *err)
     enum ms_status status = ms_model_open(cli->operands[0], 1, &model, err);
     if (status != MS_OK)
         return status;
-    struct ms_net *nets[1] = {ms_model_net(model)};
-    const struct ms_onnx_request request = {
-        .nets = nets, .count = 1, .metadata = ms_model_metadata(model)};
+    struct ms_net *nets[MS_LIMIT_MODEL_MEMBERS];
+    struct ms_onnx_request request = {.nets = nets, .metadata = ms_model_metadata(model)};
     struct ms_buf bytes;
     ms_buf_init(&bytes, MS_LIMIT_MODEL_BYTES);
-    status = ms_onnx_encode(&request, &bytes, err);
+    status = take_nets(model, nets, &request.count, err);
+    if (status == MS_OK)
+        status = ms_onnx_encode(&request, &bytes, err);
     if (status == MS_OK && !cli->common.dry_run)
         status = write_file(o->output, &bytes, err);
     if (status == MS_OK)

@@ -100,7 +100,7 @@ static void dataset_json(const struct ms_outcome *self, json_t *o)
 
 static json_t *confusion_json(const struct ms_outcome *self)
 {
-    const struct ms_confusion *m = &self->experiment->metrics.confusion;
+    const struct ms_confusion *m = &self->experiment->entries[0].metrics.confusion;
     json_t *o = json_object(), *rows = json_array(), *names = json_array();
     for (uint32_t p = 0; p < m->classes; p++) {
         json_t *row = json_array();
@@ -120,7 +120,7 @@ static json_t *by_class_json(const struct ms_outcome *self)
 {
     json_t *list = json_array();
     for (uint32_t c = 0; c < self->set->classes; c++) {
-        const struct ms_class_scores *s = &self->experiment->metrics.by_class[c];
+        const struct ms_class_scores *s = &self->experiment->entries[0].metrics.by_class[c];
         json_t *o = json_object();
         set(o, "class", ms_json_text(self->set->class_names[c]));
         set(o, "support", count(s->support));
@@ -205,7 +205,7 @@ static json_t *split_json(const struct ms_outcome *self)
 static void experiment_json(const struct ms_outcome *self, json_t *o)
 {
     const struct ms_experiment *e = self->experiment;
-    const struct ms_metrics *m = &e->metrics;
+    const struct ms_metrics *m = &e->entries[0].metrics;
     char verdict[512];
     ms_outcome_verdict(self, verdict);
     set(o, "split", split_json(self));
@@ -230,8 +230,8 @@ static void experiment_json(const struct ms_outcome *self, json_t *o)
     set(o, "confusion", confusion_json(self));
     set(o, "by_class", by_class_json(self));
     set(o, "curve", curve_json(e));
-    set(o, "parameters", count(ms_net_param_count(e->net)));
-    set(o, "vocabulary", count(ms_vocabulary_size(e->vocabulary)));
+    set(o, "parameters", count(ms_model_parameters(e->model)));
+    set(o, "vocabulary", count(ms_vocabulary_size(ms_model_vocabulary(e->model))));
     set(o, "model_digest", digest(self->model_digest));
     set(o, "seconds", real(e->seconds));
 }
@@ -243,7 +243,7 @@ json_t *ms_outcome_json(const struct ms_outcome *self)
     json_t *o = json_object();
     set(o, "model", ms_json_text(self->name));
     set(o, "preset", json_string(self->plan->preset));
-    set(o, "kind", json_string("lstm"));
+    set(o, "kind", json_string(ms_model_kind_name(self->plan->kind)));
     set(o, "target", ms_json_text(self->target));
     set(o, "policy", ms_json_text(self->set->policies));
     set(o, "shuffled_labels", json_boolean(self->shuffled_labels));
@@ -266,7 +266,7 @@ struct ms_window *ms_outcome_windows(const struct ms_outcome *self, double *aut)
     const struct ms_judged judged = {.classes = self->set->classes,
                                      .rows = e->judged_count,
                                      .truth = e->truth,
-                                     .predicted = e->predicted};
+                                     .predicted = e->entries[0].predicted};
     struct ms_window *windows = calloc((size_t)p->window_count + 1, sizeof *windows);
     uint32_t *window_of = calloc(e->judged_count + 1, sizeof *window_of);
     for (size_t i = 0; windows && window_of && i < e->judged_count; i++)
@@ -287,7 +287,7 @@ bool ms_outcome_source_suspect(const struct ms_outcome *self)
 
 void ms_outcome_verdict(const struct ms_outcome *self, char out[512])
 {
-    const struct ms_metrics *m = &self->experiment->metrics;
+    const struct ms_metrics *m = &self->experiment->entries[0].metrics;
     char name[128];
     (void)ms_escape_text(self->set->class_names[m->majority_class], name, sizeof name);
     const char *how = m->accuracy_low > m->majority    ? "better than"

@@ -203,7 +203,7 @@ static void heading(FILE *out, const char *name)
 
 static void show_confusion(const struct ms_outcome *o, FILE *out)
 {
-    const struct ms_confusion *m = &o->experiment->metrics.confusion;
+    const struct ms_confusion *m = &o->experiment->entries[0].metrics.confusion;
     char name[NAME_BYTES];
     int width = name_width(o);
     (void)fputs("\nConfusion matrix (rows: predicted, columns: true)\n", out);
@@ -259,7 +259,7 @@ static void show_calibration(FILE *out, const struct ms_metrics *m)
 
 static void show_rates(const struct ms_outcome *o, FILE *out)
 {
-    const struct ms_metrics *m = &o->experiment->metrics;
+    const struct ms_metrics *m = &o->experiment->entries[0].metrics;
     char name[NAME_BYTES], verdict[512];
     int width = name_width(o);
     (void)fprintf(out, "\n  %*s %9s %9s %9s %9s %9s\n", width, "", "precision", "recall", "F1",

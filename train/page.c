@@ -100,7 +100,7 @@ static void card(struct ms_buf *out, const char *name, double value, const char 
 
 static void put_cards(const struct ms_outcome *o, struct ms_buf *out)
 {
-    const struct ms_metrics *m = &o->experiment->metrics;
+    const struct ms_metrics *m = &o->experiment->entries[0].metrics;
     char note[256];
     put(out, "<div class=\"cards\">\n");
     (void)snprintf(note, sizeof note, "%.3f to %.3f (95 %%, %s)", m->accuracy_low, m->accuracy_high,
@@ -183,7 +183,7 @@ static void put_curves(const struct ms_outcome *o, struct ms_buf *out)
     chart.y_label = "accuracy";
     chart.y_max = 1;
     chart.series = accuracy;
-    chart.level = e->metrics.majority;
+    chart.level = e->entries[0].metrics.majority;
     chart.level_name = "majority class";
     ms_chart_draw(&chart, out);
     put(out, "</div></div><p class=\"note\">Training figures include dropout and label smoothing; "
@@ -196,7 +196,7 @@ static void put_curves(const struct ms_outcome *o, struct ms_buf *out)
 
 static void put_matrix(const struct ms_outcome *o, struct ms_buf *out)
 {
-    const struct ms_metrics *m = &o->experiment->metrics;
+    const struct ms_metrics *m = &o->experiment->entries[0].metrics;
     uint32_t n = m->classes;
     put(out, "<section><h2>Confusion matrix</h2>");
     if (n > MATRIX_CLASSES) {
@@ -240,7 +240,7 @@ static void put_matrix(const struct ms_outcome *o, struct ms_buf *out)
 
 static void put_rates(const struct ms_outcome *o, struct ms_buf *out)
 {
-    const struct ms_metrics *m = &o->experiment->metrics;
+    const struct ms_metrics *m = &o->experiment->entries[0].metrics;
     put(out,
         "<section><h2>Rates by class</h2><div class=\"scroll\"><table class=\"wide\"><thead><tr>"
         "<th>class</th><th>precision</th><th>recall</th><th>F1</th><th>AUC</th><th>avg. "
@@ -284,8 +284,8 @@ static void put_roc(const struct ms_outcome *o, struct ms_buf *out)
     struct ms_error ignored;
     for (size_t i = 0; positive && i < e->judged_count; i++)
         positive[i] = e->truth[i] == 0;
-    if (!positive ||
-        ms_roc(e->scores, 2, positive, e->judged_count, &points, &count, &ignored) != MS_OK) {
+    if (!positive || ms_roc(e->entries[0].scores, 2, positive, e->judged_count, &points, &count,
+                            &ignored) != MS_OK) {
         free(positive);
         out->failed = true;
         return;
@@ -382,7 +382,7 @@ static void put_provenance(const struct ms_outcome *o, struct ms_buf *out)
     fact("model", hex, true, out);
     (void)snprintf(text, sizeof text,
                    "%zu parameters, %u tokens, trained on %llu traces in %.1f s with %u jobs",
-                   ms_net_param_count(e->net), ms_vocabulary_size(e->vocabulary),
+                   ms_model_parameters(e->model), ms_vocabulary_size(ms_model_vocabulary(e->model)),
                    (unsigned long long)e->train_rows, e->seconds, o->jobs);
     fact("net", text, false, out);
     ms_clock_format(o->made_ms, text);
@@ -395,8 +395,8 @@ static void put_verdict(const struct ms_outcome *o, struct ms_buf *out)
 {
     const struct ms_experiment *e = o->experiment;
     bool source = ms_outcome_source_suspect(o);
-    bool bad = e->metrics.accuracy_low <= e->metrics.majority || o->shuffled_labels ||
-               e->partition.leaked || source;
+    bool bad = e->entries[0].metrics.accuracy_low <= e->entries[0].metrics.majority ||
+               o->shuffled_labels || e->partition.leaked || source;
     char verdict[512];
     ms_outcome_verdict(o, verdict);
     put(out, bad ? "<section class=\"warn\">" : "<section>");
@@ -433,7 +433,7 @@ enum ms_status ms_outcome_page(const struct ms_outcome *self, struct ms_buf *out
     put(out, " &middot; target ");
     ms_html_text(self->target, out);
     (void)ms_buf_printf(out, " &middot; %zu traces, %llu judged</p>\n", self->set->count,
-                        (unsigned long long)self->experiment->metrics.rows);
+                        (unsigned long long)self->experiment->entries[0].metrics.rows);
     put_cards(self, out);
     put_verdict(self, out);
     bool narrow = self->set->classes <= NARROW_MATRIX;

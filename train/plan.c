@@ -5,10 +5,23 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What linear and boosted models are, whatever the preset. */
+static void plan_others(struct ms_plan *out)
+{
+    out->linear_ngrams = (struct ms_ngram_options){.max_n = 3, .min_df = 2, .max_size = 200000};
+    out->cost = 1;
+    out->boost_ngrams = (struct ms_ngram_options){.max_n = 2, .min_df = 5, .max_size = 2000};
+    ms_boost_defaults(&out->boost);
+    out->seeds = 3;
+    out->baselines = true;
+    out->fit.jobs = 1;
+}
+
 void ms_plan_article(struct ms_plan *out)
 {
     *out = (struct ms_plan){
         .preset = "article",
+        .kind = MS_MODEL_LSTM,
         .view = {.fold_case = true,
                  .expand = true,
                  .keep_pseudo = true,
@@ -23,6 +36,7 @@ void ms_plan_article(struct ms_plan *out)
         .threshold = .5,
         .fit = {.rate = .001, .epochs = 10, .batch = 1000},
     };
+    plan_others(out);
     ms_net_config_article(&out->fit.config);
     ms_optimizer_defaults(MS_OPTIMIZER_RMSPROP, &out->fit.optimizer);
 }
@@ -31,6 +45,7 @@ void ms_plan_default(struct ms_plan *out)
 {
     *out = (struct ms_plan){
         .preset = "default",
+        .kind = MS_MODEL_ENSEMBLE,
         .view = {.fold_case = true,
                  .expand = true,
                  .collapse = 1,
@@ -41,6 +56,13 @@ void ms_plan_default(struct ms_plan *out)
         .text = MS_VOCABULARY_NAME,
         .unknown = true,
         .vocabulary_rows = 2,
+        .inputs = {.run_length = true,
+                   .run_count = true,
+                   .bigram_buckets = 4096,
+                   .trigram_buckets = 4096,
+                   .wide = true,
+                   .ngrams = {.max_n = 3, .min_df = 3, .max_size = 50000, .idf = true, .l2 = true}},
+        .feature_scale = .1,
         .split = {.test_share = .2},
         .threshold = .5,
         .fit = {.config = {.embedding = 48,
@@ -53,6 +75,7 @@ void ms_plan_default(struct ms_plan *out)
                            .mask_padding = true,
                            .pooling = MS_NET_POOL_MEAN_MAX_LAST,
                            .pool_dropout = .4,
+                           .wide = {.units = 64, .activation = MS_NET_RELU, .input_dropout = .5},
                            .label_smoothing = .1},
                 .rate = .003,
                 .cosine = true,
@@ -61,17 +84,38 @@ void ms_plan_default(struct ms_plan *out)
                 .batch = 32,
                 .by_length = true},
     };
+    plan_others(out);
     ms_optimizer_defaults(MS_OPTIMIZER_ADAMW, &out->fit.optimizer);
     out->fit.optimizer.weight_decay = .01;
     out->fit.optimizer.clip_norm = 1;
 }
 
-enum ms_status ms_plan_config(const struct ms_plan *self, uint32_t classes, bool binary,
-                              uint32_t vocabulary, struct ms_net_config *out, struct ms_error *err)
+static void drop_recurrence(struct ms_net_config *c)
 {
+    c->recurrent_count = 0;
+    memset(c->recurrent, 0, sizeof c->recurrent);
+    if (c->pooling == MS_NET_POOL_LAST)
+        c->pooling = MS_NET_POOL_MEAN;
+}
+
+enum ms_status ms_plan_config(const struct ms_plan *self, uint32_t classes, bool binary,
+                              const struct ms_plan_shape *shape, struct ms_net_config *out,
+                              struct ms_error *err)
+{
+    uint32_t sizes[MS_LIMIT_NET_FEATURES];
     *out = self->fit.config;
-    if (out->vocabulary < vocabulary)
-        out->vocabulary = vocabulary < 2 ? 2 : vocabulary;
+    if (out->vocabulary < shape->vocabulary)
+        out->vocabulary = shape->vocabulary < 2 ? 2 : shape->vocabulary;
+    out->feature_count = ms_input_options_tables(&self->inputs, sizes);
+    for (uint32_t t = 0; t < out->feature_count; t++)
+        out->feature[t] = (struct ms_net_feature){sizes[t], self->feature_scale};
+    out->wide.size = shape->ngrams;
+    if (shape->ngrams == 0)
+        memset(&out->wide, 0, sizeof out->wide);
+    if (shape->pooled)
+        drop_recurrence(out);
+    for (uint32_t i = 0; shape->gru && i < out->recurrent_count; i++)
+        out->recurrent[i].cell = MS_NET_GRU;
     out->outputs = binary ? 1 : classes;
     out->head = !binary                ? MS_NET_HEAD_SOFTMAX
                 : self->one_output_mse ? MS_NET_HEAD_MSE
@@ -79,26 +123,53 @@ enum ms_status ms_plan_config(const struct ms_plan *self, uint32_t classes, bool
     return ms_net_config_check(out, err);
 }
 
-enum ms_status ms_plan_text(const struct ms_plan *self, const char *target, bool shuffled_labels,
-                            struct ms_buf *out)
+static void nets_text(const struct ms_plan *self, struct ms_buf *out)
 {
-    char normal[MS_NORMAL_TEXT_BYTES], split[MS_PARTITION_NAME_BYTES];
     const struct ms_fit_options *f = &self->fit;
-    ms_normal_options_text(&self->view, normal);
-    ms_partition_name(&self->split, split);
-    if (self->split_file) /* the file's own name for it is in the manifest, whose digest counts */
-        (void)snprintf(split, sizeof split, "file");
-    (void)ms_buf_printf(out, "preset=%s target=%s split=%s epochs=%u batch=%u lr=%.9g",
-                        self->preset, target, split, f->epochs, f->batch, f->rate);
+    char inputs[MS_INPUT_TEXT_BYTES];
+    ms_input_options_text(&self->inputs, inputs);
+    (void)ms_buf_printf(out, " epochs=%u batch=%u lr=%.9g", f->epochs, f->batch, f->rate);
     (void)ms_buf_printf(out, " schedule=%s optimizer=%d decay=%.9g clip=%.9g smoothing=%.9g",
                         f->cosine ? "cosine" : "constant", (int)f->optimizer.kind,
                         f->optimizer.weight_decay, f->optimizer.clip_norm,
                         f->config.label_smoothing);
+    (void)ms_buf_printf(out, " token-dropout=%.9g by-length=%d patience=%u average=%d",
+                        f->token_dropout, (int)f->by_length, f->patience, (int)f->average);
+    if (self->kind == MS_MODEL_ENSEMBLE)
+        (void)ms_buf_printf(out, " seeds=%u", self->seeds);
+    (void)ms_buf_printf(out, " (%s)", inputs);
+}
+
+static void ngrams_text(const struct ms_ngram_options *o, struct ms_buf *out)
+{
+    (void)ms_buf_printf(out, " ngrams=%u min-df=%u size=%u", o->max_n, o->min_df, o->max_size);
+}
+
+enum ms_status ms_plan_text(const struct ms_plan *self, const char *target, bool shuffled_labels,
+                            struct ms_buf *out)
+{
+    char normal[MS_NORMAL_TEXT_BYTES], split[MS_PARTITION_NAME_BYTES];
+    const struct ms_boost_options *b = &self->boost;
+    ms_normal_options_text(&self->view, normal);
+    ms_partition_name(&self->split, split);
+    if (self->split_file) /* the file's own name for it is in the manifest, whose digest counts */
+        (void)snprintf(split, sizeof split, "file");
+    (void)ms_buf_printf(out, "preset=%s kind=%s target=%s split=%s", self->preset,
+                        ms_model_kind_name(self->kind), target, split);
+    if (self->kind == MS_MODEL_LINEAR) {
+        (void)ms_buf_printf(out, " cost=%.9g", self->cost);
+        ngrams_text(&self->linear_ngrams, out);
+    } else if (self->kind == MS_MODEL_BOOSTED) {
+        (void)ms_buf_printf(out, " rounds=%u depth=%u rate=%.9g rows=%.9g columns=%.9g", b->rounds,
+                            b->depth, b->rate, b->rows, b->columns);
+        ngrams_text(&self->boost_ngrams, out);
+    } else
+        nets_text(self, out);
     (void)ms_buf_printf(out,
-                        " token-dropout=%.9g by-length=%d min-calls=%" PRIu64
+                        " class-weights=%s min-calls=%" PRIu64
                         " vocabulary-rows=%u vocabulary-limit=%u seed=%" PRIu64 "%s [%s]",
-                        f->token_dropout, (int)f->by_length, self->min_calls, self->vocabulary_rows,
-                        self->vocabulary_limit, f->seed, shuffled_labels ? " labels=shuffled" : "",
-                        normal);
+                        self->balanced ? "balanced" : "none", self->min_calls,
+                        self->vocabulary_rows, self->vocabulary_limit, self->fit.seed,
+                        shuffled_labels ? " labels=shuffled" : "", normal);
     return out->failed ? MS_E_NOMEM : MS_OK;
 }

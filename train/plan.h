@@ -7,6 +7,7 @@
 #include "store/trace/normalise.h"
 #include "store/trace/vocabulary.h"
 #include "train/fit.h"
+#include "train/fit_boosted.h"
 #include "train/partition.h"
 
 #include <stdbool.h>
@@ -14,15 +15,24 @@
 
 struct ms_plan {
     const char *preset;
+    enum ms_model_kind kind;
     struct ms_normal_options view;
     uint64_t min_calls;
     enum ms_vocabulary_text text;
     bool unknown;
-    uint32_t vocabulary_limit;         /* numbers are below it; 0: none */
-    uint32_t vocabulary_rows;          /* calls of fewer training rows are unknown */
-    bool count_whole;                  /* frequencies of whole traces, not of what the net sees */
-    struct ms_fit_options fit;         /* config.vocabulary 0: as large as the vocabulary */
-    bool one_output_mse;               /* the article's head for two classes; else sigmoid */
+    uint32_t vocabulary_limit;      /* numbers are below it; 0: none */
+    uint32_t vocabulary_rows;       /* calls of fewer training rows are unknown */
+    bool count_whole;               /* frequencies of whole traces, not of what the net sees */
+    struct ms_input_options inputs; /* of nets; wide: some have the branch (learner.h) */
+    struct ms_fit_options fit;      /* config.vocabulary 0: as large as the vocabulary */
+    double feature_scale;           /* of every feature table */
+    uint32_t seeds;                 /* of an ensemble: nets of each shape */
+    struct ms_ngram_options linear_ngrams, boost_ngrams;
+    double cost; /* C of logistic regression */
+    struct ms_boost_options boost;
+    bool balanced;       /* classes weigh alike in the loss, however many rows they have */
+    bool baselines;      /* train and judge simpler models on the same parts */
+    bool one_output_mse; /* the article's head for two classes; else sigmoid */
     struct ms_partition_request split; /* its seed is fit.seed */
     const char *split_file; /* the manifest of the split; NULL: `split` says how to deal one */
     double threshold;
@@ -30,17 +40,27 @@ struct ms_plan {
 
 /* article: the net of Catak et al. (PeerJ CS 2020) as its notebook builds it: Keras's
  * Tokenizer(800), the last 100 calls padded in front and not masked, three LSTM(32), RMSprop .001,
- * mse, batch 1000, 10 epochs, hold-out 15 %. More than two classes get a softmax head. default:
- * runs collapsed, each distinct call once in order of first occurrence, at most 400; embedding 48,
- * one bidirectional LSTM(64), mean+max+last pooling, AdamW .003 with decay .01, clip 1, smoothing
- * .1, batch 32, one warm-up epoch and a cosine over 20, hold-out 20 %. */
+ * mse, batch 1000, 10 epochs, hold-out 15 %. More than two classes get a softmax head. default: an
+ * ensemble of three nets of each of two shapes; runs collapsed, each distinct call once in order of
+ * first occurrence, at most 400; a step is the sum of embeddings (48) of its call, of the
+ * logarithms of its run length and of how many runs the call has, and of the hashed 2- and 3-grams
+ * that end there; one bidirectional LSTM(64), mean+max+last pooling; the second shape joins 64
+ * units over the presence of n-grams of 1 to 3 calls, weighted by TF-IDF; AdamW .003 with decay
+ * .01, clip 1, smoothing .1, batch 32, one warm-up epoch and a cosine over 20, hold-out 20 %. */
 void ms_plan_article(struct ms_plan *out);
 void ms_plan_default(struct ms_plan *out);
 
-/* Completes the net for a number of classes and a vocabulary size. MS_E_INPUT as
- * ms_net_config_check. */
+/* What a net of the plan must fit. */
+struct ms_plan_shape {
+    uint32_t vocabulary;
+    uint32_t ngrams; /* of the wide branch; 0: the net has none */
+    bool gru;        /* GRU cells in place of LSTM */
+    bool pooled;     /* no recurrent layers; pooling that looks at one step becomes the mean */
+};
+
+/* Completes the net for a number of classes and a shape. MS_E_INPUT as ms_net_config_check. */
 enum ms_status ms_plan_config(const struct ms_plan *self, uint32_t classes, bool binary,
-                              uint32_t vocabulary, struct ms_net_config *out,
+                              const struct ms_plan_shape *shape, struct ms_net_config *out,
                               struct ms_error *err) MS_MUST_USE;
 
 /* One line with everything that decides the numbers (not jobs, names, folders). */

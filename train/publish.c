@@ -65,8 +65,7 @@ static enum ms_status encode_model(struct ms_outcome *o, struct ms_buf *out, str
         .settings = o->settings,
         .seed = o->plan->fit.seed,
     };
-    enum ms_status status =
-        ms_model_encode(o->experiment->net, o->experiment->vocabulary, &facts, out, err);
+    enum ms_status status = ms_model_encode(o->experiment->model, &facts, out, err);
     if (status == MS_OK && ms_hash_sha256(out->data, out->len, o->model_digest) != MS_OK)
         status = ms_error_set(err, MS_E_NOMEM, "cannot hash the model");
     return status;
@@ -108,7 +107,8 @@ static enum ms_status put_rows(struct ms_corpus *corpus, const struct ms_outcome
                                  .policy = o->set->policies,
                                  .normalisation = o->set->normalisation,
                                  .samples = (int64_t)o->set->count,
-                                 .vocabulary = ms_vocabulary_size(o->experiment->vocabulary)};
+                                 .vocabulary =
+                                     ms_vocabulary_size(ms_model_vocabulary(o->experiment->model))};
     memcpy(row.digest, o->set->digest, sizeof row.digest);
     (void)snprintf(path, sizeof path, "models/%s/model.safetensors", o->name);
     int64_t dataset;

@@ -10,7 +10,7 @@
  * folder's. MS_E_USAGE. */
 enum ms_status ms_model_name_check(const char *name, struct ms_error *err) MS_MUST_USE;
 
-/* "PRESET-TARGET" with everything else made '-'. */
+/* "PRESET-TARGET" (preset may be "PRESET-KIND") with everything else made '-'. */
 enum { MS_MODEL_NAME_BYTES = 104 };
 void ms_model_name_make(const char *preset, const char *target, bool shuffled,
                         char out[MS_MODEL_NAME_BYTES]);

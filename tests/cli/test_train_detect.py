@@ -20,7 +20,8 @@ COMMON = ["NtClose", "NtCreateFile", "NtReadFile", "NtWriteFile", "LdrLoadDll", 
           "NtAllocateVirtualMemory", "GetSystemMetrics", "NtQueryValueKey", "NtOpenKey"]
 BAD = ["WriteProcessMemory", "CreateRemoteThread"]
 GOOD = ["MessageBoxTimeoutW", "DrawTextExW"]
-SMALL = ["--epochs", "8", "--hidden", "16", "--lr", "0.01"]
+SMALL = ["--kind", "lstm", "--baselines", "no", "--epochs", "8", "--hidden", "16", "--lr", "0.01"]
+PLAIN = ["--kind", "lstm", "--baselines", "no"]
 
 
 def run(tool, *args, stdin=None, timeout=100):
@@ -224,7 +225,7 @@ class Train(Corpora):
         self.assertEqual(db.execute("select count(*), lower(hex(digest)) from model where name = 'killed'").fetchone(), (1, digest))
 
     def test_text_has_the_majority_row_and_the_matrix(self):
-        text = self.good(run("train", "--corpus", self.verdicts, "--epochs", "1", "--hidden", "4", "--name", "text")).stdout.decode()
+        text = self.good(run("train", "--corpus", self.verdicts, *PLAIN, "--epochs", "1", "--hidden", "4", "--name", "text")).stdout.decode()
         accuracy, majority = text.index("accuracy            0."), text.index("majority class      0.")
         self.assertLess(majority - accuracy, 120)
         self.assertIn("rows: predicted, columns: true", text)
@@ -251,7 +252,7 @@ class Train(Corpora):
         self.assertEqual((r["samples"], r["dropped"]["labelled_otherwise"], r["source_accuracy"]), (260, 100, 1.0))
         self.assertTrue(r["source_suspect"])
         self.assertEqual(r["policy"], "dataset:mal-api-2019, dataset:malbehavd-v1")
-        self.assertIn("may have learnt the source", (corpus / "models" / "default-malware" / "report.html").read_text())
+        self.assertIn("may have learnt the source", (corpus / "models" / "default-lstm-malware" / "report.html").read_text())
         self.assertIn("learn the sandbox", self.good(run("train", "--corpus", corpus, "--dry-run")).stdout.decode())
 
     def test_hardly_any_traces(self):
@@ -265,7 +266,7 @@ class Train(Corpora):
                    " (select sample from label where verdict = 'malicious' limit 1)")
         db.commit()
         db.close()
-        done = run("train", "--corpus", corpus, "--epochs", "1")
+        done = run("train", "--corpus", corpus, *PLAIN, "--epochs", "1")
         self.assertEqual(done.returncode, 3)
         self.assertIn("too few for this split", done.stderr.decode())
 
@@ -292,7 +293,7 @@ class Train(Corpora):
             (["--lr", "10", "--preset", "article", "--batch", "16"], None, "accuracy"),  # hard on the net, yet no crash
         ]:
             with self.subTest(args=args):
-                done = run("train", "--corpus", self.verdicts, "--epochs", "2", *args)
+                done = run("train", "--corpus", self.verdicts, *PLAIN, "--epochs", "2", *args)
                 if code is None:
                     self.assertIn(done.returncode, (0, 3))
                 else:
@@ -311,14 +312,14 @@ class Page(Corpora):
         db.execute("update label set class = ? where class = 'Virus'", (self.HOSTILE,))
         db.commit()
         db.close()
-        done = self.good(run("train", "--corpus", corpus, "--target", "class", "--epochs", "1", "--hidden", "4"))
+        done = self.good(run("train", "--corpus", corpus, *PLAIN, "--name", "default-class", "--target", "class", "--epochs", "1", "--hidden", "4"))
         page = (corpus / "models" / "default-class" / "report.html").read_text()
         self.assertIn("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;", page)
         self.assertIn("\\u{202e}", page)
         self.assertNotIn("\u202e", page)
         self.assertNotIn("\u202e", done.stdout.decode())
         self.check(page)
-        self.good(run("train", "--corpus", corpus, "--target", "class=" + self.HOSTILE, "--epochs", "1", "--hidden", "4", "--name", "one"))
+        self.good(run("train", "--corpus", corpus, *PLAIN, "--target", "class=" + self.HOSTILE, "--epochs", "1", "--hidden", "4", "--name", "one"))
         self.check((corpus / "models" / "one" / "report.html").read_text())
 
     def test_page_is_self_contained(self):

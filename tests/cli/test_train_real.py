@@ -31,7 +31,7 @@ class Real(unittest.TestCase):
         run("extract", "dataset", "malbehavd-v1", pathlib.Path(DATA, "malbehavd-v1", "MalBehavD-V1-dataset.csv"), "--corpus", cls.verdicts)
 
     def train(self, corpus, *args):
-        return json.loads(run("train", "--corpus", corpus, "--json", "-q", *args))
+        return json.loads(run("train", "--corpus", corpus, "--json", "-q", "--baselines", "no", *args))
 
     def check(self, r):
         """What must hold of every run."""

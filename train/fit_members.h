@@ -1,0 +1,25 @@
+/* Several nets trained side by side. Used by train/learner.c and its tests. */
+#ifndef MS_TRAIN_FIT_MEMBERS_H
+#define MS_TRAIN_FIT_MEMBERS_H
+
+#include "train/fit.h"
+
+/* Rows of all of them; inner and test as in ms_fit. */
+struct ms_fit_data {
+    struct ms_fit_rows train, inner, test;
+};
+
+/* Trains count nets by options[i] into nets[i] (all of them, or none and an error). With one net
+ * its batches are shared out among jobs threads; with several each has one thread, and jobs of them
+ * run at once, which changes no number. curve (epochs of the first, may be NULL) is the mean over
+ * the nets, epoch by epoch over those that ran it. */
+enum ms_status ms_fit_members(const struct ms_fit_options *options, uint32_t count, unsigned jobs,
+                              const struct ms_fit_data *data, struct ms_fit_epoch *curve,
+                              struct ms_net **nets, struct ms_error *err) MS_MUST_USE;
+
+/* Mean of `count` curves of `epochs` records that lie one after another, leaving out what is NAN.
+ */
+void ms_fit_mean_curve(const struct ms_fit_epoch *curves, uint32_t count, uint32_t epochs,
+                       struct ms_fit_epoch *out);
+
+#endif

@@ -1,0 +1,47 @@
+/* What the files of the model share. Not for others. */
+#ifndef MS_TRAIN_MODEL_PRIVATE_H
+#define MS_TRAIN_MODEL_PRIVATE_H
+
+#include "train/model.h"
+
+#include <jansson.h>
+
+/* Of the file; raised whenever an older one would be read wrongly. */
+#define MS_MODEL_FORMAT "malseq-model-2"
+
+struct ms_model {
+    struct ms_model_parts parts;
+    struct ms_model_facts facts;
+    json_t *metadata; /* owns the facts' texts; NULL unless read from a file */
+    json_t *classes;
+    const char **class_names;
+};
+
+/* A tensor of a model file, and where its numbers are in memory. */
+struct ms_model_tensor {
+    char name[64];
+    bool whole;       /* I32 instead of F32 */
+    uint64_t rows;    /* 0: one dimension */
+    uint64_t columns; /* over 0 */
+    void *data;       /* borrowed */
+};
+struct ms_model_tensors {
+    struct ms_model_tensor *list;
+    size_t count, capacity;
+    bool failed;
+};
+void ms_model_tensors_release(struct ms_model_tensors *self);
+void ms_model_tensors_add(struct ms_model_tensors *self, const struct ms_model_tensor *tensor);
+/* Those of the members; the n-grams' two are the caller's, who has or has not the numbers yet. */
+void ms_model_tensors_members(struct ms_model_tensors *self, const struct ms_model_parts *parts);
+void ms_model_tensors_ngrams(struct ms_model_tensors *self, uint64_t size, int32_t *calls,
+                             float *weights);
+size_t ms_model_tensor_bytes(const struct ms_model_tensor *self);
+/* Its "shape"; new reference. */
+json_t *ms_model_tensor_shape(const struct ms_model_tensor *self);
+
+/* Whether the members fit the classes and the inputs. */
+enum ms_status ms_model_parts_check(const struct ms_model_parts *self,
+                                    struct ms_error *err) MS_MUST_USE;
+
+#endif

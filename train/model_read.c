@@ -1,0 +1,485 @@
+/* Reads the model file as if it came from an enemy. */
+#include "train/model_private.h"
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "train/model_config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "tensors are copied as they lie in memory: little-endian only"
+#endif
+
+static enum ms_status no_memory(struct ms_error *err)
+{
+    return ms_error_set(err, MS_E_NOMEM, "out of memory for a model");
+}
+
+/* A string member of the metadata; NULL, and *status set, when it is not there. */
+static const char *text_of(const struct ms_model *m, const char *name, enum ms_status *status,
+                           struct ms_error *err)
+{
+    const char *text = json_string_value(json_object_get(m->metadata, name));
+    if (!text && *status == MS_OK)
+        *status = ms_error_set(err, MS_E_INPUT, "its metadata has no text '%s'", name);
+    return text;
+}
+
+static json_t *parse_member(const struct ms_model *m, const char *name, enum ms_status *status,
+                            struct ms_error *err)
+{
+    const char *text = text_of(m, name, status, err);
+    json_error_t why;
+    json_t *json = text ? json_loads(text, JSON_REJECT_DUPLICATES, &why) : NULL;
+    if (text && !json && *status == MS_OK)
+        *status = ms_error_set(err, MS_E_INPUT, "its metadata '%s' is not JSON", name);
+    return json;
+}
+
+static enum ms_status read_number(const struct ms_model *m, const char *name, uint64_t *out,
+                                  struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    const char *text = text_of(m, name, &status, err);
+    if (!text)
+        return status;
+    char *end;
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end || errno)
+        return ms_error_set(err, MS_E_INPUT, "its metadata '%s' is not a number", name);
+    return MS_OK;
+}
+
+static enum ms_status read_vocabulary(struct ms_model *m, uint32_t limit, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    const char *text = text_of(m, "text", &status, err);
+    const char *unknown = text_of(m, "unknown", &status, err);
+    if (status != MS_OK)
+        return status;
+    bool keras = strcmp(text, "keras") == 0, has_unknown = strcmp(unknown, "yes") == 0;
+    if ((!keras && strcmp(text, "name") != 0) || (!has_unknown && strcmp(unknown, "no") != 0))
+        return ms_error_set(err, MS_E_INPUT, "its vocabulary is of an unknown kind");
+    json_t *list = parse_member(m, "vocabulary", &status, err);
+    size_t n = json_array_size(list), reserved = has_unknown ? 2 : 1;
+    if (status == MS_OK && (!json_is_array(list) || n > limit || n + reserved > limit))
+        status = ms_error_set(err, MS_E_INPUT, "its vocabulary is no list of at most %zu names",
+                              limit - reserved);
+    if (status == MS_OK)
+        status = ms_vocabulary_new(keras ? MS_VOCABULARY_KERAS : MS_VOCABULARY_NAME, has_unknown,
+                                   &m->parts.vocabulary, err);
+    for (size_t i = 0; i < n && status == MS_OK; i++) { /* counted so that the order stays */
+        const json_t *name = json_array_get(list, i);
+        if (!json_is_string(name))
+            status = ms_error_set(err, MS_E_INPUT, "its vocabulary has an entry that is no text");
+        else if (ms_vocabulary_count(m->parts.vocabulary,
+                                     ms_span_of(json_string_value(name), json_string_length(name)),
+                                     n - i, err) != MS_OK)
+            status = ms_error_set(err, MS_E_INPUT, "its vocabulary has an entry that is too long");
+    }
+    json_decref(list);
+    if (status == MS_OK)
+        status = ms_vocabulary_finish(m->parts.vocabulary, 0, err);
+    /* a name twice, or one that Keras's rules split, would have shifted the numbers */
+    if (status == MS_OK && ms_vocabulary_size(m->parts.vocabulary) != n + reserved)
+        status = ms_error_set(err, MS_E_INPUT, "its vocabulary repeats or splits names");
+    return status;
+}
+
+static enum ms_status read_classes(struct ms_model *m, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    m->classes = parse_member(m, "classes", &status, err);
+    if (status != MS_OK)
+        return status;
+    size_t n = json_array_size(m->classes);
+    if (!json_is_array(m->classes) || n < 2 || n > MS_LIMIT_NET_CLASSES)
+        return ms_error_set(err, MS_E_INPUT, "its classes are not 2 to %d", MS_LIMIT_NET_CLASSES);
+    m->class_names = calloc(n, sizeof *m->class_names);
+    if (!m->class_names)
+        return no_memory(err);
+    for (size_t i = 0; i < n; i++) {
+        m->class_names[i] = json_string_value(json_array_get(m->classes, i));
+        if (!m->class_names[i])
+            return ms_error_set(err, MS_E_INPUT, "its classes have an entry that is no text");
+    }
+    m->facts.class_names = m->class_names;
+    m->facts.classes = m->parts.classes = (uint32_t)n;
+    return MS_OK;
+}
+
+static enum ms_status read_facts(struct ms_model *m, struct ms_error *err)
+{
+    struct ms_model_facts *f = &m->facts;
+    enum ms_status status = MS_OK;
+    f->target = text_of(m, "target", &status, err);
+    f->dataset_digest = text_of(m, "dataset", &status, err);
+    f->split_digest = text_of(m, "split", &status, err);
+    f->settings = text_of(m, "settings", &status, err);
+    f->version = text_of(m, "version", &status, err);
+    const char *normal = text_of(m, "normalisation", &status, err);
+    const char *threshold = text_of(m, "threshold", &status, err);
+    if (status == MS_OK)
+        status = read_number(m, "min_calls", &f->min_calls, err);
+    if (status == MS_OK)
+        status = read_number(m, "seed", &f->seed, err);
+    if (status == MS_OK)
+        status = ms_normal_options_parse(normal, &f->view, err);
+    if (status != MS_OK)
+        return status;
+    char *end;
+    f->threshold = strtod(threshold, &end);
+    if (end == threshold || *end || !isfinite(f->threshold))
+        return ms_error_set(err, MS_E_INPUT, "its threshold is not a number");
+    if (strcmp(f->target, "malware") != 0 && strcmp(f->target, "class") != 0 &&
+        strncmp(f->target, "class=", 6) != 0)
+        return ms_error_set(err, MS_E_INPUT, "its target is none that is known");
+    return MS_OK;
+}
+
+static enum ms_status split_file(struct ms_span bytes, json_t **header, struct ms_span *data,
+                                 struct ms_error *err)
+{
+    uint64_t length;
+    struct ms_span text;
+    if (!ms_span_take_u64le(&bytes, &length))
+        return ms_error_set(err, MS_E_INPUT, "it is shorter than a header");
+    if (length > MS_LIMIT_MODEL_HEADER_BYTES)
+        return ms_error_set(err, MS_E_INPUT, "a header of %" PRIu64 " bytes: at most %zu", length,
+                            MS_LIMIT_MODEL_HEADER_BYTES);
+    if (!ms_span_take(&bytes, length, &text))
+        return ms_error_set(err, MS_E_INPUT, "its header is cut short");
+    json_error_t why;
+    if (text.len == 0 || text.data[0] != '{')
+        return ms_error_set(err, MS_E_INPUT, "its header does not begin with {");
+    *header = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, &why);
+    if (!*header) {
+        char shown[JSON_ERROR_TEXT_LENGTH * 2];
+        return ms_error_set(err, MS_E_INPUT, "its header is not JSON: %s",
+                            ms_escape_text(why.text, shown, sizeof shown));
+    }
+    *data = bytes;
+    return MS_OK;
+}
+
+/* ---- members ---- */
+
+/* What the metadata says of a member, before anything of its size is allocated. */
+struct plan {
+    enum ms_member_kind kind;
+    struct ms_net_config config;
+    uint32_t trees, nodes;
+};
+
+static bool take_count(const json_t *object, const char *name, uint64_t most, uint32_t *out)
+{
+    const json_t *value = json_object_get(object, name);
+    json_int_t n = json_integer_value(value);
+    *out = (uint32_t)n;
+    return json_is_integer(value) && n >= 1 && (uint64_t)n <= most;
+}
+
+static enum ms_status plan_member(const json_t *json, struct plan *out, struct ms_error *err)
+{
+    const char *what = json_string_value(json_object_get(json, "member"));
+    size_t size = json_object_size(json);
+    if (what && strcmp(what, "net") == 0 && size == 2) {
+        out->kind = MS_MEMBER_NET;
+        return ms_model_config_read(json_object_get(json, "config"), &out->config, err);
+    }
+    if (what && strcmp(what, "linear") == 0 && size == 1) {
+        out->kind = MS_MEMBER_LINEAR;
+        return MS_OK;
+    }
+    out->kind = MS_MEMBER_TREES;
+    if (what && strcmp(what, "trees") == 0 && size == 3 &&
+        take_count(json, "nodes", MS_LIMIT_MODEL_TREE_NODES, &out->nodes) &&
+        take_count(json, "trees", out->nodes, &out->trees))
+        return MS_OK;
+    return ms_error_set(err, MS_E_INPUT, "it has a member of an unknown kind or shape");
+}
+
+/* Bytes of its tensors; every term is below 2^33. */
+static uint64_t plan_bytes(const struct plan *p, uint64_t classes, uint64_t ngrams)
+{
+    uint64_t outputs = classes == 2 ? 1 : classes;
+    switch (p->kind) {
+    case MS_MEMBER_NET:
+        return 4 * (uint64_t)ms_net_config_parameters(&p->config);
+    case MS_MEMBER_LINEAR:
+        return 4 * (ngrams + 1) * outputs;
+    case MS_MEMBER_TREES:
+        return 4 * (2 * (uint64_t)p->trees + 1 + 4 * (uint64_t)p->nodes);
+    case MS_MEMBER_SHARES:
+        break;
+    }
+    return 0;
+}
+
+static enum ms_status make_member(const struct plan *p, uint32_t classes, uint64_t ngrams,
+                                  unsigned jobs, struct ms_member *out, struct ms_error *err)
+{
+    uint32_t outputs = classes == 2 ? 1 : classes;
+    out->kind = p->kind;
+    if (p->kind == MS_MEMBER_NET)
+        return ms_net_new_blank(&p->config, 1, jobs, &out->net, err);
+    if (p->kind == MS_MEMBER_LINEAR)
+        return ms_linear_make((uint32_t)ngrams, outputs, &out->linear, err);
+    return ms_trees_make((uint32_t)ngrams, outputs, p->trees, p->nodes, &out->trees, err);
+}
+
+/* The members, blank, when together with the n-grams they take up exactly the file's tensors. */
+static enum ms_status read_members(struct ms_model *m, uint64_t ngrams, size_t data_bytes,
+                                   unsigned jobs, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    json_t *list = parse_member(m, "members", &status, err);
+    size_t n = json_array_size(list);
+    if (status == MS_OK && (n < 1 || n > MS_LIMIT_MODEL_MEMBERS))
+        status =
+            ms_error_set(err, MS_E_INPUT, "its members are not 1 to %d", MS_LIMIT_MODEL_MEMBERS);
+    struct plan *plans = status == MS_OK ? calloc(n, sizeof *plans) : NULL;
+    if (status == MS_OK && !plans)
+        status = no_memory(err);
+    uint64_t bytes = ngrams * 4 * (MS_GRAM_MOST + 1);
+    for (size_t i = 0; status == MS_OK && i < n; i++) {
+        status = plan_member(json_array_get(list, i), &plans[i], err);
+        bytes += status == MS_OK ? plan_bytes(&plans[i], m->parts.classes, ngrams) : 0;
+    }
+    if (status == MS_OK && bytes != data_bytes)
+        status =
+            ms_error_set(err, MS_E_INPUT, "%zu bytes of tensors where its members say %" PRIu64,
+                         data_bytes, bytes);
+    if (status == MS_OK) {
+        m->parts.members = calloc(n, sizeof *m->parts.members);
+        m->parts.member_count = m->parts.members ? (uint32_t)n : 0;
+        status = m->parts.members ? MS_OK : no_memory(err);
+    }
+    for (size_t i = 0; status == MS_OK && i < n; i++)
+        status = make_member(&plans[i], m->parts.classes, ngrams, jobs, &m->parts.members[i], err);
+    free(plans);
+    json_decref(list);
+    return status;
+}
+
+/* ---- tensors ---- */
+
+/* One tensor's entry against what is expected at `from`; copies its numbers. */
+static enum ms_status read_tensor(const json_t *entry, const struct ms_model_tensor *t, size_t from,
+                                  struct ms_span data, struct ms_error *err)
+{
+    const char *dtype = json_string_value(json_object_get(entry, "dtype"));
+    const char *wanted = t->whole ? "I32" : "F32";
+    const json_t *shape = json_object_get(entry, "shape"),
+                 *offsets = json_object_get(entry, "data_offsets");
+    if (!entry)
+        return ms_error_set(err, MS_E_INPUT, "tensor %s is missing", t->name);
+    if (!dtype || strcmp(dtype, wanted) != 0)
+        return ms_error_set(err, MS_E_INPUT, "tensor %s is not %s", t->name, wanted);
+    json_t *want = ms_model_tensor_shape(t);
+    bool fits = want && json_equal(shape, want) != 0;
+    json_decref(want);
+    if (!fits)
+        return ms_error_set(err, MS_E_INPUT, "tensor %s has not the shape that its config says",
+                            t->name);
+    size_t bytes = ms_model_tensor_bytes(t);
+    if (json_array_size(offsets) != 2 || !json_is_integer(json_array_get(offsets, 0)) ||
+        !json_is_integer(json_array_get(offsets, 1)) ||
+        json_integer_value(json_array_get(offsets, 0)) != (json_int_t)from ||
+        json_integer_value(json_array_get(offsets, 1)) != (json_int_t)(from + bytes) ||
+        json_object_size(entry) != 3)
+        return ms_error_set(err, MS_E_INPUT,
+                            "tensor %s does not lie where it should (overlap, hole or order)",
+                            t->name);
+    struct ms_span part;
+    if (!ms_span_sub(data, from, bytes, &part))
+        return ms_error_set(err, MS_E_INPUT, "tensor %s lies beyond the end", t->name);
+    memcpy(t->data, part.data, part.len);
+    const float *numbers = t->data;
+    for (size_t i = 0; !t->whole && i < bytes / sizeof *numbers; i++)
+        if (!isfinite(numbers[i]))
+            return ms_error_set(err, MS_E_INPUT, "tensor %s holds a number that is not finite",
+                                t->name);
+    return MS_OK;
+}
+
+static enum ms_status read_tensors(const struct ms_model_tensors *tensors, const json_t *header,
+                                   struct ms_span data, struct ms_error *err)
+{
+    if (json_object_size(header) != tensors->count + 1)
+        return ms_error_set(err, MS_E_INPUT, "it holds %zu tensors where its members say %zu",
+                            json_object_size(header) - 1, tensors->count);
+    enum ms_status status = MS_OK;
+    size_t from = 0;
+    for (size_t i = 0; i < tensors->count && status == MS_OK; i++) {
+        const struct ms_model_tensor *t = &tensors->list[i];
+        status = read_tensor(json_object_get(header, t->name), t, from, data, err);
+        from += ms_model_tensor_bytes(t);
+    }
+    return status;
+}
+
+/* ---- n-grams ---- */
+
+static enum ms_status load_ngrams(struct ms_model *m, size_t size, const int32_t *places,
+                                  const float *weights, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    json_t *list = parse_member(m, "ngram_calls", &status, err);
+    size_t n = json_array_size(list);
+    if (status == MS_OK && (!json_is_array(list) || n > MS_LIMIT_VOCABULARY ||
+                            (m->parts.inputs.ngrams.max_n == 0 && (n > 0 || size > 0))))
+        status = ms_error_set(err, MS_E_INPUT, "its n-grams have no list of calls");
+    struct ms_span *names = status == MS_OK ? calloc(n + 1, sizeof *names) : NULL;
+    if (status == MS_OK && !names)
+        status = no_memory(err);
+    for (size_t i = 0; status == MS_OK && i < n; i++) {
+        const json_t *name = json_array_get(list, i);
+        if (!json_is_string(name))
+            status = ms_error_set(err, MS_E_INPUT, "its n-grams have a call that is no text");
+        else
+            names[i] = ms_span_of(json_string_value(name), json_string_length(name));
+    }
+    const struct ms_ngrams_file file = {.options = m->parts.inputs.ngrams,
+                                        .names = names,
+                                        .name_count = n,
+                                        .places = places,
+                                        .weights = weights,
+                                        .size = size};
+    if (status == MS_OK && m->parts.inputs.ngrams.max_n > 0)
+        status = ms_ngrams_load(&file, &m->parts.ngrams, err);
+    free(names);
+    json_decref(list);
+    return status;
+}
+
+/* Members, n-grams and all their numbers. */
+static enum ms_status read_parts(struct ms_model *m, const json_t *header, struct ms_span data,
+                                 unsigned jobs, struct ms_error *err)
+{
+    uint64_t ngrams;
+    struct ms_model_tensors tensors = {0};
+    int32_t *places = NULL;
+    float *weights = NULL;
+    enum ms_status status = read_number(m, "ngrams", &ngrams, err);
+    if (status == MS_OK && ngrams > MS_LIMIT_NET_VOCABULARY)
+        status =
+            ms_error_set(err, MS_E_INPUT, "it has more than %d n-grams", MS_LIMIT_NET_VOCABULARY);
+    if (status == MS_OK)
+        status = read_members(m, ngrams, data.len, jobs, err);
+    if (status == MS_OK) {
+        places = calloc((size_t)ngrams * MS_GRAM_MOST + 1, sizeof *places);
+        weights = calloc((size_t)ngrams + 1, sizeof *weights);
+        ms_model_tensors_members(&tensors, &m->parts);
+        ms_model_tensors_ngrams(&tensors, ngrams, places, weights);
+        status = places && weights && !tensors.failed ? read_tensors(&tensors, header, data, err)
+                                                      : no_memory(err);
+    }
+    if (status == MS_OK)
+        status = load_ngrams(m, (size_t)ngrams, places, weights, err);
+    if (status == MS_OK)
+        status = ms_model_parts_check(&m->parts, err);
+    for (uint32_t i = 0; status == MS_OK && i < m->parts.member_count; i++)
+        if (m->parts.members[i].kind == MS_MEMBER_TREES)
+            status = ms_trees_check(&m->parts.members[i].trees, err);
+    ms_model_tensors_release(&tensors);
+    free(places);
+    free(weights);
+    return status;
+}
+
+static enum ms_status check_format(struct ms_model *m, const json_t *header, struct ms_error *err)
+{
+    m->metadata = json_incref(json_object_get(header, "__metadata__"));
+    enum ms_status status = MS_OK;
+    const char *key;
+    json_t *value;
+    json_object_foreach(m->metadata, key, value) if (!json_is_string(value)) return ms_error_set(
+        err, MS_E_INPUT, "its metadata holds something that is no text");
+    const char *format = text_of(m, "format", &status, err);
+    if (status != MS_OK)
+        return ms_error_set(err, MS_E_INPUT,
+                            "it is no model of malseq (no format in its metadata)");
+    if (strcmp(format, MS_MODEL_FORMAT) != 0)
+        return ms_error_set(err, MS_E_INPUT, "its format is not %s: train it anew",
+                            MS_MODEL_FORMAT);
+    return MS_OK;
+}
+
+static enum ms_status read_kind(struct ms_model *m, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    const char *kind = text_of(m, "kind", &status, err);
+    const char *inputs = text_of(m, "inputs", &status, err);
+    if (status == MS_OK)
+        status = ms_model_kind_parse(kind, &m->parts.kind, err);
+    if (status == MS_OK)
+        status = ms_input_options_parse(inputs, &m->parts.inputs, err);
+    m->parts.cut = m->facts.view.cut;
+    return status;
+}
+
+enum ms_status ms_model_decode(struct ms_span bytes, unsigned jobs, struct ms_model **out,
+                               struct ms_error *err)
+{
+    struct ms_model *m = calloc(1, sizeof *m);
+    if (!m)
+        return no_memory(err);
+    json_t *header = NULL;
+    struct ms_span data;
+    enum ms_status status = split_file(bytes, &header, &data, err);
+    if (status == MS_OK)
+        status = check_format(m, header, err);
+    if (status == MS_OK)
+        status = read_facts(m, err);
+    if (status == MS_OK)
+        status = read_kind(m, err);
+    if (status == MS_OK)
+        status = read_classes(m, err);
+    if (status == MS_OK)
+        status = read_vocabulary(m, MS_LIMIT_NET_VOCABULARY, err);
+    if (status == MS_OK)
+        status = read_parts(m, header, data, jobs, err);
+    json_decref(header);
+    if (status == MS_OK)
+        *out = m;
+    else
+        ms_model_free(m);
+    return status;
+}
+
+enum ms_status ms_model_open(const char *path, unsigned jobs, struct ms_model **out,
+                             struct ms_error *err)
+{
+    char shown[256];
+    struct stat st;
+    struct ms_buf file, bytes;
+    ms_buf_init(&file, 65536);
+    ms_buf_init(&bytes, MS_LIMIT_MODEL_BYTES);
+    (void)ms_buf_append_text(&file, path);
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        (void)ms_buf_append_text(&file, "/model.safetensors");
+    enum ms_status status = ms_file_read(ms_buf_text(&file), &bytes, err);
+    if (status == MS_OK) {
+        status = ms_model_decode(ms_span_of(bytes.data, bytes.len), jobs, out, err);
+        if (status != MS_OK)
+            ms_error_prepend(err, "model '%s'", ms_escape_text(path, shown, sizeof shown));
+    } else {
+        ms_error_prepend(err, "model");
+        status = MS_E_INPUT;
+    }
+    if (status != MS_OK && err)
+        err->status = status;
+    ms_buf_release(&file);
+    ms_buf_release(&bytes);
+    return status;
+}
