@@ -2,6 +2,8 @@
  * to names), TARGET (the attribute), VECTOR_BYTES and ROWS (of a tile) defined; no include guard,
  * no use elsewhere. ROWS tiles of two vectors fill the registers: enough sums in flight to hide the
  * latency of the multiply-add. Fewer rows take more panels at a time for the same reason. */
+#ifdef SUFFIX /* by itself it is nothing */
+
 #define JOIN2(a, b) a##_##b
 #define JOIN(a, b) JOIN2(a, b)
 #define NAME(a) JOIN(a, SUFFIX)
@@ -109,10 +111,9 @@ TARGET static void NAME(product)(const struct ms_product *x)
             const ms_real *const *start = x->start ? x->start + r : NULL;
             if (j + MS_PACKED_PANEL <= x->n)
                 NAME(panels)
-                (ROWS, 1, &f, x->a + r * x->lda, x->b + j * x->k, start, j, x->c + r * x->ldc);
-            else
-                NAME(edge)
-                (ROWS, &f, x->a + r * x->lda, x->b + j * x->k, start, j, x->c + r * x->ldc);
+            (ROWS, 1, &f, x->a + r * x->lda, x->b + j * x->k, start, j, x->c + r * x->ldc);
+            else NAME(edge)(ROWS, &f, x->a + r * x->lda, x->b + j * x->k, start, j,
+                            x->c + r * x->ldc);
         }
     const ms_real *a = x->a + whole * x->lda;
     const ms_real *const *start = x->start ? x->start + whole : NULL;
@@ -159,7 +160,7 @@ TARGET static void NAME(product_ta)(size_t m, size_t n, size_t used, size_t capa
                 NAME(panels)(ROWS, 1, &f, strip, b + j * capacity, NULL, j, c + i * ldc);
             else
                 NAME(edge)
-                (m - i < ROWS ? m - i : ROWS, &f, strip, b + j * capacity, NULL, j, c + i * ldc);
+            (m - i < ROWS ? m - i : ROWS, &f, strip, b + j * capacity, NULL, j, c + i * ldc);
         }
 }
 
@@ -175,3 +176,5 @@ static const struct ms_packed_kernels NAME(kernels) = {STRING(SUFFIX), NAME(prod
 #undef TARGET
 #undef VECTOR_BYTES
 #undef ROWS
+
+#endif
