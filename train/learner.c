@@ -97,16 +97,20 @@ static enum ms_status hold_back(const struct learning *l, uint32_t *part)
     const struct ms_dataset *set = l->rows->set;
     size_t n = l->rows->train_count;
     uint32_t *labels = calloc(n + 1, sizeof *labels), *groups = calloc(n + 1, sizeof *groups);
-    enum ms_status status = labels && groups ? MS_OK : no_memory(l->err);
+    uint32_t *number = calloc(set->group_count + 1u, sizeof *number), count = 0; /* 0: not met */
+    enum ms_status status = labels && groups && number ? MS_OK : no_memory(l->err);
     for (size_t i = 0; status == MS_OK && i < n; i++) {
+        uint32_t *at = &number[set->groups[l->rows->train[i]]];
+        *at = *at ? *at : ++count;
         labels[i] = label_of(l, l->rows->train[i]);
-        groups[i] = set->groups[l->rows->train[i]];
+        groups[i] = *at - 1;
     }
     const struct ms_split_rows rows = {n, set->classes, labels, groups};
     if (status == MS_OK)
         status = ms_split_holdout(&rows, INNER_SHARE, l->seed, part, l->err);
     free(labels);
     free(groups);
+    free(number);
     return status;
 }
 
