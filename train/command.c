@@ -8,8 +8,10 @@
 #include "store/run.h"
 #include "train/publish.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void ms_train_defaults(void *options)
@@ -17,6 +19,7 @@ void ms_train_defaults(void *options)
     struct ms_train_options *o = options;
     *o = (struct ms_train_options){.preset = "default",
                                    .target = "malware",
+                                   .checkpoint_every = "auto",
                                    .rate = NAN,
                                    .test_share = NAN,
                                    .test_ratio = NAN,
@@ -168,6 +171,31 @@ static enum ms_status check(const struct ms_train_options *o, const struct ms_pl
     return MS_OK;
 }
 
+static enum ms_status make_every(const struct ms_train_options *o, int64_t *out,
+                                 struct ms_error *err)
+{
+    const char *text = o->checkpoint_every;
+    char *end;
+    errno = 0;
+    unsigned long long batches = *text >= '0' && *text <= '9' ? strtoull(text, &end, 10) : 0;
+    *out = strcmp(text, "auto") == 0    ? MS_CHECKPOINT_AUTO
+           : strcmp(text, "never") == 0 ? MS_CHECKPOINT_NEVER
+           : strcmp(text, "epoch") == 0 ? MS_CHECKPOINT_EPOCH
+                                        : (int64_t)batches;
+    char shown[80];
+    if (*out == 0 && strcmp(text, "auto") != 0)
+        return ms_error_set(err, MS_E_USAGE,
+                            "--checkpoint-every %.40s: must be auto, epoch, never or a number of "
+                            "batches",
+                            ms_escape_text(text, shown, sizeof shown));
+    if (batches && (*end || errno || batches > INT32_MAX))
+        return ms_error_set(err, MS_E_USAGE, "--checkpoint-every: a number of batches up to %d",
+                            INT32_MAX);
+    if (*out == MS_CHECKPOINT_NEVER && o->resume)
+        return ms_error_set(err, MS_E_USAGE, "--resume needs checkpoints");
+    return MS_OK;
+}
+
 static void command_line(const struct ms_cli *cli, struct ms_buf *out)
 {
     for (int i = 0; i < cli->argc; i++)
@@ -256,6 +284,10 @@ static enum ms_status end_run(struct run *r, enum ms_status status, struct ms_er
         return status == MS_OK ? opened : status;
     if (status == MS_OK)
         status = ms_outcome_publish(corpus, r->outcome, r->id, r->folder, sizeof r->folder, err);
+    if (status == MS_OK) {
+        ms_checkpoint_end(r->experiment.checkpoint);
+        r->experiment.checkpoint = NULL;
+    }
     (void)snprintf(counts, sizeof counts, "{\"samples\":%zu,\"judged\":%zu}", r->set.count,
                    r->experiment.judged_count);
     enum ms_status ended =
@@ -338,6 +370,15 @@ enum ms_status ms_train_run(struct ms_cli *cli, struct ms_error *err)
         status = ms_error_set(err, MS_E_USAGE, "--target is too long");
     outcome.settings = ms_buf_text(&settings);
     outcome.command = ms_buf_text(&command);
+    char folder[4096];
+    (void)snprintf(folder, sizeof folder, "%s/models/%s/checkpoint", cli->common.corpus,
+                   outcome.name);
+    struct ms_checkpoint_run keep = {
+        .folder = folder, .settings = outcome.settings, .resume = o->resume};
+    if (status == MS_OK)
+        status = make_every(o, &keep.every, err);
+    if (keep.every != MS_CHECKPOINT_NEVER)
+        plan.keep = &keep;
     struct run run = {.cli = cli, .outcome = &outcome, .request = &request};
     if (status == MS_OK)
         status = carry_out(&run, err);

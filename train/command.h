@@ -12,7 +12,8 @@ struct ms_train_options {
     uint64_t epochs, batch, folds, repeats, hidden, members, patience, rounds, depth;
     struct ms_normal_request normal;
     double rate, test_share, test_ratio, cost;
-    bool shuffle_labels;
+    bool shuffle_labels, resume;
+    const char *checkpoint_every; /* auto, never, epoch or batches */
 };
 
 void ms_train_defaults(void *options);

@@ -257,10 +257,29 @@ static enum ms_status judge_entries(struct runner *r, struct ms_error *err)
     return status;
 }
 
+/* A plan of one's own that has the checkpoints. */
+static enum ms_status keep_states(struct runner *r, struct ms_plan *plan, struct ms_error *err)
+{
+    char dataset[MS_HASH_HEX_MAX], split[MS_HASH_HEX_MAX];
+    *plan = *r->plan;
+    r->plan = plan;
+    if (!plan->keep)
+        return MS_OK;
+    ms_hex_encode(r->set->digest, MS_SHA256_BYTES, dataset);
+    ms_hex_encode(r->out->partition.digest, MS_SHA256_BYTES, split);
+    struct ms_checkpoint_run run = *plan->keep;
+    run.dataset = dataset;
+    run.split = split;
+    enum ms_status status = ms_checkpoint_open(&run, &r->out->checkpoint, err);
+    plan->fit.checkpoint = r->out->checkpoint;
+    return status;
+}
+
 enum ms_status ms_experiment_run(const struct ms_plan *plan, const struct ms_dataset *set,
                                  struct ms_experiment *out, struct ms_error *err)
 {
     *out = (struct ms_experiment){0};
+    struct ms_plan kept;
     struct runner r = {.plan = plan, .set = set, .out = out};
     int64_t started = ms_clock_mono_ms();
     enum ms_status status = ms_learner_check(plan->kind, err);
@@ -270,6 +289,8 @@ enum ms_status ms_experiment_run(const struct ms_plan *plan, const struct ms_dat
                                   : ms_partition_make(set, &plan->split, &out->partition, err);
     if (status == MS_OK)
         status = runner_make(&r, err);
+    if (status == MS_OK)
+        status = keep_states(&r, &kept, err);
     if (status == MS_OK)
         status = run_parts(&r, err);
     if (status == MS_OK)
@@ -293,5 +314,6 @@ void ms_experiment_release(struct ms_experiment *self)
     for (uint32_t e = 0; e < self->entry_count; e++)
         entry_release(&self->entries[e]);
     ms_model_free(self->model);
+    ms_checkpoint_close(self->checkpoint);
     *self = (struct ms_experiment){0};
 }

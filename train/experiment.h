@@ -42,6 +42,7 @@ struct ms_experiment {
                                trained on all rows */
     uint64_t train_rows;    /* rows `model` was trained on */
     double seconds;         /* of everything */
+    struct ms_checkpoint *checkpoint; /* of the plan's keep; the caller ends it when all is well */
 };
 
 /* Release with ms_experiment_release, also after a failure. Errors: those of ms_partition_make,

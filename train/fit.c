@@ -5,6 +5,8 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/rng.h"
+#include "base/step.h"
+#include "train/fit_progress.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -135,12 +137,8 @@ struct fit {
     int32_t *masked; /* copies of a batch's tokens with some unknown, and of their features */
     size_t masked_capacity;
     int32_t *masked_features;
-    double *sum; /* of the weights to be averaged */
-    uint32_t summed;
-    ms_real *best; /* weights of the lowest inner loss */
-    double best_loss;
-    uint32_t best_epoch;
-    uint64_t step, steps, per_epoch;
+    struct ms_fit_progress at;
+    uint64_t steps, per_epoch;
 };
 
 static void fit_release(struct fit *f)
@@ -153,8 +151,8 @@ static void fit_release(struct fit *f)
     free(f->labels);
     free(f->masked);
     free(f->masked_features);
-    free(f->sum);
-    free(f->best);
+    free(f->at.sum);
+    free(f->at.best);
 }
 
 static enum ms_status fit_make(struct fit *f, struct ms_error *err)
@@ -165,7 +163,7 @@ static enum ms_status fit_make(struct fit *f, struct ms_error *err)
     f->tables = ms_input_options_tables(&o->inputs, sizes);
     f->per_epoch = (n + o->batch - 1) / o->batch;
     f->steps = f->per_epoch * o->epochs;
-    f->best_loss = INFINITY;
+    f->at.best_loss = INFINITY;
     f->order = calloc(n, sizeof *f->order);
     f->tokens = (void *)calloc(batch, sizeof *f->tokens);
     f->features = (void *)calloc(batch, sizeof *f->features);
@@ -177,9 +175,10 @@ static enum ms_status fit_make(struct fit *f, struct ms_error *err)
     if (good)
         status = ms_net_new(&o->config, o->seed, o->jobs, &f->net, err);
     if (status == MS_OK && o->average)
-        good = (f->sum = calloc(ms_net_param_count(f->net), sizeof *f->sum)) != NULL;
+        good = (f->at.sum = calloc(ms_net_param_count(f->net), sizeof *f->at.sum)) != NULL;
     if (status == MS_OK && o->patience)
-        good = (f->best = calloc(ms_net_param_count(f->net), sizeof *f->best)) != NULL && good;
+        good =
+            (f->at.best = calloc(ms_net_param_count(f->net), sizeof *f->at.best)) != NULL && good;
     if (!good)
         return ms_error_set(err, MS_E_NOMEM, "out of memory for a batch of %zu rows", batch);
     return status == MS_OK ? ms_net_set_optimizer(f->net, &o->optimizer, err) : status;
@@ -213,7 +212,7 @@ static enum ms_status mask_tokens(struct fit *f, size_t rows, struct ms_error *e
     if (status != MS_OK)
         return status;
     struct ms_rng rng;
-    ms_rng_init(&rng, f->options->seed, PURPOSE_TOKENS, f->step);
+    ms_rng_init(&rng, f->options->seed, PURPOSE_TOKENS, f->at.step);
     int32_t *at = f->masked, *features = f->masked_features;
     for (size_t i = 0; i < rows; i++) {
         size_t n = f->lengths[i];
@@ -235,7 +234,7 @@ static enum ms_status mask_tokens(struct fit *f, size_t rows, struct ms_error *e
 static double rate_now(const struct fit *f)
 {
     return f->options->cosine
-               ? ms_schedule_cosine(f->options->rate, FLOOR, f->step, f->per_epoch, f->steps)
+               ? ms_schedule_cosine(f->options->rate, FLOOR, f->at.step, f->per_epoch, f->steps)
                : f->options->rate;
 }
 
@@ -262,39 +261,43 @@ static enum ms_status fit_batch(struct fit *f, size_t from, size_t rows,
                                        .wide = config->wide.size ? f->wide : NULL};
     if (status == MS_OK)
         status = ms_net_train_batch(f->net, &batch, rate_now(f), result, err);
-    f->step += status == MS_OK;
+    f->at.step += status == MS_OK;
     return status;
 }
 
 static enum ms_status fit_epoch(struct fit *f, uint32_t epoch, struct ms_fit_epoch *out,
                                 struct ms_error *err)
 {
-    size_t n = f->train->count, right = 0;
-    double loss = 0;
+    const size_t n = f->train->count;
+    struct ms_fit_progress *p = &f->at;
     enum ms_status status = ms_fit_order(f->train, f->options->batch, f->options->by_length,
                                          f->options->seed, epoch, f->order, err);
-    for (size_t at = 0; at < n && status == MS_OK; at += f->options->batch) {
-        size_t rows = n - at < f->options->batch ? n - at : f->options->batch;
+    while (p->row < n && status == MS_OK) {
+        size_t at = p->row, rows = n - at < f->options->batch ? n - at : f->options->batch;
         struct ms_net_result result;
         out->rate = rate_now(f);
         status = fit_batch(f, at, rows, &result, err);
         if (status == MS_OK) {
-            loss += result.loss * (double)rows;
-            right += result.correct;
+            p->loss += result.loss * (double)rows;
+            p->right += result.correct;
+            p->row += rows;
             if (f->options->on_step)
                 f->options->on_step(f->options->step_ctx);
             if (f->options->title)
-                ms_progress_update(f->step);
+                ms_progress_update(f->at.step);
             if (f->options->title)
                 ms_progress_note("epoch %u/%u loss %.4f accuracy %.3f", epoch + 1,
-                                 f->options->epochs, loss / (double)(at + rows),
-                                 (double)right / (double)(at + rows));
+                                 f->options->epochs, p->loss / (double)p->row,
+                                 (double)p->right / (double)p->row);
+            if (p->row < n)
+                ms_fit_progress_keep(p, false, false);
+            ms_step("train.fit.batch");
         }
     }
-    out->loss = loss / (double)n;
-    out->accuracy = (double)right / (double)n;
+    out->loss = p->loss / (double)n;
+    out->accuracy = (double)p->right / (double)n;
     if (status == MS_E_LIMIT)
-        ms_error_prepend(err, "epoch %u, step %llu", epoch + 1, (unsigned long long)f->step + 1);
+        ms_error_prepend(err, "epoch %u, step %llu", epoch + 1, (unsigned long long)f->at.step + 1);
     return status;
 }
 
@@ -317,15 +320,15 @@ static void add_weights(struct fit *f)
 {
     const ms_real *params = ms_net_params(f->net);
     for (size_t i = 0; i < ms_net_param_count(f->net); i++)
-        f->sum[i] += (double)params[i];
-    f->summed++;
+        f->at.sum[i] += (double)params[i];
+    f->at.summed++;
 }
 
 static void take_mean(struct fit *f)
 {
     ms_real *params = ms_net_params(f->net);
-    for (size_t i = 0; f->summed && i < ms_net_param_count(f->net); i++)
-        params[i] = (ms_real)(f->sum[i] / f->summed);
+    for (size_t i = 0; f->at.summed && i < ms_net_param_count(f->net); i++)
+        params[i] = (ms_real)(f->at.sum[i] / (double)f->at.summed);
 }
 
 /* Whether training goes on after epoch e. */
@@ -334,12 +337,12 @@ static enum ms_status look_inside(struct fit *f, const struct ms_fit_rows *inner
 {
     double loss, accuracy;
     enum ms_status status = ms_fit_judge(f->net, inner, &loss, &accuracy, err);
-    if (status == MS_OK && loss < f->best_loss) {
-        memcpy(f->best, ms_net_params(f->net), ms_net_param_count(f->net) * sizeof *f->best);
-        f->best_loss = loss;
-        f->best_epoch = epoch;
+    if (status == MS_OK && loss < f->at.best_loss) {
+        memcpy(f->at.best, ms_net_params(f->net), ms_net_param_count(f->net) * sizeof *f->at.best);
+        f->at.best_loss = loss;
+        f->at.best_epoch = epoch;
     }
-    *more = epoch - f->best_epoch < f->options->patience;
+    *more = epoch - f->at.best_epoch < f->options->patience;
     return status;
 }
 
@@ -350,8 +353,10 @@ static enum ms_status fit_epochs(struct fit *f, const struct ms_fit_rows *inner,
     const struct ms_fit_options *o = f->options;
     uint32_t quarter = o->epochs / 4 > 0 ? o->epochs / 4 : 1;
     enum ms_status status = MS_OK;
-    bool more = true;
-    for (uint32_t e = 0; e < o->epochs && status == MS_OK && more; e++) {
+    struct ms_fit_progress *p = &f->at;
+    bool more = !o->patience || p->epoch == 0 || p->epoch - 1 - p->best_epoch < o->patience;
+    while (p->epoch < o->epochs && status == MS_OK && more) {
+        const uint32_t e = (uint32_t)p->epoch;
         int64_t started = ms_clock_mono_ms();
         status = fit_epoch(f, e, &out[e], err);
         if (status == MS_OK)
@@ -363,11 +368,18 @@ static enum ms_status fit_epochs(struct fit *f, const struct ms_fit_rows *inner,
             status = look_inside(f, inner, e, &more, err);
         if (status == MS_OK && o->average && e + quarter >= o->epochs)
             add_weights(f);
+        p->epoch++;
+        p->row = p->right = 0;
+        p->loss = 0;
+        if (status == MS_OK)
+            ms_fit_progress_keep(p, true, false);
     }
     if (status == MS_OK && o->average)
         take_mean(f);
     if (status == MS_OK && o->patience)
-        memcpy(ms_net_params(f->net), f->best, ms_net_param_count(f->net) * sizeof *f->best);
+        memcpy(ms_net_params(f->net), f->at.best, ms_net_param_count(f->net) * sizeof *f->at.best);
+    if (status == MS_OK)
+        ms_fit_progress_keep(p, false, true);
     return status;
 }
 
@@ -384,9 +396,16 @@ enum ms_status ms_fit(const struct ms_fit_options *options, const struct ms_fit_
     for (uint32_t e = 0; e < options->epochs; e++)
         epochs_out[e] = (struct ms_fit_epoch){NAN, NAN, NAN, NAN, NAN, 0};
     enum ms_status status = fit_make(&f, err);
+    bool finished = false;
+    f.at.curve = epochs_out;
+    f.at.options = options;
+    f.at.rows = train->count;
+    f.at.net = f.net;
+    if (status == MS_OK)
+        status = ms_fit_progress_begin(&f.at, train, inner, test, &finished, err);
     if (options->title)
         ms_progress_begin(options->title, f.steps, "batches");
-    if (status == MS_OK)
+    if (status == MS_OK && !finished)
         status = fit_epochs(&f, inner, test, epochs_out, err);
     if (options->title)
         ms_progress_end();

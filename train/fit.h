@@ -3,6 +3,7 @@
 #ifndef MS_TRAIN_FIT_H
 #define MS_TRAIN_FIT_H
 
+#include "train/checkpoint.h"
 #include "train/model.h"
 #include "train/nn/net.h"
 
@@ -35,6 +36,7 @@ struct ms_fit_options {
     unsigned jobs;
     const char *title;          /* for the progress line: static text; NULL: none */
     bool talk;                  /* a line an epoch on stderr */
+    struct ms_checkpoint *checkpoint; /* keeps the state, and has that of a killed run; NULL: none */
     void (*on_step)(void *ctx); /* after each batch; may be NULL */
     void *step_ctx;
 };

@@ -175,6 +175,17 @@ static const struct ms_option table[] = {
      .max = 16,
      .help = "of boosted trees (default: 6)"},
     MS_NORMAL_OPTIONS(struct ms_train_options, normal),
+    {.name = "checkpoint-every",
+     .kind = MS_OPT_TEXT,
+     .arg = "WHEN",
+     .offset = AT(checkpoint_every),
+     .help = "when the state of a net's training is kept for --resume: epoch, a number of batches, "
+             "never, or auto: after an epoch, but not within 5 s (default: auto)"},
+    {.name = "resume",
+     .kind = MS_OPT_FLAG,
+     .offset = AT(resume),
+     .help = "go on with a run of the same options and dataset that was killed; its model is the "
+             "one that it would have made"},
     {.name = "shuffle-labels",
      .kind = MS_OPT_FLAG,
      .offset = AT(shuffle_labels),

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "store/trace/normalise.h"
 #include "store/trace/vocabulary.h"
+#include "train/checkpoint.h"
 #include "train/fit.h"
 #include "train/fit_boosted.h"
 #include "train/partition.h"
@@ -36,6 +37,9 @@ struct ms_plan {
     struct ms_partition_request split; /* its seed is fit.seed */
     const char *split_file; /* the manifest of the split; NULL: `split` says how to deal one */
     double threshold;
+    /* Where the state of the nets' training is kept, and whether a killed run goes on there; NULL:
+     * nowhere. Its digests are filled in by the experiment. */
+    const struct ms_checkpoint_run *keep;
 };
 
 /* article: the net of Catak et al. (PeerJ CS 2020) as its notebook builds it: Keras's
