@@ -280,7 +280,8 @@ static ms_onnx_value pool_attention(struct maker *m, ms_onnx_value x, ms_onnx_va
     const int64_t dims[2] = {v ? (int64_t)(v->rows * v->columns) : 0, 1};
     char full[NAME_BYTES];
     (void)snprintf(full, sizeof full, "%sattention.vector", m->prefix);
-    h = NODE(m->g, "MatMul", h, ms_onnx_floats(m->g, full, dims, 2, numbers(m, "attention.vector")));
+    h = NODE(m->g, "MatMul", h,
+             ms_onnx_floats(m->g, full, dims, 2, numbers(m, "attention.vector")));
     h = NODE(m->g, "Where", m->in->alive, h, ms_onnx_scalar(m->g, -FLT_MAX)); /* T x B x 1 */
     h = NODE(m->g, "Softmax", h);
     ms_onnx_attribute_int(m->g, "axis", 0);
@@ -392,15 +393,36 @@ static void make_inputs(struct inputs *in, const struct ms_net_config *c)
     make_masks(in, c);
 }
 
-static bool same_inputs(const struct ms_net_config *a, const struct ms_net_config *b)
+/* Feature tables and the wide branch are read by the nets that have them. */
+static bool add_inputs(struct ms_net_config *all, const struct ms_net_config *one)
 {
-    bool same = a->vocabulary == b->vocabulary && a->mask_padding == b->mask_padding &&
-                (a->mask_padding || a->pad_length == b->pad_length) &&
-                a->feature_count == b->feature_count && a->wide.size == b->wide.size &&
-                ms_net_config_classes(a) == ms_net_config_classes(b);
-    for (uint32_t i = 0; same && i < a->feature_count; i++)
-        same = a->feature[i].size == b->feature[i].size;
+    bool same = all->vocabulary == one->vocabulary && all->mask_padding == one->mask_padding &&
+                (all->mask_padding || all->pad_length == one->pad_length) &&
+                ms_net_config_classes(all) == ms_net_config_classes(one) &&
+                (all->wide.size == 0 || one->wide.size == 0 || all->wide.size == one->wide.size) &&
+                (all->feature_count == 0 || one->feature_count == 0 ||
+                 all->feature_count == one->feature_count);
+    for (uint32_t i = 0; same && i < all->feature_count && i < one->feature_count; i++)
+        same = all->feature[i].size == one->feature[i].size;
+    if (all->wide.size == 0)
+        all->wide = one->wide;
+    for (uint32_t i = all->feature_count; i < one->feature_count; i++)
+        all->feature[i] = one->feature[i];
+    if (all->feature_count == 0)
+        all->feature_count = one->feature_count;
     return same;
+}
+
+enum ms_status ms_onnx_inputs(const struct ms_onnx_request *request, struct ms_net_config *out,
+                              struct ms_error *err)
+{
+    *out = *ms_net_config_get(request->nets[0]);
+    for (size_t i = 1; i < request->count; i++)
+        if (!add_inputs(out, ms_net_config_get(request->nets[i])))
+            return ms_error_set(err, MS_E_INPUT,
+                                "nets 1 and %zu of the ensemble do not read the same inputs",
+                                i + 1);
+    return MS_OK;
 }
 
 /* The mean of the nets' scores. */
@@ -430,20 +452,18 @@ static enum ms_status make_scores(const struct ms_onnx_request *request, const s
 enum ms_status ms_onnx_encode(const struct ms_onnx_request *request, struct ms_buf *out,
                               struct ms_error *err)
 {
-    const struct ms_net_config *first = ms_net_config_get(request->nets[0]);
-    for (size_t i = 1; i < request->count; i++)
-        if (!same_inputs(first, ms_net_config_get(request->nets[i])))
-            return ms_error_set(err, MS_E_INPUT,
-                                "nets 1 and %zu of the ensemble do not read the same inputs",
-                                i + 1);
-    struct inputs in = {0};
-    enum ms_status status = ms_onnx_graph_new(&in.g, err);
+    struct ms_net_config all;
+    enum ms_status status = ms_onnx_inputs(request, &all, err);
     if (status != MS_OK)
         return status;
-    make_inputs(&in, first);
+    struct inputs in = {0};
+    status = ms_onnx_graph_new(&in.g, err);
+    if (status != MS_OK)
+        return status;
+    make_inputs(&in, &all);
     ms_onnx_value scores;
     status = make_scores(request, &in, &scores, err);
-    const struct ms_onnx_dim dims[2] = {{"batch", 0}, {"classes", ms_net_config_classes(first)}};
+    const struct ms_onnx_dim dims[2] = {{"batch", 0}, {"classes", ms_net_config_classes(&all)}};
     ms_onnx_output(in.g, "scores", scores, MS_ONNX_FLOAT, dims, 2,
                    "a score for each class, in the order of the metadata's classes");
     if (status == MS_OK)

@@ -7,13 +7,18 @@
 
 #include <jansson.h>
 
-/* What is exported. The nets of an ensemble have one vocabulary, one set of feature tables and one
- * size of the wide branch. */
+/* What is exported. The nets of an ensemble have one vocabulary; those that have feature tables
+ * have the same, and those that have a wide branch have one of the same size. */
 struct ms_onnx_request {
     struct ms_net *const *nets; /* borrowed */
     size_t count;               /* at least 1; of more the scores are the mean */
     const json_t *metadata;     /* texts, which become the file's metadata; borrowed */
 };
+
+/* A net's shape that has all inputs that the file reads; what is behind the pooling means nothing.
+ * MS_E_INPUT when the nets cannot read the same. */
+enum ms_status ms_onnx_inputs(const struct ms_onnx_request *request, struct ms_net_config *out,
+                              struct ms_error *err) MS_MUST_USE;
 
 /* The file (https://onnx.ai/onnx/repo-docs/IR.html), operator set 13. B rows, T steps:
  *   tokens    int64 [B, T]  token numbers, what is behind a row's length is not read. Without

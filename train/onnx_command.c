@@ -103,9 +103,12 @@ enum ms_status ms_onnx_run(struct ms_cli *cli, struct ms_error *err)
         return status;
     struct ms_net *nets[MS_LIMIT_MODEL_MEMBERS];
     struct ms_onnx_request request = {.nets = nets, .metadata = ms_model_metadata(model)};
+    struct ms_net_config inputs;
     struct ms_buf bytes;
     ms_buf_init(&bytes, MS_LIMIT_MODEL_BYTES);
     status = take_nets(model, nets, &request.count, err);
+    if (status == MS_OK)
+        status = ms_onnx_inputs(&request, &inputs, err);
     if (status == MS_OK)
         status = ms_onnx_encode(&request, &bytes, err);
     if (status == MS_OK && !cli->common.dry_run)

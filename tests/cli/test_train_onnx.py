@@ -1,6 +1,8 @@
 """ONNX files and model files as others read them: exported nets run by onnxruntime say what the nets say, and a model file passes the
 format's own library and a strict reader. The libraries lie where ./run test puts them; without them the tests fail."""
+import itertools
 import json
+import math
 import os
 import pathlib
 import random
@@ -31,6 +33,42 @@ def node(script, *args):
     if done.returncode != 0:
         raise AssertionError("node %s: %s" % (script, done.stderr.decode()))
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def runs_of(calls):
+    return [(call, len(list(group))) for call, group in itertools.groupby(call.lower() for call in calls)]
+
+
+def view(calls, names, first, once):
+    """Steps (token, bucket of the run's length, bucket of the call's runs) as the two presets leave them."""
+    runs, counts, steps, seen = runs_of(calls), {}, [], set()
+    for call, _ in runs:
+        counts[call] = counts.get(call, 0) + 1
+    for call, n in runs:
+        if not (once and call in seen) and (call in names or first == 2):
+            step = (names.index(call) + first if call in names else 1, min(n.bit_length() - 1, 15), min(counts[call].bit_length() - 1, 15))
+            steps += [step] * (1 if once else n)
+        seen.add(call)
+    return steps
+
+
+def hashed(tokens, buckets):
+    mask = (1 << 64) - 1
+    h = len(tokens)
+    for token in tokens:
+        h = (h + 1 + token) & mask
+        h = ((h ^ h >> 30) * 0xbf58476d1ce4e5b9) & mask
+        h = ((h ^ h >> 27) * 0x94d049bb133111eb) & mask
+        h ^= h >> 31
+    return h % buckets
+
+
+def weigh(calls, grams, weights, l2):
+    trace = [call for call, _ in runs_of(calls)]
+    have = {tuple(trace[i:i + n]) for n in (1, 2, 3) for i in range(len(trace) - n + 1)}
+    row = [w if gram in have else 0.0 for gram, w in zip(grams, weights)]
+    norm = math.sqrt(sum(w * w for w in row)) if l2 else 1
+    return [w / norm if norm else 0.0 for w in row]
 
 
 class Shapes(unittest.TestCase):
@@ -110,37 +148,50 @@ class Verb(unittest.TestCase):
 
     def scores(self, name):
         done = run("detect", "--model", self.corpus / "models" / name, "--json", "--min-calls", "1", self.root / "reports")
+        self.assertIn(done.returncode, (0, 1), done.stderr)
         return [json.loads(line)["score"] for line in done.stdout.splitlines()]
 
-    @staticmethod
-    def view(calls, normal):
-        """What the two presets leave of calls: lower case; the default keeps each name once."""
-        calls = [call.lower() for call in calls]
-        return list(dict.fromkeys(calls)) if "once=yes" in normal else calls
+    def inputs_of(self, name, model):
+        """What docs/onnx.md and the metadata say is fed to the file, made here without malseq."""
+        meta = model["metadata"]
+        names, options = json.loads(meta["vocabulary"]), dict(word.split("=") for word in meta["inputs"].split()[1:])
+        _, tensors = safetensors.read((self.corpus / "models" / name / "model.safetensors").read_bytes())
+        rows = [view(calls, names, 2 if meta["unknown"] == "yes" else 1, "once=yes" in meta["normalisation"]) for calls in self.traces]
+        steps = model["inputs"]["tokens"][1][1]
+        longest = steps if isinstance(steps, int) else max(len(row) for row in rows)
+
+        def grid(values, fill):
+            pads = [[fill] * (longest - len(v)) for v in values]
+            return [pad + v if isinstance(steps, int) else v + pad for v, pad in zip(values, pads)]
+
+        inputs = {"tokens": grid([[step[0] for step in row] for row in rows], 0)}
+        tables = [[[step[1] for step in row] for row in rows]] * (options["run-length"] == "yes")
+        tables += [[[step[2] for step in row] for row in rows]] * (options["run-count"] == "yes")
+        for n, buckets in ((2, int(options["bigrams"])), (3, int(options["trigrams"]))):
+            if buckets:
+                tokens = [[step[0] for step in row] for row in rows]
+                tables.append([[hashed(t[i - n + 1:i + 1], buckets) if i >= n - 1 else -1 for i in range(len(t))] for t in tokens])
+        inputs.update(("feature%d" % i, grid(table, -1)) for i, table in enumerate(tables))
+        if "lengths" in model["inputs"]:
+            inputs["lengths"] = [len(row) for row in rows]
+        if "wide" in model["inputs"]:
+            words = json.loads(meta["ngram_calls"])
+            places = struct.unpack("<%di" % (len(tensors["ngrams.calls"][2]) // 4), tensors["ngrams.calls"][2])
+            weights = struct.unpack("<%df" % (len(tensors["ngrams.weight"][2]) // 4), tensors["ngrams.weight"][2])
+            grams = [tuple(words[p] for p in places[3 * i:3 * i + 3] if p >= 0) for i in range(len(weights))]
+            inputs["wide"] = [weigh(calls, grams, weights, options["l2"] == "yes") for calls in self.traces]
+        return inputs
 
     def test_a_model_detects_the_same_elsewhere(self):
         for name in ("plain", "article"):
             told, model = self.export(name)
-            meta = model["metadata"]
-            names = json.loads(meta["vocabulary"])
-            first = 2 if meta["unknown"] == "yes" else 1
-            rows = []
-            for calls in self.traces:
-                view = self.view(calls, meta["normalisation"])
-                rows.append([names.index(c) + first if c in names else 1 for c in view if c in names or first == 2])
-            steps = model["inputs"]["tokens"][1][1]
-            inputs = {"lengths": [len(row) for row in rows]} if "lengths" in model["inputs"] else {}
-            if inputs:
-                inputs["tokens"] = [row + [0] * (max(map(len, rows)) - len(row)) for row in rows]
-            else:
-                inputs["tokens"] = [[0] * (steps - len(row)) + row for row in rows]
             want = self.scores(name)
             self.assertEqual(len(want), len(self.traces))
-            (self.root / "e2e.json").write_text(json.dumps({"inputs": inputs, "scores": [[p, 1 - p] for p in want]}))
+            (self.root / "e2e.json").write_text(json.dumps({"inputs": self.inputs_of(name, model), "scores": [[p, 1 - p] for p in want]}))
             found, = node("onnx_run.js", self.root / (name + ".onnx"), self.root / "e2e.json")
             with self.subTest(model=name):
                 self.assertLessEqual(float(found["worst"]), CLOSE)
-                self.assertEqual(json.loads(meta["classes"]), ["malware", "benign"])
+                self.assertEqual(json.loads(model["metadata"]["classes"]), ["malware", "benign"])
                 self.assertEqual(told["inputs"], {name: dims for name, (_, dims) in model["inputs"].items()})
                 check_schema(told, json.loads(SCHEMA.read_text()))
                 self.assertEqual(told["bytes"], (self.root / (name + ".onnx")).stat().st_size)
@@ -151,7 +202,7 @@ class Verb(unittest.TestCase):
         self.assertEqual(model["metadata"], metadata)
         for key in ("vocabulary", "normalisation", "classes", "threshold", "dataset", "split", "seed", "settings"):
             self.assertIn(key, metadata)
-        kind, shape, data = tensors["embedding"]
+        kind, shape, data = next(tensor for name, tensor in tensors.items() if name.endswith("embedding"))
         self.assertEqual((kind, shape[0]), ("F32", len(json.loads(metadata["vocabulary"])) + 2))
         values = struct.unpack("<%df" % (len(data) // 4), data)
         self.assertGreater(max(values), 0)
@@ -164,7 +215,10 @@ class Verb(unittest.TestCase):
         self.assertEqual(good["header"].pop("__metadata__"), metadata)
         self.assertEqual({name: (entry["dtype"], entry["shape"]) for name, entry in good["header"].items()},
                          {name: (dtype, shape) for name, (dtype, shape, _) in tensors.items()})
-        self.assertEqual(good["parameters"], {"F32": sum(len(data) // 4 for _, _, data in tensors.values())})
+        counts = {}
+        for dtype, _, data in tensors.values():
+            counts[dtype] = counts.get(dtype, 0) + len(data) // safetensors.SIZES[dtype]
+        self.assertEqual(good["parameters"], counts)
         self.assertIn("not valid JSON", bad["error"])
 
     def test_the_strict_reader_is_strict(self):

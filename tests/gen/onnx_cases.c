@@ -287,6 +287,8 @@ static void write_branches(const char *folder)
     struct ms_net_config other = c;
     other.recurrent_count = 0;
     write_case(folder, "ensemble_wide", &c, &other);
+    other.wide = (struct ms_net_wide){0};
+    write_case(folder, "ensemble_half_wide", &c, &other);
 }
 
 /* The article's net as it is but for its widths: padding is computed. */
