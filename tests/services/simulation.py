@@ -61,19 +61,27 @@ def troubled(base):
 
         def take_fault(self, request):
             fault = self.about(request)
-            if fault is None and self.noise and request.method == "GET" and self.noise.random() < 0.004:
+            if fault is None and self.noise and request.method == "GET" and not self.has_no_report(request) and self.noise.random() < 0.004:
                 fault = self.noise.choice((Fault("status", status=500), Fault("html"), Fault("garbage"), Fault("reset"), Fault("empty"),
                                            Fault("status", status=503, retry_after=1), Fault("content_type", value="text/plain"),
                                            Fault("status", status=429, retry_after=2), Fault("cut"), Fault("truncated")))
             return fault
+
+        def task_of(self, request):
+            numbers = [int(part) for part in request.path.split("/") if part.isdigit()]
+            return self.table.tasks.get(numbers[0]) if numbers else None
+
+        def has_no_report(self, request):
+            """Garbage in place of a report that is not there would be a report: that sample ends otherwise, and rightly."""
+            task = self.task_of(request) if "report" in request.path else None
+            return task is not None and task.kind == "no_report"
 
         def about(self, request):
             if request.method == "POST":
                 digest = self.digest_of(request.body)
                 what = "create"
             elif "report" in request.path:
-                numbers = [int(part) for part in request.path.split("/") if part.isdigit()]
-                task = self.table.tasks.get(numbers[0]) if numbers else None
+                task = self.task_of(request)
                 digest, what = (task.sample.sha256, "report") if task else (None, "")
             else:
                 return None
