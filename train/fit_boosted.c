@@ -198,7 +198,7 @@ static enum ms_status take_model(BoosterHandle booster, uint32_t classes, uint32
 static bool set_number(BoosterHandle booster, const char *name, double value)
 {
     char text[32];
-    (void)snprintf(text, sizeof text, "%.9g", value);
+    (void)snprintf(text, sizeof text, "%.10g", value); /* a seed of 31 bits, whole */
     return XGBoosterSetParam(booster, name, text) == 0;
 }
 

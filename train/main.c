@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "train/compare_command.h"
+#include "train/evaluate_command.h"
 #include "train/onnx_command.h"
 #include "train/partition.h"
 
@@ -201,6 +202,14 @@ static const struct ms_option onnx_table[] = {
      .help = "where the ONNX file is written"},
 };
 
+static const struct ms_option evaluate_table[] = {
+    {.name = "policy",
+     .kind = MS_OPT_TEXT,
+     .arg = "NAME",
+     .offset = offsetof(struct ms_evaluate_options, policy),
+     .help = "labels of this policy (default: a dataset's own, else ember2024)"},
+};
+
 static const struct ms_verb verbs[] = {
     {.name = "",
      .synopsis = "[--target WHAT] [--preset NAME]",
@@ -210,6 +219,16 @@ static const struct ms_verb verbs[] = {
      .options_bytes = sizeof(struct ms_train_options),
      .defaults = ms_train_defaults,
      .run = ms_train_run},
+    {.name = "evaluate",
+     .synopsis = "MODEL",
+     .summary = "judge a trained model on the labelled traces of a corpus; those that trained it, "
+                "and those with the sequence of one that did, are refused",
+     .options = evaluate_table,
+     .option_count = sizeof evaluate_table / sizeof *evaluate_table,
+     .options_bytes = sizeof(struct ms_evaluate_options),
+     .min_operands = 1,
+     .max_operands = 1,
+     .run = ms_evaluate_run},
     {.name = "compare",
      .synopsis = "A B",
      .summary =

@@ -39,6 +39,11 @@ void ms_outcome_show(const struct ms_outcome *self, FILE *out);
 enum ms_status ms_outcome_page(const struct ms_outcome *self, struct ms_buf *out,
                                struct ms_error *err) MS_MUST_USE;
 
+/* What every model of the run said of the judged rows: predictions.jsonl (train/predictions.h),
+ * appended. MS_E_NOMEM, MS_E_LIMIT by out's maximum. */
+enum ms_status ms_outcome_predictions(const struct ms_outcome *self, struct ms_buf *out,
+                                      struct ms_error *err) MS_MUST_USE;
+
 /* The months of a split by time; the caller frees them. NULL without memory. */
 struct ms_window *ms_outcome_windows(const struct ms_outcome *self, double *aut) MS_MUST_USE;
 

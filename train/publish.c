@@ -139,9 +139,12 @@ static enum ms_status write_files(struct ms_outcome *o, const char *folder, cons
                                   const struct ms_buf *model, struct ms_error *err)
 {
     const struct ms_partition *split = &o->experiment->partition;
-    struct ms_buf page;
+    struct ms_buf page, predictions;
     ms_buf_init(&page, PAGE_MAX_BYTES);
+    ms_buf_init(&predictions, MS_LIMIT_PREDICTIONS_BYTES);
     enum ms_status status = ms_outcome_page(o, &page, err);
+    if (status == MS_OK)
+        status = ms_outcome_predictions(o, &predictions, err);
     if (status == MS_OK)
         status = ms_file_make_dirs(folder, err);
     if (status == MS_OK)
@@ -150,11 +153,14 @@ static enum ms_status write_files(struct ms_outcome *o, const char *folder, cons
     if (status == MS_OK)
         status = write_file(folder, "split.jsonl", split->manifest, split->manifest_bytes, err);
     if (status == MS_OK)
+        status = write_file(folder, "predictions.jsonl", predictions.data, predictions.len, err);
+    if (status == MS_OK)
         status = write_file(folder, "metrics.json", metrics, strlen(metrics), err);
     if (status == MS_OK)
         status = write_file(folder, "report.html", page.data, page.len, err);
     ms_step("train.publish.files");
     ms_buf_release(&page);
+    ms_buf_release(&predictions);
     return status;
 }
 

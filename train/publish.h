@@ -15,8 +15,9 @@ enum { MS_MODEL_NAME_BYTES = 104 };
 void ms_model_name_make(const char *preset, const char *target, bool shuffled,
                         char out[MS_MODEL_NAME_BYTES]);
 
-/* Writes CORPUS/models/NAME/{model.safetensors,split.jsonl,metrics.json,report.html}, each at once
- * or not at all, then the dataset, split and model rows in one transaction. Sets
+/* Writes
+ * CORPUS/models/NAME/{model.safetensors,split.jsonl,predictions.jsonl,metrics.json,report.html},
+ * each at once or not at all, then the dataset, split and model rows in one transaction. Sets
  * outcome->model_digest first. `folder` gets the folder's path (4096 bytes). */
 enum ms_status ms_outcome_publish(struct ms_corpus *corpus, struct ms_outcome *outcome, int64_t run,
                                   char *folder, size_t folder_bytes,
