@@ -6,7 +6,7 @@ import sqlite3
 import tempfile
 import unittest
 
-from test_train_detect import run, write_malbehavd
+from test_train_detect import SCHEMAS, check_schema, run, write_malbehavd
 
 SMALL = ["--kind", "linear", "--baselines", "no", "-q"]
 
@@ -41,6 +41,7 @@ class Judge(unittest.TestCase):
         self.train("--name", "second", "--split-file", split, "--cost", "0.01", "--seed", "3")
         self.assertEqual(split.read_bytes(), (self.corpus / "models" / "second" / "split.jsonl").read_bytes())
         r = json.loads(self.good(run("train", "compare", "first", "second", "--corpus", self.corpus, "--json")).stdout)
+        check_schema(r, json.loads((SCHEMAS / "compare.schema.json").read_text()))
         self.assertEqual(len(r["repeats"]), 2)
         self.assertEqual(r["t_test"]["fits"], 4)
         self.assertAlmostEqual(r["accuracy"]["difference"], r["accuracy"]["a"] - r["accuracy"]["b"])
@@ -68,6 +69,7 @@ class Judge(unittest.TestCase):
         rows = [json.loads(line) for line in (model / "split.jsonl").read_text().splitlines()[1:]]
         trained = {row["key"] for row in rows if row["parts"] == [0]}
         r = json.loads(self.good(run("train", "evaluate", model, "--corpus", self.corpus, "--json")).stdout)
+        check_schema(r, json.loads((SCHEMAS / "evaluate.schema.json").read_text()))
         self.assertEqual((r["refused_trained"], r["judged"]), (len(trained), 100 - len(trained)))
         self.assertEqual(r["refused_same_sequence"], 0)
 
@@ -100,6 +102,8 @@ class Judge(unittest.TestCase):
         db.close()
         r = self.train("--name", "timed", "--split", "time", "--split-date", "2020-07-01")["split"]
         self.assertEqual((r["how"], r["time"]["date"], r["time"]["undated"]), ("time", "2020-07-01", 1))
+        whole = json.loads((self.corpus / "models" / "timed" / "metrics.json").read_text())
+        check_schema(whole, json.loads((SCHEMAS / "train.schema.json").read_text()))
         months = [w["month"] for w in r["time"]["windows"]]
         self.assertEqual(months[0], "2020-07")
         self.assertEqual(months, sorted(months))
