@@ -90,9 +90,9 @@ static void put_programs(struct ms_corpus *corpus, const struct program *program
     uint32_t id;
     assert_ok(ms_corpus_begin(corpus, &err), &err);
     for (; *first_ids; first_ids++)
-        assert_ok(ms_api_intern(corpus, MS_API_CALL, name_of(*first_ids, name), text_span(""), &id,
-                                &err),
-                  &err);
+        assert_ok(
+            ms_api_intern(corpus, MS_API_CALL, name_of(*first_ids, name), text_span(""), &id, &err),
+            &err);
     for (size_t i = 0; i < count; i++)
         put_program(corpus, &programs[i]);
     assert_ok(ms_corpus_commit(corpus, &err), &err);
