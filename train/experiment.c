@@ -232,6 +232,29 @@ static void entry_release(struct ms_entry *entry)
     ms_metrics_release(&entry->metrics);
 }
 
+/* The model against baseline e, row by row. */
+static enum ms_status measure_margin(struct runner *r, uint32_t e, struct ms_error *err)
+{
+    struct ms_experiment *o = r->out;
+    struct ms_comparison comparison = {0};
+    const struct ms_pair pair = {.classes = r->set->classes,
+                                 .rows = o->judged_count,
+                                 .truth = o->truth,
+                                 .groups = o->judged_groups,
+                                 .repeat = o->repeat_of,
+                                 .fold = o->fold_of,
+                                 .repeats = o->partition.repeats,
+                                 .folds = o->partition.folds,
+                                 .test_over_train = (double)o->judged_count /
+                                                    (double)(o->train_rows ? o->train_rows : 1),
+                                 .predicted = {o->entries[0].predicted, o->entries[e].predicted},
+                                 .seed = r->plan->fit.seed};
+    enum ms_status status = ms_compare(&pair, &comparison, err);
+    o->entries[e].margin = comparison.accuracy;
+    ms_comparison_release(&comparison);
+    return status;
+}
+
 /* Takes out the baselines that failed and judges the others. */
 static enum ms_status judge_entries(struct runner *r, struct ms_error *err)
 {
@@ -253,6 +276,8 @@ static enum ms_status judge_entries(struct runner *r, struct ms_error *err)
                                          .groups = o->judged_groups,
                                          .seed = r->plan->fit.seed};
         status = ms_metrics_make(&judged, &o->entries[e].metrics, err);
+        if (status == MS_OK && e > 0)
+            status = measure_margin(r, e, err);
     }
     return status;
 }

@@ -3,6 +3,7 @@
 #ifndef MS_TRAIN_EXPERIMENT_H
 #define MS_TRAIN_EXPERIMENT_H
 
+#include "train/compare.h"
 #include "train/dataset.h"
 #include "train/learner.h"
 #include "train/metrics.h"
@@ -17,6 +18,8 @@ struct ms_entry {
     double *scores;      /* P x C */
     struct ms_metrics metrics;
     double seconds; /* of its fits and scores */
+    /* Of a baseline: the model's accuracy against its own, on the same rows. */
+    struct ms_difference margin;
 };
 
 enum { MS_ENTRIES_MAX = 5 };

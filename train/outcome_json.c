@@ -202,6 +202,25 @@ static json_t *split_json(const struct ms_outcome *self)
     return o;
 }
 
+static json_t *baselines_json(const struct ms_experiment *e)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 1; i < e->entry_count; i++) {
+        const struct ms_entry *b = &e->entries[i];
+        json_t *o = json_object();
+        set(o, "kind", json_string(b->name));
+        set(o, "accuracy", real(b->metrics.accuracy));
+        set(o, "macro_f1", real(b->metrics.macro_f1));
+        set(o, "auc", real(b->metrics.auc));
+        set(o, "margin", real(b->margin.difference));
+        set(o, "margin_low", real(b->margin.low));
+        set(o, "margin_high", real(b->margin.high));
+        set(o, "seconds", real(b->seconds));
+        (void)json_array_append_new(list, o);
+    }
+    return list;
+}
+
 static void experiment_json(const struct ms_outcome *self, json_t *o)
 {
     const struct ms_experiment *e = self->experiment;
@@ -229,6 +248,7 @@ static void experiment_json(const struct ms_outcome *self, json_t *o)
     set(o, "figures", ms_metrics_json(m));
     set(o, "confusion", confusion_json(self));
     set(o, "by_class", by_class_json(self));
+    set(o, "baselines", baselines_json(e));
     set(o, "curve", curve_json(e));
     set(o, "parameters", count(ms_model_parameters(e->model)));
     set(o, "vocabulary", count(ms_vocabulary_size(ms_model_vocabulary(e->model))));
@@ -285,15 +305,35 @@ bool ms_outcome_source_suspect(const struct ms_outcome *self)
     return self->set->source_accuracy > self->set->majority + .05;
 }
 
+/* The best of the baselines that learn something; NULL: none was tried. */
+static const struct ms_entry *best_baseline(const struct ms_experiment *e)
+{
+    const struct ms_entry *best = NULL;
+    for (uint32_t i = 1; i < e->entry_count; i++)
+        if (e->entries[i].kind != MS_MODEL_MAJORITY &&
+            (!best || e->entries[i].metrics.accuracy > best->metrics.accuracy))
+            best = &e->entries[i];
+    return best;
+}
+
 void ms_outcome_verdict(const struct ms_outcome *self, char out[512])
 {
     const struct ms_metrics *m = &self->experiment->entries[0].metrics;
+    const struct ms_entry *best = best_baseline(self->experiment);
     char name[128];
     (void)ms_escape_text(self->set->class_names[m->majority_class], name, sizeof name);
     const char *how = m->accuracy_low > m->majority    ? "better than"
                       : m->accuracy_high < m->majority ? "worse than"
                                                        : "not distinguishable (95 %) from";
-    (void)snprintf(
+    int n = snprintf(
         out, 512, "accuracy %.3f is %s always saying '%s', which scores %.3f on the same %llu rows",
         m->accuracy, how, name, m->majority, (unsigned long long)m->rows);
+    if (!best || n < 0 || n >= 512)
+        return;
+    const struct ms_difference *d = &best->margin;
+    const char *against = d->low > 0    ? "better than"
+                          : d->high < 0 ? "WORSE than"
+                                        : "not distinguishable (95 %) from";
+    (void)snprintf(out + n, 512 - (size_t)n, "; %s the best baseline, %s, which scores %.3f",
+                   against, best->name, best->metrics.accuracy);
 }

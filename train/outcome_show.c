@@ -257,6 +257,28 @@ static void show_calibration(FILE *out, const struct ms_metrics *m)
     show_ranged(out, "calibration error", m->ece, m->ece_range);
 }
 
+/* Simpler models on the same rows, and how far the model is above them. */
+static void show_baselines(const struct ms_experiment *e, FILE *out)
+{
+    if (e->entry_count < 2)
+        return;
+    (void)fprintf(out, "\n  %-10s %9s %9s %9s %9s  %s\n", "baseline", "accuracy", "macro-F1", "AUC",
+                  "seconds", "the model's accuracy above it (95 %)");
+    for (uint32_t i = 0; i < e->entry_count; i++) {
+        const struct ms_entry *b = &e->entries[i];
+        (void)fprintf(out, "  %-10s", i ? b->name : "the model");
+        show_figure(out, b->metrics.accuracy, 10, 3);
+        show_figure(out, b->metrics.macro_f1, 10, 3);
+        show_figure(out, b->metrics.auc, 10, 3);
+        show_figure(out, b->seconds, 10, 1);
+        if (i > 0)
+            (void)fprintf(out, "  %+.3f", b->margin.difference);
+        if (i > 0 && !isnan(b->margin.low))
+            (void)fprintf(out, " [%+.3f, %+.3f]", b->margin.low, b->margin.high);
+        (void)fputc('\n', out);
+    }
+}
+
 static void show_rates(const struct ms_outcome *o, FILE *out)
 {
     const struct ms_metrics *m = &o->experiment->entries[0].metrics;
@@ -286,6 +308,7 @@ static void show_rates(const struct ms_outcome *o, FILE *out)
     show_calibration(out, m);
     (void)fprintf(out, "  best any could do   %.3f   copies with contradicting labels\n",
                   o->set->view_copies.ceiling);
+    show_baselines(o->experiment, out);
     ms_outcome_verdict(o, verdict);
     (void)fprintf(out, "\n%s.\n", verdict);
 }
