@@ -34,9 +34,10 @@ struct ms_fit_options {
     uint32_t patience; /* see ms_fit; 0: all epochs, and the last one's weights */
     uint64_t seed;
     unsigned jobs;
-    const char *title;          /* for the progress line: static text; NULL: none */
-    bool talk;                  /* a line an epoch on stderr */
-    struct ms_checkpoint *checkpoint; /* keeps the state, and has that of a killed run; NULL: none */
+    const char *title; /* for the progress line: static text; NULL: none */
+    bool talk;         /* a line an epoch on stderr */
+    struct ms_checkpoint
+        *checkpoint;            /* keeps the state, and has that of a killed run; NULL: none */
     void (*on_step)(void *ctx); /* after each batch; may be NULL */
     void *step_ctx;
 };

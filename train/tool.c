@@ -1,0 +1,283 @@
+/* The option tables of train. What the options do is in train/command.c and the files of the other
+ * verbs. */
+#include "train/tool.h"
+
+#include "train/command.h"
+
+#include "base/limits.h"
+#include "train/compare_command.h"
+#include "train/evaluate_command.h"
+#include "train/onnx_command.h"
+#include "train/partition.h"
+
+#define AT(field) offsetof(struct ms_train_options, field)
+static const struct ms_option table[] = {
+    {.name = "preset",
+     .kind = MS_OPT_CHOICE,
+     .arg = "NAME",
+     .choices = "default|article",
+     .offset = AT(preset),
+     .help = "the net and how it is trained: default, or article: the "
+             "LSTM of Catak et al. with Keras's tokens, the last 100 calls, mse, RMSprop and batch "
+             "1000"},
+    {.name = "target",
+     .kind = MS_OPT_TEXT,
+     .arg = "WHAT",
+     .offset = AT(target),
+     .help = "what to tell apart: malware (malicious or benign), class, or class=NAME (that one "
+             "or any other)"},
+    {.name = "kind",
+     .kind = MS_OPT_CHOICE,
+     .arg = "KIND",
+     .choices = "lstm|gru|linear|boosted|ensemble",
+     .offset = AT(kind),
+     .help = "lstm or gru: one net; ensemble: several, averaged; linear: logistic regression on "
+             "n-grams of calls; boosted: gradient boosted trees on them (default: ensemble, "
+             "article lstm)"},
+    {.name = "members",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = AT(members),
+     .min = 1,
+     .max = MS_LIMIT_MODEL_MEMBERS / 2,
+     .help = "nets of each shape in an ensemble (default: 3)"},
+    {.name = "wide",
+     .kind = MS_OPT_CHOICE,
+     .arg = "yes|no",
+     .choices = "yes|no",
+     .offset = AT(wide),
+     .help = "a branch beside the recurrent layers that sees the n-grams of the whole trace "
+             "(default: half the nets of an ensemble have it, a single net has not)"},
+    {.name = "baselines",
+     .kind = MS_OPT_CHOICE,
+     .arg = "yes|no",
+     .choices = "yes|no",
+     .offset = AT(baselines),
+     .help = "train and judge simpler models on the same parts: majority class, linear, boosted, "
+             "the same net without recurrence (default: yes)"},
+    {.name = "name",
+     .kind = MS_OPT_TEXT,
+     .arg = "NAME",
+     .offset = AT(name),
+     .help = "folder of the model under models/ in the corpus (default: preset and target)"},
+    {.name = "policy",
+     .kind = MS_OPT_TEXT,
+     .arg = "NAME",
+     .offset = AT(policy),
+     .help = "labels of this policy, as ember2024 or dataset:mal-api-2019 (default: a dataset's "
+             "own, else ember2024)"},
+    {.name = "split",
+     .kind = MS_OPT_CHOICE,
+     .arg = "HOW",
+     .choices = MS_PARTITION_HOW_WORDS,
+     .offset = AT(split),
+     .help = "grouped (unless told) keeps copies of a trace on one side, near also traces that are "
+             "nearly the same; time trains on what was first seen before what is judged; naive "
+             "does none of it, and flatters"},
+    {.name = "split-date",
+     .kind = MS_OPT_TEXT,
+     .arg = "YYYY-MM-DD",
+     .offset = AT(split_date),
+     .help = "with --split time: judge what was first seen from that day on (default: by "
+             "--test-share)"},
+    {.name = "test-ratio",
+     .kind = MS_OPT_REAL,
+     .arg = "SHARE",
+     .offset = AT(test_ratio),
+     .help = "with --split time: leave out of each month what is too much for this share of "
+             "malware"},
+    {.name = "split-file",
+     .kind = MS_OPT_TEXT,
+     .arg = "FILE",
+     .offset = AT(split_file),
+     .help = "the split of another model, its split.jsonl; both can then be compared"},
+    {.name = "test-share",
+     .kind = MS_OPT_REAL,
+     .arg = "SHARE",
+     .offset = AT(test_share),
+     .help = "share of the traces held out for the test (default: .2, article .15)"},
+    {.name = "folds",
+     .kind = MS_OPT_NUMBER,
+     .arg = "K",
+     .offset = AT(folds),
+     .min = 2,
+     .max = MS_SPLIT_PARTS_MAX,
+     .help = "judge every trace by K-fold cross-validation, then "
+             "train the model on all of them"},
+    {.name = "repeats",
+     .kind = MS_OPT_NUMBER,
+     .arg = "R",
+     .offset = AT(repeats),
+     .min = 1,
+     .max = MS_PARTITION_REPEATS_MAX,
+     .help = "deal and judge the hold-out or the folds R times, each time from another seed"},
+    {.name = "epochs",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = AT(epochs),
+     .min = 1,
+     .max = 100000,
+     .help = "passes over the training rows (default: 20, article 10)"},
+    {.name = "batch",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = AT(batch),
+     .min = 1,
+     .max = MS_LIMIT_NET_ROWS,
+     .help = "rows a step (default: 32, article 1000)"},
+    {.name = "lr",
+     .kind = MS_OPT_REAL,
+     .arg = "RATE",
+     .offset = AT(rate),
+     .help = "learning rate (default: .003, article .001)"},
+    {.name = "hidden",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = AT(hidden),
+     .min = 1,
+     .max = MS_LIMIT_NET_WIDTH,
+     .help = "units of each LSTM layer (default: 64, article 32)"},
+    {.name = "class-weights",
+     .kind = MS_OPT_CHOICE,
+     .arg = "HOW",
+     .choices = "none|balanced",
+     .offset = AT(class_weights),
+     .help = "balanced: classes count alike in training, however many traces they have"},
+    {.name = "patience",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = AT(patience),
+     .min = 1,
+     .max = 100000,
+     .help = "hold a tenth of the training traces back, stop when N epochs have not lowered the "
+             "loss on them, and take the weights of the best (default: all epochs, the last "
+             "weights)"},
+    {.name = "average",
+     .kind = MS_OPT_CHOICE,
+     .arg = "yes|no",
+     .choices = "yes|no",
+     .offset = AT(average),
+     .help = "the mean of the weights after each of the last quarter of the epochs (default: no)"},
+    {.name = "cost",
+     .kind = MS_OPT_REAL,
+     .arg = "C",
+     .offset = AT(cost),
+     .help = "what an error costs logistic regression against the size of its weights (default: "
+             "1)"},
+    {.name = "rounds",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = AT(rounds),
+     .min = 1,
+     .max = 10000,
+     .help = "rounds of boosting (default: 200)"},
+    {.name = "depth",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = AT(depth),
+     .min = 1,
+     .max = 16,
+     .help = "of boosted trees (default: 6)"},
+    MS_NORMAL_OPTIONS(struct ms_train_options, normal),
+    {.name = "checkpoint-every",
+     .kind = MS_OPT_TEXT,
+     .arg = "WHEN",
+     .offset = AT(checkpoint_every),
+     .help = "when the state of a net's training is kept for --resume: epoch, a number of batches, "
+             "never, or auto: after an epoch, but not within 5 s (default: auto)"},
+    {.name = "resume",
+     .kind = MS_OPT_FLAG,
+     .offset = AT(resume),
+     .help = "go on with a run of the same options and dataset that was killed; its model is the "
+             "one that it would have made"},
+    {.name = "shuffle-labels",
+     .kind = MS_OPT_FLAG,
+     .offset = AT(shuffle_labels),
+     .help = "deal the labels out anew: a sound set-up must then end at chance"},
+};
+
+static const struct ms_option onnx_table[] = {
+    {.name = "output",
+     .letter = 'o',
+     .kind = MS_OPT_TEXT,
+     .arg = "FILE",
+     .offset = offsetof(struct ms_onnx_options, output),
+     .help = "where the ONNX file is written"},
+};
+
+static const struct ms_option evaluate_table[] = {
+    {.name = "policy",
+     .kind = MS_OPT_TEXT,
+     .arg = "NAME",
+     .offset = offsetof(struct ms_evaluate_options, policy),
+     .help = "labels of this policy (default: a dataset's own, else ember2024)"},
+};
+
+static const struct ms_verb verbs[] = {
+    {.name = "",
+     .synopsis = "[--target WHAT] [--preset NAME]",
+     .summary = "train a model on the labelled traces of the corpus and judge it",
+     .options = table,
+     .option_count = sizeof table / sizeof *table,
+     .options_bytes = sizeof(struct ms_train_options),
+     .defaults = ms_train_defaults,
+     .run = ms_train_run},
+    {.name = "evaluate",
+     .synopsis = "MODEL",
+     .summary = "judge a trained model on the labelled traces of a corpus; those that trained it, "
+                "and those with the sequence of one that did, are refused",
+     .options = evaluate_table,
+     .option_count = sizeof evaluate_table / sizeof *evaluate_table,
+     .options_bytes = sizeof(struct ms_evaluate_options),
+     .min_operands = 1,
+     .max_operands = 1,
+     .run = ms_evaluate_run},
+    {.name = "compare",
+     .synopsis = "A B",
+     .summary =
+         "say which of two models is better, and how sure that is: each a NAME under models/ "
+         "in the corpus, or NAME:BASELINE; both must have been judged on the same split",
+     .min_operands = 2,
+     .max_operands = 2,
+     .run = ms_compare_run},
+    {.name = "onnx",
+     .synopsis = "MODEL --output FILE",
+     .summary =
+         "write a trained net as an ONNX file for other runtimes: inputs tokens and lengths, "
+         "output scores; its metadata has the vocabulary, the normalisation, the classes "
+         "and the threshold",
+     .options = onnx_table,
+     .option_count = sizeof onnx_table / sizeof *onnx_table,
+     .options_bytes = sizeof(struct ms_onnx_options),
+     .min_operands = 1,
+     .max_operands = 1,
+     .run = ms_onnx_run},
+};
+
+const struct ms_tool ms_train_tool = {
+    .name = "train",
+    .summary = "train a detector on the labelled traces of a corpus, and judge it",
+    .description =
+        "Makes a dataset of the labelled traces, splits it so that copies of a trace "
+        "never lie on both "
+        "sides, trains a model on one part and judges it on the other: confusion matrix, "
+        "accuracy with its "
+        "interval and the majority-class row beside it, rates by class, simpler models on the "
+        "same parts.\n\n"
+        "The model sees what the normalisation leaves of a trace. The default preset takes "
+        "the first 400 calls with --fold case --collapse 1 --once yes --min-calls 5; "
+        "article the last 100 with --fold case --pseudo keep.\n\n"
+        "Leaves model.safetensors, predictions.jsonl, split.jsonl, metrics.json and report.html in "
+        "models/NAME of the "
+        "corpus. The same seed "
+        "gives the same model, whatever --jobs is.",
+    .verbs = verbs,
+    .verb_count = sizeof verbs / sizeof *verbs,
+    .examples =
+        "# malicious or benign, with the default net\ntrain\n"
+        "# the classes of malware, every trace judged once\ntrain --target class --folds 5\n"
+        "# the published LSTM against one class\n"
+        "train --preset article --target class=Virus --batch 32\n"
+        "# a model for another runtime\n"
+        "train onnx corpus/models/default-malware --output model.onnx\n",
+};
