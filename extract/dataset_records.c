@@ -54,6 +54,7 @@ static enum ms_status put_analysis(struct ms_dataset_import *self, const struct 
                                    .settings = settings,
                                    .has_settings_digest = true,
                                    .state = ms_report_state_name(row->state),
+                                   .opcodes = row->what == MS_DATASET_LISTING,
                                    .processes = (int64_t)self->received.process_count};
     bool known = false;
     (void)snprintf(sandbox, sizeof sandbox, "dataset:%s", self->kind->name);

@@ -9,6 +9,7 @@
 #include "extract/dataset_job.h"
 #include "extract/dataset_members.h"
 #include "extract/dataset_table.h"
+#include "extract/opcodes_job.h"
 #include "extract/report_job.h"
 #include "extract/trace_frames.h"
 #include "extract/trace_rows.h"
@@ -32,7 +33,8 @@ const struct ms_worker_kind ms_extract_kinds[] = {
     {"labels", ms_dataset_labels_job, NULL},
     {"member", ms_dataset_member_job, NULL},
     {"members", ms_dataset_members_job, NULL},
-    {"archive-labels", ms_dataset_archive_labels_job, NULL}};
+    {"archive-labels", ms_dataset_archive_labels_job, NULL},
+    {MS_OPCODES_JOB, ms_opcodes_job, ms_opcodes_prepare}};
 const size_t ms_extract_kind_count = sizeof ms_extract_kinds / sizeof *ms_extract_kinds;
 
 static void set_reason(struct ms_intake *self, const char *text)

@@ -5,7 +5,7 @@ int main(int argc, char **argv)
 {
     const struct ms_verb verbs[] = {
         ms_extract_detonate_verb, ms_extract_import_verb, ms_extract_dataset_verb,
-        ms_extract_retry_verb,    ms_extract_show_verb,
+        ms_extract_opcodes_verb,  ms_extract_retry_verb,  ms_extract_show_verb,
     };
     const struct ms_tool tool = {
         .name = "extract",
@@ -16,7 +16,9 @@ int main(int argc, char **argv)
             "Reports of Cuckoo 2, CAPE, cuckoo-modified, Cuckoo 1 and Speakeasy and logs of "
             "DRAKVUF are told apart by the shape of their fields, "
             "call by call. They are read as a stream in a confined process; each ends in a state "
-            "of its own: ok, too_few_calls, no_calls, no_behavior or report_invalid.",
+            "of its own: ok, too_few_calls, no_calls, no_behavior or report_invalid.\n\n"
+            "Opcodes are what a disassembly of a sample gives: sequences of their own kind, which "
+            "train --sequence opcode takes.",
         .verbs = verbs,
         .verb_count = sizeof verbs / sizeof *verbs,
         .examples =
@@ -27,6 +29,7 @@ int main(int argc, char **argv)
             "# Import a folder of reports\nextract import reports/\n"
             "# Import the published Mal-API-2019\nextract dataset mal-api-2019 "
             "malware_api_class/\n"
+            "# Disassemble the samples in the vault that were not yet\nextract opcodes\n"
             "# What is known of a sample\nextract show HASH\n",
     };
     return ms_cli_main(&tool, argc, argv);

@@ -26,7 +26,7 @@ static enum ms_status retry_one(void *ctx, int64_t id, struct ms_error *err)
     enum ms_status status = ms_analysis_get(self->corpus, id, &row, err);
     if (status != MS_OK)
         return status;
-    if (row.has_settings_digest) {
+    if (row.has_settings_digest && !row.opcodes) {
         /* attempts stays: it is part of the job key, and the old task must not be taken for the
          * new. */
         struct ms_analysis next = row;

@@ -24,6 +24,7 @@ enum ms_trace_frame {
     MS_FRAME_ARCHIVE,   /* the input is an archive; empty */
     MS_FRAME_MEMBER,    /* a report of an archive begins: its chain of names */
     MS_FRAME_FAULT,     /* what could not be opened: length of the chain, chain, reason */
+    MS_FRAME_CODE,      /* what became of a disassembly (extract/opcodes_job.h) */
 };
 
 /* The name that stands for every API beyond MS_LIMIT_APIS_PER_REPORT; a pseudo-call. */

@@ -8,6 +8,7 @@ extern const struct ms_verb ms_extract_detonate_verb;
 extern const struct ms_verb ms_extract_retry_verb;
 extern const struct ms_verb ms_extract_import_verb;
 extern const struct ms_verb ms_extract_dataset_verb;
+extern const struct ms_verb ms_extract_opcodes_verb;
 extern const struct ms_verb ms_extract_show_verb;
 
 #endif

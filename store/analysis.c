@@ -72,7 +72,7 @@ enum ms_status ms_api_foreach(struct ms_corpus *corpus, ms_api_visit visit, void
     return status;
 }
 
-/* Parameters 1 to 22; the rest is the statement's own. */
+/* Parameters 1 to 23; the rest is the statement's own. */
 static void bind_analysis(sqlite3_stmt *statement, const struct ms_analysis *analysis,
                           int64_t now_ms)
 {
@@ -103,6 +103,7 @@ static void bind_analysis(sqlite3_stmt *statement, const struct ms_analysis *ana
     ms_db_bind_int(statement, 20, analysis->calls_expanded);
     ms_db_bind_nonzero(statement, 21, analysis->reader);
     ms_db_bind_int(statement, 22, analysis->strict);
+    ms_db_bind_int(statement, 23, analysis->opcodes);
 }
 
 enum ms_status ms_analysis_insert(struct ms_corpus *corpus, const struct ms_analysis *analysis,
@@ -111,10 +112,10 @@ enum ms_status ms_analysis_insert(struct ms_corpus *corpus, const struct ms_anal
     static const char sql[] =
         "INSERT INTO analysis (sample, origin, sandbox, sandbox_version, server, task_id, settings,"
         " settings_digest, state, reason, attempts, submitted_ms, deadline_ms, updated_ms, package,"
-        " report_sha256, report_bytes, processes, calls, calls_expanded, reader, strict, run) "
-        "VALUES (?1,"
+        " report_sha256, report_bytes, processes, calls, calls_expanded, reader, strict, opcodes,"
+        " run) VALUES (?1,"
         " ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,"
-        " ?21, ?22, ?23)";
+        " ?21, ?22, ?23, ?24)";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_need_transaction(corpus, err);
     if (status == MS_OK)
@@ -122,7 +123,7 @@ enum ms_status ms_analysis_insert(struct ms_corpus *corpus, const struct ms_anal
     if (status != MS_OK)
         return status;
     bind_analysis(statement, analysis, now_ms);
-    ms_db_bind_nonzero(statement, 23, run);
+    ms_db_bind_nonzero(statement, 24, run);
     status = ms_db_run(corpus, statement, err);
     if (status == MS_OK)
         *id = ms_db_last_id(corpus);
@@ -137,7 +138,7 @@ enum ms_status ms_analysis_update(struct ms_corpus *corpus, const struct ms_anal
         " server = ?5, task_id = ?6, settings = ?7, settings_digest = ?8, state = ?9, reason = ?10,"
         " attempts = ?11, submitted_ms = ?12, deadline_ms = ?13, updated_ms = ?14, package = ?15,"
         " report_sha256 = ?16, report_bytes = ?17, processes = ?18, calls = ?19,"
-        " calls_expanded = ?20, reader = ?21, strict = ?22 WHERE id = ?23";
+        " calls_expanded = ?20, reader = ?21, strict = ?22, opcodes = ?23 WHERE id = ?24";
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_need_transaction(corpus, err);
     if (status == MS_OK)
@@ -145,7 +146,7 @@ enum ms_status ms_analysis_update(struct ms_corpus *corpus, const struct ms_anal
     if (status != MS_OK)
         return status;
     bind_analysis(statement, analysis, now_ms);
-    ms_db_bind_int(statement, 23, analysis->id);
+    ms_db_bind_int(statement, 24, analysis->id);
     return ms_db_run(corpus, statement, err);
 }
 
@@ -176,6 +177,7 @@ static enum ms_status copy_analysis(sqlite3_stmt *statement, struct ms_analysis 
     out->calls_expanded = ms_db_int(statement, 18, 0);
     out->reader = ms_db_int(statement, 19, 0);
     out->strict = ms_db_int(statement, 20, 0) != 0;
+    out->opcodes = ms_db_int(statement, 21, 0) != 0;
     return status;
 }
 
@@ -185,8 +187,8 @@ enum ms_status ms_analysis_get(struct ms_corpus *corpus, int64_t id, struct ms_a
     static const char sql[] =
         "SELECT sandbox, sandbox_version, server, task_id, settings, state, reason, package,"
         " settings_digest, report_sha256, sample, origin, attempts, submitted_ms, deadline_ms,"
-        " report_bytes, processes, calls, calls_expanded, reader, strict FROM analysis"
-        " WHERE id = ?1";
+        " report_bytes, processes, calls, calls_expanded, reader, strict, opcodes FROM"
+        " analysis WHERE id = ?1";
     sqlite3_stmt *statement;
     bool row = false;
     struct ms_analysis analysis = {.id = id};

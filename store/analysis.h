@@ -21,6 +21,9 @@ typedef enum ms_status (*ms_api_visit)(void *ctx, uint32_t id, enum ms_api_space
 enum ms_status ms_api_foreach(struct ms_corpus *corpus, ms_api_visit visit, void *ctx,
                               struct ms_error *err) MS_MUST_USE;
 
+/* `sandbox` of the disassembly of a sample in the vault. */
+#define MS_SOURCE_OPCODES "opcodes"
+
 struct ms_analysis {
     int64_t id;
     int64_t sample; /* 0 unknown */
@@ -44,6 +47,7 @@ struct ms_analysis {
     int64_t processes, calls, calls_expanded;
     int64_t reader; /* of the report, its version; 0 an older one, or none */
     bool strict;    /* … which checked the grammar of the whole report */
+    bool opcodes;   /* its calls are the opcodes of a disassembly, not those of a run */
 };
 
 enum ms_status ms_analysis_insert(struct ms_corpus *corpus, const struct ms_analysis *analysis,
@@ -62,6 +66,10 @@ enum ms_status ms_analysis_find_report(struct ms_corpus *corpus, const uint8_t r
 enum ms_status ms_analysis_find_settings(struct ms_corpus *corpus, int64_t sample,
                                          const uint8_t settings_digest[32], bool *found,
                                          int64_t *id, struct ms_error *err) MS_MUST_USE;
+/* A sample's oldest analysis from this source (`sandbox`). */
+enum ms_status ms_analysis_find_source(struct ms_corpus *corpus, int64_t sample,
+                                       const char *sandbox, bool *found, int64_t *id,
+                                       struct ms_error *err) MS_MUST_USE;
 /* Ids of the analyses in a state (of one server when given), oldest first; collected before the
  * first visit. */
 typedef enum ms_status (*ms_analysis_visit)(void *ctx, int64_t id, struct ms_error *err);

@@ -19,6 +19,24 @@ enum ms_status ms_analysis_find_settings(struct ms_corpus *corpus, int64_t sampl
     return status;
 }
 
+enum ms_status ms_analysis_find_source(struct ms_corpus *corpus, int64_t sample,
+                                       const char *sandbox, bool *found, int64_t *id,
+                                       struct ms_error *err)
+{
+    static const char sql[] =
+        "SELECT id FROM analysis WHERE sample = ?1 AND sandbox = ?2 ORDER BY id LIMIT 1";
+    sqlite3_stmt *statement;
+    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_int(statement, 1, sample);
+    ms_db_bind_text(statement, 2, sandbox);
+    status = ms_db_step(corpus, statement, found, err);
+    *id = status == MS_OK && *found ? ms_db_int(statement, 0, 0) : 0;
+    ms_db_done(statement);
+    return status;
+}
+
 enum ms_status ms_analysis_foreach_sample(struct ms_corpus *corpus, int64_t sample,
                                           ms_analysis_visit visit, void *ctx, struct ms_error *err)
 {

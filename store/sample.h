@@ -70,6 +70,12 @@ enum ms_status ms_sample_foreach_unsubmitted(struct ms_corpus *corpus,
                                              const uint8_t settings_digest[32],
                                              ms_sample_visit visit, void *ctx,
                                              struct ms_error *err) MS_MUST_USE;
+/* Calls visit for each vaulted sample, private ones too, that has no analysis from this source
+ * under these settings; oldest first; *count as below. */
+enum ms_status ms_sample_foreach_unsettled(struct ms_corpus *corpus, const char *source,
+                                           const uint8_t settings_digest[32], ms_sample_visit visit,
+                                           void *ctx, uint64_t *count,
+                                           struct ms_error *err) MS_MUST_USE;
 /* Calls visit for each vaulted sample without features, oldest first; *count is their number and
  * set before the first call. Ids are collected before, so visit may write. */
 enum ms_status ms_sample_foreach_featureless(struct ms_corpus *corpus, ms_sample_visit visit,

@@ -1,5 +1,5 @@
-/* The column of static features: which samples still lack them, and writing them. What is in them
- * is collect's business. */
+/* What is derived from a sample's bytes: which samples still lack it, and writing static features.
+ * What is in them is collect's business. */
 #include "store/sample.h"
 
 #include "store/internal.h"
@@ -32,6 +32,29 @@ enum ms_status ms_sample_foreach_featureless(struct ms_corpus *corpus, ms_sample
     enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
     if (status != MS_OK)
         return status;
+    status = ms_ids_collect(corpus, statement, &ids, err);
+    *count = ids.count;
+    for (size_t i = 0; i < ids.count && status == MS_OK; i++)
+        status = visit(ctx, ids.items[i], err);
+    ms_ids_release(&ids);
+    return status;
+}
+
+enum ms_status ms_sample_foreach_unsettled(struct ms_corpus *corpus, const char *source,
+                                           const uint8_t settings_digest[32], ms_sample_visit visit,
+                                           void *ctx, uint64_t *count, struct ms_error *err)
+{
+    static const char sql[] =
+        "SELECT s.id FROM sample s WHERE s.vaulted = 1 AND s.sha256 IS NOT NULL AND NOT EXISTS"
+        " (SELECT 1 FROM analysis a WHERE a.sample = s.id AND a.sandbox = ?1"
+        "  AND a.settings_digest = ?2) ORDER BY s.id";
+    struct ms_ids ids = {NULL, 0, 0};
+    sqlite3_stmt *statement;
+    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_text(statement, 1, source);
+    ms_db_bind_blob(statement, 2, settings_digest, 32);
     status = ms_ids_collect(corpus, statement, &ids, err);
     *count = ids.count;
     for (size_t i = 0; i < ids.count && status == MS_OK; i++)

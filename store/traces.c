@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "store/analysis.h"
 #include "store/internal.h"
 
 #include <stdlib.h>
@@ -45,7 +46,7 @@ enum ms_status ms_traces_foreach(struct ms_corpus *corpus, const char *policy, b
         "  ORDER BY coalesce(last_analysis_ms, fetched_ms) DESC, body_sha256 LIMIT 1),"
         " a.sandbox, o.kind, o.name, o.licence, l.policy_digest FROM sample s"
         " JOIN analysis a ON a.id = (SELECT max(id) FROM analysis WHERE sample = s.id"
-        "  AND state = 'ok')"
+        "  AND state = 'ok' AND sandbox <> '" MS_SOURCE_OPCODES "')"
         " LEFT JOIN origin o ON o.id = a.origin"
         " LEFT JOIN label l ON l.id = (SELECT id FROM label WHERE sample = s.id AND current = 1"
         "  AND CASE WHEN ?1 IS NULL THEN policy = 'ember2024' OR policy GLOB 'dataset:*'"

@@ -27,7 +27,8 @@ struct ms_trace_row {
 typedef enum ms_status (*ms_trace_visit)(void *ctx, const struct ms_trace_row *row,
                                          struct ms_error *err);
 
-/* The newest `ok` analysis of each sample that neither is private itself nor was seen at a private
+/* The newest `ok` analysis (of a run, or as published; not of a disassembly of the vault's samples)
+ * of each sample that neither is private itself nor was seen at a private
  * place: by rising SHA-256, then those without one by alias. Its label is the current one under
  * `policy`, or without one (NULL) that of ember2024, else of a dataset: the choice of train.
  * Samples without a label only when `unlabelled`. One view of the corpus, in constant memory. */

@@ -266,6 +266,16 @@ def programs():
             "long-library": many_libraries(2, 1, b"l" * 300 + b".dll")}
 
 
+def codes():
+    """Files with a few harmless bytes as code (tests/gen/pe.py), small; and the frames that are told of them."""
+    straight, flow = b"\x55\x8b\xc0\x90\x5d\xc3", b"\xeb\x02\xe8\xe8\x90\xe8\xf6\xff\xff\xff\x0f\x84\x02\x00\x00\x00\xff\x25\x00\xcc\xcc" + b"\0" * 9 + b"\x90\xc3"
+    small = {"imports": {}, "sections": 1, "lfanew": 0x40}
+    seeds = {"x86": pe.pe("a", code=straight, **small), "x64": pe.pe("b", bits=64, code=b"\x48" + straight, **small), "flow": pe.pe("c", code=flow, **small),
+             "disarmed": pe.pe("d", bits=64, disarmed=True, code=flow, **small), "arm": pe.pe("e", machine=0xAA64, code=flow, **small),
+             "dotnet": pe.pe("f", kind="dotnet", imports={}, sections=1, body_bytes=1), "two": pe.pe("g", code=flow, imports={}, sections=2, body_bytes=2, lfanew=0x40)}
+    return {**{name: data.rstrip(b"\0") for name, data in seeds.items()}, "frame": b"\0\0\x08\x0c\1\2\xe8\x07", "frame-why": b"\1\0\0\0\0\0\0no section"}
+
+
 def published():
     """Datasets in their published forms and odd ones; the first byte chooses the job, in the order of the target's table."""
     rng = random.Random(1)
@@ -314,7 +324,7 @@ def main(folder):
     target = pathlib.Path(folder)
     crypto = (target / "fuzz_decrypt/zip_bzip2_crypto").read_bytes()
     decrypt = {**unsealed_rars(), **sevenzips(), **zips(), "zip-zip64-end": b"z" + zip64_end(crypto[1:])}
-    for name, seeds in (("fuzz_decrypt", decrypt), ("fuzz_pack", packs()), ("fuzz_pe", programs()), ("fuzz_volumes", volumes()), ("fuzz_tarball", tarballs()),
+    for name, seeds in (("fuzz_decrypt", decrypt), ("fuzz_pack", packs()), ("fuzz_pe", programs()), ("fuzz_opcodes", codes()), ("fuzz_volumes", volumes()), ("fuzz_tarball", tarballs()),
                         ("fuzz_dataset", published()), ("fuzz_report", reports()), ("fuzz_quick", quick()), ("fuzz_answer", answers())):
         (target / name).mkdir(exist_ok=True)
         for label, data in seeds.items():

@@ -10,6 +10,8 @@ kind: exe, dll, driver, dotnet, efi. bits: 32 (PE32) or 64 (PE32+). fill: random
     exports=[names]     an export table                       resources=N      an empty resource directory that claims N bytes
     rich=N              a Rich header of N entries (moves lfanew behind it)
     directory_count=16  NumberOfRvaAndSizes                   checksum_right=True
+    code=b"..."         the first section is these bytes and nothing else, marked as code, with the entry point entry=N bytes behind its start
+                        (None: 0, as ever); for disassemblers: SizeOfImage is 0 then, so that no loader takes the file
 The same arguments give the same bytes. mz_not_pe(seed) is a 16-bit look-alike (NE), truncated(seed) a PE whose last section is cut.
 """
 import random
@@ -112,7 +114,8 @@ def cor20(base_rva):
 
 
 def pe(seed, kind="exe", bits=32, body_bytes=1024, fill="random", imports=None, sections=3, overlay=b"", disarmed=False, lfanew=0x80,
-       delayed=None, bound=False, lookup=True, exports=None, resources=0, rich=0, directory_count=16, checksum_right=False):
+       delayed=None, bound=False, lookup=True, exports=None, resources=0, rich=0, directory_count=16, checksum_right=False, code=None, entry=0,
+       machine=None):
     rng = random.Random("pe/%s" % (seed,))
     stub = rich_header(random.Random("rich/%s" % (seed,)), rich) if rich else b""
     lfanew = aligned(0x80 + len(stub), 8) if rich else lfanew
@@ -126,6 +129,8 @@ def pe(seed, kind="exe", bits=32, body_bytes=1024, fill="random", imports=None, 
     share = max(1, body_bytes // sections)
     for index in range(sections):
         data = rng.randbytes(share) if fill == "random" else b"\0" * share
+        if index == 0 and code is not None:
+            data, imports = code, {}
         if index == 0 and imports:
             special, directory_bytes, iat, iat_bytes = import_table(imports, rva, bits, bound, lookup)
             directories[1], directories[12] = (rva, directory_bytes), (rva + iat, iat_bytes)
@@ -146,7 +151,8 @@ def pe(seed, kind="exe", bits=32, body_bytes=1024, fill="random", imports=None, 
             data = cor20(rva) + data if sections > 1 or not imports else data
         blocks.append((rng.choice(SECTION_NAMES), rva, data))
         rva += aligned(len(data), SECTION_ALIGN)
-    machine = 0 if disarmed else 0x8664 if bits == 64 else 0x14C
+    machine = 0 if disarmed else machine if machine is not None else 0x8664 if bits == 64 else 0x14C
+    entry_point = blocks[0][1] + entry if code is not None and entry is not None else 0
     flags = {"dll": 0x2102, "driver": 0x0102, "efi": 0x0102}.get(kind, 0x0102) | (0x20 if bits == 64 else 0)
     subsystem = 0 if disarmed else {"driver": 1, "efi": 10}.get(kind, rng.choice((2, 3)))
     stamp = rng.randint(1_300_000_000, 1_650_000_000)
@@ -154,16 +160,17 @@ def pe(seed, kind="exe", bits=32, body_bytes=1024, fill="random", imports=None, 
     image[:64] = b"MZ" + struct.pack("<29H", 0x90, 3, 0, 4, 0, 0xFFFF, 0, 0xB8, *[0] * 21) + struct.pack("<I", lfanew)
     coff = struct.pack("<4sHHIIIHH", b"PE\0\0", machine, sections, stamp, 0, 0, optional_bytes, flags)
     raw_bytes = sum(aligned(len(data), FILE_ALIGN) for _, _, data in blocks)
-    optional = struct.pack("<HBBIIII", 0x20B if bits == 64 else 0x10B, rng.randint(6, 14), rng.randint(0, 30), 0, raw_bytes, 0, 0)
+    optional = struct.pack("<HBBIIII", 0x20B if bits == 64 else 0x10B, rng.randint(6, 14), rng.randint(0, 30), 0, raw_bytes, 0, entry_point)
     optional += struct.pack("<I", blocks[0][1])
     optional += struct.pack("<Q", 0x140000000) if bits == 64 else struct.pack("<II", blocks[-1][1], 0x400000)
-    optional += struct.pack("<IIHHHHHHIIIIHH", SECTION_ALIGN, FILE_ALIGN, 6, 0, 0, 0, 6, 0, 0, rva, header_bytes, 0, subsystem, 0x8140)
+    optional += struct.pack("<IIHHHHHHIIIIHH", SECTION_ALIGN, FILE_ALIGN, 6, 0, 0, 0, 6, 0, 0, rva if code is None else 0, header_bytes, 0, subsystem, 0x8140)
     optional += struct.pack("<QQQQ" if bits == 64 else "<IIII", 0x100000, 0x1000, 0x100000, 0x1000) + struct.pack("<II", 0, directory_count)
     optional += b"".join(struct.pack("<II", *directory) for directory in directories)
     table, body, offset = b"", b"", header_bytes
-    for name, address, data in blocks:
+    for index, (name, address, data) in enumerate(blocks):
         size = aligned(len(data), FILE_ALIGN)
-        table += struct.pack("<8sIIIIIIHHI", name, len(data), address, size, offset, 0, 0, 0, 0, 0x40000040)
+        marks = 0x60000020 if index == 0 and code is not None else 0x40000040
+        table += struct.pack("<8sIIIIIIHHI", name, len(data), address, size, offset, 0, 0, 0, 0, marks)
         body += data.ljust(size, b"\0")
         offset += size
     head = coff + optional + table
