@@ -24,7 +24,7 @@ BY_HAND = (
     "INSERT INTO request (key_print, endpoint, subject, sent_ms, status) VALUES ('0123abcd', 'files', 'x', 1700000000000, 200)",
     "INSERT INTO quota VALUES ('0123abcd', 'day', 500, 3, 1700000000000)",
     "INSERT INTO dataset SELECT 1, zeroblob(32), 'malware', 'ember2024', 'v1', 1, 10, 1700000000000, min(id) FROM run",
-    "INSERT INTO split SELECT 1, 'holdout', min(id), 0, 7 FROM analysis",
+    "INSERT INTO split (dataset, name, analysis, part, grp) SELECT 1, 'holdout', min(id), 0, 7 FROM analysis",
     "INSERT INTO model SELECT 1, 'm', 1, 'holdout', zeroblob(32), 'models/m', '{}', 1700000000000, min(id) FROM run",
     "INSERT INTO label_flip SELECT sample, 'ember2024', 1, 'uncertain', 'malicious', 'Worm', 1700000000000, id FROM scan LIMIT 1",
     "UPDATE origin SET validator = '\"etag\"', history = 1, commit_id = zeroblob(20), remote_id = 42, url = 'https://github.com/a/b'",
