@@ -142,18 +142,18 @@ static void fit_platt(struct platt *p, struct ms_calibration *out)
     p->target[1] = 1 / (n[1] + 2);
     double a = 1, b = 0, loss = platt_loss(p, a, b);
     for (int round = 0; round < 100; round++) {
-        double ga = 0, gb = 0, haa = 1e-9, hab = 0, hbb = 1e-9;
+        double ga = 0, gb = 0, h_aa = 1e-9, h_ab = 0, h_bb = 1e-9;
         for (size_t i = 0; i < p->rows; i++) {
             double x = logit(p->scores[2 * i]), q = logistic(a * x + b);
             double off = q - p->target[p->truth[i] != 0], w = q * (1 - q);
             ga += off * x;
             gb += off;
-            haa += w * x * x;
-            hab += w * x;
-            hbb += w;
+            h_aa += w * x * x;
+            h_ab += w * x;
+            h_bb += w;
         }
-        double det = haa * hbb - hab * hab;
-        double da = -(hbb * ga - hab * gb) / det, db = -(haa * gb - hab * ga) / det, step = 1;
+        double det = h_aa * h_bb - h_ab * h_ab;
+        double da = -(h_bb * ga - h_ab * gb) / det, db = -(h_aa * gb - h_ab * ga) / det, step = 1;
         double next = platt_loss(p, a + da, b + db);
         while (!(next <= loss) && step > 1e-10) {
             step /= 2;

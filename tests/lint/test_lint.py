@@ -30,6 +30,8 @@ LAYERS = {
     "detect": ["base", "store/trace", "extract/report", "train", "train/nn"],
     "malseq": ["base", "store", "store/trace"],
 }
+# Files that may include more than their folder: detect's command reads stored traces; its library must not.
+WIDER = {"detect/corpus.c": ["store"], "detect/corpus.h": ["store"], "detect/command.c": ["store"]}
 # System headers that only certain files may see.
 PRIVATE = {"curl/": r"base/http[a-z_]*\.[ch]", "archive": r"base/unpack[a-z_]*\.[ch]", "sqlite3.h": r"store/[a-z_]+\.[ch]"}
 
@@ -75,7 +77,7 @@ class Layers(unittest.TestCase):
                     continue
                 checked += 1
                 with self.subTest(file=name, includes=target):
-                    self.assertIn(there, LAYERS[here])
+                    self.assertIn(there, LAYERS[here] + WIDER.get(name, []))
         self.assertGreater(checked, 20)
 
     def test_detect_sees_only_the_model_of_train(self):
