@@ -252,23 +252,19 @@ static enum ms_status detect_all(struct detect *d, struct ms_error *err)
     return MS_OK;
 }
 
+/* The model's band of doubt, unless the user has another. */
 static enum ms_status parse_unknown(const char *text, struct ms_judge *out, struct ms_error *err)
 {
-    char *end = NULL;
-    out->unknown_from = out->unknown_to = NAN;
+    const struct ms_model_facts *facts = ms_model_facts_get(out->model);
+    out->unknown_from = facts->unknown_from;
+    out->unknown_to = facts->unknown_to;
     if (!text)
         return MS_OK;
-    double from = strtod(text, &end);
-    if (end != text && *end == ':') {
-        const char *second = end + 1;
-        double to = strtod(second, &end);
-        if (end != second && *end == '\0' && isfinite(from) && isfinite(to) && from <= to) {
-            out->unknown_from = from;
-            out->unknown_to = to;
-            return MS_OK;
-        }
-    }
-    return ms_error_set(err, MS_E_USAGE, "--unknown takes two scores, FROM:TO");
+    out->unknown_from = out->unknown_to = 0;
+    if (strcmp(text, "none") == 0 || ms_doubt_parse(text, &out->unknown_from, &out->unknown_to))
+        return MS_OK;
+    return ms_error_set(err, MS_E_USAGE,
+                        "--unknown takes none or two scores, FROM:TO, the first below the second");
 }
 
 /* What the user wants to know, of the command line. */
@@ -284,9 +280,10 @@ static enum ms_status make_judge(const struct ms_cli *cli, struct ms_model *mode
                              .early = (cli->common.json && !o->fast) || o->early || o->explain};
     if ((cli->common.json && !o->fast) || o->explain)
         out->top = (size_t)o->top;
-    if (kinds && (!isnan(o->threshold) || o->unknown))
-        return ms_error_set(err, MS_E_USAGE, "%s does not apply: this model tells %u classes apart",
-                            o->unknown ? "--unknown" : "--threshold", facts->classes);
+    if (kinds && !isnan(o->threshold))
+        return ms_error_set(err, MS_E_USAGE,
+                            "--threshold does not apply: this model tells %u classes apart",
+                            facts->classes);
     if (kinds)
         ms_log(MS_LOG_WARNING, "this model tells classes of malware apart and knows nothing of "
                                "benign programs: its verdicts are no detections");

@@ -27,8 +27,8 @@ static uint32_t class_of(const struct ms_model_facts *facts, const struct ms_ver
 
 static bool in_band(const struct ms_judge *self, const struct ms_verdict *verdict)
 {
-    return verdict->kind != MS_VERDICT_UNKNOWN && verdict->kind != MS_VERDICT_CLASSIFIED &&
-           verdict->score >= self->unknown_from && verdict->score < self->unknown_to;
+    return verdict->kind != MS_VERDICT_UNKNOWN && verdict->sure >= self->unknown_from &&
+           verdict->sure < self->unknown_to;
 }
 
 enum ms_status ms_judge_trace(struct ms_judge *self, const struct ms_read_trace *trace,
@@ -36,7 +36,8 @@ enum ms_status ms_judge_trace(struct ms_judge *self, const struct ms_read_trace 
 {
     enum ms_status status = MS_OK;
     struct ms_verdict *v = &out->verdict;
-    *out = (struct ms_judgement){.verdict = {.kind = MS_VERDICT_UNKNOWN, .score = NAN}};
+    *out =
+        (struct ms_judgement){.verdict = {.kind = MS_VERDICT_UNKNOWN, .score = NAN, .sure = NAN}};
     if (trace->state != MS_REPORT_OK) {
         (void)snprintf(v->reason, sizeof v->reason, "%s%s%.120s",
                        ms_report_state_name(trace->state), trace->reason[0] ? ": " : "",
@@ -54,8 +55,8 @@ enum ms_status ms_judge_trace(struct ms_judge *self, const struct ms_read_trace 
                             out->why, self->top, &out->why_count, err);
     if (in_band(self, v)) {
         v->kind = MS_VERDICT_UNKNOWN;
-        (void)snprintf(v->reason, sizeof v->reason, "a score from %.4f to %.4f is no verdict",
-                       self->unknown_from, self->unknown_to);
+        (void)snprintf(v->reason, sizeof v->reason, "%.4f: a score from %.4f to %.4f is no verdict",
+                       v->sure, self->unknown_from, self->unknown_to);
     }
     if (status == MS_OK && self->early && v->kind == MS_VERDICT_MALICIOUS)
         status = ms_decided_at(self->model, trace, self->threshold, &out->decided, err);

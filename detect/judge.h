@@ -15,7 +15,8 @@ struct ms_judge {
     struct ms_model *model; /* borrowed */
     uint64_t min_calls;
     double threshold;
-    double unknown_from, unknown_to; /* scores from … to before … are no verdict; NAN: none */
+    double unknown_from, unknown_to; /* scores from … to before … are no verdict (of several
+                                        classes the largest); equal or NAN: none */
     size_t top; /* calls that `why` names, at most MS_JUDGE_WHY_MOST; 0: none */
     bool early; /* since when */
     /* private */

@@ -23,7 +23,8 @@ static const struct ms_option table[] = {
      .kind = MS_OPT_TEXT,
      .arg = "FROM:TO",
      .offset = AT(unknown),
-     .help = "no verdict on scores from FROM to before TO"},
+     .help = "no verdict on scores from FROM to before TO, or of several classes on such of the "
+             "class decided for; none: on no score (default: the model's band)"},
     {.name = "explain",
      .kind = MS_OPT_FLAG,
      .offset = AT(explain),
@@ -88,8 +89,8 @@ static const struct ms_tool tool = {
         "gets a line, named HASH#ANALYSIS. For all else no corpus is needed.\n\n"
         "Verdicts: malicious; benign; other (not of the model's one class); classified (which "
         "class of malware, taking for granted that it is malware); unknown, with the reason: no "
-        "report, no calls, too few of them, none that the model knows, or a score between those "
-        "of --unknown.\n\n"
+        "report, no calls, too few of them, none that the model knows, or a score in the model's "
+        "band of doubt or that of --unknown.\n\n"
         "Reasons (--explain, --json): each distinct call is left out of what the model sees of "
         "the trace, and the model is asked again; the calls without which the score would differ "
         "most are named, with the process, the number of the entry in that process's list of "

@@ -108,11 +108,11 @@ static enum ms_status score_slice(struct slice *s, const struct ms_variant_view 
     for (size_t i = 0; i < count && status == MS_OK; i++) {
         variants[i].score = NAN;
         status = make_row(s, view, &variants[i], &s->rows[rows], err);
-        if (status == MS_OK && s->rows[rows].known > 0)
+        if (status == MS_OK && (s->rows[rows].known > 0 || s->rows[rows].count > 0))
             asked[rows++] = i;
     }
     if (status == MS_OK && rows)
-        status = ms_model_scores(s->model, s->rows, rows, s->scores, err);
+        status = ms_model_calibrated(s->model, s->rows, rows, s->scores, err);
     for (size_t i = 0; i < rows && status == MS_OK; i++) {
         double score = s->scores[i * classes + class_];
         variants[asked[i]].score = isfinite(score) ? score : NAN;

@@ -28,6 +28,7 @@ static void decide(const struct ms_model_facts *facts, const double *scores, dou
 {
     uint32_t best = ms_model_decide(scores, facts->classes, threshold);
     out->class_ = facts->class_names[best];
+    out->sure = ms_doubt_measure(scores, facts->classes);
     if (strcmp(facts->target, "class") == 0) {
         out->kind = MS_VERDICT_CLASSIFIED;
         out->score = scores[best];
@@ -59,7 +60,8 @@ enum ms_status ms_verdict_make(struct ms_model *model, const struct ms_gram_tabl
                                struct ms_verdict *out, struct ms_error *err)
 {
     const struct ms_model_facts *facts = ms_model_facts_get(model);
-    *out = (struct ms_verdict){.kind = MS_VERDICT_UNKNOWN, .score = NAN, .calls = whole_length};
+    *out = (struct ms_verdict){
+        .kind = MS_VERDICT_UNKNOWN, .score = NAN, .sure = NAN, .calls = whole_length};
     if (whole_length < min_calls || trace->n == 0) {
         (void)snprintf(out->reason, sizeof out->reason,
                        "%" PRIu64 " calls: the model needs at least %" PRIu64, whole_length,
@@ -70,7 +72,8 @@ enum ms_status ms_verdict_make(struct ms_model *model, const struct ms_gram_tabl
     if (status != MS_OK)
         return status;
     out->tokens = row->n;
-    if (row->known == 0) { /* a trace of which it knows no name is another world's */
+    /* A trace of which it knows no name is another world's. The n-grams have names of their own. */
+    if (row->known == 0 && row->count == 0) {
         (void)snprintf(out->reason, sizeof out->reason,
                        "none of the calls is in the model's vocabulary");
         return MS_OK;
@@ -78,7 +81,7 @@ enum ms_status ms_verdict_make(struct ms_model *model, const struct ms_gram_tabl
     double *scores = calloc(facts->classes, sizeof *scores);
     if (!scores)
         return ms_error_set(err, MS_E_NOMEM, "out of memory for scores");
-    status = ms_model_scores(model, row, 1, scores, err);
+    status = ms_model_calibrated(model, row, 1, scores, err);
     if (status == MS_OK && all_finite(scores, facts->classes))
         decide(facts, scores, threshold, out);
     else if (status == MS_OK)

@@ -17,13 +17,15 @@
 void ms_train_defaults(void *options)
 {
     struct ms_train_options *o = options;
-    *o = (struct ms_train_options){.preset = "default",
-                                   .target = "malware",
-                                   .checkpoint_every = "auto",
-                                   .rate = NAN,
-                                   .test_share = NAN,
-                                   .test_ratio = NAN,
-                                   .cost = NAN}; /* not given; a 0 that was given is refused */
+    *o =
+        (struct ms_train_options){.preset = "default",
+                                  .target = "malware",
+                                  .checkpoint_every = "auto",
+                                  .rate = NAN,
+                                  .test_share = NAN,
+                                  .test_ratio = NAN,
+                                  .cost = NAN,
+                                  .target_fpr = NAN}; /* not given; a 0 that was given is refused */
     ms_normal_request_init(&o->normal);
 }
 
@@ -124,6 +126,25 @@ static enum ms_status make_kind(const struct ms_train_options *o, struct ms_plan
     return status == MS_OK ? check_kind(o, plan, err) : status;
 }
 
+static enum ms_status make_tuning(const struct ms_train_options *o, struct ms_plan *plan,
+                                  struct ms_error *err)
+{
+    struct ms_tuning_request *t = &plan->tuning;
+    bool several = strcmp(o->target, "class") == 0;
+    enum ms_status status = o->calibrate ? ms_tune_parse(o->calibrate, &t->calibrate, err) : MS_OK;
+    if (status == MS_OK && o->unknown_band)
+        status = ms_tune_band_parse(o->unknown_band, t, err);
+    if (status != MS_OK || isnan(o->target_fpr))
+        return status;
+    t->fpr = o->target_fpr;
+    if (!(t->fpr > 0 && t->fpr < 1))
+        return ms_error_set(err, MS_E_USAGE, "--target-fpr %g: must be over 0 and under 1", t->fpr);
+    return several ? ms_error_set(err, MS_E_USAGE,
+                                  "--target-fpr is for --target malware and class=NAME: several "
+                                  "classes have no negatives")
+                   : MS_OK;
+}
+
 static void make_preset(const struct ms_train_options *o, struct ms_plan *plan)
 {
     if (strcmp(o->preset, "article") == 0)
@@ -152,6 +173,8 @@ static enum ms_status make_plan(const struct ms_train_options *o, const struct m
     enum ms_status status = make_split(o, common, plan, err);
     if (status == MS_OK)
         status = make_kind(o, plan, err);
+    if (status == MS_OK)
+        status = make_tuning(o, plan, err);
     return status == MS_OK ? make_view(o, plan, err) : status;
 }
 

@@ -8,6 +8,7 @@
 #include "train/metrics_json.h"
 #include "train/model.h"
 #include "train/trained.h"
+#include "train/tuning_show.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -26,7 +27,10 @@ struct evaluating {
     double *scores;
     size_t count;
     uint64_t trained_key, trained_sequence, unknown_class;
+    struct ms_tuning tuning; /* the model's */
+    struct ms_metrics raw;   /* before calibration; rows 0: not calibrated */
     struct ms_metrics metrics;
+    struct ms_doubt doubt;
 };
 
 static enum ms_status no_memory(struct ms_error *err)
@@ -142,10 +146,12 @@ static enum ms_status judge(struct evaluating *e, uint64_t seed, struct ms_error
     const struct ms_model_facts *facts = ms_model_facts_get(e->model);
     e->scores = calloc(e->count * facts->classes + 1, sizeof *e->scores);
     e->predicted = calloc(e->count + 1, sizeof *e->predicted);
+    e->tuning = (struct ms_tuning){.calibration = facts->calibration,
+                                   .threshold = facts->threshold,
+                                   .reached = NAN,
+                                   .unknown_from = facts->unknown_from,
+                                   .unknown_to = facts->unknown_to};
     enum ms_status status = e->scores && e->predicted ? score(e, err) : no_memory(err);
-    for (size_t i = 0; i < e->count && status == MS_OK; i++)
-        e->predicted[i] =
-            ms_model_decide(e->scores + i * facts->classes, facts->classes, facts->threshold);
     const struct ms_judged judged = {.classes = facts->classes,
                                      .rows = e->count,
                                      .truth = e->truth,
@@ -153,23 +159,35 @@ static enum ms_status judge(struct evaluating *e, uint64_t seed, struct ms_error
                                      .scores = e->scores,
                                      .groups = e->groups,
                                      .seed = seed};
-    return status == MS_OK ? ms_metrics_make(&judged, &e->metrics, err) : status;
+    /* once as the model says it, for what calibration is worth; the class is not looked at */
+    if (status == MS_OK && facts->calibration.kind != MS_CALIBRATION_NONE)
+        status = ms_metrics_make(&judged, &e->raw, err);
+    for (size_t i = 0; i < e->count && status == MS_OK; i++)
+        e->predicted[i] =
+            ms_tuning_apply(&e->tuning, e->scores + i * facts->classes, facts->classes);
+    if (status == MS_OK)
+        status = ms_metrics_make(&judged, &e->metrics, err);
+    if (status == MS_OK)
+        ms_doubt_count(e->scores, facts->classes, e->truth, e->predicted, e->count,
+                       facts->unknown_from, facts->unknown_to, &e->doubt);
+    return status;
 }
 
 static enum ms_status print(const struct evaluating *e, const struct ms_cli *cli,
                             struct ms_error *err)
 {
     const struct ms_metrics *m = &e->metrics;
+    const struct ms_tuned tuned = {&e->tuning, &e->raw, m, &e->doubt, 0};
     if (cli->common.json)
-        return ms_json_line(stdout,
-                            json_pack("{s:o, s:I, s:I, s:I, s:I, s:f, s:o}", "model",
-                                      ms_json_text(cli->operands[0]), "judged",
-                                      (json_int_t)e->count, "refused_trained",
-                                      (json_int_t)e->trained_key, "refused_same_sequence",
-                                      (json_int_t)e->trained_sequence, "unknown_class",
-                                      (json_int_t)e->unknown_class, "majority_accuracy",
-                                      m->majority, "figures", ms_metrics_json(m)),
-                            err);
+        return ms_json_line(
+            stdout,
+            json_pack("{s:o, s:I, s:I, s:I, s:I, s:f, s:o, s:o}", "model",
+                      ms_json_text(cli->operands[0]), "judged", (json_int_t)e->count,
+                      "refused_trained", (json_int_t)e->trained_key, "refused_same_sequence",
+                      (json_int_t)e->trained_sequence, "unknown_class",
+                      (json_int_t)e->unknown_class, "majority_accuracy", m->majority, "tuning",
+                      ms_tuned_json(&tuned), "figures", ms_metrics_json(m)),
+            err);
     (void)printf("Judged %zu traces.\nRefused: %llu that trained the model, %llu with the sequence "
                  "of one that did; %llu of classes it does not know.\n\n",
                  e->count, (unsigned long long)e->trained_key,
@@ -181,11 +199,17 @@ static enum ms_status print(const struct evaluating *e, const struct ms_cli *cli
                  m->macro_f1);
     if (!isnan(m->auc))
         (void)printf("  AUC                 %.3f\n", m->auc);
+    if (m->calibrated)
+        (void)printf("  Brier score         %.3f\n  log loss            %.3f\n"
+                     "  calibration error   %.3f\n",
+                     m->brier, m->log_loss, m->ece);
+    ms_tuned_show(&tuned, stdout);
     return MS_OK;
 }
 
 static void release(struct evaluating *e)
 {
+    ms_metrics_release(&e->raw);
     ms_metrics_release(&e->metrics);
     ms_dataset_release(&e->set);
     ms_manifest_release(&e->split);

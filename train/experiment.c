@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "train/experiment_tune.h"
 #include "train/fit_members.h"
 
 #include <math.h>
@@ -81,7 +82,7 @@ static enum ms_status fit_entry(struct runner *r, uint32_t e, const struct ms_le
         ms_learner_fit(&plan, entry->kind, rows, seed, curve, &model, scores, err);
     for (size_t i = 0; status == MS_OK && i < rows->test_count; i++)
         entry->predicted[at + i] =
-            ms_model_decide(scores + i * classes, classes, r->plan->threshold);
+            ms_model_decide(scores + i * classes, classes, r->plan->tuning.threshold);
     entry->seconds += seconds_since(started);
     if (status == MS_OK && kept)
         *kept = model;
@@ -110,13 +111,17 @@ static enum ms_status fit_baselines(struct runner *r, const struct ms_learner_ro
     return status;
 }
 
-static double accuracy_from(const struct runner *r, size_t at)
+static void measure_folds(struct ms_experiment *o)
 {
-    const struct ms_experiment *o = r->out;
-    size_t right = 0;
-    for (size_t i = at; i < o->judged_count; i++)
-        right += o->truth[i] == o->entries[0].predicted[i];
-    return o->judged_count > at ? (double)right / (double)(o->judged_count - at) : NAN;
+    for (uint32_t f = 0; o->fold_accuracy && f < o->partition.repeats * o->partition.folds; f++) {
+        size_t right = 0, rows = 0;
+        for (size_t i = 0; i < o->judged_count; i++)
+            if (o->repeat_of[i] * o->partition.folds + o->fold_of[i] == f) {
+                right += o->truth[i] == o->entries[0].predicted[i];
+                rows++;
+            }
+        o->fold_accuracy[f] = rows ? (double)right / (double)rows : NAN;
+    }
 }
 
 static void talk_part(const struct runner *r, uint32_t repeat, uint32_t k)
@@ -143,8 +148,6 @@ static enum ms_status run_part(struct runner *r, uint32_t repeat, uint32_t k, st
     if (status == MS_OK && keeps)
         o->train_rows = rows.train_count;
     r->fits_done++;
-    if (status == MS_OK && o->fold_accuracy)
-        o->fold_accuracy[repeat * o->partition.folds + k] = accuracy_from(r, at);
     return status == MS_OK ? fit_baselines(r, &rows, seed, at, err) : status;
 }
 
@@ -176,6 +179,11 @@ static enum ms_status run_parts(struct runner *r, struct ms_error *err)
         ms_fit_mean_curve(r->curves, r->fits_done, o->epochs, o->curve);
     if (status == MS_OK && o->partition.folds)
         status = run_final(r, err);
+    int64_t started = ms_clock_mono_ms();
+    if (status == MS_OK)
+        status = ms_experiment_tune(r->plan, r->set, o, err);
+    o->entries[0].seconds += seconds_since(started);
+    measure_folds(o);
     return status;
 }
 
@@ -212,11 +220,13 @@ static enum ms_status runner_make(struct runner *r, struct ms_error *err)
     o->judged_groups = calloc(rows, sizeof *o->judged_groups);
     o->repeat_of = calloc(rows, sizeof *o->repeat_of);
     o->fold_of = calloc(rows, sizeof *o->fold_of);
+    o->in_doubt = calloc(rows, sizeof *o->in_doubt);
     o->fold_accuracy = p->folds ? calloc(fits, sizeof *o->fold_accuracy) : NULL;
     r->picked = calloc(r->set->count + 1, sizeof *r->picked);
     r->curves = calloc(fits * o->epochs + 1, sizeof *r->curves);
     bool good = o->curve && o->judged && o->truth && o->judged_groups && o->repeat_of &&
-                o->fold_of && (o->fold_accuracy || !p->folds) && r->picked && r->curves;
+                o->fold_of && o->in_doubt && (o->fold_accuracy || !p->folds) && r->picked &&
+                r->curves;
     for (uint32_t e = 0; e < o->entry_count; e++) {
         o->entries[e].predicted = calloc(rows, sizeof *o->entries[e].predicted);
         o->entries[e].scores = calloc(rows * r->set->classes, sizeof *o->entries[e].scores);
@@ -334,6 +344,8 @@ void ms_experiment_release(struct ms_experiment *self)
     free(self->judged_groups);
     free(self->repeat_of);
     free(self->fold_of);
+    free(self->in_doubt);
+    ms_metrics_release(&self->raw);
     free(self->fold_accuracy);
     free(self->curve);
     for (uint32_t e = 0; e < self->entry_count; e++)

@@ -15,7 +15,7 @@ struct ms_entry {
     const char *name; /* of its kind; static */
     enum ms_model_kind kind;
     uint32_t *predicted; /* P */
-    double *scores;      /* P x C */
+    double *scores;      /* P x C; of the model calibrated, where it is */
     struct ms_metrics metrics;
     double seconds; /* of its fits and scores */
     /* Of a baseline: the model's accuracy against its own, on the same rows. */
@@ -38,6 +38,12 @@ struct ms_experiment {
      * trained on these rows is left out, with a warning. */
     struct ms_entry entries[MS_ENTRIES_MAX];
     uint32_t entry_count;
+    /* What was found about the model after its training: its own tuning, then what it does to the
+     * judged rows, none of which took part in finding what was applied to it. */
+    struct ms_tuning tuning;
+    struct ms_metrics raw; /* of the scores before calibration; rows 0: not calibrated */
+    struct ms_doubt doubt;
+    bool *in_doubt;             /* P: by the band of doubt */
     double *fold_accuracy;      /* R x K of the model; NULL for a hold-out */
     uint32_t epochs;            /* 0: the model has none */
     struct ms_fit_epoch *curve; /* the mean over the model's fits */

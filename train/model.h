@@ -7,6 +7,7 @@
 #include "base/span.h"
 #include "store/trace/normalise.h"
 #include "store/trace/vocabulary.h"
+#include "train/model_calibration.h"
 #include "train/model_inputs.h"
 #include "train/model_linear.h"
 #include "train/model_trees.h"
@@ -84,7 +85,11 @@ uint64_t ms_model_parameters(const struct ms_model *self);
  * threads at once. */
 enum ms_status ms_model_scores(struct ms_model *self, const struct ms_input_row *rows, size_t count,
                                double *scores, struct ms_error *err) MS_MUST_USE;
-/* The same of one member alone. */
+/* The same of a model with facts, calibrated as these say: what its threshold and its band of doubt
+ * are compared with, wherever it judges. */
+enum ms_status ms_model_calibrated(struct ms_model *self, const struct ms_input_row *rows,
+                                   size_t count, double *scores, struct ms_error *err) MS_MUST_USE;
+/* As ms_model_scores, of one member alone. */
 enum ms_status ms_member_scores(struct ms_member *self, uint32_t classes,
                                 const struct ms_input_row *rows, size_t count, double *scores,
                                 struct ms_error *err) MS_MUST_USE;
@@ -96,13 +101,17 @@ uint32_t ms_model_decide(const double *scores, uint32_t classes, double threshol
 /* What a model file says beside its numbers. Texts are borrowed by ms_model_encode, owned by the
  * model after ms_model_decode. */
 struct ms_model_facts {
-    const char *target;             /* malware, class or class=NAME */
-    const char *const *class_names; /* C; of two the positive one first */
-    uint32_t classes;               /* 2, or the softmax head's outputs */
-    struct ms_normal_options view;  /* how calls are normalised before they are numbered */
-    uint64_t min_calls;             /* shorter traces get no verdict */
-    double threshold;               /* a score at or above it is positive; of two classes only */
-    const char *dataset_digest;     /* hexadecimal */
+    const char *target;                /* malware, class or class=NAME */
+    const char *const *class_names;    /* C; of two the positive one first */
+    uint32_t classes;                  /* 2, or the softmax head's outputs */
+    struct ms_normal_options view;     /* how calls are normalised before they are numbered */
+    uint64_t min_calls;                /* shorter traces get no verdict */
+    double threshold;                  /* a score at or above it is positive; of two classes only */
+    struct ms_calibration calibration; /* of scores, before they are compared with anything */
+    /* Scores of the positive class (of several the largest) from … to before … are no verdict;
+     * equal: none. */
+    double unknown_from, unknown_to;
+    const char *dataset_digest; /* hexadecimal */
     const char *split_digest;
     const char *settings; /* everything that decided the numbers, one line */
     uint64_t seed;
@@ -119,9 +128,10 @@ struct ms_model_facts {
  * ngrams.weight F32 [n]. __metadata__ holds strings: format "malseq-model-2", version, kind,
  * members (JSON array: of a net {"member":"net", "config":...}), inputs, vocabulary (JSON array by
  * token number, reserved ones left out), text, unknown, ngrams (how many) and ngram_calls (JSON
- * array), normalisation, classes (JSON array), target, threshold, min_calls, dataset, split,
- * settings, seed. The same model and facts give the same bytes. MS_E_INPUT for a kind that has no
- * file (majority), MS_E_NOMEM, MS_E_LIMIT. */
+ * array), normalisation, classes (JSON array), target, threshold, calibration (as
+ * ms_calibration_text; without it none), unknown_band ("none" or "LOW:HIGH"; without it none),
+ * min_calls, dataset, split, settings, seed. The same model and facts give the same bytes.
+ * MS_E_INPUT for a kind that has no file (majority), MS_E_NOMEM, MS_E_LIMIT. */
 enum ms_status ms_model_encode(struct ms_model *self, const struct ms_model_facts *facts,
                                struct ms_buf *out, struct ms_error *err) MS_MUST_USE;
 

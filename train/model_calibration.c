@@ -62,6 +62,9 @@ void ms_calibration_apply(const struct ms_calibration *self, double *scores, uin
 {
     if (self->kind == MS_CALIBRATION_NONE)
         return;
+    for (uint32_t c = 0; c < classes; c++)
+        if (!isfinite(scores[c])) /* must not come out as a probability */
+            return;
     if (self->kind == MS_CALIBRATION_TEMPERATURE) {
         warm(self->t, scores, classes, scores);
         return;
@@ -262,43 +265,6 @@ enum ms_status ms_calibration_fit(enum ms_calibration_kind kind, const double *s
     return MS_OK;
 }
 
-enum ms_status ms_calibration_cross_fit(enum ms_calibration_kind kind, double *scores,
-                                        uint32_t classes, const uint32_t *truth,
-                                        const uint32_t *repeat, const uint32_t *fold, size_t rows,
-                                        struct ms_error *err)
-{
-    double *others = calloc(rows * classes + 1, sizeof *others);
-    double *made = calloc(rows * classes + 1, sizeof *made);
-    uint32_t *labels = calloc(rows + 1, sizeof *labels);
-    bool *done = calloc(rows + 1, sizeof *done);
-    enum ms_status status = others && made && labels && done ? MS_OK : no_memory(err);
-    for (size_t i = 0; status == MS_OK && i < rows; i++) {
-        if (done[i])
-            continue;
-        struct ms_calibration calibration;
-        size_t n = 0;
-        for (size_t k = 0; k < rows; k++)
-            if (repeat[k] == repeat[i] && fold[k] != fold[i]) {
-                memcpy(others + n * classes, scores + k * classes, classes * sizeof *others);
-                labels[n++] = truth[k];
-            }
-        status = ms_calibration_fit(kind, others, classes, labels, n, &calibration, err);
-        for (size_t k = i; status == MS_OK && k < rows; k++)
-            if (repeat[k] == repeat[i] && fold[k] == fold[i]) {
-                memcpy(made + k * classes, scores + k * classes, classes * sizeof *made);
-                ms_calibration_apply(&calibration, made + k * classes, classes);
-                done[k] = true;
-            }
-    }
-    if (status == MS_OK)
-        memcpy(scores, made, rows * classes * sizeof *scores);
-    free(others);
-    free(made);
-    free(labels);
-    free(done);
-    return status;
-}
-
 /* ---- as text --------------------------------------------------------------------------------- */
 
 void ms_calibration_text(const struct ms_calibration *self, char out[MS_CALIBRATION_TEXT_BYTES])
@@ -327,7 +293,7 @@ void ms_calibration_text(const struct ms_calibration *self, char out[MS_CALIBRAT
 static bool take_number(const char **text, double *out)
 {
     char *end;
-    if (!strchr("-0123456789", **text) || **text == '\0' || (*text)[strspn(*text, "-0")] == 'x')
+    if (!strchr("-.0123456789", **text) || **text == '\0' || (*text)[strspn(*text, "-0")] == 'x')
         return false;
     *out = strtod(*text, &end);
     bool good = end != *text && isfinite(*out);
@@ -418,6 +384,28 @@ enum ms_status ms_threshold_find(const double *scores, const uint32_t *truth, si
     return MS_OK;
 }
 
+double ms_doubt_measure(const double *scores, uint32_t classes)
+{
+    double most = scores[0];
+    for (uint32_t c = 1; classes != 2 && c < classes; c++)
+        most = fmax(most, scores[c]);
+    return most;
+}
+
+bool ms_doubt_parse(const char *text, double *low, double *high)
+{
+    if (!take_number(&text, low) || *text++ != ':')
+        return false;
+    return take_number(&text, high) && *text == '\0' && *low < *high;
+}
+
+void ms_doubt_rates(struct ms_doubt *self, uint64_t right)
+{
+    uint64_t judged = self->rows - self->unknown;
+    self->coverage = self->rows ? (double)judged / (double)self->rows : NAN;
+    self->accuracy = judged ? (double)right / (double)judged : NAN;
+}
+
 void ms_doubt_count(const double *scores, uint32_t classes, const uint32_t *truth,
                     const uint32_t *predicted, size_t rows, double low, double high,
                     struct ms_doubt *out)
@@ -425,15 +413,10 @@ void ms_doubt_count(const double *scores, uint32_t classes, const uint32_t *trut
     uint64_t right = 0;
     *out = (struct ms_doubt){.rows = rows};
     for (size_t i = 0; i < rows; i++) {
-        const double *p = scores + i * classes;
-        double most = p[0];
-        for (uint32_t c = 1; classes != 2 && c < classes; c++)
-            most = fmax(most, p[c]);
-        bool doubt = classes == 2 ? p[0] >= low && p[0] < high : most < high;
+        double p = ms_doubt_measure(scores + i * classes, classes);
+        bool doubt = p >= low && p < high;
         out->unknown += doubt;
         right += !doubt && truth[i] == predicted[i];
     }
-    uint64_t judged = out->rows - out->unknown;
-    out->coverage = rows ? (double)judged / (double)rows : NAN;
-    out->accuracy = judged ? (double)right / (double)judged : NAN;
+    ms_doubt_rates(out, right);
 }

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,7 +26,8 @@ struct ms_calibration {
 };
 
 /* Changes the C scores of a row into calibrated ones; of two classes p is that of class 0. Scores
- * outside of 0 to 1 are taken as the nearest of them. */
+ * outside of 0 to 1 are taken as the nearest of them; a row with one that is no finite number is
+ * left as it is. */
 void ms_calibration_apply(const struct ms_calibration *self, double *scores, uint32_t classes);
 
 /* Fits on rows x C scores (probabilities) and their true classes. Temperature by the least log
@@ -36,15 +38,6 @@ void ms_calibration_apply(const struct ms_calibration *self, double *scores, uin
 enum ms_status ms_calibration_fit(enum ms_calibration_kind kind, const double *scores,
                                   uint32_t classes, const uint32_t *truth, size_t rows,
                                   struct ms_calibration *out, struct ms_error *err) MS_MUST_USE;
-
-/* Judged rows calibrated without their own help: those of each part (0 .. parts-1; a fold of a
- * repeat) by what is fitted on the rows of the other parts with the same `repeat`. scores are
- * changed in place. MS_E_INPUT as ms_calibration_fit, also for a hold-out, which has no other part.
- */
-enum ms_status ms_calibration_cross_fit(enum ms_calibration_kind kind, double *scores,
-                                        uint32_t classes, const uint32_t *truth,
-                                        const uint32_t *repeat, const uint32_t *fold, size_t rows,
-                                        struct ms_error *err) MS_MUST_USE;
 
 /* "none", "temperature 1.37", "platt 1.2 -0.3", "isotonic 0:0.01 0.4:0.2 1:0.98"; with 17 digits,
  * so that it comes back as it was. And back from any text: MS_E_INPUT when it is not such a line or
@@ -61,12 +54,18 @@ enum ms_status ms_threshold_find(const double *scores, const uint32_t *truth, si
                                  struct ms_error *err) MS_MUST_USE;
 
 /* What a band of doubt costs and brings: rows whose score of class 0 lies in [low, high) (of more
- * than two classes: whose largest score is below `high`) get no verdict. */
+ * than two classes: whose largest score lies there) get no verdict. low = high: none. */
 struct ms_doubt {
     uint64_t rows, unknown;
     double coverage; /* share of the rows that get a verdict */
     double accuracy; /* among them; NAN of none */
 };
+/* What of a row is compared with the band: the score of class 0, of several classes the largest. */
+double ms_doubt_measure(const double *scores, uint32_t classes);
+/* "LOW:HIGH", two finite numbers, the first below the second; false when it is none. */
+bool ms_doubt_parse(const char *text, double *low, double *high);
+/* Fills coverage and accuracy from rows, unknown and how many of the others are right. */
+void ms_doubt_rates(struct ms_doubt *self, uint64_t right);
 void ms_doubt_count(const double *scores, uint32_t classes, const uint32_t *truth,
                     const uint32_t *predicted, size_t rows, double low, double high,
                     struct ms_doubt *out);

@@ -117,6 +117,18 @@ static enum ms_status read_classes(struct ms_model *m, struct ms_error *err)
     return MS_OK;
 }
 
+/* Models from before these were had neither. */
+static enum ms_status read_tuning(struct ms_model *m, struct ms_error *err)
+{
+    const char *calibration = json_string_value(json_object_get(m->metadata, "calibration"));
+    const char *band = json_string_value(json_object_get(m->metadata, "unknown_band"));
+    struct ms_model_facts *f = &m->facts;
+    if (band && strcmp(band, "none") != 0 &&
+        !ms_doubt_parse(band, &f->unknown_from, &f->unknown_to))
+        return ms_error_set(err, MS_E_INPUT, "its band of doubt is none that can be");
+    return calibration ? ms_calibration_parse(calibration, &f->calibration, err) : MS_OK;
+}
+
 static enum ms_status read_facts(struct ms_model *m, struct ms_error *err)
 {
     struct ms_model_facts *f = &m->facts;
@@ -445,6 +457,11 @@ enum ms_status ms_model_decode(struct ms_span bytes, unsigned jobs, struct ms_mo
         status = read_kind(m, err);
     if (status == MS_OK)
         status = read_classes(m, err);
+    if (status == MS_OK)
+        status = read_tuning(m, err);
+    if (status == MS_OK && m->facts.classes != 2 &&
+        m->facts.calibration.kind > MS_CALIBRATION_TEMPERATURE)
+        status = ms_error_set(err, MS_E_INPUT, "its calibration is one of two classes");
     if (status == MS_OK)
         status = read_vocabulary(m, MS_LIMIT_NET_VOCABULARY, err);
     if (status == MS_OK)

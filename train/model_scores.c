@@ -95,6 +95,16 @@ enum ms_status ms_model_scores(struct ms_model *self, const struct ms_input_row 
     return status;
 }
 
+enum ms_status ms_model_calibrated(struct ms_model *self, const struct ms_input_row *rows,
+                                   size_t count, double *scores, struct ms_error *err)
+{
+    enum ms_status status = ms_model_scores(self, rows, count, scores, err);
+    for (size_t i = 0; status == MS_OK && i < count; i++)
+        ms_calibration_apply(&self->facts.calibration, scores + i * self->parts.classes,
+                             self->parts.classes);
+    return status;
+}
+
 uint32_t ms_model_decide(const double *scores, uint32_t classes, double threshold)
 {
     if (classes == 2)

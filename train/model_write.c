@@ -92,14 +92,17 @@ static void set(json_t *object, const char *name, json_t *value)
 }
 
 /* Any member that could not be made is missing; the caller counts. */
-enum { METADATA = 19 };
+enum { METADATA = 21 };
 static json_t *write_metadata(const struct ms_model_parts *parts, const struct ms_model_facts *f)
 {
-    char normal[MS_NORMAL_TEXT_BYTES], inputs[MS_INPUT_TEXT_BYTES], threshold[40];
+    char normal[MS_NORMAL_TEXT_BYTES], inputs[MS_INPUT_TEXT_BYTES], threshold[40], band[80];
+    char calibration[MS_CALIBRATION_TEXT_BYTES];
     const struct ms_vocabulary *v = parts->vocabulary;
     ms_normal_options_text(&f->view, normal);
     ms_input_options_text(&parts->inputs, inputs);
     (void)snprintf(threshold, sizeof threshold, "%.17g", f->threshold);
+    (void)snprintf(band, sizeof band, "%.17g:%.17g", f->unknown_from, f->unknown_to);
+    ms_calibration_text(&f->calibration, calibration);
     json_t *classes = json_array();
     for (uint32_t i = 0; i < f->classes; i++)
         (void)json_array_append_new(classes, ms_json_text(f->class_names[i]));
@@ -119,6 +122,8 @@ static json_t *write_metadata(const struct ms_model_parts *parts, const struct m
     set(m, "classes", dump_to_string(classes));
     set(m, "target", ms_json_text(f->target));
     set(m, "threshold", json_string(threshold));
+    set(m, "calibration", json_string(calibration));
+    set(m, "unknown_band", json_string(f->unknown_from < f->unknown_to ? band : "none"));
     set(m, "min_calls", number_string(f->min_calls));
     set(m, "dataset", ms_json_text(f->dataset_digest));
     set(m, "split", ms_json_text(f->split_digest));

@@ -26,7 +26,8 @@ enum ms_status ms_onnx_inputs(const struct ms_onnx_request *request, struct ms_n
  *   lengths   int64 [B]     steps of each row, 0 .. T; only with masking
  *   featureN  int64 [B, T]  for each feature table an id a step, or -1 for none
  *   wide      float [B, S]  the sparse vector written out; only with a wide branch
- *   scores    float [B, C]  as ms_model_scores gives them: of one output p and 1 - p
+ *   scores    float [B, C]  as ms_model_scores gives them, before calibration: of one output p
+ *                           and 1 - p
  * A step within a row's length whose token is 0 is computed here, where the net leaves it out: no
  * vocabulary gives that number. Dropout is not exported. MS_E_INPUT when nets do not read the same
  * inputs; MS_E_NOMEM; MS_E_LIMIT as ms_onnx_graph_encode. */

@@ -34,6 +34,10 @@ json_t *ms_outcome_json(const struct ms_outcome *self) MS_MUST_USE;
  * rates. */
 void ms_outcome_show(const struct ms_outcome *self, FILE *out);
 
+/* The part of both on calibration, threshold and doubt (train/tuning_show.h). */
+json_t *ms_outcome_tuning_json(const struct ms_outcome *self) MS_MUST_USE;
+void ms_outcome_tuning_show(const struct ms_outcome *self, FILE *out);
+
 /* A self-contained HTML page: inline SVG, no script, nothing fetched. MS_E_NOMEM, MS_E_LIMIT by
  * out's maximum. */
 enum ms_status ms_outcome_page(const struct ms_outcome *self, struct ms_buf *out,

@@ -244,7 +244,8 @@ static void experiment_json(const struct ms_outcome *self, json_t *o)
     set(o, "macro_f1", real(m->macro_f1));
     set(o, "auc", real(m->auc));
     set(o, "average_precision", real(m->average_precision));
-    set(o, "threshold", self->set->binary ? real(self->plan->threshold) : json_null());
+    set(o, "threshold", self->set->binary ? real(e->tuning.threshold) : json_null());
+    set(o, "tuning", ms_outcome_tuning_json(self));
     set(o, "figures", ms_metrics_json(m));
     set(o, "confusion", confusion_json(self));
     set(o, "by_class", by_class_json(self));

@@ -33,7 +33,7 @@ enum ms_status ms_outcome_predictions(const struct ms_outcome *self, struct ms_b
                                .repeats = e->partition.repeats,
                                .folds = e->partition.folds,
                                .binary = self->set->binary,
-                               .threshold = self->plan->threshold,
+                               .threshold = e->tuning.threshold,
                                .class_names = (const char **)self->set->class_names,
                                .entry_names = names,
                                .count = e->judged_count,

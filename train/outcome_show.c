@@ -306,6 +306,7 @@ static void show_rates(const struct ms_outcome *o, FILE *out)
     show_ranged(out, "average precision", m->average_precision, m->average_precision_range);
     show_detection(out, m);
     show_calibration(out, m);
+    ms_outcome_tuning_show(o, out);
     (void)fprintf(out, "  best any could do   %.3f   copies with contradicting labels\n",
                   o->set->view_copies.ceiling);
     show_baselines(o->experiment, out);

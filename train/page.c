@@ -308,7 +308,7 @@ static void put_roc(const struct ms_outcome *o, struct ms_buf *out)
         put(out, "</h2>\n");
         ms_chart_draw(&chart, out);
         put(out, "<p class=\"note\">Threshold ");
-        (void)ms_buf_printf(out, "%g.</p></section>\n", o->plan->threshold);
+        (void)ms_buf_printf(out, "%g.</p></section>\n", o->experiment->tuning.threshold);
     }
     out->failed = out->failed || !v;
     free(v);

@@ -33,7 +33,7 @@ void ms_plan_article(struct ms_plan *out)
         .count_whole = true,
         .one_output_mse = true,
         .split = {.test_share = .15},
-        .threshold = .5,
+        .tuning = {.threshold = .5},
         .fit = {.rate = .001, .epochs = 10, .batch = 1000},
     };
     plan_others(out);
@@ -64,7 +64,7 @@ void ms_plan_default(struct ms_plan *out)
                    .ngrams = {.max_n = 3, .min_df = 3, .max_size = 50000, .idf = true, .l2 = true}},
         .feature_scale = .1,
         .split = {.test_share = .2},
-        .threshold = .5,
+        .tuning = {.calibrate = MS_TUNE_FREE, .threshold = .5},
         .fit = {.config = {.embedding = 48,
                            .embedding_init = MS_NET_EMBEDDING_NORMAL,
                            .embedding_scale = .3,
@@ -171,5 +171,6 @@ enum ms_status ms_plan_text(const struct ms_plan *self, const char *target, bool
                         self->balanced ? "balanced" : "none", self->min_calls,
                         self->vocabulary_rows, self->vocabulary_limit, self->fit.seed,
                         shuffled_labels ? " labels=shuffled" : "", normal);
+    ms_tune_text(&self->tuning, out);
     return out->failed ? MS_E_NOMEM : MS_OK;
 }

@@ -10,6 +10,7 @@
 #include "train/fit.h"
 #include "train/fit_boosted.h"
 #include "train/partition.h"
+#include "train/tuning.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,7 +37,7 @@ struct ms_plan {
     bool one_output_mse; /* the article's head for two classes; else sigmoid */
     struct ms_partition_request split; /* its seed is fit.seed */
     const char *split_file; /* the manifest of the split; NULL: `split` says how to deal one */
-    double threshold;
+    struct ms_tuning_request tuning; /* what is done to the scores after training */
     /* Where the state of the nets' training is kept, and whether a killed run goes on there; NULL:
      * nowhere. Its digests are filled in by the experiment. */
     const struct ms_checkpoint_run *keep;
@@ -50,7 +51,9 @@ struct ms_plan {
  * logarithms of its run length and of how many runs the call has, and of the hashed 2- and 3-grams
  * that end there; one bidirectional LSTM(64), mean+max+last pooling; the second shape joins 64
  * units over the presence of n-grams of 1 to 3 calls, weighted by TF-IDF; AdamW .003 with decay
- * .01, clip 1, smoothing .1, batch 32, one warm-up epoch and a cosine over 20, hold-out 20 %. */
+ * .01, clip 1, smoothing .1, batch 32, one warm-up epoch and a cosine over 20, hold-out 20 %. The
+ * threshold of both is .5; default is calibrated where that costs no further training, article is
+ * not. */
 void ms_plan_article(struct ms_plan *out);
 void ms_plan_default(struct ms_plan *out);
 

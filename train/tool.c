@@ -178,6 +178,27 @@ static const struct ms_option table[] = {
      .min = 1,
      .max = 16,
      .help = "of boosted trees (default: 6)"},
+    {.name = "calibrate",
+     .kind = MS_OPT_CHOICE,
+     .arg = "HOW",
+     .choices = "auto|none|temperature|platt|isotonic",
+     .offset = AT(calibrate),
+     .help = "make probabilities of the scores, by rows that the model did not see: with --folds "
+             "the other folds, else training traces, for which a net is trained once more and "
+             "other kinds five times; auto: Platt for two classes, else the temperature (default: "
+             "auto with --folds, else none; article none)"},
+    {.name = "target-fpr",
+     .kind = MS_OPT_REAL,
+     .arg = "RATE",
+     .offset = AT(target_fpr),
+     .help = "put the threshold where at most this share of the negative traces is taken for "
+             "positive, found as --calibrate does (default: threshold .5)"},
+    {.name = "unknown-band",
+     .kind = MS_OPT_TEXT,
+     .arg = "BAND",
+     .offset = AT(unknown_band),
+     .help = "scores that are no verdict, LOW:HIGH, or auto: those of the tenth of the traces that "
+             "lie nearest to the threshold; with --target class, of its score (default: none)"},
     MS_NORMAL_OPTIONS(struct ms_train_options, normal),
     {.name = "checkpoint-every",
      .kind = MS_OPT_TEXT,

@@ -1,4 +1,4 @@
-/* Calibration: what is planted is found, texts come back, judged rows do not help themselves. */
+/* Calibration: what is planted is found, texts come back, what is not finite stays so. */
 #include "train/model_calibration.h"
 
 #include "base/rng.h"
@@ -14,7 +14,7 @@
 
 enum { N = 6000 };
 static double scores[N * 3], other[N * 3];
-static uint32_t truth[N], repeat[N], fold[N];
+static uint32_t truth[N];
 static struct ms_error err;
 
 /* Rows whose true class is drawn from logistic(z), shown as logistic((z - shift) * scale). */
@@ -27,8 +27,6 @@ static void plant(double scale, double shift)
         truth[i] = ms_rng_unit(&rng) < p ? 0 : 1;
         scores[2 * i] = 1 / (1 + exp(-(z - shift) * scale));
         scores[2 * i + 1] = 1 - scores[2 * i];
-        repeat[i] = 0;
-        fold[i] = i % 5;
     }
 }
 
@@ -98,35 +96,6 @@ static void pools_violators(void **state)
     double row[2] = {.55, .45};
     ms_calibration_apply(&c, row, 2);
     assert_true(fabs(row[0] - .5) < 1e-12 && fabs(row[1] - .5) < 1e-12);
-}
-
-/* A row's own label must not reach its score: turning it round changes other folds only. */
-static void rows_do_not_help_themselves(void **state)
-{
-    (void)state;
-    static double first[N * 2], second[N * 2];
-    plant(2, .7);
-    memcpy(first, scores, sizeof first);
-    memcpy(second, scores, sizeof second);
-    assert_int_equal(
-        ms_calibration_cross_fit(MS_CALIBRATION_PLATT, first, 2, truth, repeat, fold, N, &err),
-        MS_OK);
-    for (uint32_t i = 2; i < N; i += 5) /* all of fold 2 */
-        truth[i] = 1 - truth[i];
-    assert_int_equal(
-        ms_calibration_cross_fit(MS_CALIBRATION_PLATT, second, 2, truth, repeat, fold, N, &err),
-        MS_OK);
-    size_t changed = 0;
-    for (uint32_t i = 0; i < N; i++) {
-        if (fold[i] == 2)
-            assert_true(first[2 * i] == second[2 * i]);
-        changed += first[2 * i] != second[2 * i];
-    }
-    assert_true(changed > N / 2);
-    memset(fold, 0, sizeof fold); /* a hold-out has nothing to fit on */
-    assert_int_equal(
-        ms_calibration_cross_fit(MS_CALIBRATION_PLATT, first, 2, truth, repeat, fold, N, &err),
-        MS_E_INPUT);
 }
 
 static void texts_come_back(void **state)
@@ -219,6 +188,30 @@ static void thresholds(void **state)
     assert_int_equal(ms_threshold_find(s, t, 12, .1, &threshold, &reached, &err), MS_E_INPUT);
 }
 
+static void what_is_no_number_stays_none(void **state)
+{
+    (void)state;
+    const struct ms_calibration platt = {.kind = MS_CALIBRATION_PLATT, .a = 1, .b = 0};
+    double row[2] = {NAN, .3}, far[2] = {1.5, -.5};
+    ms_calibration_apply(&platt, row, 2);
+    assert_true(isnan(row[0]) && row[1] == .3);
+    ms_calibration_apply(&platt, far, 2);
+    assert_true(far[0] > .999 && far[0] <= 1 && fabs(far[0] + far[1] - 1) < 1e-12);
+}
+
+static void bands_as_text(void **state)
+{
+    (void)state;
+    double low, high;
+    assert_true(ms_doubt_parse("0.25:.5", &low, &high) && low == .25 && high == .5);
+    assert_true(ms_doubt_parse("-1:2", &low, &high) && low == -1 && high == 2);
+    const char *const bad[] = {"",      "1",     "1:",    ":1",    "a:b",  "0.5:0.4",
+                               ".5:.5", "0:nan", "0:inf", "0:1:2", "0:1 ", "0x1:2"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (ms_doubt_parse(bad[i], &low, &high))
+            fail_msg("'%s' was taken", bad[i]);
+}
+
 static void doubt(void **state)
 {
     (void)state;
@@ -239,10 +232,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_what_was_planted),
         cmocka_unit_test(pools_violators),
-        cmocka_unit_test(rows_do_not_help_themselves),
         cmocka_unit_test(texts_come_back),
         cmocka_unit_test(three_classes_and_refusals),
         cmocka_unit_test(thresholds),
+        cmocka_unit_test(what_is_no_number_stays_none),
+        cmocka_unit_test(bands_as_text),
         cmocka_unit_test(doubt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,6 +156,8 @@ static struct ms_model_facts make_facts(void)
                                    .view = plan.view,
                                    .min_calls = 5,
                                    .threshold = .1,
+                                   .calibration = {.kind = MS_CALIBRATION_TEMPERATURE, .t = 1.7},
+                                   .unknown_to = .4,
                                    .dataset_digest = "00ff",
                                    .split_digest = "11ee",
                                    .settings = "preset=default \"quoted\"",
@@ -222,6 +224,7 @@ static void round_trip(void **state)
         assert_string_equal(f->class_names[0], class_names[0]);
         assert_string_equal(f->settings, facts.settings);
         assert_true(f->threshold == .1);
+        assert_true(f->calibration.t == 1.7 && f->unknown_from == 0 && f->unknown_to == .4);
         assert_true(f->seed == UINT64_MAX);
         assert_memory_equal(&f->view, &facts.view, sizeof f->view);
         assert_int_equal(ms_model_parameters(m), ms_model_parameters(model));
@@ -373,6 +376,9 @@ static void refuses_headers(void **state)
     refused_with("\\\"ntclose\\\"", "7", "no text");
     refused_with("normalise-1", "normalise-9", "version");
     refused_with("\"threshold\":\"0.1", "\"threshold\":\"nan", "threshold");
+    refused_with("temperature 1.7", "temperature -1", "calibration");
+    refused_with("temperature 1.7", "platt 1.7 0 ", "calibration");
+    refused_with("\"unknown_band\":\"0:", "\"unknown_band\":\"7:", "doubt");
     refused_with("\"min_calls\":\"5\"", "\"min_calls\":\"-5\"", "min_calls");
     refused_with("\"min_calls\":\"5\"", "\"min_calls\":5", "no text");
     refused_with("\"target\":\"class\"", "\"target\":\"glass\"", "target");
