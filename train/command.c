@@ -98,7 +98,30 @@ static enum ms_status check_kind(const struct ms_train_options *o, const struct 
     if (o->patience && is_yes(o->average))
         return ms_error_set(err, MS_E_USAGE,
                             "--patience takes the best epoch's weights: no --average with it");
+    if (ensemble && plan->seeds * ms_parts_count(ms_plan_parts(plan)) > MS_LIMIT_MODEL_MEMBERS)
+        return ms_error_set(err, MS_E_USAGE, "--members: at most %d in all",
+                            MS_LIMIT_MODEL_MEMBERS);
     return ms_learner_check(plan->kind, err);
+}
+
+/* --ensemble says the kind too. */
+static enum ms_status take_parts(const struct ms_train_options *o, struct ms_plan *plan,
+                                 struct ms_error *err)
+{
+    uint32_t parts = 0;
+    if (o->wide || (o->kind && plan->kind != MS_MODEL_ENSEMBLE))
+        return ms_error_set(err, MS_E_USAGE,
+                            "--ensemble is for --kind ensemble, and says where --wide belongs");
+    enum ms_status status = ms_parts_parse(o->ensemble, &parts, err);
+    if (status != MS_OK) {
+        ms_error_prepend(err, "--ensemble");
+        return status;
+    }
+    if (ms_parts_nets(parts) == 0)
+        return ms_error_set(err, MS_E_USAGE,
+                            "--ensemble needs a net; see --kind linear and --kind boosted");
+    ms_plan_take_parts(plan, parts);
+    return parts & MS_PART_BIT(MS_PART_BOOSTED) ? ms_learner_check(MS_MODEL_BOOSTED, err) : MS_OK;
 }
 
 /* The wide branch: half of an ensemble has it; a single net when it is asked for. */
@@ -116,7 +139,10 @@ static enum ms_status make_kind(const struct ms_train_options *o, struct ms_plan
                                 struct ms_error *err)
 {
     enum ms_status status = o->kind ? ms_model_kind_parse(o->kind, &plan->kind, err) : MS_OK;
-    make_wide(o, plan);
+    if (status == MS_OK && o->ensemble)
+        status = take_parts(o, plan, err);
+    else
+        make_wide(o, plan);
     plan->seeds = o->members ? (uint32_t)o->members : plan->seeds;
     plan->cost = !isnan(o->cost) ? o->cost : plan->cost;
     plan->boost.rounds = o->rounds ? (uint32_t)o->rounds : plan->boost.rounds;

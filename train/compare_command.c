@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "train/compare.h"
+#include "train/compare_json.h"
 #include "train/manifest.h"
 #include "train/predictions.h"
 #include "train/publish.h"
@@ -175,12 +176,6 @@ static json_t *real(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
-static json_t *difference_json(const struct ms_difference *d)
-{
-    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "a", real(d->a), "b", real(d->b), "difference",
-                     real(d->difference), "low", real(d->low), "high", real(d->high));
-}
-
 static json_t *repeat_json(const struct ms_pair_repeat *r)
 {
     return json_pack("{s:I, s:[o,o], s:[o,o], s:[o,o], s:I, s:I, s:o, s:o}", "rows",
@@ -207,13 +202,11 @@ static json_t *result_json(const struct comparing *c)
     for (uint32_t i = 0; i < r->repeats; i++)
         (void)json_array_append_new(list, repeat_json(&r->by_repeat[i]));
     (void)json_object_set_new(o, "split", json_string(split));
-    (void)json_object_set_new(o, "accuracy", difference_json(&r->accuracy));
-    (void)json_object_set_new(o, "macro_f1", difference_json(&r->macro_f1));
-    (void)json_object_set_new(o, "auc", difference_json(&r->auc));
+    (void)json_object_set_new(o, "accuracy", ms_difference_json(&r->accuracy));
+    (void)json_object_set_new(o, "macro_f1", ms_difference_json(&r->macro_f1));
+    (void)json_object_set_new(o, "auc", ms_difference_json(&r->auc));
     (void)json_object_set_new(o, "repeats", list);
-    (void)json_object_set_new(o, "t_test",
-                              json_pack("{s:I, s:o, s:o}", "fits", (json_int_t)r->fits, "t",
-                                        real(r->t), "p", real(r->p)));
+    (void)json_object_set_new(o, "t_test", ms_t_test_json(r));
     return o;
 }
 

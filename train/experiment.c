@@ -203,7 +203,9 @@ static void choose_entries(const struct ms_plan *plan, struct ms_experiment *o)
     add_entry(o, MS_MODEL_LINEAR);
     if (ms_learner_check(MS_MODEL_BOOSTED, NULL) == MS_OK)
         add_entry(o, MS_MODEL_BOOSTED);
-    if (ms_learner_has_epochs(plan->kind))
+    bool recurs = plan->kind != MS_MODEL_ENSEMBLE ||
+                  ms_parts_pooled(ms_plan_parts(plan)) != ms_plan_parts(plan);
+    if (ms_learner_has_epochs(plan->kind) && recurs)
         add_entry(o, MS_MODEL_POOLED);
 }
 

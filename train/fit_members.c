@@ -26,7 +26,11 @@ static void on_step(void *ctx)
 {
     struct crew *c = ctx;
     (void)pthread_mutex_lock(&c->lock);
-    ms_progress_update(++c->steps);
+    c->steps++;
+    if (c->options->on_step)
+        c->options->on_step(c->options->step_ctx);
+    else
+        ms_progress_update(c->steps);
     (void)pthread_mutex_unlock(&c->lock);
 }
 
@@ -71,14 +75,17 @@ static void run(struct crew *c, unsigned jobs)
     const struct ms_fit_options *o = c->options;
     uint64_t batches = (c->data->train.count + o->batch - 1) / (o->batch ? o->batch : 1);
     (void)pthread_mutex_init(&c->lock, NULL);
-    ms_progress_begin(o->title ? o->title : "training", batches * o->epochs * c->count, "batches");
+    if (!o->on_step)
+        ms_progress_begin(o->title ? o->title : "training", batches * o->epochs * c->count,
+                          "batches");
     while (started + 1 < wanted && started < JOBS_MAX &&
            pthread_create(&threads[started], NULL, work, c) == 0)
         started++;
     (void)work(c);
     for (unsigned i = 0; i < started; i++)
         (void)pthread_join(threads[i], NULL);
-    ms_progress_end();
+    if (!o->on_step)
+        ms_progress_end();
     (void)pthread_mutex_destroy(&c->lock);
 }
 

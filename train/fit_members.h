@@ -11,7 +11,9 @@ struct ms_fit_data {
 
 /* Trains count nets by options[i] into nets[i] (all of them, or none and an error). With one net
  * its batches are shared out among jobs threads; with several each has one thread, and jobs of them
- * run at once, which changes no number. curve (epochs of the first, may be NULL) is the mean over
+ * run at once, which changes no number. An on_step of
+ * options[0] is called after each batch of any of them, one call at a time, in place of a progress
+ * line. curve (epochs of the first, may be NULL) is the mean over
  * the nets, epoch by epoch over those that ran it. */
 enum ms_status ms_fit_members(const struct ms_fit_options *options, uint32_t count, unsigned jobs,
                               const struct ms_fit_data *data, struct ms_fit_epoch *curve,

@@ -151,29 +151,33 @@ static enum ms_status net_rows_make(const struct learning *l, struct net_rows *r
     return status;
 }
 
-/* Nets of each shape, and whether there are shapes with the wide branch and without. */
-struct shapes {
-    uint32_t nets;
-    bool plain, wide;
-};
-
-static struct shapes shapes_of(const struct learning *l)
+/* What the model is made of, and how many nets of each shape. */
+static uint32_t parts_of(const struct learning *l, uint32_t *seeds)
 {
     bool many = l->plan->kind == MS_MODEL_ENSEMBLE &&
                 (l->kind == MS_MODEL_ENSEMBLE || l->kind == MS_MODEL_POOLED);
     bool wide = l->plan->inputs.wide;
-    return (struct shapes){many ? l->plan->seeds : 1, many || !wide, wide};
+    *seeds = many ? l->plan->seeds : 1;
+    if (many && l->kind == MS_MODEL_POOLED)
+        return ms_parts_pooled(ms_plan_parts(l->plan));
+    if (many || l->kind == MS_MODEL_ENSEMBLE)
+        return ms_plan_parts(l->plan);
+    if (l->kind == MS_MODEL_POOLED)
+        return MS_PART_BIT(wide ? MS_PART_POOLED_HYBRID : MS_PART_POOLED);
+    if (l->kind == MS_MODEL_GRU)
+        return MS_PART_BIT(wide ? MS_PART_GRU_HYBRID : MS_PART_GRU);
+    return MS_PART_BIT(wide ? MS_PART_HYBRID : MS_PART_RECURRENT);
 }
 
-static enum ms_status net_options(const struct learning *l, uint32_t member, bool wide,
+static enum ms_status net_options(const struct learning *l, uint32_t member, enum ms_part part,
                                   struct ms_fit_options *out)
 {
     const struct ms_dataset *set = l->rows->set;
     const struct ms_plan_shape shape = {
         .vocabulary = ms_vocabulary_size(l->made.vocabulary),
-        .ngrams = wide && l->made.ngrams ? ms_ngrams_size(l->made.ngrams) : 0,
-        .gru = l->kind == MS_MODEL_GRU,
-        .pooled = l->kind == MS_MODEL_POOLED};
+        .ngrams = ms_part_is_wide(part) && l->made.ngrams ? ms_ngrams_size(l->made.ngrams) : 0,
+        .gru = ms_part_is_gru(part),
+        .pooled = ms_part_is_pooled(part)};
     *out = l->plan->fit;
     out->inputs = l->plan->inputs;
     out->seed = l->seed + member * 0x9e3779b97f4a7c15u;
@@ -184,30 +188,31 @@ static enum ms_status net_options(const struct learning *l, uint32_t member, boo
     return status;
 }
 
-static enum ms_status learn_nets(struct learning *l)
+/* The first `count` members. */
+static enum ms_status learn_nets(struct learning *l, uint32_t nets, uint32_t seeds)
 {
-    const struct shapes shapes = shapes_of(l);
-    uint32_t count = shapes.nets * ((uint32_t)shapes.plain + (uint32_t)shapes.wide), made = 0;
+    uint32_t count = seeds * ms_parts_count(nets), made = 0;
     struct ms_fit_options *options = calloc(count, sizeof *options);
-    struct ms_net **nets = (void *)calloc(count, sizeof *nets);
+    struct ms_net **list = (void *)calloc(count, sizeof *list);
     struct net_rows rows = {0};
-    l->parts.members = calloc(count, sizeof *l->parts.members);
-    enum ms_status status = options && nets && l->parts.members ? MS_OK : no_memory(l->err);
+    enum ms_status status = options && list ? MS_OK : no_memory(l->err);
     if (status == MS_OK)
         status = net_rows_make(l, &rows);
-    for (uint32_t wide = 0; wide < 2; wide++)
-        for (uint32_t i = 0; i < shapes.nets && (wide ? shapes.wide : shapes.plain); i++, made++)
+    if (!l->curve)
+        rows.data.test.count = 0; /* nobody looks at them */
+    for (uint32_t p = 0; p < MS_PARTS; p++)
+        for (uint32_t i = 0; i < seeds && (nets & MS_PART_BIT(p)); i++, made++)
             if (status == MS_OK)
-                status = net_options(l, made, wide, &options[made]);
+                status = net_options(l, made, (enum ms_part)p, &options[made]);
     if (status == MS_OK)
         status =
-            ms_fit_members(options, count, l->plan->fit.jobs, &rows.data, l->curve, nets, l->err);
+            ms_fit_members(options, count, l->plan->fit.jobs, &rows.data, l->curve, list, l->err);
     for (uint32_t i = 0; status == MS_OK && i < count; i++)
-        l->parts.members[i] = (struct ms_member){.kind = MS_MEMBER_NET, .net = nets[i]};
+        l->parts.members[i] = (struct ms_member){.kind = MS_MEMBER_NET, .net = list[i]};
     l->parts.member_count = status == MS_OK ? count : 0;
     net_rows_release(&rows);
     free(options);
-    free((void *)nets);
+    free((void *)list);
     return status;
 }
 
@@ -224,7 +229,18 @@ static enum ms_status learn_shares(struct learning *l, struct ms_member *out)
     return MS_OK;
 }
 
-static enum ms_status learn_sparse(struct learning *l, struct ms_member *out)
+/* Of the n-grams that trees look at: the most frequent, which have the lowest numbers. */
+static uint32_t cut_ngrams(const struct ms_input_row *row, uint32_t most)
+{
+    uint32_t n = row->count;
+    while (n && row->ids[n - 1] >= most)
+        n--;
+    return n;
+}
+
+/* presence: whatever the values of the rows are, for they are made for others too. */
+static enum ms_status learn_sparse(struct learning *l, enum ms_model_kind kind, bool presence,
+                                   struct ms_member *out)
 {
     const struct ms_dataset *set = l->rows->set;
     size_t n = l->rows->train_count;
@@ -234,13 +250,20 @@ static enum ms_status learn_sparse(struct learning *l, struct ms_member *out)
                             ms_ngrams_options(l->made.ngrams)->min_df, n);
     struct ms_net_sparse *rows = calloc(n + 1, sizeof *rows);
     uint32_t *labels = calloc(n + 1, sizeof *labels);
-    enum ms_status status = rows && labels ? MS_OK : no_memory(l->err);
+    float *ones = presence ? calloc((size_t)size + 1, sizeof *ones) : NULL;
+    enum ms_status status = rows && labels && (ones || !presence) ? MS_OK : no_memory(l->err);
+    for (uint32_t k = 0; ones && k < size; k++)
+        ones[k] = 1;
     for (size_t i = 0; status == MS_OK && i < n; i++) {
         const struct ms_input_row *row = &l->made.rows[i];
-        rows[i] = (struct ms_net_sparse){row->ids, row->values, row->count};
+        uint32_t count = presence && kind == MS_MODEL_BOOSTED
+                             ? cut_ngrams(row, l->plan->boost_ngrams.max_size)
+                             : row->count;
+        rows[i] = (struct ms_net_sparse){row->ids, ones ? ones : row->values, count};
         labels[i] = label_of(l, l->rows->train[i]);
     }
-    if (status == MS_OK && l->kind == MS_MODEL_LINEAR) {
+    out->presence = presence;
+    if (status == MS_OK && kind == MS_MODEL_LINEAR) {
         out->kind = MS_MEMBER_LINEAR;
         status = ms_fit_linear(rows, labels, n, set->classes, size, l->plan->cost, l->weights,
                                &out->linear, l->err);
@@ -251,8 +274,30 @@ static enum ms_status learn_sparse(struct learning *l, struct ms_member *out)
         status = ms_fit_boosted(rows, labels, n, set->classes, size, l->weights, &boost,
                                 &out->trees, l->err);
     }
+    free(ones);
     free(rows);
     free(labels);
+    return status;
+}
+
+/* Nets, and behind them what is none. */
+static enum ms_status learn_parts(struct learning *l)
+{
+    uint32_t seeds, parts = parts_of(l, &seeds), nets = ms_parts_nets(parts);
+    enum ms_status status = MS_OK;
+    l->parts.members = calloc((size_t)seeds * MS_PARTS, sizeof *l->parts.members);
+    if (!l->parts.members)
+        return no_memory(l->err);
+    if (nets)
+        status = learn_nets(l, nets, seeds);
+    for (uint32_t p = MS_PART_LINEAR; p < MS_PARTS && status == MS_OK; p++) {
+        if (!(parts & MS_PART_BIT(p)))
+            continue;
+        struct ms_member *member = &l->parts.members[l->parts.member_count++];
+        member->weight = nets ? seeds : 1;
+        status =
+            learn_sparse(l, p == MS_PART_LINEAR ? MS_MODEL_LINEAR : MS_MODEL_BOOSTED, true, member);
+    }
     return status;
 }
 
@@ -263,26 +308,58 @@ static enum ms_status learn_one(struct learning *l)
         return no_memory(l->err);
     l->parts.member_count = 1;
     return l->kind == MS_MODEL_MAJORITY ? learn_shares(l, l->parts.members)
-                                        : learn_sparse(l, l->parts.members);
+                                        : learn_sparse(l, l->kind, false, l->parts.members);
 }
 
-/* The parts become a model, which says what it thinks of the test rows. */
-static enum ms_status finish(struct learning *l, struct ms_model **out, double *scores)
+/* The parts become a model. */
+static enum ms_status finish(struct learning *l, struct ms_model **out)
 {
-    size_t tests = l->rows->test_count;
     l->parts.vocabulary = l->made.vocabulary;
     l->parts.ngrams = l->made.ngrams;
     l->made.vocabulary = NULL;
     l->made.ngrams = NULL;
-    struct ms_model *model = NULL;
-    enum ms_status status = ms_model_new(&l->parts, &model, l->err);
-    if (status == MS_OK && tests > 0)
-        status = ms_model_scores(model, l->made.rows + l->rows->train_count, tests, scores, l->err);
+    return ms_model_new(&l->parts, out, l->err);
+}
+
+static enum ms_status check_parts(const struct ms_plan *plan, enum ms_model_kind kind,
+                                  struct ms_error *err)
+{
+    uint32_t parts = kind == MS_MODEL_ENSEMBLE ? ms_plan_parts(plan) : 0;
+    if (kind == MS_MODEL_ENSEMBLE && parts == 0)
+        return ms_error_set(err, MS_E_INPUT, "nothing to train: an ensemble without parts");
+    if (plan->seeds > MS_LIMIT_MODEL_MEMBERS ||
+        plan->seeds * ms_parts_count(parts) > MS_LIMIT_MODEL_MEMBERS)
+        return ms_error_set(err, MS_E_INPUT, "an ensemble of more than %d members",
+                            MS_LIMIT_MODEL_MEMBERS);
+    return parts & MS_PART_BIT(MS_PART_BOOSTED) ? ms_learner_check(MS_MODEL_BOOSTED, err) : MS_OK;
+}
+
+static enum ms_status learn(struct learning *l, struct ms_model **out)
+{
+    const struct ms_plan *plan = l->plan;
+    l->parts = (struct ms_model_parts){
+        .kind = l->kind, .classes = l->rows->set->classes, .cut = plan->view.cut};
+    ms_learner_inputs(plan, l->kind, &l->parts.inputs);
+    enum ms_status status = ms_learner_check(l->kind, l->err);
     if (status == MS_OK)
-        *out = model;
-    else
-        ms_model_free(model);
-    return status;
+        status = check_parts(plan, l->kind, l->err);
+    if (status == MS_OK && l->rows->train_count == 0)
+        status = ms_error_set(l->err, MS_E_INPUT, "nothing to train: no rows");
+    if (status == MS_OK)
+        status = ms_made_rows_make(plan, &l->parts.inputs, ms_input_steps(&plan->fit.config),
+                                   l->rows, &l->made, l->err);
+    if (status == MS_OK && plan->balanced)
+        status = weigh_classes(l);
+    if (status == MS_OK)
+        status = ms_learner_has_epochs(l->kind) ? learn_parts(l) : learn_one(l);
+    return status == MS_OK ? finish(l, out) : status;
+}
+
+static void learning_release(struct learning *l)
+{
+    ms_model_parts_release(&l->parts);
+    ms_made_rows_release(&l->made);
+    free(l->weights);
 }
 
 enum ms_status ms_learner_fit(const struct ms_plan *plan, enum ms_model_kind kind,
@@ -291,28 +368,58 @@ enum ms_status ms_learner_fit(const struct ms_plan *plan, enum ms_model_kind kin
                               struct ms_error *err)
 {
     struct learning l = {
-        .plan = plan,
-        .kind = kind,
-        .rows = rows,
-        .seed = seed,
-        .curve = curve,
-        .parts = {.kind = kind, .classes = rows->set->classes, .cut = plan->view.cut},
-        .err = err};
-    ms_learner_inputs(plan, kind, &l.parts.inputs);
-    enum ms_status status = ms_learner_check(kind, err);
-    if (status == MS_OK && rows->train_count == 0)
-        status = ms_error_set(err, MS_E_INPUT, "nothing to train: no rows");
+        .plan = plan, .kind = kind, .rows = rows, .seed = seed, .curve = curve, .err = err};
+    struct ms_model *model = NULL;
+    enum ms_status status = learn(&l, &model);
+    if (status == MS_OK && rows->test_count > 0)
+        status =
+            ms_model_scores(model, l.made.rows + rows->train_count, rows->test_count, scores, err);
     if (status == MS_OK)
-        status = ms_made_rows_make(plan, &l.parts.inputs, ms_input_steps(&plan->fit.config), rows,
-                                   &l.made, err);
-    if (status == MS_OK && plan->balanced)
-        status = weigh_classes(&l);
-    if (status == MS_OK)
-        status = ms_learner_has_epochs(kind) ? learn_nets(&l) : learn_one(&l);
-    if (status == MS_OK)
-        status = finish(&l, out, scores);
-    ms_model_parts_release(&l.parts);
-    ms_made_rows_release(&l.made);
-    free(l.weights);
+        *out = model;
+    else
+        ms_model_free(model);
+    learning_release(&l);
+    return status;
+}
+
+/* The mean over `count` members from `first` on. */
+static enum ms_status mean_scores(struct learning *l, struct ms_member *first, uint32_t count,
+                                  double *one, double *out)
+{
+    const struct ms_learner_rows *rows = l->rows;
+    size_t all = rows->test_count * rows->set->classes;
+    enum ms_status status = MS_OK;
+    memset(out, 0, all * sizeof *out);
+    for (uint32_t m = 0; m < count && status == MS_OK; m++) {
+        status = ms_member_scores(first + m, rows->set->classes, l->made.rows + rows->train_count,
+                                  rows->test_count, one, l->err);
+        for (size_t i = 0; status == MS_OK && i < all; i++)
+            out[i] += one[i] / count;
+    }
+    return status;
+}
+
+enum ms_status ms_learner_fit_parts(const struct ms_plan *plan, const struct ms_learner_rows *rows,
+                                    uint64_t seed, double *scores, struct ms_error *err)
+{
+    struct learning l = {
+        .plan = plan, .kind = MS_MODEL_ENSEMBLE, .rows = rows, .seed = seed, .err = err};
+    struct ms_model *model = NULL;
+    size_t all = rows->test_count * rows->set->classes;
+    uint32_t seeds, parts = parts_of(&l, &seeds);
+    double *one = calloc(all + 1, sizeof *one);
+    enum ms_status status = one ? learn(&l, &model) : no_memory(err);
+    struct ms_member *member = status == MS_OK ? ms_model_parts_get(model)->members : NULL;
+    for (uint32_t p = 0; p < MS_PARTS && status == MS_OK; p++) {
+        if (!(parts & MS_PART_BIT(p)))
+            continue;
+        uint32_t count = ms_part_is_net((enum ms_part)p) ? seeds : 1;
+        status = mean_scores(&l, member, count, one, scores);
+        member += count;
+        scores += all;
+    }
+    free(one);
+    ms_model_free(model);
+    learning_release(&l);
     return status;
 }

@@ -36,10 +36,12 @@ enum ms_status ms_model_kind_parse(const char *text, enum ms_model_kind *out,
                                    struct ms_error *err) MS_MUST_USE;
 
 /* One of the things that a model asks; what is not of its kind is zero. A model takes the mean of
- * its members' probabilities. */
+ * its members' probabilities, each counted as often as its weight says. */
 enum ms_member_kind { MS_MEMBER_NET, MS_MEMBER_LINEAR, MS_MEMBER_TREES, MS_MEMBER_SHARES };
 struct ms_member {
     enum ms_member_kind kind;
+    uint32_t weight; /* at most MS_LIMIT_MODEL_MEMBERS; 0 counts as 1 */
+    bool presence;   /* linear, trees: every value of a row counts as 1 */
     struct ms_net *net;
     struct ms_linear linear;
     struct ms_trees trees;
@@ -126,12 +128,13 @@ struct ms_model_facts {
  * I32 [T], trees.feature, trees.right, trees.absent I32 [N], trees.value F32 [N]. Then, with
  * n-grams, ngrams.calls I32 [n, 3] (places in the metadata's list, -1 behind the last) and
  * ngrams.weight F32 [n]. __metadata__ holds strings: format "malseq-model-2", version, kind,
- * members (JSON array: of a net {"member":"net", "config":...}), inputs, vocabulary (JSON array by
- * token number, reserved ones left out), text, unknown, ngrams (how many) and ngram_calls (JSON
- * array), normalisation, classes (JSON array), target, threshold, calibration (as
- * ms_calibration_text; without it none), unknown_band ("none" or "LOW:HIGH"; without it none),
- * min_calls, dataset, split, settings, seed. The same model and facts give the same bytes.
- * MS_E_INPUT for a kind that has no file (majority), MS_E_NOMEM, MS_E_LIMIT. */
+ * members (JSON array: of a net {"member":"net", "config":...}; of the others also "presence":true
+ * and "weight":N where they have them), inputs, vocabulary (JSON array by token number, reserved
+ * ones left out), text, unknown, ngrams (how many) and ngram_calls (JSON array), normalisation,
+ * classes (JSON array), target, threshold, calibration (as ms_calibration_text; without it none),
+ * unknown_band ("none" or "LOW:HIGH"; without it none), min_calls, dataset, split, settings, seed.
+ * The same model and facts give the same bytes. MS_E_INPUT for a kind that has no file (majority),
+ * MS_E_NOMEM, MS_E_LIMIT. */
 enum ms_status ms_model_encode(struct ms_model *self, const struct ms_model_facts *facts,
                                struct ms_buf *out, struct ms_error *err) MS_MUST_USE;
 

@@ -189,7 +189,8 @@ static enum ms_status split_file(struct ms_span bytes, json_t **header, struct m
 struct plan {
     enum ms_member_kind kind;
     struct ms_net_config config;
-    uint32_t trees, nodes;
+    uint32_t trees, nodes, weight;
+    bool presence;
 };
 
 static bool take_count(const json_t *object, const char *name, uint64_t most, uint32_t *out)
@@ -200,6 +201,17 @@ static bool take_count(const json_t *object, const char *name, uint64_t most, ui
     return json_is_integer(value) && n >= 1 && (uint64_t)n <= most;
 }
 
+/* Takes what a member that is no net may have beside its shape; whether it is as it should be. */
+static bool take_extras(const json_t *json, size_t *size, struct plan *out)
+{
+    const json_t *presence = json_object_get(json, "presence");
+    bool weighted = json_object_get(json, "weight") != NULL;
+    out->presence = presence != NULL;
+    *size -= (size_t)out->presence + (size_t)weighted;
+    return (!presence || json_is_true(presence)) &&
+           (!weighted || take_count(json, "weight", MS_LIMIT_MODEL_MEMBERS, &out->weight));
+}
+
 static enum ms_status plan_member(const json_t *json, struct plan *out, struct ms_error *err)
 {
     const char *what = json_string_value(json_object_get(json, "member"));
@@ -208,6 +220,8 @@ static enum ms_status plan_member(const json_t *json, struct plan *out, struct m
         out->kind = MS_MEMBER_NET;
         return ms_model_config_read(json_object_get(json, "config"), &out->config, err);
     }
+    if (!take_extras(json, &size, out))
+        what = NULL;
     if (what && strcmp(what, "linear") == 0 && size == 1) {
         out->kind = MS_MEMBER_LINEAR;
         return MS_OK;
@@ -242,6 +256,8 @@ static enum ms_status make_member(const struct plan *p, uint32_t classes, uint64
 {
     uint32_t outputs = classes == 2 ? 1 : classes;
     out->kind = p->kind;
+    out->weight = p->weight;
+    out->presence = p->presence;
     if (p->kind == MS_MEMBER_NET)
         return ms_net_new_blank(&p->config, 1, jobs, &out->net, err);
     if (p->kind == MS_MEMBER_LINEAR)

@@ -44,21 +44,39 @@ static enum ms_status net_slice(struct ms_net *net, uint32_t classes,
     return status;
 }
 
+/* As many ones as the longest row has values; NULL without memory. */
+static float *make_ones(const struct ms_input_row *rows, size_t count)
+{
+    uint32_t most = 1;
+    for (size_t i = 0; i < count; i++)
+        most = rows[i].count > most ? rows[i].count : most;
+    float *ones = malloc(most * sizeof *ones);
+    for (uint32_t k = 0; ones && k < most; k++)
+        ones[k] = 1;
+    return ones;
+}
+
 static enum ms_status slice(struct ms_member *m, uint32_t classes, const struct ms_input_row *rows,
                             size_t count, double *scores, struct ms_error *err)
 {
     if (m->kind == MS_MEMBER_NET)
         return net_slice(m->net, classes, rows, count, scores, err);
     struct ms_net_sparse sparse[SLICE_ROWS];
+    float *ones = NULL;
+    if (m->presence && !(ones = make_ones(rows, count)))
+        return no_memory(count, err);
     for (size_t i = 0; i < count; i++)
-        sparse[i] = (struct ms_net_sparse){rows[i].ids, rows[i].values, rows[i].count};
+        sparse[i] =
+            (struct ms_net_sparse){rows[i].ids, ones ? ones : rows[i].values, rows[i].count};
+    enum ms_status status = MS_OK;
     if (m->kind == MS_MEMBER_TREES)
-        return ms_trees_scores(&m->trees, sparse, count, scores, err);
+        status = ms_trees_scores(&m->trees, sparse, count, scores, err);
     if (m->kind == MS_MEMBER_LINEAR)
         ms_linear_scores(&m->linear, sparse, count, scores);
     for (size_t i = 0; m->kind == MS_MEMBER_SHARES && i < count; i++)
         memcpy(scores + i * classes, m->shares, classes * sizeof *scores);
-    return MS_OK;
+    free(ones);
+    return status;
 }
 
 enum ms_status ms_member_scores(struct ms_member *self, uint32_t classes,
@@ -73,6 +91,11 @@ enum ms_status ms_member_scores(struct ms_member *self, uint32_t classes,
     return status;
 }
 
+static uint32_t weight_of(const struct ms_member *m)
+{
+    return m->weight ? m->weight : 1;
+}
+
 enum ms_status ms_model_scores(struct ms_model *self, const struct ms_input_row *rows, size_t count,
                                double *scores, struct ms_error *err)
 {
@@ -84,13 +107,18 @@ enum ms_status ms_model_scores(struct ms_model *self, const struct ms_input_row 
     double *one = calloc(all, sizeof *one);
     if (!one)
         return no_memory(count, err);
+    uint32_t weights = weight_of(&p->members[0]);
+    for (size_t i = 0; i < all; i++)
+        scores[i] *= weights;
     for (uint32_t m = 1; m < p->member_count && status == MS_OK; m++) {
+        uint32_t weight = weight_of(&p->members[m]);
+        weights += weight;
         status = ms_member_scores(&p->members[m], p->classes, rows, count, one, err);
         for (size_t i = 0; status == MS_OK && i < all; i++)
-            scores[i] += one[i];
+            scores[i] += weight * one[i];
     }
     for (size_t i = 0; i < all; i++)
-        scores[i] /= p->member_count;
+        scores[i] /= weights;
     free(one);
     return status;
 }

@@ -58,7 +58,7 @@ static json_t *ngram_call_list(const struct ms_ngrams *ngrams)
 }
 
 /* NULL for a member that has no file. */
-static json_t *member_json(const struct ms_member *m)
+static json_t *kind_json(const struct ms_member *m)
 {
     switch (m->kind) {
     case MS_MEMBER_NET:
@@ -73,6 +73,16 @@ static json_t *member_json(const struct ms_member *m)
         return NULL;
     }
     return NULL;
+}
+
+static json_t *member_json(const struct ms_member *m)
+{
+    json_t *o = kind_json(m);
+    if (o && m->presence)
+        (void)json_object_set_new(o, "presence", json_true());
+    if (o && m->weight > 1)
+        (void)json_object_set_new(o, "weight", json_integer((json_int_t)m->weight));
+    return o;
 }
 
 static json_t *member_list(const struct ms_model_parts *parts)

@@ -12,6 +12,7 @@ static void plan_others(struct ms_plan *out)
     out->cost = 1;
     out->boost_ngrams = (struct ms_ngram_options){.max_n = 2, .min_df = 5, .max_size = 2000};
     ms_boost_defaults(&out->boost);
+    out->parts = MS_PART_BIT(MS_PART_RECURRENT) | MS_PART_BIT(MS_PART_HYBRID);
     out->seeds = 3;
     out->baselines = true;
     out->fit.jobs = 1;
@@ -90,6 +91,23 @@ void ms_plan_default(struct ms_plan *out)
     out->fit.optimizer.clip_norm = 1;
 }
 
+uint32_t ms_plan_parts(const struct ms_plan *self)
+{
+    return self->inputs.wide ? self->parts : self->parts & ~ms_parts_wide(self->parts);
+}
+
+void ms_plan_take_parts(struct ms_plan *self, uint32_t parts)
+{
+    struct ms_plan general;
+    ms_plan_default(&general);
+    self->kind = MS_MODEL_ENSEMBLE;
+    self->parts = parts;
+    self->inputs.wide = ms_parts_wide(parts) != 0;
+    self->inputs.ngrams =
+        ms_parts_sparse(parts) ? general.inputs.ngrams : (struct ms_ngram_options){0};
+    self->fit.config.wide = self->inputs.wide ? general.fit.config.wide : (struct ms_net_wide){0};
+}
+
 static void drop_recurrence(struct ms_net_config *c)
 {
     c->recurrent_count = 0;
@@ -123,6 +141,12 @@ enum ms_status ms_plan_config(const struct ms_plan *self, uint32_t classes, bool
     return ms_net_config_check(out, err);
 }
 
+static void boost_text(const struct ms_boost_options *b, struct ms_buf *out)
+{
+    (void)ms_buf_printf(out, " rounds=%u depth=%u rate=%.9g rows=%.9g columns=%.9g", b->rounds,
+                        b->depth, b->rate, b->rows, b->columns);
+}
+
 static void nets_text(const struct ms_plan *self, struct ms_buf *out)
 {
     const struct ms_fit_options *f = &self->fit;
@@ -135,8 +159,15 @@ static void nets_text(const struct ms_plan *self, struct ms_buf *out)
                         f->config.label_smoothing);
     (void)ms_buf_printf(out, " token-dropout=%.9g by-length=%d patience=%u average=%d",
                         f->token_dropout, (int)f->by_length, f->patience, (int)f->average);
-    if (self->kind == MS_MODEL_ENSEMBLE)
-        (void)ms_buf_printf(out, " seeds=%u", self->seeds);
+    if (self->kind == MS_MODEL_ENSEMBLE) {
+        char parts[MS_PARTS_TEXT_BYTES];
+        ms_parts_text(ms_plan_parts(self), parts);
+        (void)ms_buf_printf(out, " parts=%s seeds=%u", parts, self->seeds);
+        if (ms_plan_parts(self) & MS_PART_BIT(MS_PART_LINEAR))
+            (void)ms_buf_printf(out, " cost=%.9g", self->cost);
+        if (ms_plan_parts(self) & MS_PART_BIT(MS_PART_BOOSTED))
+            boost_text(&self->boost, out);
+    }
     (void)ms_buf_printf(out, " (%s)", inputs);
 }
 
@@ -149,7 +180,6 @@ enum ms_status ms_plan_text(const struct ms_plan *self, const char *target, bool
                             struct ms_buf *out)
 {
     char normal[MS_NORMAL_TEXT_BYTES], split[MS_PARTITION_NAME_BYTES];
-    const struct ms_boost_options *b = &self->boost;
     ms_normal_options_text(&self->view, normal);
     ms_partition_name(&self->split, split);
     if (self->split_file) /* the file's own name for it is in the manifest, whose digest counts */
@@ -160,8 +190,7 @@ enum ms_status ms_plan_text(const struct ms_plan *self, const char *target, bool
         (void)ms_buf_printf(out, " cost=%.9g", self->cost);
         ngrams_text(&self->linear_ngrams, out);
     } else if (self->kind == MS_MODEL_BOOSTED) {
-        (void)ms_buf_printf(out, " rounds=%u depth=%u rate=%.9g rows=%.9g columns=%.9g", b->rounds,
-                            b->depth, b->rate, b->rows, b->columns);
+        boost_text(&self->boost, out);
         ngrams_text(&self->boost_ngrams, out);
     } else
         nets_text(self, out);

@@ -10,6 +10,7 @@
 #include "train/fit.h"
 #include "train/fit_boosted.h"
 #include "train/partition.h"
+#include "train/parts.h"
 #include "train/tuning.h"
 
 #include <stdbool.h>
@@ -28,6 +29,7 @@ struct ms_plan {
     struct ms_input_options inputs; /* of nets; wide: some have the branch (learner.h) */
     struct ms_fit_options fit;      /* config.vocabulary 0: as large as the vocabulary */
     double feature_scale;           /* of every feature table */
+    uint32_t parts;                 /* of an ensemble: a set of enum ms_part; see ms_plan_parts */
     uint32_t seeds;                 /* of an ensemble: nets of each shape */
     struct ms_ngram_options linear_ngrams, boost_ngrams;
     double cost; /* C of logistic regression */
@@ -56,6 +58,13 @@ struct ms_plan {
  * not. */
 void ms_plan_article(struct ms_plan *out);
 void ms_plan_default(struct ms_plan *out);
+
+/* The parts of the plan's ensemble: without a wide branch in the inputs those that have it are left
+ * out. */
+uint32_t ms_plan_parts(const struct ms_plan *self);
+/* Makes the plan one of an ensemble of these parts, with the inputs that they need; what the wide
+ * branch and its n-grams are is the default preset's. */
+void ms_plan_take_parts(struct ms_plan *self, uint32_t parts);
 
 /* What a net of the plan must fit. */
 struct ms_plan_shape {

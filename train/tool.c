@@ -9,6 +9,8 @@
 #include "train/evaluate_command.h"
 #include "train/onnx_command.h"
 #include "train/partition.h"
+#include "train/search_command.h"
+#include "train/search_options.h"
 
 #define AT(field) offsetof(struct ms_train_options, field)
 static const struct ms_option table[] = {
@@ -41,6 +43,14 @@ static const struct ms_option table[] = {
      .min = 1,
      .max = MS_LIMIT_MODEL_MEMBERS / 2,
      .help = "nets of each shape in an ensemble (default: 3)"},
+    {.name = "ensemble",
+     .kind = MS_OPT_TEXT,
+     .arg = "PARTS",
+     .offset = AT(ensemble),
+     .help = "what an ensemble is made of: some of recurrent, hybrid, gru, gru-hybrid, pooled, "
+             "pooled-hybrid, linear and boosted, with commas between (default: "
+             "recurrent,hybrid); a hybrid has the branch of --wide, a pooled net no recurrent "
+             "layer"},
     {.name = "wide",
      .kind = MS_OPT_CHOICE,
      .arg = "yes|no",
@@ -261,6 +271,16 @@ static const struct ms_verb verbs[] = {
      .min_operands = 2,
      .max_operands = 2,
      .run = ms_compare_run},
+    {.name = "search",
+     .synopsis = "[--target WHAT] [--folds K] [--inner K]",
+     .summary = "choose what the default ensemble is made of, by nested selection: inside each "
+                "outer fold's training rows, judged on rows that had no say, beside logistic "
+                "regression; leaves nothing in the corpus",
+     .options = ms_search_option_table,
+     .option_count = MS_SEARCH_OPTIONS,
+     .options_bytes = sizeof(struct ms_search_options),
+     .defaults = ms_search_option_defaults,
+     .run = ms_search_command},
     {.name = "onnx",
      .synopsis = "MODEL --output FILE",
      .summary =
