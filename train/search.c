@@ -130,7 +130,7 @@ static enum ms_status fit_side(struct searching *s, uint32_t side, uint32_t part
     enum ms_status status = ms_learner_fit(&plan, side == 0 ? MS_MODEL_ENSEMBLE : MS_MODEL_LINEAR,
                                            rows, seed, NULL, &model, scores, err);
     for (size_t i = 0; status == MS_OK && i < rows->test_count; i++) {
-        uint32_t said = ms_model_decide(scores + i * classes, classes, plan.threshold);
+        uint32_t said = ms_model_decide(scores + i * classes, classes, plan.tuning.threshold);
         o->predicted[side][at + i] = said;
         right += said == o->truth[at + i];
     }

@@ -99,7 +99,7 @@ static void judge(struct choosing *c, uint32_t k, const struct ms_learner_rows *
     for (size_t i = 0; i < fold->test_count; i++) {
         const double *p = c->mean + i * classes;
         uint32_t truth = c->set->labels[fold->test[i]];
-        c->right[k] += ms_model_decide(p, classes, c->plan.threshold) == truth;
+        c->right[k] += ms_model_decide(p, classes, c->plan.tuning.threshold) == truth;
         c->loss[k] -= log(fmax(p[truth], 1e-30));
     }
 }
