@@ -59,55 +59,13 @@ static enum ms_status reserve_symbols(struct audit *self, struct ms_error *err)
     return MS_OK;
 }
 
-static int by_number(const void *x, const void *y)
-{
-    const uint64_t *a = x, *b = y;
-    return (*a > *b) - (*a < *b);
-}
-
-/* The distinct calls and neighbouring pairs of the collapsed trace, sorted. The pairs are thinned
- * as they come, so that a long trace takes the room of what is in it. */
-static enum ms_status make_shingles(struct audit *self, const struct ms_trace_read *read, size_t *n,
-                                    struct ms_error *err)
-{
-    size_t used = 0, sorted = 0;
-    for (size_t i = 0; i <= read->set_n + read->run_n; i++) {
-        bool end = i == read->set_n + read->run_n;
-        if (end || used == self->shingle_capacity) {
-            size_t kept = 0;
-            if (used > 1)
-                qsort(self->shingles, used, sizeof *self->shingles, by_number);
-            for (size_t k = 0; k < used; k++)
-                if (k == 0 || self->shingles[k] != self->shingles[kept - 1])
-                    self->shingles[kept++] = self->shingles[k];
-            used = sorted = kept;
-        }
-        if (end)
-            break;
-        if (sorted * 2 >= self->shingle_capacity) { /* little was thinned out */
-            size_t capacity = self->shingle_capacity ? self->shingle_capacity * 2 : 4096;
-            uint64_t *shingles = realloc(self->shingles, capacity * sizeof *shingles);
-            if (!shingles)
-                return no_memory(err);
-            self->shingles = shingles;
-            self->shingle_capacity = capacity;
-        }
-        if (i < read->set_n)
-            self->shingles[used++] = read->set[i] + 1;
-        else if (i > read->set_n)
-            self->shingles[used++] = (uint64_t)(read->runs[i - read->set_n - 1] + 1) << 32 |
-                                     (read->runs[i - read->set_n] + 1);
-    }
-    *n = used;
-    return MS_OK;
-}
-
 static enum ms_status spool_row(struct audit *self, const struct ms_trace_read *read,
                                 struct audit_row *row, struct ms_error *err)
 {
     static const uint32_t padding = 0;
     size_t n = 0;
-    enum ms_status status = make_shingles(self, read, &n, err);
+    const uint64_t *shingles = NULL;
+    enum ms_status status = ms_trace_reader_near(self->reader, &shingles, &n, err);
     row->spool = self->map_bytes;
     row->set_n = (uint32_t)read->set_n;
     row->shingle_n = n;
@@ -116,8 +74,8 @@ static enum ms_status spool_row(struct audit *self, const struct ms_trace_read *
     if (status == MS_OK && read->set_n % 2)
         status = malseq_spool_put(self->spool, &padding, sizeof padding, err);
     if (status == MS_OK)
-        status = malseq_spool_put(self->spool, self->shingles, n * sizeof *self->shingles, err);
-    self->map_bytes += set_bytes(row->set_n) + n * sizeof *self->shingles;
+        status = malseq_spool_put(self->spool, shingles, n * sizeof *shingles, err);
+    self->map_bytes += set_bytes(row->set_n) + n * sizeof *shingles;
     return status;
 }
 
@@ -268,7 +226,6 @@ static void release(struct audit *self)
         free(self->groups[kind]);
     free(self->near_groups);
     free(self->rows);
-    free(self->shingles);
     free(self->symbol_calls);
     free(self->symbol_rows);
     free(self->symbol_labels);

@@ -10,8 +10,8 @@
 
 #include <jansson.h>
 
-/* A trace in short. Its distinct symbols lie in the spool at `spool`, its shingles (symbols and
- * neighbouring pairs of the collapsed trace, sorted) behind them. */
+/* A trace in short. Its distinct symbols lie in the spool at `spool`, its shingles (those of
+ * ms_trace_reader_near) behind them. */
 struct audit_row {
     uint32_t label, source;
     struct ms_sequence_hash keys[4]; /* AUDIT_RAW … */
@@ -54,8 +54,6 @@ struct audit {
     FILE *spool, *keys;
     const uint8_t *map; /* of the spool */
     size_t map_bytes;
-    uint64_t *shingles; /* of the row that is read */
-    size_t shingle_capacity;
     struct malseq_tally labels, sources;
     uint64_t *symbol_calls, *symbol_rows; /* by symbol */
     uint32_t *symbol_labels;              /* symbols x labels: rows that have it */

@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/limits.h"
 #include "store/analysis.h"
+#include "store/trace/near.h"
 #include "store/traces.h"
 
 #include <stdlib.h>
@@ -25,6 +26,9 @@ struct ms_trace_reader {
     uint64_t *times_of;   /* by api id; zero between traces */
     uint32_t *set, *sort; /* api_count each */
     uint64_t *times;
+    struct ms_gram_set *gram_set; /* NULL: never asked for */
+    struct ms_gram *grams;
+    uint64_t *near;
 };
 
 static enum ms_status no_memory(struct ms_error *err)
@@ -116,6 +120,9 @@ void ms_trace_reader_free(struct ms_trace_reader *self)
     free(self->set);
     free(self->sort);
     free(self->times);
+    ms_gram_set_free(self->gram_set);
+    free(self->grams);
+    free(self->near);
     free(self);
 }
 
@@ -260,6 +267,31 @@ enum ms_status ms_trace_reader_read(struct ms_trace_reader *self, int64_t analys
     out->set = self->set;
     out->times = self->times;
     return MS_OK;
+}
+
+enum ms_status ms_trace_reader_near(struct ms_trace_reader *self, const uint64_t **items, size_t *n,
+                                    struct ms_error *err)
+{
+    const struct ms_normal_apis apis = {self->api_count, self->fold, self->pseudo};
+    enum ms_status status = self->gram_set ? MS_OK : ms_gram_set_new(&self->gram_set, err);
+    if (status == MS_OK)
+        status = ms_grams_read(self->processes, self->process_count, &apis, self->gram_set, err);
+    if (status != MS_OK)
+        return status;
+    size_t count = ms_gram_set_count(self->gram_set);
+    struct ms_gram *grams = realloc(self->grams, (count + 1) * sizeof *grams);
+    self->grams = grams ? grams : self->grams;
+    uint64_t *near = realloc(self->near, (count + 1) * sizeof *near);
+    self->near = near ? near : self->near;
+    if (!grams || !near)
+        return no_memory(err);
+    for (size_t i = 0; i < count && status == MS_OK; i++) {
+        grams[i] = ms_gram_set_get(self->gram_set, i);
+        status = name_calls(self, grams[i].symbol, ms_gram_length(grams[i]), err);
+    }
+    *items = near;
+    *n = ms_near_items(grams, count, near);
+    return status;
 }
 
 /* ---- with their rows ------------------------------------------------------------------------- */

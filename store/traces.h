@@ -69,6 +69,12 @@ void ms_trace_reader_free(struct ms_trace_reader *self);
 enum ms_status ms_trace_reader_read(struct ms_trace_reader *self, int64_t analysis,
                                     struct ms_trace_read *out, struct ms_error *err) MS_MUST_USE;
 
+/* The set of the trace read last by which near ones are found (ms_near_items), of symbols: n-grams
+ * do not go from one process to the next, as in train. Borrowed until the next call of either.
+ * Errors as ms_grams_read. */
+enum ms_status ms_trace_reader_near(struct ms_trace_reader *self, const uint64_t **items, size_t *n,
+                                    struct ms_error *err) MS_MUST_USE;
+
 /* The two together: each row that ms_traces_foreach finds, with its trace, but those that are empty
  * or have fewer calls than min_calls before any is dropped. `damaged` is told of a trace that
  * cannot be read, and why; then it goes on. */

@@ -29,32 +29,29 @@ static const uint64_t *get(void *ctx, size_t row, int side, size_t *n)
     return sets->item + sets->first[row];
 }
 
-static int by_number(const void *a, const void *b)
-{
-    const uint64_t *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
 static enum ms_status sets_make(struct sets *sets, const struct ms_dataset *set,
                                 struct ms_error *err)
 {
-    size_t all = 0;
-    for (size_t i = 0; i < set->count; i++)
+    size_t all = 0, most = 0;
+    for (size_t i = 0; i < set->count; i++) {
         all += set->rows[i].gram_n;
+        most = set->rows[i].gram_n > most ? set->rows[i].gram_n : most;
+    }
+    struct ms_gram *grams = calloc(most + 1, sizeof *grams);
     sets->first = calloc(set->count + 1, sizeof *sets->first);
     sets->item = calloc(all + 1, sizeof *sets->item);
-    if (!sets->first || !sets->item)
+    if (!grams || !sets->first || !sets->item) {
+        free(grams);
         return no_memory(err);
+    }
     for (size_t i = 0; i < set->count; i++) {
         const struct ms_row *row = &set->rows[i];
-        size_t n = sets->first[i];
         for (size_t k = 0; k < row->gram_n; k++)
-            if (ms_gram_length(set->grams[row->grams[k]]) <= 2)
-                sets->item[n++] = row->grams[k];
-        if (n - sets->first[i] > 1)
-            qsort(sets->item + sets->first[i], n - sets->first[i], sizeof *sets->item, by_number);
-        sets->first[i + 1] = n;
+            grams[k] = set->grams[row->grams[k]];
+        sets->first[i + 1] =
+            sets->first[i] + ms_near_items(grams, row->gram_n, sets->item + sets->first[i]);
     }
+    free(grams);
     return MS_OK;
 }
 

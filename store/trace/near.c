@@ -10,6 +10,25 @@
 
 static const uint64_t PURPOSE_NEAR = 0x6e656172;
 
+static int items_by_number(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+size_t ms_near_items(const struct ms_gram *grams, size_t n, uint64_t *items)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t length = ms_gram_length(grams[i]);
+        if (length == 1 || length == 2) /* MS_GRAM_NONE behind a single call makes it 0 */
+            items[kept++] = (uint64_t)(grams[i].symbol[0] + 1) << 32 | (grams[i].symbol[1] + 1);
+    }
+    if (kept > 1)
+        qsort(items, kept, sizeof *items, items_by_number);
+    return kept;
+}
+
 double ms_jaccard(const uint64_t *x, size_t x_n, const uint64_t *y, size_t y_n)
 {
     size_t both = 0;

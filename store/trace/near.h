@@ -4,6 +4,7 @@
 #define MS_STORE_TRACE_NEAR_H
 
 #include "base/error.h"
+#include "store/trace/grams.h"
 #include "store/trace/groups.h"
 
 #include <stddef.h>
@@ -35,6 +36,11 @@ struct ms_near_report {
 enum ms_status ms_near_groups(ms_near_get get, void *ctx, size_t rows, double threshold,
                               uint64_t seed, uint32_t *groups, uint32_t *count,
                               struct ms_near_report *report, struct ms_error *err) MS_MUST_USE;
+
+/* The set by which traces are compared, wherever near ones are looked for: of the n-grams of a
+ * trace the single calls and the neighbouring pairs, as numbers in rising order. items holds n; the
+ * number of them. The n-grams are distinct. */
+size_t ms_near_items(const struct ms_gram *grams, size_t n, uint64_t *items);
 
 /* |x ∩ y| / |x ∪ y| of two such sets; 1 for two empty ones. */
 double ms_jaccard(const uint64_t *x, size_t x_n, const uint64_t *y, size_t y_n);

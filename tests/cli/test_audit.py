@@ -120,6 +120,15 @@ class Generated(AuditCase):
         self.tool("malseq", "audit", "--near", "0", expect=2)
         self.tool("malseq", "audit", "--near", "1.5", expect=2)
 
+    def test_processes_in_another_order_are_near(self):
+        """Which process runs first says little: no pair of calls goes from one to the next, as in train."""
+        def processes(names):
+            return [{"first_seen": at, "track": True, "calls": process_of([name])[0]["calls"]} for at, name in enumerate(names, 1)]
+        names = ["Api%d" % n for n in range(5)]
+        self.fill({1: processes(names), 2: processes(names[::-1]), 4: process_of(names)})
+        found = self.audit()
+        self.assertEqual((found["copies"]["collapsed"]["distinct"], found["near"]["distinct"]), (2, 2))  # 1 and 4 are one sequence, and 1 and 2 one set
+
     def check_groups(self, path, traces, labels, near, order):
         rows = list(csv.DictReader(io.StringIO(path.read_bytes().decode(), newline="")))
         self.assertEqual([row["id"] for row in rows], [sha256(number) for number in order])

@@ -131,9 +131,27 @@ static void copies(void **state)
     assert_true(c.ceiling == .75);
 }
 
+/* Calls and pairs, in rising order; what is longer or none is left out. */
+static void items_of_n_grams(void **state)
+{
+    (void)state;
+    const struct ms_gram grams[] = {{{7, 2, MS_GRAM_NONE}},
+                                    {{7, MS_GRAM_NONE, MS_GRAM_NONE}},
+                                    {{7, 2, 7}},
+                                    {{2, MS_GRAM_NONE, MS_GRAM_NONE}},
+                                    {{MS_GRAM_NONE, MS_GRAM_NONE, MS_GRAM_NONE}},
+                                    {{7, 0, MS_GRAM_NONE}}};
+    uint64_t items[6];
+    assert_int_equal(ms_near_items(grams, 6, items), 4);
+    for (size_t i = 1; i < 4; i++)
+        assert_true(items[i] > items[i - 1]);
+    assert_int_equal(ms_near_items(grams, 0, items), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(all_pairs), cmocka_unit_test(jaccard),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(items_of_n_grams),
+                                       cmocka_unit_test(all_pairs), cmocka_unit_test(jaccard),
                                        cmocka_unit_test(no_rows), cmocka_unit_test(copies)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

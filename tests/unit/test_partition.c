@@ -187,8 +187,9 @@ static void near_joins_the_nearly_same(void **state)
         rows[i].gram_n = CALLS * 2;
         for (uint32_t k = 0; k < CALLS * 2; k++) { /* calls, pairs, and one of three at the end */
             ids[i][k] = n;
-            grams[n++] = (struct ms_gram){
-                {k, k < CALLS ? MS_GRAM_NONE : k, k < CALLS * 2 - 1 ? MS_GRAM_NONE : k}};
+            grams[n] = (struct ms_gram){
+                {n, k < CALLS ? MS_GRAM_NONE : n, k < CALLS * 2 - 1 ? MS_GRAM_NONE : n}};
+            n++;
         }
     }
     for (uint32_t k = 0; k < 17; k++)
