@@ -172,10 +172,10 @@ static enum ms_status judge_stored(void *ctx, const char *name, const struct ms_
 static enum ms_status judge_hashes(struct detect *d, struct ms_error *err)
 {
     struct ms_corpus_traces *traces = NULL;
-    enum ms_status status =
-        d->hash_count ? ms_corpus_traces_open(d->cli->common.corpus,
-                                              &ms_model_facts_get(d->model)->view, &traces, err)
-                      : MS_OK;
+    enum ms_status status = d->hash_count
+                                ? ms_corpus_traces_open(d->cli->common.corpus,
+                                                        ms_model_facts_get(d->model), &traces, err)
+                                : MS_OK;
     for (size_t i = 0; i < d->hash_count && status == MS_OK; i++) {
         struct ms_error fault = {.status = MS_OK};
         status = ms_corpus_traces_read(traces, d->hashes[i], judge_stored, d, &fault);

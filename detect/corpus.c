@@ -2,6 +2,7 @@
 #include "detect/corpus.h"
 
 #include "base/arena.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "detect/collector.h"
 #include "store/analysis.h"
@@ -15,7 +16,10 @@
 
 struct ms_corpus_traces {
     struct ms_corpus *corpus;
-    const struct ms_normal_options *view;
+    const struct ms_model_facts *facts;
+    const struct ms_normal_options *view; /* of the facts */
+    bool has_statics;                     /* of the present sample */
+    struct ms_statics statics;
     struct ms_arena names;
     struct ms_span *apis; /* by id; data NULL: none */
     size_t api_count;
@@ -55,13 +59,14 @@ static enum ms_status on_api(void *ctx, uint32_t id, enum ms_api_space space, co
     return MS_OK;
 }
 
-enum ms_status ms_corpus_traces_open(const char *folder, const struct ms_normal_options *view,
+enum ms_status ms_corpus_traces_open(const char *folder, const struct ms_model_facts *facts,
                                      struct ms_corpus_traces **out, struct ms_error *err)
 {
     struct ms_corpus_traces *self = calloc(1, sizeof *self);
     if (!self)
         return no_memory(err);
-    self->view = view;
+    self->facts = facts;
+    self->view = &facts->view;
     ms_arena_init(&self->names, SIZE_MAX / 2);
     ms_read_trace_init(&self->trace);
     enum ms_status status = ms_corpus_open(folder, MS_CORPUS_READ, &self->corpus, err);
@@ -81,6 +86,7 @@ void ms_corpus_traces_close(struct ms_corpus_traces *self)
     ms_corpus_close(self->corpus);
     ms_arena_release(&self->names);
     ms_read_trace_release(&self->trace);
+    ms_statics_release(&self->statics);
     free(self->apis);
     free(self);
 }
@@ -179,6 +185,10 @@ static enum ms_status on_analysis(void *ctx, int64_t id, struct ms_error *err)
     enum ms_status status = ms_analysis_get(self->corpus, id, &row, err);
     if (status != MS_OK)
         return status;
+    if (row.opcodes != self->facts->opcodes) {
+        ms_analysis_release(&row);
+        return MS_OK;
+    }
     self->analyses++;
     ms_read_trace_reset(&self->trace);
     status =
@@ -189,6 +199,10 @@ static enum ms_status on_analysis(void *ctx, int64_t id, struct ms_error *err)
         status = ms_frames_send_result(MS_REPORT_INVALID, MS_FOREIGN_NO, 0, fault.text, take_frame,
                                        self, &fault);
     }
+    self->trace.opcodes = self->facts->opcodes;
+    if (status == MS_OK && self->has_statics && self->trace.state == MS_REPORT_OK)
+        status = ms_read_trace_add_statics(&self->trace, self->statics.names, self->statics.count,
+                                           self->facts->statics == MS_STATIC_ALONE, &fault);
     if (status != MS_OK) {
         if (err)
             *err = fault;
@@ -196,6 +210,24 @@ static enum ms_status on_analysis(void *ctx, int64_t id, struct ms_error *err)
     }
     (void)snprintf(name, sizeof name, "%.64s#%" PRId64, self->hex, id);
     return self->visit(self->ctx, name, &self->trace, err);
+}
+
+/* A sample without any is no fault: the verdict says what it lacks. */
+static enum ms_status read_statics(struct ms_corpus_traces *self, int64_t sample,
+                                   struct ms_error *err)
+{
+    struct ms_error why = {.status = MS_OK};
+    struct ms_buf features;
+    ms_buf_init(&features, MS_LIMIT_FRAME_BYTES);
+    enum ms_status status = ms_sample_features_get(self->corpus, sample, &features, err);
+    if (status == MS_OK) {
+        status = ms_statics_read(ms_buf_text(&features), &self->statics, &why);
+        self->has_statics = status == MS_OK;
+        if (status != MS_OK && status != MS_REJECT && err)
+            *err = why;
+    }
+    ms_buf_release(&features);
+    return status == MS_REJECT ? MS_OK : status;
 }
 
 enum ms_status ms_corpus_traces_read(struct ms_corpus_traces *self, const char *hex,
@@ -206,11 +238,15 @@ enum ms_status ms_corpus_traces_read(struct ms_corpus_traces *self, const char *
     self->visit = visit;
     self->ctx = ctx;
     self->analyses = 0;
+    self->has_statics = false;
     enum ms_status status = ms_sample_find(self->corpus, hex, &sample, err);
+    if (status == MS_OK && self->facts->statics)
+        status = read_statics(self, sample, err);
     if (status == MS_OK)
         status = ms_analysis_foreach_sample(self->corpus, sample, on_analysis, self, err);
     if (status == MS_OK && !self->analyses)
-        return ms_error_set(err, MS_REJECT, "no analysis of it is in '%s'",
+        return ms_error_set(err, MS_REJECT, "no analysis of it%s is in '%s'",
+                            self->facts->opcodes ? " with opcodes" : "",
                             ms_corpus_dir(self->corpus));
     return status;
 }

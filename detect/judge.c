@@ -31,6 +31,19 @@ static bool in_band(const struct ms_judge *self, const struct ms_verdict *verdic
            verdict->sure < self->unknown_to;
 }
 
+/* What the model reads and a report has not; NULL: nothing. */
+static const char *lack_of(const struct ms_model_facts *facts, const struct ms_read_trace *trace)
+{
+    if (facts->opcodes != trace->opcodes)
+        return facts->opcodes ? "the model reads opcodes: give the hash of a sample that extract "
+                                "opcodes has seen, and --corpus"
+                              : "the model reads calls, not opcodes";
+    if (facts->statics && !trace->statics)
+        return "needs the sample's static features: give the hash of a sample that collect has "
+               "seen, and --corpus";
+    return NULL;
+}
+
 enum ms_status ms_judge_trace(struct ms_judge *self, const struct ms_read_trace *trace,
                               struct ms_judgement *out, struct ms_error *err)
 {
@@ -42,6 +55,11 @@ enum ms_status ms_judge_trace(struct ms_judge *self, const struct ms_read_trace 
         (void)snprintf(v->reason, sizeof v->reason, "%s%s%.120s",
                        ms_report_state_name(trace->state), trace->reason[0] ? ": " : "",
                        trace->reason);
+        return MS_OK;
+    }
+    const char *lack = lack_of(ms_model_facts_get(self->model), trace);
+    if (lack) {
+        (void)snprintf(v->reason, sizeof v->reason, "%s", lack);
         return MS_OK;
     }
     const struct ms_gram_table table = ms_read_trace_table(trace);

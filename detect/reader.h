@@ -53,6 +53,9 @@ struct ms_read_trace {
     size_t gram_count;
     bool grams_cut;        /* it has more */
     uint64_t whole_length; /* calls of the trace before collapsing and cutting */
+    /* Of the corpus alone (detect/corpus.h): calls are opcodes; the sample's static features are
+     * among names and grams. */
+    bool opcodes, statics;
     /* private */
     struct ms_buf name_bytes, process_names, member_bytes;
     size_t *name_end;
@@ -67,6 +70,10 @@ struct ms_read_trace {
 };
 void ms_read_trace_init(struct ms_read_trace *self);
 void ms_read_trace_release(struct ms_read_trace *self);
+/* Adds n names (borrowed until the next trace) as n-grams of one symbol to a trace that was read in
+ * whole, in place of its n-grams when `alone`, and sets `statics`. MS_E_NOMEM. */
+enum ms_status ms_read_trace_add_statics(struct ms_read_trace *self, const struct ms_span *names,
+                                         size_t n, bool alone, struct ms_error *err) MS_MUST_USE;
 
 /* Gets each report; last: there is none behind it. The trace may be used until the visit returns;
  * after the last one it stays as it is. A status other than MS_OK ends the reading. */

@@ -47,8 +47,32 @@ void ms_read_trace_reset(struct ms_read_trace *self)
     self->n = self->name_count = self->origin_count = self->process_count = 0;
     self->lengths.n = self->counts.n = self->symbol_count = self->gram_count = 0;
     self->whole_length = 0;
-    self->grams_cut = false;
+    self->grams_cut = self->opcodes = self->statics = false;
     self->complete = false;
+}
+
+enum ms_status ms_read_trace_add_statics(struct ms_read_trace *self, const struct ms_span *names,
+                                         size_t n, bool alone, struct ms_error *err)
+{
+    const size_t first = alone ? 0 : self->gram_count;
+    struct ms_span *list = realloc(self->name_list, (self->symbol_count + n + 1) * sizeof *list);
+    if (list)
+        self->names = self->name_list = list;
+    struct ms_gram *grams = realloc(self->gram_list, (first + n + 1) * sizeof *grams);
+    if (grams) {
+        self->grams = self->gram_list = grams;
+        self->gram_cap = first + n + 1;
+        self->gram_count = first;
+    }
+    if (!list || !grams)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory for static features");
+    for (size_t i = 0; i < n; i++) {
+        list[self->symbol_count] = names[i];
+        grams[self->gram_count++] =
+            (struct ms_gram){{(uint32_t)self->symbol_count++, MS_GRAM_NONE, MS_GRAM_NONE}};
+    }
+    self->statics = true;
+    return MS_OK;
 }
 
 static enum ms_status malformed(struct ms_error *err)

@@ -54,7 +54,7 @@ static enum ms_status keep_row(sqlite3_stmt *statement, struct ms_arena *arena,
     return MS_OK;
 }
 
-enum ms_status ms_labelled_foreach(struct ms_corpus *corpus, const char *policy,
+enum ms_status ms_labelled_foreach(struct ms_corpus *corpus, const struct ms_labelled_query *query,
                                    ms_labelled_visit visit, void *ctx, struct ms_error *err)
 {
     static const char sql[] =
@@ -70,8 +70,9 @@ enum ms_status ms_labelled_foreach(struct ms_corpus *corpus, const char *policy,
         "  AND CASE WHEN ?1 IS NULL THEN policy = 'ember2024' OR policy GLOB 'dataset:*'"
         "  ELSE policy = ?1 END ORDER BY policy = 'ember2024', policy LIMIT 1)"
         " JOIN analysis a ON a.id = (SELECT max(id) FROM analysis WHERE sample = s.id"
-        "  AND state = 'ok')"
-        " WHERE s.private = 0 ORDER BY s.id";
+        "  AND state = 'ok' AND opcodes = ?2)"
+        " WHERE s.private = 0 AND (?3 = 0 OR s.features GLOB '{\"version\":?,\"machine\":*')"
+        " ORDER BY s.id";
     struct ms_arena arena;
     struct labelled *first = NULL;
     struct labelled **end = &first;
@@ -81,7 +82,9 @@ enum ms_status ms_labelled_foreach(struct ms_corpus *corpus, const char *policy,
     if (status != MS_OK)
         return status;
     ms_arena_init(&arena, LABELLED_ARENA_BYTES);
-    ms_db_bind_text(statement, 1, policy);
+    ms_db_bind_text(statement, 1, query->policy);
+    ms_db_bind_int(statement, 2, query->opcodes);
+    ms_db_bind_int(statement, 3, query->features);
     while ((status = ms_db_step(corpus, statement, &row, err)) == MS_OK && row) {
         status = keep_row(statement, &arena, end, err);
         if (status != MS_OK)

@@ -20,12 +20,17 @@ struct ms_labelled {
      * of its samples; 0 unknown. Never the time stamp in the file, which anybody can set. */
     int64_t first_seen_ms;
 };
-/* The newest `ok` analysis of each sample that is not private and has a current label under
- * `policy` (NULL: any policy of a dataset, else ember2024), by rising sample id. Collected before
- * the first visit. */
+/* Which rows. */
+struct ms_labelled_query {
+    const char *policy; /* NULL: any policy of a dataset, else ember2024 */
+    bool opcodes;       /* traces of opcodes, not of calls */
+    bool features;      /* samples whose static features are known alone */
+};
+/* The newest `ok` analysis of that kind of each sample that is not private and has a current label
+ * under the policy, by rising sample id. Collected before the first visit. */
 typedef enum ms_status (*ms_labelled_visit)(void *ctx, const struct ms_labelled *row,
                                             struct ms_error *err);
-enum ms_status ms_labelled_foreach(struct ms_corpus *corpus, const char *policy,
+enum ms_status ms_labelled_foreach(struct ms_corpus *corpus, const struct ms_labelled_query *query,
                                    ms_labelled_visit visit, void *ctx,
                                    struct ms_error *err) MS_MUST_USE;
 

@@ -3,6 +3,7 @@
 #ifndef MS_STORE_SAMPLE_H
 #define MS_STORE_SAMPLE_H
 
+#include "base/buf.h"
 #include "base/hash.h"
 #include "base/span.h"
 #include "store/corpus.h"
@@ -83,6 +84,9 @@ enum ms_status ms_sample_foreach_featureless(struct ms_corpus *corpus, ms_sample
                                              struct ms_error *err) MS_MUST_USE;
 /* Replaces them; features: JSON. */
 enum ms_status ms_sample_features_put(struct ms_corpus *corpus, int64_t id, const char *features,
+                                      struct ms_error *err) MS_MUST_USE;
+/* The features as stored (JSON) into `out`, which is cleared first; empty when there are none. */
+enum ms_status ms_sample_features_get(struct ms_corpus *corpus, int64_t id, struct ms_buf *out,
                                       struct ms_error *err) MS_MUST_USE;
 /* Replaces the size of a sample whose bytes nobody has. */
 enum ms_status ms_sample_size_put(struct ms_corpus *corpus, int64_t id, int64_t size,

@@ -21,6 +21,25 @@ enum ms_status ms_sample_features_put(struct ms_corpus *corpus, int64_t id, cons
     return ms_db_run(corpus, statement, err);
 }
 
+enum ms_status ms_sample_features_get(struct ms_corpus *corpus, int64_t id, struct ms_buf *out,
+                                      struct ms_error *err)
+{
+    sqlite3_stmt *statement;
+    bool row = false;
+    enum ms_status status =
+        ms_db_prepare(corpus, "SELECT features FROM sample WHERE id = ?1", &statement, err);
+    ms_buf_clear(out);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_int(statement, 1, id);
+    status = ms_db_step(corpus, statement, &row, err);
+    const char *text = status == MS_OK && row ? ms_db_text(statement, 0) : NULL;
+    if (text && ms_buf_append_text(out, text) != MS_OK)
+        status = ms_error_set(err, MS_E_NOMEM, "out of memory for static features");
+    ms_db_done(statement);
+    return status;
+}
+
 enum ms_status ms_sample_foreach_featureless(struct ms_corpus *corpus, ms_sample_visit visit,
                                              void *ctx, uint64_t *count, struct ms_error *err)
 {

@@ -135,10 +135,40 @@ static void make_wide(const struct ms_train_options *o, struct ms_plan *plan)
     plan->fit.config.wide = wide ? general.fit.config.wide : (struct ms_net_wide){0};
 }
 
+/* Of what the sequences are, and what goes beside them. Static features take the way of n-grams:
+ * a net without a branch for these has no place for them. */
+static enum ms_status make_sources(const struct ms_train_options *o, struct ms_plan *plan,
+                                   struct ms_error *err)
+{
+    plan->opcodes = o->sequence && strcmp(o->sequence, "opcode") == 0;
+    enum ms_status status =
+        o->statics ? ms_static_use_parse(o->statics, &plan->statics, err) : MS_OK;
+    if (status == MS_OK && plan->statics == MS_STATIC_ALONE && !o->kind)
+        plan->kind =
+            ms_learner_check(MS_MODEL_BOOSTED, NULL) == MS_OK ? MS_MODEL_BOOSTED : MS_MODEL_LINEAR;
+    return status;
+}
+
+static enum ms_status check_statics(const struct ms_plan *plan, struct ms_error *err)
+{
+    struct ms_input_options inputs;
+    ms_learner_inputs(plan, plan->kind, &inputs);
+    if (plan->statics == MS_STATIC_ALONE && ms_learner_has_epochs(plan->kind))
+        return ms_error_set(err, MS_E_USAGE,
+                            "--static alone is for --kind linear and boosted: a net reads calls");
+    if (plan->statics == MS_STATIC_JOINED && inputs.ngrams.max_n == 0)
+        return ms_error_set(err, MS_E_USAGE,
+                            "--static joined needs a branch for it in the net: --wide yes, or "
+                            "--kind linear, boosted or ensemble");
+    return MS_OK;
+}
+
 static enum ms_status make_kind(const struct ms_train_options *o, struct ms_plan *plan,
                                 struct ms_error *err)
 {
-    enum ms_status status = o->kind ? ms_model_kind_parse(o->kind, &plan->kind, err) : MS_OK;
+    enum ms_status status = make_sources(o, plan, err);
+    if (status == MS_OK && o->kind)
+        status = ms_model_kind_parse(o->kind, &plan->kind, err);
     if (status == MS_OK && o->ensemble)
         status = take_parts(o, plan, err);
     else
@@ -149,7 +179,9 @@ static enum ms_status make_kind(const struct ms_train_options *o, struct ms_plan
     plan->boost.depth = o->depth ? (uint32_t)o->depth : plan->boost.depth;
     plan->balanced = o->class_weights && strcmp(o->class_weights, "balanced") == 0;
     plan->baselines = o->baselines ? is_yes(o->baselines) : plan->baselines;
-    return status == MS_OK ? check_kind(o, plan, err) : status;
+    if (status == MS_OK)
+        status = check_kind(o, plan, err);
+    return status == MS_OK ? check_statics(plan, err) : status;
 }
 
 static enum ms_status make_tuning(const struct ms_train_options *o, struct ms_plan *plan,
@@ -369,8 +401,10 @@ static void name_model(const struct ms_train_options *o, const struct ms_plan *p
     struct ms_plan preset;
     make_preset(o, &preset);
     bool other = plan->kind != preset.kind;
-    (void)snprintf(what, sizeof what, "%s%s%s", plan->preset, other ? "-" : "",
-                   other ? ms_model_kind_name(plan->kind) : "");
+    (void)snprintf(what, sizeof what, "%s%s%s%s%s%s", plan->preset, other ? "-" : "",
+                   other ? ms_model_kind_name(plan->kind) : "", plan->opcodes ? "-opcode" : "",
+                   plan->statics ? "-static-" : "",
+                   plan->statics ? ms_static_use_name(plan->statics) : "");
     ms_model_name_make(what, o->target, o->shuffle_labels, out);
 }
 
@@ -391,6 +425,8 @@ enum ms_status ms_train_run(struct ms_cli *cli, struct ms_error *err)
     struct ms_dataset_request request = {.target_text = o->target,
                                          .policy = o->policy,
                                          .view = plan.view,
+                                         .opcodes = plan.opcodes,
+                                         .statics = plan.statics,
                                          .min_calls = plan.min_calls,
                                          .shuffle_labels = o->shuffle_labels,
                                          .seed = cli->common.seed,

@@ -11,6 +11,7 @@
 #include "train/dataset_digest.h"
 #include "train/dataset_grams.h"
 #include "train/dataset_read.h"
+#include "train/dataset_statics.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -403,10 +404,15 @@ static enum ms_status check_classes(const struct ms_dataset *set,
     if (set->count == 0)
         return ms_error_set(
             err, MS_E_INPUT,
-            "no labelled traces: %llu labelled otherwise, %llu too short, %llu damaged; see "
-            "'malseq status', then run label and extract (or extract dataset)",
+            "no labelled traces of %s%s: %llu labelled otherwise, %llu too short, %llu damaged; "
+            "see "
+            "'malseq status', then run label and %s",
+            set->opcodes ? "opcodes" : "calls",
+            set->statics ? " whose sample's static features are known" : "",
             (unsigned long long)set->dropped_other, (unsigned long long)set->dropped_short,
-            (unsigned long long)set->dropped_damaged);
+            (unsigned long long)set->dropped_damaged,
+            set->opcodes ? "extract opcodes (or extract dataset big-2015)"
+                         : "extract (or extract dataset); --sequence opcode takes opcodes");
     uint64_t first = 0;
     for (size_t i = 0; i < set->count; i++)
         first += set->labels[i] == 0;
@@ -450,12 +456,13 @@ static enum ms_status group_by(struct loader *l, const int *kinds, size_t kind_c
 static enum ms_status group_rows(struct loader *l, struct ms_error *err)
 {
     struct ms_dataset *set = l->set;
-    static const int raw[1] = {MS_ROW_RAW}, both[2] = {MS_ROW_RAW, MS_ROW_COLLAPSED},
+    static const int raw[1] = {MS_ROW_RAW}, any[3] = {MS_ROW_RAW, MS_ROW_COLLAPSED, MS_ROW_VIEW},
                      view[1] = {MS_ROW_VIEW};
+    const size_t kinds = set->statics == MS_STATIC_ALONE ? 3 : 2; /* the view is the features */
     uint32_t ignored;
     enum ms_status status = group_by(l, raw, 1, &set->raw_groups, &ignored, &set->raw_copies, err);
     if (status == MS_OK)
-        status = group_by(l, both, 2, &set->groups, &set->group_count, &set->copies, err);
+        status = group_by(l, any, kinds, &set->groups, &set->group_count, &set->copies, err);
     if (status == MS_OK)
         status = group_by(l, view, 1, &set->view_groups, &ignored, &set->view_copies, err);
     return status;
@@ -569,7 +576,10 @@ static void loader_release(struct loader *l)
 enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset_request *request,
                                struct ms_dataset *out, struct ms_error *err)
 {
-    *out = (struct ms_dataset){0};
+    *out = (struct ms_dataset){.opcodes = request->opcodes, .statics = request->statics};
+    const struct ms_labelled_query query = {.policy = request->policy,
+                                            .opcodes = request->opcodes,
+                                            .features = request->statics != MS_STATIC_NO};
     struct loader l = {.corpus = corpus, .request = request, .set = out};
     ms_arena_init(&out->arena, SIZE_MAX / 2);
     ms_normal_options_text(&request->view, out->normalisation);
@@ -581,11 +591,14 @@ enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset
     if (status == MS_OK)
         status = load_apis(&l, err);
     if (status == MS_OK)
-        status = ms_labelled_foreach(corpus, request->policy, on_labelled, &l, err);
+        status = ms_labelled_foreach(corpus, &query, on_labelled, &l, err);
     if (status == MS_OK) {
         sort_rows(&l);
         status = load_rows(&l, err);
     }
+    if (status == MS_OK && request->statics)
+        status = ms_dataset_add_statics(corpus, out,
+                                        request->statics == MS_STATIC_ALONE ? l.keys : NULL, err);
     if (status == MS_OK)
         status = list_names(out, err);
     if (status == MS_OK)
@@ -633,11 +646,14 @@ struct ms_gram_table ms_dataset_table(const struct ms_dataset *self)
 struct ms_input_trace ms_dataset_trace(const struct ms_dataset *self, size_t row)
 {
     const struct ms_row *r = &self->rows[row];
+    const bool alone = self->statics == MS_STATIC_ALONE;
+    const struct ms_gram_row grams = {alone ? r->grams + r->gram_n : r->grams,
+                                      alone ? r->static_n : r->gram_n + r->static_n};
     return (struct ms_input_trace){.calls = r->calls,
                                    .n = r->n,
                                    .run_lengths = r->run_lengths,
                                    .run_counts = r->run_counts,
-                                   .grams = {r->grams, r->gram_n}};
+                                   .grams = grams};
 }
 
 struct ms_split_rows ms_dataset_split_rows(const struct ms_dataset *self, bool grouped)

@@ -9,6 +9,7 @@
 #include "store/trace/names.h"
 #include "store/trace/normalise.h"
 #include "train/model_inputs.h"
+#include "train/model_statics.h"
 #include "train/split.h"
 
 #include <stdbool.h>
@@ -32,6 +33,8 @@ struct ms_dataset_request {
     const char *policy;            /* NULL: a dataset's own labels, else ember2024 */
     struct ms_normal_options view; /* what the net will see */
     uint64_t min_calls;            /* traces with fewer calls are left out */
+    bool opcodes;                  /* traces of opcodes, not of calls */
+    enum ms_static_use statics;    /* rows get static features too; samples without are left out */
     bool want_runs;                /* rows get run_lengths and run_counts */
     bool want_grams;               /* rows get n-grams, 4 bytes each */
     bool shuffle_labels;           /* labels are dealt out anew: what is learned then is chance */
@@ -58,6 +61,7 @@ struct ms_row {
     uint32_t *grams; /* the n-grams of the whole trace (store/trace/grams.h), in their order there:
                         places in the dataset's `grams`; NULL unless asked for */
     size_t gram_n;
+    size_t static_n;       /* marks of the sample's static features, behind the n-grams */
     bool grams_cut;        /* it has more, which were left out */
     uint64_t whole_length; /* calls of the trace before collapsing and cutting */
     struct ms_row_count *counts;
@@ -73,13 +77,16 @@ struct ms_dataset {
     uint32_t classes;    /* C; of two the positive one is 0 */
     char **class_names;  /* C; as the labels have them, unescaped */
     bool binary;
+    bool opcodes;
+    enum ms_static_use statics;
     struct ms_names *symbols; /* folded names of calls */
     struct ms_span *names;    /* the same as an array */
     struct ms_gram *grams;    /* n-grams of symbols, by first occurrence in the rows; NULL unless
                                  asked for */
     uint32_t gram_count;
     /* N each: rows equal as recorded (raw), equal raw or with runs collapsed (these may not
-     * straddle a split), and equal to the eyes of the net */
+     * straddle a split), and equal to the eyes of the net; with static features alone, rows that
+     * are equal in these are also one group */
     uint32_t *labels, *raw_groups, *groups, *view_groups;
     uint32_t group_count;
     struct ms_copies raw_copies, copies, view_copies;
@@ -93,7 +100,8 @@ struct ms_dataset {
     uint64_t length_quantiles[5]; /* of whole_length: min, quartiles, max */
     char normalisation[MS_NORMAL_TEXT_BYTES];
     /* SHA-256 over normalisation, min_calls, policy, target and, in the order of their own digests,
-     * the rows (key, label, names of the calls, and the runs and n-grams that were asked for): the
+     * the rows (key, label, names of the calls, and the runs, n-grams and static features that were
+     * asked for): the
      * same for two corpora that say the same. */
     uint8_t digest[MS_SHA256_BYTES];
     /* private */
@@ -108,7 +116,8 @@ enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset
                                struct ms_dataset *out, struct ms_error *err) MS_MUST_USE;
 void ms_dataset_release(struct ms_dataset *self);
 
-/* What rows refer to, and a row as what it is shown by; both borrowed from the dataset. */
+/* What rows refer to, and a row as what it is shown by (with its static features, as asked for);
+ * both borrowed from the dataset. */
 struct ms_gram_table ms_dataset_table(const struct ms_dataset *self);
 struct ms_input_trace ms_dataset_trace(const struct ms_dataset *self, size_t row);
 

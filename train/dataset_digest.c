@@ -64,7 +64,7 @@ static enum ms_status row_digest(struct ms_hasher *hasher, const struct ms_datas
         add_number(hasher, row->run_lengths[i], 4);
         add_number(hasher, row->run_counts[i], 4);
     }
-    for (size_t i = 0; i < row->gram_n; i++)
+    for (size_t i = 0; i < row->gram_n + row->static_n; i++)
         ms_hasher_update(hasher, &grams[row->grams[i]], sizeof *grams);
     enum ms_status status = ms_hasher_finish(hasher, &digests, err);
     if (status == MS_OK)
@@ -98,6 +98,10 @@ enum ms_status ms_dataset_digest(struct ms_dataset *self, const struct ms_datase
             (void)snprintf(least, sizeof least, "grams-%d", MS_GRAM_VERSION);
             add_text(hasher, least);
         }
+        if (request->opcodes)
+            add_text(hasher, "opcodes");
+        if (request->statics)
+            add_text(hasher, ms_static_use_name(request->statics));
         ms_hasher_update(hasher, rows, self->count * sizeof *rows);
         status = ms_hasher_finish(hasher, &digests, err);
         if (status == MS_OK)

@@ -68,6 +68,8 @@ static enum ms_status load(struct evaluating *e, struct ms_corpus *corpus, const
     struct ms_dataset_request request = {.target_text = facts->target,
                                          .policy = policy,
                                          .view = facts->view,
+                                         .opcodes = facts->opcodes,
+                                         .statics = facts->statics,
                                          .min_calls = facts->min_calls,
                                          .jobs = jobs,
                                          .want_runs = ms_input_options_runs(inputs),

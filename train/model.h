@@ -10,6 +10,7 @@
 #include "train/model_calibration.h"
 #include "train/model_inputs.h"
 #include "train/model_linear.h"
+#include "train/model_statics.h"
 #include "train/model_trees.h"
 #include "train/nn/net.h"
 
@@ -107,6 +108,8 @@ struct ms_model_facts {
     const char *const *class_names;    /* C; of two the positive one first */
     uint32_t classes;                  /* 2, or the softmax head's outputs */
     struct ms_normal_options view;     /* how calls are normalised before they are numbered */
+    bool opcodes;                      /* its calls are opcodes */
+    enum ms_static_use statics;        /* what it takes of a sample's static features */
     uint64_t min_calls;                /* shorter traces get no verdict */
     double threshold;                  /* a score at or above it is positive; of two classes only */
     struct ms_calibration calibration; /* of scores, before they are compared with anything */
@@ -130,7 +133,9 @@ struct ms_model_facts {
  * ngrams.weight F32 [n]. __metadata__ holds strings: format "malseq-model-2", version, kind,
  * members (JSON array: of a net {"member":"net", "config":...}; of the others also "presence":true
  * and "weight":N where they have them), inputs, vocabulary (JSON array by token number, reserved
- * ones left out), text, unknown, ngrams (how many) and ngram_calls (JSON array), normalisation,
+ * ones left out), text, unknown, ngrams (how many) and ngram_calls (JSON array),
+ * sequence (api, opcode) and static (no, joined, alone; where they are missing api and no),
+ * normalisation,
  * classes (JSON array), target, threshold, calibration (as ms_calibration_text; without it none),
  * unknown_band ("none" or "LOW:HIGH"; without it none), min_calls, dataset, split, settings, seed.
  * The same model and facts give the same bytes. MS_E_INPUT for a kind that has no file (majority),

@@ -129,6 +129,17 @@ static enum ms_status read_tuning(struct ms_model *m, struct ms_error *err)
     return calibration ? ms_calibration_parse(calibration, &f->calibration, err) : MS_OK;
 }
 
+/* Files of before have neither. */
+static enum ms_status read_sources(struct ms_model *m, struct ms_error *err)
+{
+    const char *sequence = json_string_value(json_object_get(m->metadata, "sequence"));
+    const char *statics = json_string_value(json_object_get(m->metadata, "static"));
+    m->facts.opcodes = sequence && strcmp(sequence, "opcode") == 0;
+    if (sequence && !m->facts.opcodes && strcmp(sequence, "api") != 0)
+        return ms_error_set(err, MS_E_INPUT, "its kind of sequence is none that is known");
+    return statics ? ms_static_use_parse(statics, &m->facts.statics, err) : MS_OK;
+}
+
 static enum ms_status read_facts(struct ms_model *m, struct ms_error *err)
 {
     struct ms_model_facts *f = &m->facts;
@@ -146,6 +157,8 @@ static enum ms_status read_facts(struct ms_model *m, struct ms_error *err)
         status = read_number(m, "seed", &f->seed, err);
     if (status == MS_OK)
         status = ms_normal_options_parse(normal, &f->view, err);
+    if (status == MS_OK)
+        status = read_sources(m, err);
     if (status != MS_OK)
         return status;
     char *end;

@@ -102,7 +102,7 @@ static void set(json_t *object, const char *name, json_t *value)
 }
 
 /* Any member that could not be made is missing; the caller counts. */
-enum { METADATA = 21 };
+enum { METADATA = 23 };
 static json_t *write_metadata(const struct ms_model_parts *parts, const struct ms_model_facts *f)
 {
     char normal[MS_NORMAL_TEXT_BYTES], inputs[MS_INPUT_TEXT_BYTES], threshold[40], band[80];
@@ -128,6 +128,8 @@ static json_t *write_metadata(const struct ms_model_parts *parts, const struct m
     set(m, "unknown", json_string(ms_vocabulary_unknown(v) ? "yes" : "no"));
     set(m, "ngrams", number_string(parts->ngrams ? ms_ngrams_size(parts->ngrams) : 0));
     set(m, "ngram_calls", dump_to_string(ngram_call_list(parts->ngrams)));
+    set(m, "sequence", json_string(f->opcodes ? "opcode" : "api"));
+    set(m, "static", json_string(ms_static_use_name(f->statics)));
     set(m, "normalisation", json_string(normal));
     set(m, "classes", dump_to_string(classes));
     set(m, "target", ms_json_text(f->target));

@@ -94,6 +94,8 @@ static void dataset_json(const struct ms_outcome *self, json_t *o)
     set(o, "sources", sources);
     set(o, "source_accuracy", real(d->source_accuracy));
     set(o, "source_suspect", json_boolean(ms_outcome_source_suspect(self)));
+    set(o, "sequence", json_string(d->opcodes ? "opcode" : "api"));
+    set(o, "static", json_string(ms_static_use_name(d->statics)));
     set(o, "normalisation", json_string(d->normalisation));
     set(o, "dataset", digest(d->digest));
 }

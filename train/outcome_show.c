@@ -88,6 +88,9 @@ static void show_dataset(const struct ms_outcome *o, FILE *out)
     (void)fprintf(out, "Dataset: %zu traces, target %s, labels by %s%s\n", d->count,
                   ms_escape_text(o->target, target, sizeof target), d->policies,
                   o->shuffled_labels ? ", LABELS SHUFFLED: chance is what should come out" : "");
+    if (d->opcodes || d->statics)
+        (void)fprintf(out, "  sequences of %s; static features: %s\n",
+                      d->opcodes ? "opcodes" : "calls", ms_static_use_name(d->statics));
     show_classes(o, out);
     (void)fprintf(out, "  left out: %llu labelled otherwise, %llu too short, %llu damaged\n",
                   (unsigned long long)d->dropped_other, (unsigned long long)d->dropped_short,

@@ -371,6 +371,8 @@ static void put_provenance(const struct ms_outcome *o, struct ms_buf *out)
     put(out, "<section><h2>Provenance</h2><table class=\"facts\"><tbody>\n");
     fact("command", o->command, true, out);
     fact("settings", o->settings, true, out);
+    fact("sequences of", o->set->opcodes ? "opcodes" : "calls", false, out);
+    fact("static features", ms_static_use_name(o->set->statics), false, out);
     fact("normalisation", o->set->normalisation, true, out);
     fact("labels", o->set->policies, false, out);
     ms_hex_encode(o->set->digest, MS_SHA256_BYTES, hex);

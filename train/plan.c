@@ -186,6 +186,10 @@ enum ms_status ms_plan_text(const struct ms_plan *self, const char *target, bool
         (void)snprintf(split, sizeof split, "file");
     (void)ms_buf_printf(out, "preset=%s kind=%s target=%s split=%s", self->preset,
                         ms_model_kind_name(self->kind), target, split);
+    if (self->opcodes)
+        (void)ms_buf_append_text(out, " sequence=opcode");
+    if (self->statics)
+        (void)ms_buf_printf(out, " static=%s", ms_static_use_name(self->statics));
     if (self->kind == MS_MODEL_LINEAR) {
         (void)ms_buf_printf(out, " cost=%.9g", self->cost);
         ngrams_text(&self->linear_ngrams, out);

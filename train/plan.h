@@ -20,6 +20,8 @@ struct ms_plan {
     const char *preset;
     enum ms_model_kind kind;
     struct ms_normal_options view;
+    bool opcodes;               /* sequences of opcodes, not of calls */
+    enum ms_static_use statics; /* what is taken of static features */
     uint64_t min_calls;
     enum ms_vocabulary_text text;
     bool unknown;

@@ -58,6 +58,8 @@ static enum ms_status encode_model(struct ms_outcome *o, struct ms_buf *out, str
         .class_names = (const char *const *)o->set->class_names,
         .classes = o->set->classes,
         .view = o->plan->view,
+        .opcodes = o->plan->opcodes,
+        .statics = o->plan->statics,
         .min_calls = o->plan->min_calls,
         .threshold = o->experiment->tuning.threshold,
         .calibration = o->experiment->tuning.calibration,

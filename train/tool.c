@@ -65,6 +65,21 @@ static const struct ms_option table[] = {
      .offset = AT(baselines),
      .help = "train and judge simpler models on the same parts: majority class, linear, boosted, "
              "the same net without recurrence (default: yes)"},
+    {.name = "sequence",
+     .kind = MS_OPT_CHOICE,
+     .arg = "OF",
+     .choices = "api|opcode",
+     .offset = AT(sequence),
+     .help = "what is learnt from: api, the calls of a run (unless told), or opcode, what extract "
+             "opcodes or dataset big-2015 gave"},
+    {.name = "static",
+     .kind = MS_OPT_CHOICE,
+     .arg = "USE",
+     .choices = MS_STATIC_WORDS,
+     .offset = AT(statics),
+     .help = "static features of the samples (collect reads them): joined to the n-grams of the "
+             "sequence, or alone in their place (linear and boosted); samples without are left "
+             "out"},
     {.name = "name",
      .kind = MS_OPT_TEXT,
      .arg = "NAME",

@@ -466,11 +466,12 @@ static void test_datasets(void **state)
     int64_t newest = add_analysis(corpus, sample, 0, 4);
     add_analysis(corpus, hidden_id, 0, 5);
     add_analysis(corpus, by_name, 0, 6);
-    assert_ok(ms_labelled_foreach(corpus, NULL, show_labelled, &shown, &err), &err);
+    const struct ms_labelled_query any = {NULL, false, false}, one = {"dataset:d", false, false};
+    assert_ok(ms_labelled_foreach(corpus, &any, show_labelled, &shown, &err), &err);
     assert_string_equal(ms_buf_text(&shown), "1:2:malicious:-:#3:4:malicious:Worm:d:row 1 ");
     assert_int_equal(newest, 2);
     ms_buf_clear(&shown);
-    assert_ok(ms_labelled_foreach(corpus, "dataset:d", show_labelled, &shown, &err), &err);
+    assert_ok(ms_labelled_foreach(corpus, &one, show_labelled, &shown, &err), &err);
     assert_string_equal(ms_buf_text(&shown), "3:4:malicious:Worm:d:row 1 ");
 
     struct ms_dataset_row row = {
