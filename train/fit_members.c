@@ -14,8 +14,9 @@ struct crew {
     const struct ms_fit_data *data;
     struct ms_fit_epoch *curves; /* count x epochs of the first */
     struct ms_net **nets;
-    uint32_t count, epochs;
-    pthread_mutex_t lock; /* guards what follows, and the progress line */
+    const struct ms_fit_beside *beside;
+    uint32_t count, all, epochs; /* all: nets and what is beside them */
+    pthread_mutex_t lock;        /* guards what follows, and the progress line */
     uint32_t next;
     uint64_t steps;
     enum ms_status status; /* the first failure */
@@ -37,11 +38,23 @@ static void on_step(void *ctx)
 static bool take(struct crew *c, uint32_t *index)
 {
     (void)pthread_mutex_lock(&c->lock);
-    bool taken = c->status == MS_OK && c->next < c->count;
+    bool taken = c->status == MS_OK && c->next < c->all;
     if (taken)
         *index = c->next++;
     (void)pthread_mutex_unlock(&c->lock);
     return taken;
+}
+
+static enum ms_status train_one(struct crew *c, uint32_t i, struct ms_error *fault)
+{
+    struct ms_fit_options o = c->options[i];
+    o.jobs = 1;
+    o.title = NULL;
+    o.talk = false;
+    o.on_step = on_step;
+    o.step_ctx = c;
+    return ms_fit(&o, &c->data->train, &c->data->inner, &c->data->test,
+                  c->curves + (size_t)i * c->epochs, &c->nets[i], fault);
 }
 
 static void *work(void *ctx)
@@ -49,15 +62,10 @@ static void *work(void *ctx)
     struct crew *c = ctx;
     uint32_t i;
     while (take(c, &i)) {
-        struct ms_fit_options o = c->options[i];
         struct ms_error fault = {0};
-        o.jobs = 1;
-        o.title = NULL;
-        o.talk = false;
-        o.on_step = on_step;
-        o.step_ctx = c;
-        enum ms_status status = ms_fit(&o, &c->data->train, &c->data->inner, &c->data->test,
-                                       c->curves + (size_t)i * c->epochs, &c->nets[i], &fault);
+        uint32_t tasks = c->all - c->count;
+        enum ms_status status =
+            i < tasks ? c->beside->run(c->beside->ctx, i, &fault) : train_one(c, i - tasks, &fault);
         (void)pthread_mutex_lock(&c->lock);
         if (status != MS_OK && c->status == MS_OK) {
             c->status = status;
@@ -71,7 +79,7 @@ static void *work(void *ctx)
 static void run(struct crew *c, unsigned jobs)
 {
     pthread_t threads[JOBS_MAX];
-    unsigned started = 0, wanted = jobs > c->count ? c->count : jobs;
+    unsigned started = 0, wanted = jobs > c->all ? c->all : jobs;
     const struct ms_fit_options *o = c->options;
     uint64_t batches = (c->data->train.count + o->batch - 1) / (o->batch ? o->batch : 1);
     (void)pthread_mutex_init(&c->lock, NULL);
@@ -125,17 +133,23 @@ void ms_fit_mean_curve(const struct ms_fit_epoch *curves, uint32_t count, uint32
 }
 
 enum ms_status ms_fit_members(const struct ms_fit_options *options, uint32_t count, unsigned jobs,
-                              const struct ms_fit_data *data, struct ms_fit_epoch *curve,
-                              struct ms_net **nets, struct ms_error *err)
+                              const struct ms_fit_data *data, const struct ms_fit_beside *beside,
+                              struct ms_fit_epoch *curve, struct ms_net **nets,
+                              struct ms_error *err)
 {
-    struct crew c = {
-        .options = options, .data = data, .nets = nets, .count = count, .epochs = options->epochs};
+    struct crew c = {.options = options,
+                     .data = data,
+                     .nets = nets,
+                     .beside = beside,
+                     .count = count,
+                     .all = count + (beside ? beside->count : 0),
+                     .epochs = options->epochs};
     for (uint32_t i = 0; i < count; i++)
         nets[i] = NULL;
     c.curves = calloc((size_t)count * c.epochs + 1, sizeof *c.curves);
     if (!c.curves)
         return ms_error_set(err, MS_E_NOMEM, "out of memory for %u curves", count);
-    if (count == 1) {
+    if (c.all == 1) {
         struct ms_fit_options one = *options;
         one.jobs = jobs;
         c.status = ms_fit(&one, &data->train, &data->inner, &data->test, c.curves, nets, &c.error);

@@ -188,8 +188,9 @@ static enum ms_status net_options(const struct learning *l, uint32_t member, enu
     return status;
 }
 
-/* The first `count` members. */
-static enum ms_status learn_nets(struct learning *l, uint32_t nets, uint32_t seeds)
+/* The first members, and what is trained at the same time. */
+static enum ms_status learn_nets(struct learning *l, uint32_t nets, uint32_t seeds,
+                                 const struct ms_fit_beside *beside)
 {
     uint32_t count = seeds * ms_parts_count(nets), made = 0;
     struct ms_fit_options *options = calloc(count, sizeof *options);
@@ -205,11 +206,10 @@ static enum ms_status learn_nets(struct learning *l, uint32_t nets, uint32_t see
             if (status == MS_OK)
                 status = net_options(l, made, (enum ms_part)p, &options[made]);
     if (status == MS_OK)
-        status =
-            ms_fit_members(options, count, l->plan->fit.jobs, &rows.data, l->curve, list, l->err);
+        status = ms_fit_members(options, count, l->plan->fit.jobs, &rows.data, beside, l->curve,
+                                list, l->err);
     for (uint32_t i = 0; status == MS_OK && i < count; i++)
         l->parts.members[i] = (struct ms_member){.kind = MS_MEMBER_NET, .net = list[i]};
-    l->parts.member_count = status == MS_OK ? count : 0;
     net_rows_release(&rows);
     free(options);
     free((void *)list);
@@ -239,7 +239,7 @@ static uint32_t cut_ngrams(const struct ms_input_row *row, uint32_t most)
 }
 
 /* presence: whatever the values of the rows are, for they are made for others too. */
-static enum ms_status learn_sparse(struct learning *l, enum ms_model_kind kind, bool presence,
+static enum ms_status learn_sparse(const struct learning *l, enum ms_model_kind kind, bool presence,
                                    struct ms_member *out)
 {
     const struct ms_dataset *set = l->rows->set;
@@ -280,24 +280,41 @@ static enum ms_status learn_sparse(struct learning *l, enum ms_model_kind kind, 
     return status;
 }
 
-/* Nets, and behind them what is none. */
+/* The members of an ensemble that are no nets, behind those that are. */
+struct besides {
+    const struct learning *l;
+    enum ms_model_kind kind[MS_PARTS];
+    struct ms_member *first;
+};
+
+static enum ms_status learn_beside(void *ctx, uint32_t task, struct ms_error *err)
+{
+    struct besides *b = ctx;
+    struct learning own = *b->l; /* with an error of its own: others run at the same time */
+    own.err = err;
+    return learn_sparse(&own, b->kind[task], true, b->first + task);
+}
+
 static enum ms_status learn_parts(struct learning *l)
 {
     uint32_t seeds, parts = parts_of(l, &seeds), nets = ms_parts_nets(parts);
+    uint32_t count = seeds * ms_parts_count(nets);
     enum ms_status status = MS_OK;
     l->parts.members = calloc((size_t)seeds * MS_PARTS, sizeof *l->parts.members);
     if (!l->parts.members)
         return no_memory(l->err);
+    struct besides b = {.l = l, .first = l->parts.members + count};
+    struct ms_fit_beside beside = {.run = learn_beside, .ctx = &b};
+    for (uint32_t p = MS_PART_LINEAR; p < MS_PARTS; p++)
+        if (parts & MS_PART_BIT(p)) {
+            b.kind[beside.count] = p == MS_PART_LINEAR ? MS_MODEL_LINEAR : MS_MODEL_BOOSTED;
+            b.first[beside.count++].weight = nets ? seeds : 1;
+        }
+    l->parts.member_count = count + beside.count; /* those that are not made yet are zero */
     if (nets)
-        status = learn_nets(l, nets, seeds);
-    for (uint32_t p = MS_PART_LINEAR; p < MS_PARTS && status == MS_OK; p++) {
-        if (!(parts & MS_PART_BIT(p)))
-            continue;
-        struct ms_member *member = &l->parts.members[l->parts.member_count++];
-        member->weight = nets ? seeds : 1;
-        status =
-            learn_sparse(l, p == MS_PART_LINEAR ? MS_MODEL_LINEAR : MS_MODEL_BOOSTED, true, member);
-    }
+        return learn_nets(l, nets, seeds, &beside);
+    for (uint32_t i = 0; i < beside.count && status == MS_OK; i++)
+        status = learn_beside(&b, i, l->err);
     return status;
 }
 

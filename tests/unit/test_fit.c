@@ -190,8 +190,8 @@ static void members_do_not_depend_on_jobs(void **state)
     }
     struct ms_net *a[3], *b[3], *alone;
     struct ms_fit_epoch one[3], two[3], curves[9];
-    assert_int_equal(ms_fit_members(options, 3, 1, &data, one, a, NULL), MS_OK);
-    assert_int_equal(ms_fit_members(options, 3, 3, &data, two, b, NULL), MS_OK);
+    assert_int_equal(ms_fit_members(options, 3, 1, &data, NULL, one, a, NULL), MS_OK);
+    assert_int_equal(ms_fit_members(options, 3, 3, &data, NULL, two, b, NULL), MS_OK);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(ms_fit(&options[i], &rows, NULL, &rows, curves + 3 * i, &alone, NULL),
                          MS_OK);
@@ -206,7 +206,7 @@ static void members_do_not_depend_on_jobs(void **state)
     assert_true(fabs(one[2].test_loss - mean) < 1e-12 && one[2].test_loss == two[2].test_loss);
     options[1].rate = NAN; /* one that fails takes all of them with it */
     struct ms_error err;
-    assert_int_equal(ms_fit_members(options, 3, 2, &data, one, a, &err), MS_E_INPUT);
+    assert_int_equal(ms_fit_members(options, 3, 2, &data, NULL, one, a, &err), MS_E_INPUT);
     assert_null(a[0]);
 }
 
