@@ -132,7 +132,7 @@
 #define MS_LIMIT_PE_LIBRARIES 64
 #define MS_LIMIT_PE_IMPORTS 8192
 /* Bytes of code of one sample that are disassembled, all sections together: guards the worker's
- * memory and time (some 4 bytes of memory and 0.3 us a byte). What lies behind is left out, which is
+ * memory and time (3 bytes and some 0.3 us a byte). What lies behind is left out, which is
  * recorded. */
 #define MS_LIMIT_CODE_BYTES ((size_t)16 << 20)
 
