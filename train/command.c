@@ -222,6 +222,7 @@ static enum ms_status make_plan(const struct ms_train_options *o, const struct m
     fit->patience = (uint32_t)o->patience;
     fit->average = is_yes(o->average);
     fit->seed = common->seed;
+    plan->one_copy = o->copies && strcmp(o->copies, "one") == 0;
     fit->jobs = (unsigned)common->jobs;
     fit->title = "training";
     /* a table of epochs ends the text anyway, and a terminal has the progress line */
@@ -414,7 +415,7 @@ static void want_inputs(const struct ms_plan *plan, struct ms_dataset_request *r
     struct ms_input_options inputs;
     ms_learner_inputs(plan, plan->kind, &inputs);
     request->want_runs = ms_input_options_runs(&inputs);
-    request->want_grams = plan->baselines || ms_input_options_grams(&inputs);
+    request->want_grams = request->want_grams || plan->baselines || ms_input_options_grams(&inputs);
 }
 
 enum ms_status ms_train_run(struct ms_cli *cli, struct ms_error *err)
@@ -428,6 +429,7 @@ enum ms_status ms_train_run(struct ms_cli *cli, struct ms_error *err)
                                          .opcodes = plan.opcodes,
                                          .statics = plan.statics,
                                          .min_calls = plan.min_calls,
+                                         .one_copy = plan.one_copy,
                                          .shuffle_labels = o->shuffle_labels,
                                          .seed = cli->common.seed,
                                          .jobs = plan.fit.jobs,

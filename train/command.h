@@ -8,7 +8,7 @@
 /* Numbers that are 0 and texts that are NULL were not given: the preset decides. */
 struct ms_train_options {
     const char *preset, *target, *name, *kind, *policy, *split, *split_date, *split_file;
-    const char *sequence, *statics;
+    const char *sequence, *statics, *copies;
     const char *baselines, *wide, *ensemble, *class_weights, *average, *calibrate, *unknown_band;
     uint64_t epochs, batch, folds, repeats, hidden, members, patience, rounds, depth;
     struct ms_normal_request normal;

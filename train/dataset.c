@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "store/analysis.h"
 #include "store/dataset.h"
+#include "train/dataset_copies.h"
 #include "train/dataset_digest.h"
 #include "train/dataset_grams.h"
 #include "train/dataset_read.h"
@@ -468,6 +469,36 @@ static enum ms_status group_rows(struct loader *l, struct ms_error *err)
     return status;
 }
 
+/* With one_copy: of rows with one trace one stays. */
+static enum ms_status thin_rows(struct loader *l, struct ms_error *err)
+{
+    struct ms_dataset *set = l->set;
+    bool *keep = calloc(set->count + 1, sizeof *keep);
+    enum ms_status status = keep ? group_rows(l, err) : no_memory(err);
+    if (status == MS_OK) {
+        const struct ms_split_rows rows = ms_dataset_split_rows(set, true);
+        status = ms_copies_thin(&rows, keep, &set->dropped_copies, &set->dropped_undecided, err);
+    }
+    size_t kept = 0;
+    for (size_t i = 0; status == MS_OK && i < set->count; i++) {
+        if (!keep[i]) {
+            row_release(&set->rows[i]);
+            continue;
+        }
+        memmove(l->keys + kept * MS_ROW_KEYS, l->keys + i * MS_ROW_KEYS,
+                MS_ROW_KEYS * sizeof *l->keys);
+        set->labels[kept] = set->labels[i];
+        set->rows[kept++] = set->rows[i];
+    }
+    set->count = status == MS_OK ? kept : set->count;
+    free(keep);
+    free(set->raw_groups);
+    free(set->groups);
+    free(set->view_groups);
+    set->raw_groups = set->groups = set->view_groups = NULL;
+    return status;
+}
+
 static int by_span(const void *a, const void *b)
 {
     const struct ms_span *x = a, *y = b;
@@ -603,6 +634,8 @@ enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset
         status = list_names(out, err);
     if (status == MS_OK)
         status = number_labels(&l, err);
+    if (status == MS_OK && request->one_copy && out->count > 0)
+        status = thin_rows(&l, err);
     if (status == MS_OK)
         status = check_classes(out, request, err);
     if (status == MS_OK)

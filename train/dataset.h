@@ -37,6 +37,8 @@ struct ms_dataset_request {
     enum ms_static_use statics;    /* rows get static features too; samples without are left out */
     bool want_runs;                /* rows get run_lengths and run_counts */
     bool want_grams;               /* rows get n-grams, 4 bytes each */
+    bool one_copy;                 /* of traces equal with runs collapsed one stays
+                                      (dataset_copies.h) */
     bool shuffle_labels;           /* labels are dealt out anew: what is learned then is chance */
     uint64_t seed;
     unsigned jobs;
@@ -97,7 +99,8 @@ struct ms_dataset {
     double majority;    /* share of the most frequent class */
     char policies[256]; /* whose labels: names in order, with ", " between; escaped */
     uint64_t dropped_short, dropped_other, dropped_damaged;
-    uint64_t length_quantiles[5]; /* of whole_length: min, quartiles, max */
+    uint64_t dropped_copies, dropped_undecided; /* of equal traces; with one_copy */
+    uint64_t length_quantiles[5];               /* of whole_length: min, quartiles, max */
     char normalisation[MS_NORMAL_TEXT_BYTES];
     /* SHA-256 over normalisation, min_calls, policy, target and, in the order of their own digests,
      * the rows (key, label, names of the calls, and the runs, n-grams and static features that were

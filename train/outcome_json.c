@@ -76,6 +76,8 @@ static void dataset_json(const struct ms_outcome *self, json_t *o)
     set(dropped, "short", count(d->dropped_short));
     set(dropped, "labelled_otherwise", count(d->dropped_other));
     set(dropped, "damaged", count(d->dropped_damaged));
+    set(dropped, "copies", count(d->dropped_copies));
+    set(dropped, "undecided_copies", count(d->dropped_undecided));
     set(o, "dropped", dropped);
     json_t *lengths = json_array();
     for (int q = 0; q < 5; q++)

@@ -92,9 +92,14 @@ static void show_dataset(const struct ms_outcome *o, FILE *out)
         (void)fprintf(out, "  sequences of %s; static features: %s\n",
                       d->opcodes ? "opcodes" : "calls", ms_static_use_name(d->statics));
     show_classes(o, out);
-    (void)fprintf(out, "  left out: %llu labelled otherwise, %llu too short, %llu damaged\n",
+    (void)fprintf(out, "  left out: %llu labelled otherwise, %llu too short, %llu damaged",
                   (unsigned long long)d->dropped_other, (unsigned long long)d->dropped_short,
                   (unsigned long long)d->dropped_damaged);
+    if (d->dropped_copies || d->dropped_undecided)
+        (void)fprintf(out, ", %llu copies, %llu copies of unclear class",
+                      (unsigned long long)d->dropped_copies,
+                      (unsigned long long)d->dropped_undecided);
+    (void)fprintf(out, "\n");
     const uint64_t *q = d->length_quantiles;
     (void)fprintf(out,
                   "  calls in a trace: %llu / %llu / %llu / %llu / %llu (min, quartiles, max)\n",

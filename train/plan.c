@@ -199,11 +199,11 @@ enum ms_status ms_plan_text(const struct ms_plan *self, const char *target, bool
     } else
         nets_text(self, out);
     (void)ms_buf_printf(out,
-                        " class-weights=%s min-calls=%" PRIu64
+                        " class-weights=%s copies=%s min-calls=%" PRIu64
                         " vocabulary-rows=%u vocabulary-limit=%u seed=%" PRIu64 "%s [%s]",
-                        self->balanced ? "balanced" : "none", self->min_calls,
-                        self->vocabulary_rows, self->vocabulary_limit, self->fit.seed,
-                        shuffled_labels ? " labels=shuffled" : "", normal);
+                        self->balanced ? "balanced" : "none", self->one_copy ? "one" : "all",
+                        self->min_calls, self->vocabulary_rows, self->vocabulary_limit,
+                        self->fit.seed, shuffled_labels ? " labels=shuffled" : "", normal);
     ms_tune_text(&self->tuning, out);
     return out->failed ? MS_E_NOMEM : MS_OK;
 }

@@ -23,6 +23,7 @@ struct ms_plan {
     bool opcodes;               /* sequences of opcodes, not of calls */
     enum ms_static_use statics; /* what is taken of static features */
     uint64_t min_calls;
+    bool one_copy; /* of equal traces one stays */
     enum ms_vocabulary_text text;
     bool unknown;
     uint32_t vocabulary_limit;      /* numbers are below it; 0: none */

@@ -90,6 +90,7 @@ static enum ms_status read_dataset(const struct ms_cli *cli, const struct ms_sea
                                          .policy = o->policy,
                                          .view = plan->view,
                                          .min_calls = plan->min_calls,
+                                         .one_copy = o->copies && strcmp(o->copies, "one") == 0,
                                          .seed = cli->common.seed,
                                          .jobs = plan->fit.jobs,
                                          .want_runs = true,

@@ -7,7 +7,7 @@
 
 /* Texts that are NULL and numbers that are 0 were not given. */
 struct ms_search_options {
-    const char *target, *policy, *split, *split_file, *candidates;
+    const char *target, *policy, *split, *split_file, *candidates, *copies;
     uint64_t folds, inner, repeats, seeds, epochs;
 };
 

@@ -4,7 +4,7 @@
 
 #include "base/cli.h"
 
-enum { MS_SEARCH_OPTIONS = 10 };
+enum { MS_SEARCH_OPTIONS = 11 };
 extern const struct ms_option ms_search_option_table[MS_SEARCH_OPTIONS];
 
 #endif

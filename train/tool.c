@@ -116,6 +116,13 @@ static const struct ms_option table[] = {
      .arg = "FILE",
      .offset = AT(split_file),
      .help = "the split of another model, its split.jsonl; both can then be compared"},
+    {.name = "copies",
+     .kind = MS_OPT_CHOICE,
+     .arg = "keep|one",
+     .choices = "keep|one",
+     .offset = AT(copies),
+     .help = "of traces that are equal with runs collapsed: keep all, or one, with the class that "
+             "most of them have (default: keep)"},
     {.name = "test-share",
      .kind = MS_OPT_REAL,
      .arg = "SHARE",

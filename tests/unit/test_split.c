@@ -1,5 +1,6 @@
 /* Splits: groups stay together, classes keep their shares, seeds decide; copies and contradictions.
  */
+#include "train/dataset_copies.h"
 #include "train/split.h"
 
 #include "base/rng.h"
@@ -131,11 +132,30 @@ static void copies(void **state)
     assert_true(fabs(c.ceiling - 6.0 / 7) < 1e-12);
 }
 
+/* Groups: 0 has classes 1 0 1, 1 has 0 1 (undecided), 2 one row, 3 has 2 2. */
+static void one_of_each(void **state)
+{
+    (void)state;
+    const uint32_t of[8] = {0, 1, 0, 1, 1, 2, 2, 2}, same[8] = {0, 0, 1, 1, 0, 2, 3, 3};
+    const bool want[8] = {false, true, false, false, false, true, true, false};
+    const struct ms_split_rows rows = {8, 3, of, same};
+    struct ms_error err;
+    bool keep[8];
+    uint64_t copies, undecided;
+    assert_int_equal(ms_copies_thin(&rows, keep, &copies, &undecided, &err), MS_OK);
+    assert_memory_equal(keep, want, sizeof want);
+    assert_int_equal(copies, 3);
+    assert_int_equal(undecided, 2);
+    const uint32_t outside[2] = {0, 9};
+    const struct ms_split_rows bad = {2, 3, of, outside};
+    assert_int_equal(ms_copies_thin(&bad, keep, &copies, &undecided, &err), MS_E_BUG);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(holdout), cmocka_unit_test(folds),  cmocka_unit_test(seeds_decide),
-        cmocka_unit_test(refuses), cmocka_unit_test(copies),
+        cmocka_unit_test(refuses), cmocka_unit_test(copies), cmocka_unit_test(one_of_each),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
