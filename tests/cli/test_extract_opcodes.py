@@ -174,6 +174,15 @@ class Opcodes(unittest.TestCase):
         self.assertIn(left[0].lower(), self.talk)
         self.assertEqual(len(hashes), 4)
 
+    def test_jobs_change_nothing(self):
+        self.collect({"%d" % n: pe.pe(n, code=CODE * (n + 1), bits=32 + n % 2 * 32) for n in range(11)})
+        shutil.copytree(self.corpus, self.root / "other")
+        several = self.tool("extract", "opcodes", "--json", "--jobs", "3")
+        digest, self.corpus = self.tool("malseq", "fsck", "--digest"), self.root / "other"
+        self.assertEqual(self.tool("extract", "opcodes", "--json", "--jobs", "1"), several)
+        self.assertEqual(self.tool("malseq", "fsck", "--digest"), digest)
+        self.assertEqual(len(several.splitlines()), 11)
+
     def test_plain_bytes_stay_in_memory(self):
         mark = bytes(range(0x40, 0x60)) * 8 + RET     # inc, dec, push, pop: what is stored of them is their names
         self.collect({"a": pe.pe("a", code=mark)})
