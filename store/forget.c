@@ -1,4 +1,5 @@
 /* Take-down: rows, objects and a tombstone that keeps them out. */
+#include "store/forget_models.h"
 #include "store/internal.h"
 #include "store/sample.h"
 #include "store/vault.h"
@@ -19,6 +20,8 @@ struct doomed {
         uint8_t sha256[MS_SHA256_BYTES];
     } * items;
     size_t count, cap;
+    char **keys; /* of the samples, as the files of models have them */
+    size_t key_count, key_cap;
 };
 
 static enum ms_status doom(struct doomed *self, enum ms_vault_kind kind, struct ms_span sha256,
@@ -38,6 +41,52 @@ static enum ms_status doom(struct doomed *self, enum ms_vault_kind kind, struct 
     memcpy(self->items[self->count].sha256, sha256.data, MS_SHA256_BYTES);
     self->count++;
     return MS_OK;
+}
+
+/* Takes over a text from malloc. */
+static enum ms_status doom_key(struct doomed *self, char *key, struct ms_error *err)
+{
+    if (key && self->key_count == self->key_cap) {
+        size_t cap = self->key_cap ? self->key_cap * 2 : 16;
+        char **keys = (char **)realloc((void *)self->keys, cap * sizeof *keys);
+        if (keys) {
+            self->keys = keys;
+            self->key_cap = cap;
+        }
+    }
+    if (!key || self->key_count == self->key_cap) {
+        free(key);
+        return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    }
+    self->keys[self->key_count++] = key;
+    return MS_OK;
+}
+
+/* Train names a sample by its SHA-256, else by an alias. */
+static enum ms_status doom_keys(struct ms_corpus *corpus, const struct ms_sample *sample,
+                                struct doomed *doomed, struct ms_error *err)
+{
+    static const char sql[] = "SELECT external_id FROM alias WHERE sample = ?1";
+    char text[512];
+    if (sample->has_sha256) {
+        ms_hex_encode(sample->digests.sha256, MS_SHA256_BYTES, text);
+        return doom_key(doomed, strdup(text), err);
+    }
+    sqlite3_stmt *statement;
+    bool row = false;
+    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_int(statement, 1, sample->id);
+    while ((status = ms_db_step(corpus, statement, &row, err)) == MS_OK && row) {
+        struct ms_span alias = ms_db_blob(statement, 0);
+        (void)ms_escape_bytes(alias.data, alias.len, text, sizeof text);
+        status = doom_key(doomed, strdup(text), err);
+        if (status != MS_OK)
+            break;
+    }
+    ms_db_done(statement);
+    return status;
 }
 
 enum ms_status ms_tombstone_put(struct ms_corpus *corpus, const char *kind, const void *key,
@@ -172,17 +221,24 @@ static enum ms_status remove_sample(struct ms_corpus *corpus, int64_t id, bool b
     if (status == MS_OK)
         status = doom_reports(corpus, reports, id, doomed, err);
     if (status == MS_OK)
+        status = doom_keys(corpus, &sample, doomed, err);
+    if (status == MS_OK)
         status = clear_ledger(corpus, &sample, err);
     for (size_t i = 0; i < sizeof deletions / sizeof *deletions && status == MS_OK; i++)
         status = run_with(corpus, deletions[i], id, err);
     return status;
 }
 
-/* Ends a take-down: commits, removes the objects, and empties the write-ahead log, in which the
- * deleted pages still stand. */
+/* Ends a take-down: takes the names out of the models' files (while the rows are there, so that a
+ * killed take-down can be asked for again), commits, removes the objects, and empties the
+ * write-ahead log, in which the deleted pages still stand. */
 static enum ms_status finish(struct ms_corpus *corpus, enum ms_status status, struct doomed *doomed,
                              struct ms_error *err)
 {
+    if (status == MS_OK)
+        status = ms_models_forget(corpus, NULL, (const char *const *)doomed->keys,
+                                  doomed->key_count, err);
+    ms_step("store.forget.models");
     if (status == MS_OK)
         status = ms_corpus_commit(corpus, err);
     else
@@ -192,6 +248,9 @@ static enum ms_status finish(struct ms_corpus *corpus, enum ms_status status, st
         status = ms_vault_remove(corpus, doomed->items[i].kind, doomed->items[i].sha256, err);
     if (status == MS_OK)
         (void)sqlite3_wal_checkpoint_v2(corpus->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    for (size_t i = 0; i < doomed->key_count; i++)
+        free(doomed->keys[i]);
+    free((void *)doomed->keys);
     free(doomed->items);
     return status;
 }
@@ -205,7 +264,7 @@ static enum ms_status start(struct ms_corpus *corpus, struct ms_error *err)
 enum ms_status ms_forget_sample(struct ms_corpus *corpus, int64_t sample, int64_t run,
                                 struct ms_error *err)
 {
-    struct doomed doomed = {NULL, 0, 0};
+    struct doomed doomed = {0};
     enum ms_status status = start(corpus, err);
     if (status != MS_OK)
         return status;
@@ -291,7 +350,7 @@ enum ms_status ms_forget_origin(struct ms_corpus *corpus, const char *name, int6
         " same AS (SELECT kind, name FROM named UNION SELECT o.kind, o.name FROM origin o"
         " JOIN named n ON n.kind = 'github' AND o.kind = n.kind AND o.remote_id = n.remote_id)"
         " SELECT id FROM origin WHERE (kind, name) IN (SELECT kind, name FROM same) ORDER BY id";
-    struct doomed doomed = {NULL, 0, 0};
+    struct doomed doomed = {0};
     struct ms_ids origins = {NULL, 0, 0};
     sqlite3_stmt *statement;
     uint64_t removed = 0;

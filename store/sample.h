@@ -210,12 +210,12 @@ typedef enum ms_status (*ms_tree_visit)(void *ctx, struct ms_span path, const ui
 enum ms_status ms_tree_foreach(struct ms_corpus *corpus, int64_t origin, ms_tree_visit visit,
                                void *ctx, struct ms_error *err) MS_MUST_USE;
 
-/* Take-down. forget_sample removes the sample (rows and vault objects, its reports too) and leaves
- * tombstones for its hashes. forget_origin removes every origin of that name, whatever its kind and
- * ref, and those that moved to it or are the same repository by the host's id, with their analyses
- * and the samples known from nowhere else, and leaves tombstones for all their names and the id;
- * those samples may come back from another one. Each opens its own transaction. MS_REJECT
- * when unknown. */
+/* Take-down. forget_sample removes the sample (rows and vault objects, its reports too; its names
+ * in the files of models, see store/forget_models.h) and leaves tombstones for its hashes.
+ * forget_origin removes every origin of that name, whatever its kind and ref, and those that moved
+ * to it or are the same repository by the host's id, with their analyses and the samples known from
+ * nowhere else, and leaves tombstones for all their names and the id; those samples may come back
+ * from another one. Each opens its own transaction. MS_REJECT when unknown. */
 enum ms_status ms_forget_sample(struct ms_corpus *corpus, int64_t sample, int64_t run,
                                 struct ms_error *err) MS_MUST_USE;
 enum ms_status ms_forget_origin(struct ms_corpus *corpus, const char *name, int64_t run,

@@ -53,7 +53,9 @@ static enum ms_status open_model(struct evaluating *e, const char *folder, unsig
     if (status != MS_OK)
         return status;
     ms_hex_encode(bytes, sizeof bytes, digest);
-    return strcmp(digest, ms_model_facts_get(e->model)->split_digest) == 0
+    /* A split from which samples were forgotten says which it was. */
+    return strcmp(e->split.redacted_from ? e->split.redacted_from : digest,
+                  ms_model_facts_get(e->model)->split_digest) == 0
                ? MS_OK
                : ms_error_set(err, MS_E_INPUT,
                               "split.jsonl is not the split that this model was trained on: what "

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/limits.h"
+#include "store/forget_models.h"
 #include "train/jsonl.h"
 
 #include <stdlib.h>
@@ -184,6 +185,27 @@ static enum ms_status take_texts(struct ms_manifest *m, const struct ms_jsonl *i
     return m->name && m->dataset ? MS_OK : no_memory(err);
 }
 
+static enum ms_status take_redaction(struct ms_manifest *m, const struct ms_jsonl *in,
+                                     const json_t *head, struct ms_error *err)
+{
+    const json_t *redacted = json_object_get(head, "redacted");
+    const char *from = NULL;
+    uint8_t digest[MS_SHA256_BYTES];
+    uint64_t rows = 0;
+    if (!redacted)
+        return MS_OK;
+    enum ms_status status = ms_jsonl_text(in, redacted, "from", NAME_BYTES, &from, err);
+    if (status == MS_OK && !ms_hex_decode(from, sizeof digest, digest))
+        status = ms_jsonl_fault(in, "'redacted' has no digest", err);
+    if (status == MS_OK)
+        status = ms_jsonl_number(in, redacted, "rows", m->rows, &rows, err);
+    if (status != MS_OK)
+        return status;
+    m->forgotten = (size_t)rows;
+    m->redacted_from = ms_arena_copy(&m->arena, from, strlen(from));
+    return m->redacted_from ? MS_OK : no_memory(err);
+}
+
 static enum ms_status take_head(struct ms_manifest *m, const struct ms_jsonl *in,
                                 const json_t *head, struct ms_error *err)
 {
@@ -218,6 +240,8 @@ static enum ms_status take_head(struct ms_manifest *m, const struct ms_jsonl *in
         status = ms_jsonl_number(in, head, "one_sided", INT64_MAX, &m->one_sided, err);
     if (status == MS_OK)
         status = ms_jsonl_number(in, head, "thinned", INT64_MAX, &m->thinned, err);
+    if (status == MS_OK)
+        status = take_redaction(m, in, head, err);
     return status == MS_OK ? take_windows(m, in, head, err) : status;
 }
 
@@ -265,8 +289,12 @@ static enum ms_status take_row(struct ms_manifest *m, const struct ms_jsonl *in,
     uint8_t bytes[16];
     uint64_t group = 0;
     enum ms_status status = ms_jsonl_text(in, object, "key", KEY_BYTES, &key, err);
-    if (status == MS_OK && row > 0 && strcmp(m->keys[row - 1], key) > 0)
+    bool forgotten = row >= m->rows - m->forgotten;
+    if (status == MS_OK && !forgotten && row > 0 && strcmp(m->keys[row - 1], key) > 0)
         status = ms_jsonl_fault(in, "the keys are out of order", err);
+    if (status == MS_OK && forgotten &&
+        strncmp(key, MS_FORGOTTEN_PREFIX, sizeof MS_FORGOTTEN_PREFIX - 1) != 0)
+        status = ms_jsonl_fault(in, "not the rows that were forgotten", err);
     if (status == MS_OK)
         status = ms_jsonl_text(in, object, "sequence", 32, &sequence, err);
     if (status == MS_OK && !ms_hex_decode(sequence, sizeof bytes, bytes))

@@ -46,14 +46,19 @@ struct ms_manifest {
     uint64_t undated, moved, one_sided, thinned; /* as struct ms_partition's */
     uint32_t window_count;                       /* months that are judged, of a split by time */
     int64_t *windows_ms;                         /* their first instants, rising */
-    size_t rows;                                 /* N */
-    const char **keys;                           /* N */
-    uint64_t (*sequences)[2];                    /* N: struct ms_row's */
-    uint32_t *groups;    /* N, below N: rows of one have one part in each repeat */
-    uint32_t *part_of;   /* R x N, repeat by repeat: below K (of a hold-out MS_SPLIT_TRAIN or
-                            MS_SPLIT_TEST), or MS_PARTITION_OUT */
-    uint32_t *window_of; /* N: the month of a row that is judged in some repeat; else
-                            MS_PARTITION_OUT. NULL without windows */
+    /* Digest, in hexadecimal, of the manifest that this was before samples were forgotten
+     * (store/forget_models.h); NULL: nothing was. The last `forgotten` rows have tombstones as
+     * keys, in any order. Not written. */
+    const char *redacted_from;
+    size_t forgotten;
+    size_t rows;              /* N */
+    const char **keys;        /* N */
+    uint64_t (*sequences)[2]; /* N: struct ms_row's */
+    uint32_t *groups;         /* N, below N: rows of one have one part in each repeat */
+    uint32_t *part_of;        /* R x N, repeat by repeat: below K (of a hold-out MS_SPLIT_TRAIN or
+                                 MS_SPLIT_TEST), or MS_PARTITION_OUT */
+    uint32_t *window_of;      /* N: the month of a row that is judged in some repeat; else
+                                 MS_PARTITION_OUT. NULL without windows */
     /* private */
     struct ms_arena arena;
 };
@@ -64,8 +69,10 @@ struct ms_manifest {
  * whose last member is the SHA-256 of all bytes behind the header's newline, then a line a row, by
  * rising key:
  *   {"key":KEY,"sequence":HEX,"group":G,"parts":[P or null, a repeat each],"window":W}
- * "window" only where the row has one. The same manifest gives the same bytes; their SHA-256 is the
- * split's digest. Appends to `out` and sets the digest. MS_E_NOMEM, MS_E_LIMIT by out's maximum. */
+ * "window" only where the row has one. A file from which samples were forgotten has
+ * "redacted":{"from":HEX,"rows":N} in its header, and N rows with tombstones behind the others. The
+ * same manifest gives the same bytes; their SHA-256 is the split's digest. Appends to `out` and
+ * sets the digest. MS_E_NOMEM, MS_E_LIMIT by out's maximum. */
 enum ms_status ms_manifest_encode(const struct ms_manifest *self, struct ms_buf *out,
                                   uint8_t digest[MS_SHA256_BYTES],
                                   struct ms_error *err) MS_MUST_USE;

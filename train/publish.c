@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/step.h"
 #include "store/dataset.h"
+#include "store/forget_models.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,6 +170,26 @@ static enum ms_status write_files(struct ms_outcome *o, const char *folder, cons
     return status;
 }
 
+/* What was forgotten while the model was trained. */
+static enum ms_status forget_gone(struct ms_corpus *corpus, const struct ms_outcome *o,
+                                  const char *folder, struct ms_error *err)
+{
+    const char **keys = calloc(o->set->count + 1, sizeof *keys);
+    size_t gone = 0;
+    enum ms_status status =
+        keys ? MS_OK : ms_error_set(err, MS_E_NOMEM, "out of memory for the split");
+    for (size_t i = 0; i < o->set->count && status == MS_OK; i++) {
+        bool there = false;
+        status = ms_analysis_is_there(corpus, o->set->rows[i].analysis, &there, err);
+        if (!there)
+            keys[gone++] = o->set->rows[i].key;
+    }
+    if (status == MS_OK)
+        status = ms_models_forget(corpus, folder, keys, gone, err);
+    free(keys);
+    return status;
+}
+
 enum ms_status ms_outcome_publish(struct ms_corpus *corpus, struct ms_outcome *outcome, int64_t run,
                                   char *folder, size_t folder_bytes, struct ms_error *err)
 {
@@ -186,6 +207,8 @@ enum ms_status ms_outcome_publish(struct ms_corpus *corpus, struct ms_outcome *o
     }
     if (status == MS_OK)
         status = write_files(outcome, folder, metrics, &model, err);
+    if (status == MS_OK)
+        status = forget_gone(corpus, outcome, folder, err);
     if (status == MS_OK)
         status = commit_rows(corpus, outcome, run, metrics, err);
     free(metrics);

@@ -262,7 +262,7 @@ static void test_kills(void **state)
     } steps[] = {{"store.migrate.applied", 1}, {"store.vault.written", 3},
                  {"store.vault.linked", 3},    {"store.vault.synced", 3},
                  {"store.corpus.commit", 3},   {"store.corpus.committed", 3},
-                 {"store.forget.committed", 1}};
+                 {"store.forget.models", 1},   {"store.forget.committed", 1}};
     uint8_t expected[32], digest[32];
     undisturbed(fixture, expected);
     for (size_t s = 0; s < sizeof steps / sizeof *steps; s++) {
