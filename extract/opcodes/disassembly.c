@@ -89,10 +89,10 @@ static bool branch_of(const uint8_t *bytes, size_t n, int64_t *distance)
     return true;
 }
 
-/* Does nothing behind this instruction follow it: jmp, ret, iret, hlt, int3, ud2? */
+/* Does nothing behind this instruction follow it: jmp, ret, iret, hlt, ud2? */
 static bool ends_flow(const uint8_t *bytes, size_t n)
 {
-    static const uint8_t ends[] = {0xe9, 0xeb, 0xea, 0xc2, 0xc3, 0xca, 0xcb, 0xcf, 0xf4, 0xcc};
+    static const uint8_t ends[] = {0xe9, 0xeb, 0xea, 0xc2, 0xc3, 0xca, 0xcb, 0xcf, 0xf4};
     if (memchr(ends, bytes[0], sizeof ends))
         return true;
     if (n >= 2 && bytes[0] == 0xff) /* jmp through memory or a register */
