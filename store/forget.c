@@ -66,7 +66,8 @@ static enum ms_status doom_key(struct doomed *self, char *key, struct ms_error *
 static enum ms_status doom_keys(struct ms_corpus *corpus, const struct ms_sample *sample,
                                 struct doomed *doomed, struct ms_error *err)
 {
-    static const char sql[] = "SELECT external_id FROM alias WHERE sample = ?1";
+    static const char sql[] =
+        "SELECT CAST(source || ':' AS BLOB) || external_id FROM alias WHERE sample = ?1";
     char text[512];
     if (sample->has_sha256) {
         ms_hex_encode(sample->digests.sha256, MS_SHA256_BYTES, text);

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import unittest
 
-from test_train_detect import run, write_malbehavd
+from test_train_detect import run, write_mal_api, write_malbehavd
 
 SMALL = ["--kind", "linear", "--baselines", "no", "-q"]
 
@@ -84,6 +84,19 @@ class Forget(unittest.TestCase):
             self.assertEqual(run("train", "evaluate", self.models / "a", "--corpus", self.corpus).returncode, 3, new)
         split.write_text(text)
         self.evaluate(self.corpus)
+
+    def test_samples_without_a_hash(self):
+        """They are named by their alias, and go with their origin."""
+        corpus = self.root / "aliases"
+        write_mal_api(self.root / "set", 60)
+        self.good(run("extract", "dataset", "mal-api-2019", self.root / "set", "--corpus", corpus, "-q"))
+        self.good(run("train", "--corpus", corpus, *SMALL, "--name", "m", "--target", "class", "--folds", "2"))
+        files = [corpus / "models" / "m" / name for name in ("split.jsonl", "predictions.jsonl")]
+        for path in files:
+            self.assertEqual(path.read_text().count('"key":"mal-api-2019:'), 60)
+        self.good(run("collect", "forget", "mal-api-2019", "--corpus", corpus))
+        for path in files:
+            self.assertEqual((path.read_text().count("mal-api-2019:"), path.read_text().count('"key":"forgotten:')), (0, 60))
 
     def test_what_is_no_model_is_left_alone(self):
         corpus = self.root / "copy"
