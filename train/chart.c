@@ -112,20 +112,10 @@ static void draw_series(const struct ms_chart *c, const struct ms_chart_series *
         open = true;
     }
     (void)ms_buf_append_text(out, "\"/>\n");
-}
-
-/* Names of the lines in the upper right, each behind a piece of its line. */
-static void draw_legend(const struct ms_chart *c, struct ms_buf *out)
-{
-    double x = RIGHT;
-    for (size_t i = c->series_count; i-- > 0;) {
-        const struct ms_chart_series *s = &c->series[i];
-        x -= 7.0 * (double)strlen(s->name);
-        text_at(out, x, TOP - 14, "start", "label", s->name);
-        (void)ms_buf_printf(out, "<path class=\"line %s\" d=\"M%.1f %.1f h18\"/>\n", s->style,
-                            x - 23, TOP - 18);
-        x -= 40;
-    }
+    for (size_t i = 0; s->dots && i < s->count; i++)
+        if (isfinite(s->y[i]) && isfinite(s->x[i]))
+            (void)ms_buf_printf(out, "<circle class=\"dot %s\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"/>\n",
+                                s->style, at_x(c, s->x[i]), at_y(c, s->y[i]));
 }
 
 void ms_chart_draw(const struct ms_chart *self, struct ms_buf *out)
@@ -140,10 +130,22 @@ void ms_chart_draw(const struct ms_chart *self, struct ms_buf *out)
         line(out, LEFT, at_y(self, self->level), RIGHT, at_y(self, self->level), "level");
         /* under a high line, over a low one: away from the curves */
         double below = self->level > (self->y_min + self->y_max) / 2 ? 14 : -5;
-        text_at(out, RIGHT - 2, at_y(self, self->level) + below, "end", "tick", self->level_name);
+        if (self->level_name)
+            text_at(out, RIGHT - 2, at_y(self, self->level) + below, "end", "tick",
+                    self->level_name);
     }
     for (size_t i = 0; i < self->series_count; i++)
         draw_series(self, &self->series[i], out);
-    draw_legend(self, out);
     (void)ms_buf_append_text(out, "</svg>\n");
+}
+
+void ms_chart_legend(const struct ms_chart_series *series, size_t count, struct ms_buf *out)
+{
+    (void)ms_buf_append_text(out, "<p class=\"legend\">");
+    for (size_t i = 0; i < count; i++) {
+        (void)ms_buf_printf(out, "<span><i class=\"key %s\"></i>", series[i].style);
+        ms_html_text(series[i].name, out);
+        (void)ms_buf_append_text(out, "</span> ");
+    }
+    (void)ms_buf_append_text(out, "</p>\n");
 }

@@ -308,6 +308,7 @@ struct run {
     const struct ms_dataset_request *request;
     struct ms_dataset set;
     struct ms_experiment experiment;
+    struct ms_findings findings;
     int64_t id; /* of the corpus's run row; 0: none */
     char folder[4096];
 };
@@ -389,6 +390,9 @@ static enum ms_status carry_out(struct run *r, struct ms_error *err)
     if (status == MS_OK && !dry) {
         status = ms_experiment_run(r->outcome->plan, &r->set, &r->experiment, err);
         r->outcome->experiment = &r->experiment;
+        if (status == MS_OK)
+            status = ms_findings_make(&r->set, &r->experiment, &r->findings, err);
+        r->outcome->findings = &r->findings;
     }
     if (!dry)
         status = end_run(r, status, err);
@@ -469,6 +473,7 @@ enum ms_status ms_train_run(struct ms_cli *cli, struct ms_error *err)
     struct run run = {.cli = cli, .outcome = &outcome, .request = &request};
     if (status == MS_OK)
         status = carry_out(&run, err);
+    ms_findings_release(&run.findings);
     ms_experiment_release(&run.experiment);
     ms_dataset_release(&run.set);
     ms_buf_release(&command);

@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Scores of all classes up to which differences in AUC are resampled: a second or so a baseline. */
+enum { COMPARED_SCORES = 200000 };
+
 struct runner {
     const struct ms_plan *plan;
     const struct ms_dataset *set;
@@ -242,29 +245,36 @@ static void entry_release(struct ms_entry *entry)
     free(entry->predicted);
     free(entry->scores);
     ms_metrics_release(&entry->metrics);
+    ms_comparison_release(&entry->comparison);
+}
+
+/* Rows judged over rows trained on, of one fit. */
+static double test_over_train(const struct ms_experiment *o)
+{
+    const struct ms_partition *p = &o->partition;
+    double judged = (double)o->judged_count / p->repeats, train = (double)o->train_rows;
+    return p->folds ? 1 / (double)(p->folds - 1) : judged / (train > 0 ? train : 1);
 }
 
 /* The model against baseline e, row by row. */
-static enum ms_status measure_margin(struct runner *r, uint32_t e, struct ms_error *err)
+static enum ms_status compare_with(struct runner *r, uint32_t e, struct ms_error *err)
 {
     struct ms_experiment *o = r->out;
-    struct ms_comparison comparison = {0};
-    const struct ms_pair pair = {.classes = r->set->classes,
-                                 .rows = o->judged_count,
-                                 .truth = o->truth,
-                                 .groups = o->judged_groups,
-                                 .repeat = o->repeat_of,
-                                 .fold = o->fold_of,
-                                 .repeats = o->partition.repeats,
-                                 .folds = o->partition.folds,
-                                 .test_over_train = (double)o->judged_count /
-                                                    (double)(o->train_rows ? o->train_rows : 1),
-                                 .predicted = {o->entries[0].predicted, o->entries[e].predicted},
-                                 .seed = r->plan->fit.seed};
-    enum ms_status status = ms_compare(&pair, &comparison, err);
-    o->entries[e].margin = comparison.accuracy;
-    ms_comparison_release(&comparison);
-    return status;
+    bool ranked = o->judged_count * r->set->classes <= COMPARED_SCORES;
+    const struct ms_pair pair = {
+        .classes = r->set->classes,
+        .rows = o->judged_count,
+        .truth = o->truth,
+        .groups = o->judged_groups,
+        .repeat = o->repeat_of,
+        .fold = o->fold_of,
+        .repeats = o->partition.repeats,
+        .folds = o->partition.folds,
+        .test_over_train = test_over_train(o),
+        .predicted = {o->entries[0].predicted, o->entries[e].predicted},
+        .scores = {ranked ? o->entries[0].scores : NULL, ranked ? o->entries[e].scores : NULL},
+        .seed = r->plan->fit.seed};
+    return ms_compare(&pair, &o->entries[e].comparison, err);
 }
 
 /* Takes out the baselines that failed and judges the others. */
@@ -289,7 +299,7 @@ static enum ms_status judge_entries(struct runner *r, struct ms_error *err)
                                          .seed = r->plan->fit.seed};
         status = ms_metrics_make(&judged, &o->entries[e].metrics, err);
         if (status == MS_OK && e > 0)
-            status = measure_margin(r, e, err);
+            status = compare_with(r, e, err);
     }
     return status;
 }

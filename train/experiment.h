@@ -18,8 +18,9 @@ struct ms_entry {
     double *scores;      /* P x C; of the model calibrated, where it is */
     struct ms_metrics metrics;
     double seconds; /* of its fits and scores */
-    /* Of a baseline: the model's accuracy against its own, on the same rows. */
-    struct ms_difference margin;
+    /* Of a baseline: the model (A) against it (B), on the same rows; its AUC NAN where there are
+     * too many rows and classes to resample. */
+    struct ms_comparison comparison;
 };
 
 enum { MS_ENTRIES_MAX = 5 };

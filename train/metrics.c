@@ -119,6 +119,38 @@ enum ms_status ms_roc(const double *scores, size_t stride, const bool *positive,
     return MS_OK;
 }
 
+enum ms_status ms_precision_recall(const double *scores, size_t stride, const bool *positive,
+                                   size_t rows, struct ms_roc_point **points, size_t *count,
+                                   struct ms_error *err)
+{
+    struct scored *sorted;
+    enum ms_status status = sort_scores(scores, stride, positive, rows, &sorted, err);
+    if (status != MS_OK)
+        return status;
+    struct ms_roc_point *p = calloc(rows + 2, sizeof *p);
+    if (!p) {
+        free(sorted);
+        return ms_error_set(err, MS_E_NOMEM, "out of memory for a curve of %zu rows", rows);
+    }
+    double all = 0, tp = 0, taken = 0;
+    size_t n = 1; /* the first is filled in at the end */
+    for (size_t i = 0; i < rows; i++)
+        all += sorted[i].positive;
+    for (size_t i = 0; all > 0 && i < rows;) {
+        double score = sorted[i].score;
+        for (; i < rows && sorted[i].score == score; i++) {
+            tp += sorted[i].positive;
+            taken++;
+        }
+        p[n++] = (struct ms_roc_point){tp / all, tp / taken, score};
+    }
+    p[0] = (struct ms_roc_point){0, p[1].y, INFINITY};
+    free(sorted);
+    *points = p;
+    *count = n > 1 ? n : 0;
+    return MS_OK;
+}
+
 static enum ms_status check(const struct ms_judged *j, struct ms_error *err)
 {
     if (j->rows == 0 || j->classes == 0)

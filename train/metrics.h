@@ -110,4 +110,11 @@ enum ms_status ms_roc(const double *scores, size_t stride, const bool *positive,
                       struct ms_roc_point **points, size_t *count,
                       struct ms_error *err) MS_MUST_USE;
 
+/* The precision-recall curve, a point for each distinct score from the highest on: x is recall, y
+ * precision. It begins at recall 0 with the first point's precision. No points without positives.
+ * Otherwise as ms_roc. */
+enum ms_status ms_precision_recall(const double *scores, size_t stride, const bool *positive,
+                                   size_t rows, struct ms_roc_point **points, size_t *count,
+                                   struct ms_error *err) MS_MUST_USE;
+
 #endif

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "train/dataset.h"
 #include "train/experiment.h"
+#include "train/findings.h"
 #include "train/plan.h"
 #include "train/windows.h"
 
@@ -23,6 +24,7 @@ struct ms_outcome {
     const struct ms_plan *plan;
     const struct ms_dataset *set;
     const struct ms_experiment *experiment; /* NULL for a dry run */
+    const struct ms_findings *findings;     /* with experiment */
     uint8_t model_digest[MS_SHA256_BYTES];  /* of the model file; only with experiment */
 };
 
@@ -56,7 +58,22 @@ struct ms_window *ms_outcome_windows(const struct ms_outcome *self, double *aut)
 bool ms_outcome_source_suspect(const struct ms_outcome *self);
 
 /* What must be said beside an accuracy: a sentence that compares it with always saying the most
- * frequent class; out holds 512 bytes. The class name in it is escaped for a terminal. */
+ * frequent class and with the best baseline; out holds 512 bytes. The class name in it is escaped
+ * for a terminal. */
 void ms_outcome_verdict(const struct ms_outcome *self, char out[512]);
+
+/* What a reader must know beyond it, most important first, the verdict among it: losing to a
+ * baseline, what recurrence added, copies that straddle, near copies, the source, shuffled labels,
+ * contradicting labels. Escaped for a terminal. Returns how many there are. */
+enum { MS_SENTENCES_MAX = 8, MS_SENTENCE_BYTES = 512 };
+struct ms_sentence {
+    bool warning; /* the figures mislead, or the model is not worth its cost */
+    char text[MS_SENTENCE_BYTES];
+};
+size_t ms_outcome_sentences(const struct ms_outcome *self,
+                            struct ms_sentence out[MS_SENTENCES_MAX]);
+
+/* How the threshold was chosen, or why there is none: a sentence without its full stop. */
+void ms_outcome_threshold_note(const struct ms_outcome *self, char out[MS_SENTENCE_BYTES]);
 
 #endif

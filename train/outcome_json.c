@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "train/findings_json.h"
 #include "train/metrics_json.h"
 #include "train/outcome.h"
 
@@ -67,6 +68,19 @@ static json_t *classes_json(const struct ms_outcome *self)
     return list;
 }
 
+static json_t *length_counts_json(const struct ms_dataset *d)
+{
+    uint64_t counts[MS_LENGTH_BINS];
+    uint32_t last;
+    json_t *list = json_array();
+    ms_length_counts(d, counts, &last);
+    for (uint32_t k = 0; k <= last; k++)
+        if (counts[k])
+            (void)json_array_append_new(list, json_pack("{s:I, s:I}", "up_to", (json_int_t)1 << k,
+                                                        "traces", (json_int_t)counts[k]));
+    return list;
+}
+
 static void dataset_json(const struct ms_outcome *self, json_t *o)
 {
     const struct ms_dataset *d = self->set;
@@ -83,6 +97,7 @@ static void dataset_json(const struct ms_outcome *self, json_t *o)
     for (int q = 0; q < 5; q++)
         (void)json_array_append_new(lengths, count(d->length_quantiles[q]));
     set(o, "lengths", lengths);
+    set(o, "length_counts", length_counts_json(d));
     json_t *copies = json_object();
     set(copies, "raw", copies_json(&d->raw_copies));
     set(copies, "collapsed", copies_json(&d->copies));
@@ -106,17 +121,26 @@ static json_t *confusion_json(const struct ms_outcome *self)
 {
     const struct ms_confusion *m = &self->experiment->entries[0].metrics.confusion;
     json_t *o = json_object(), *rows = json_array(), *names = json_array();
+    json_t *shares = json_array();
+    const struct ms_class_scores *by_class = self->experiment->entries[0].metrics.by_class;
     for (uint32_t p = 0; p < m->classes; p++) {
-        json_t *row = json_array();
-        for (uint32_t t = 0; t < m->classes; t++)
-            (void)json_array_append_new(row, count(m->counts[(size_t)p * m->classes + t]));
+        json_t *row = json_array(), *share = json_array();
+        for (uint32_t t = 0; t < m->classes; t++) {
+            uint64_t n = m->counts[(size_t)p * m->classes + t];
+            (void)json_array_append_new(row, count(n));
+            (void)json_array_append_new(share, by_class[t].support
+                                                   ? real((double)n / (double)by_class[t].support)
+                                                   : json_null());
+        }
         (void)json_array_append_new(rows, row);
+        (void)json_array_append_new(shares, share);
         (void)json_array_append_new(names, ms_json_text(self->set->class_names[p]));
     }
     set(o, "rows", json_string("predicted"));
     set(o, "columns", json_string("true"));
     set(o, "classes", names);
     set(o, "counts", rows);
+    set(o, "rates", shares);
     return o;
 }
 
@@ -216,13 +240,26 @@ static json_t *baselines_json(const struct ms_experiment *e)
         set(o, "accuracy", real(b->metrics.accuracy));
         set(o, "macro_f1", real(b->metrics.macro_f1));
         set(o, "auc", real(b->metrics.auc));
-        set(o, "margin", real(b->margin.difference));
-        set(o, "margin_low", real(b->margin.low));
-        set(o, "margin_high", real(b->margin.high));
+        set(o, "margin", real(b->comparison.accuracy.difference));
+        set(o, "margin_low", real(b->comparison.accuracy.low));
+        set(o, "margin_high", real(b->comparison.accuracy.high));
         set(o, "seconds", real(b->seconds));
+        set(o, "figures", ms_metrics_json(&b->metrics));
+        ms_comparison_figures_json(&b->comparison, o);
         (void)json_array_append_new(list, o);
     }
     return list;
+}
+
+static json_t *sentences_json(const struct ms_outcome *self)
+{
+    struct ms_sentence list[MS_SENTENCES_MAX];
+    size_t n = ms_outcome_sentences(self, list);
+    json_t *o = json_array();
+    for (size_t i = 0; i < n; i++)
+        (void)json_array_append_new(o, json_pack("{s:b, s:o}", "warning", list[i].warning, "text",
+                                                 ms_json_text(list[i].text)));
+    return o;
 }
 
 static void experiment_json(const struct ms_outcome *self, json_t *o)
@@ -250,11 +287,19 @@ static void experiment_json(const struct ms_outcome *self, json_t *o)
     set(o, "average_precision", real(m->average_precision));
     set(o, "threshold", self->set->binary ? real(e->tuning.threshold) : json_null());
     set(o, "tuning", ms_outcome_tuning_json(self));
+    set(o, "findings", sentences_json(self));
     set(o, "figures", ms_metrics_json(m));
+    set(o, "baselines", baselines_json(e));
+    set(o, "repeats", ms_repeats_json(self));
+    set(o, "curve", curve_json(e));
     set(o, "confusion", confusion_json(self));
     set(o, "by_class", by_class_json(self));
-    set(o, "baselines", baselines_json(e));
-    set(o, "curve", curve_json(e));
+    set(o, "ranking", ms_ranking_json(self));
+    set(o, "uncalibrated", e->raw.rows ? ms_metrics_json(&e->raw) : json_null());
+    set(o, "thresholds", ms_thresholds_json(self));
+    set(o, "doubt", ms_doubt_json(self));
+    set(o, "errors", ms_errors_json(self));
+    set(o, "near", ms_near_json(self));
     set(o, "parameters", count(ms_model_parameters(e->model)));
     set(o, "vocabulary", count(ms_vocabulary_size(ms_model_vocabulary(e->model))));
     set(o, "model_digest", digest(self->model_digest));
@@ -282,63 +327,4 @@ json_t *ms_outcome_json(const struct ms_outcome *self)
     set(o, "command", ms_json_text(self->command));
     set(o, "made", json_string(when));
     return o;
-}
-
-struct ms_window *ms_outcome_windows(const struct ms_outcome *self, double *aut)
-{
-    const struct ms_experiment *e = self->experiment;
-    const struct ms_partition *p = &e->partition;
-    const struct ms_judged judged = {.classes = self->set->classes,
-                                     .rows = e->judged_count,
-                                     .truth = e->truth,
-                                     .predicted = e->entries[0].predicted};
-    struct ms_window *windows = calloc((size_t)p->window_count + 1, sizeof *windows);
-    uint32_t *window_of = calloc(e->judged_count + 1, sizeof *window_of);
-    for (size_t i = 0; windows && window_of && i < e->judged_count; i++)
-        window_of[i] = p->window_of[e->judged[i]];
-    if (!windows || !window_of ||
-        ms_windows_make(&judged, window_of, p->window_count, windows, aut, NULL) != MS_OK) {
-        free(windows);
-        windows = NULL;
-    }
-    free(window_of);
-    return windows;
-}
-
-bool ms_outcome_source_suspect(const struct ms_outcome *self)
-{
-    return self->set->source_accuracy > self->set->majority + .05;
-}
-
-/* The best of the baselines that learn something; NULL: none was tried. */
-static const struct ms_entry *best_baseline(const struct ms_experiment *e)
-{
-    const struct ms_entry *best = NULL;
-    for (uint32_t i = 1; i < e->entry_count; i++)
-        if (e->entries[i].kind != MS_MODEL_MAJORITY &&
-            (!best || e->entries[i].metrics.accuracy > best->metrics.accuracy))
-            best = &e->entries[i];
-    return best;
-}
-
-void ms_outcome_verdict(const struct ms_outcome *self, char out[512])
-{
-    const struct ms_metrics *m = &self->experiment->entries[0].metrics;
-    const struct ms_entry *best = best_baseline(self->experiment);
-    char name[128];
-    (void)ms_escape_text(self->set->class_names[m->majority_class], name, sizeof name);
-    const char *how = m->accuracy_low > m->majority    ? "better than"
-                      : m->accuracy_high < m->majority ? "worse than"
-                                                       : "not distinguishable (95 %) from";
-    int n = snprintf(
-        out, 512, "accuracy %.3f is %s always saying '%s', which scores %.3f on the same %llu rows",
-        m->accuracy, how, name, m->majority, (unsigned long long)m->rows);
-    if (!best || n < 0 || n >= 512)
-        return;
-    const struct ms_difference *d = &best->margin;
-    const char *against = d->low > 0    ? "better than"
-                          : d->high < 0 ? "WORSE than"
-                                        : "not distinguishable (95 %) from";
-    (void)snprintf(out + n, 512 - (size_t)n, "; %s the best baseline, %s, which scores %.3f",
-                   against, best->name, best->metrics.accuracy);
 }

@@ -1,17 +1,19 @@
-/* A finished run as tables on a terminal. */
+/* A finished run as tables on a terminal: the data, the split, the model by itself. What it is
+ * compared with and worth is in outcome_show_worth.c. */
+#include "train/outcome_show.h"
+
 #include "base/clock.h"
 #include "base/log.h"
-#include "train/outcome.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_BYTES = 64, BAR = 30, MATRIX_CLASSES = 20, COLUMN = 9, CURVE_ROWS = 20 };
+enum { BAR = 30, MATRIX_CLASSES = 20, COLUMN = 9, CURVE_ROWS = 20 };
 
-static const char *name_of(const struct ms_outcome *o, uint32_t class_, char out[NAME_BYTES])
+const char *ms_show_class(const struct ms_outcome *o, uint32_t class_, char out[MS_SHOW_NAME_BYTES])
 {
-    return ms_escape_text(o->set->class_names[class_], out, NAME_BYTES);
+    return ms_escape_text(o->set->class_names[class_], out, MS_SHOW_NAME_BYTES);
 }
 
 /* Columns that a text takes, where every code point takes one. */
@@ -25,16 +27,16 @@ static int columns(const char *text)
 
 static int name_width(const struct ms_outcome *o)
 {
-    char name[NAME_BYTES];
+    char name[MS_SHOW_NAME_BYTES];
     int width = 9;
     for (uint32_t c = 0; c < o->set->classes; c++) {
-        int n = columns(name_of(o, c, name));
+        int n = columns(ms_show_class(o, c, name));
         width = n > width ? n : width;
     }
     return width;
 }
 
-static void pad(FILE *out, const char *text, int width, bool right)
+void ms_show_padded(FILE *out, const char *text, int width, bool right)
 {
     int fill = width - columns(text);
     if (right && fill > 0)
@@ -47,7 +49,7 @@ static void pad(FILE *out, const char *text, int width, bool right)
 static void show_classes(const struct ms_outcome *o, FILE *out)
 {
     const struct ms_dataset *d = o->set;
-    char name[NAME_BYTES];
+    char name[MS_SHOW_NAME_BYTES];
     int width = name_width(o);
     for (uint32_t c = 0; c < d->classes; c++) {
         uint64_t n = 0;
@@ -55,7 +57,7 @@ static void show_classes(const struct ms_outcome *o, FILE *out)
             n += d->labels[i] == c;
         double share = (double)n / (double)d->count;
         (void)fputs("  ", out);
-        pad(out, name_of(o, c, name), width, false);
+        ms_show_padded(out, ms_show_class(o, c, name), width, false);
         (void)fprintf(out, " %7llu %5.1f %%  ", (unsigned long long)n, share * 100);
         for (int i = 0; i < (int)lround(share * BAR); i++)
             (void)fputc('#', out);
@@ -71,7 +73,7 @@ static void show_copies(const char *what, const struct ms_copies *c, FILE *out)
 
 static void show_sources(const struct ms_dataset *d, FILE *out)
 {
-    char name[NAME_BYTES];
+    char name[MS_SHOW_NAME_BYTES];
     (void)fputs("\n  sources:", out);
     for (uint32_t i = 0; i < ms_names_count(d->sources); i++) {
         struct ms_span source = ms_names_get(d->sources, i);
@@ -79,6 +81,23 @@ static void show_sources(const struct ms_dataset *d, FILE *out)
                       ms_escape_bytes(source.data, source.len, name, sizeof name));
     }
     (void)fprintf(out, "; knowing only the source gives accuracy %.3f\n", d->source_accuracy);
+}
+
+static void show_lengths(const struct ms_dataset *d, FILE *out)
+{
+    uint64_t counts[MS_LENGTH_BINS];
+    uint32_t last;
+    ms_length_counts(d, counts, &last);
+    for (uint32_t k = 0; k <= last; k++) {
+        double share = (double)counts[k] / (double)d->count;
+        if (counts[k] == 0)
+            continue;
+        (void)fprintf(out, "    up to %-9llu %7llu %5.1f %%  ", 1ULL << k,
+                      (unsigned long long)counts[k], share * 100);
+        for (int i = 0; i < (int)lround(share * BAR); i++)
+            (void)fputc('#', out);
+        (void)fputc('\n', out);
+    }
 }
 
 static void show_dataset(const struct ms_outcome *o, FILE *out)
@@ -105,11 +124,12 @@ static void show_dataset(const struct ms_outcome *o, FILE *out)
                   "  calls in a trace: %llu / %llu / %llu / %llu / %llu (min, quartiles, max)\n",
                   (unsigned long long)q[0], (unsigned long long)q[1], (unsigned long long)q[2],
                   (unsigned long long)q[3], (unsigned long long)q[4]);
+    show_lengths(d, out);
     (void)fprintf(out, "\n  %-22s %7s %8s %14s %9s\n", "copies", "distinct", "largest",
                   "contradicting", "ceiling");
     show_copies("whole traces", &d->raw_copies, out);
     show_copies("with runs collapsed", &d->copies, out);
-    show_copies("as the net sees them", &d->view_copies, out);
+    show_copies("as the model sees them", &d->view_copies, out);
     show_sources(d, out);
     if (ms_outcome_source_suspect(o))
         (void)fputs(
@@ -118,7 +138,7 @@ static void show_dataset(const struct ms_outcome *o, FILE *out)
             out);
 }
 
-static void show_figure(FILE *out, double x, int width, int digits)
+void ms_show_figure(FILE *out, double x, int width, int digits)
 {
     if (isnan(x))
         (void)fprintf(out, "%*s", width, "-");
@@ -144,12 +164,12 @@ static void show_windows(const struct ms_outcome *o, FILE *out)
         ms_clock_format(p->windows_ms[w], day);
         (void)fprintf(out, "  %-8.7s %8llu %9llu", day, (unsigned long long)windows[w].rows,
                       (unsigned long long)windows[w].positive);
-        show_figure(out, windows[w].accuracy, 10, 3);
-        show_figure(out, windows[w].f1, 10, 3);
+        ms_show_figure(out, windows[w].accuracy, 10, 3);
+        ms_show_figure(out, windows[w].f1, 10, 3);
         (void)fputc('\n', out);
     }
     (void)fputs("  area under F1 over the months (AUT)  ", out);
-    show_figure(out, aut, 10, 3);
+    ms_show_figure(out, aut, 10, 3);
     (void)fputc('\n', out);
     free(windows);
 }
@@ -159,7 +179,7 @@ static void show_split(const struct ms_outcome *o, FILE *out)
     const struct ms_experiment *e = o->experiment;
     (void)fprintf(out, "\nSplit %s: ", e->partition.name);
     if (e->partition.folds)
-        (void)fprintf(out, "%u folds, each judged by a net that was trained on the others",
+        (void)fprintf(out, "%u folds, each judged by a model that was trained on the others",
                       e->partition.folds);
     else
         (void)fprintf(out, "%llu rows to train, %zu to test", (unsigned long long)e->train_rows,
@@ -177,6 +197,8 @@ static void show_split(const struct ms_outcome *o, FILE *out)
 static void show_curve(const struct ms_outcome *o, FILE *out)
 {
     const struct ms_experiment *e = o->experiment;
+    if (e->epochs == 0)
+        return;
     uint32_t every = (e->epochs + CURVE_ROWS - 1) / CURVE_ROWS;
     (void)fprintf(out, "\n%7s %10s %10s %10s %10s\n", "epoch", "loss", "accuracy", "test loss",
                   "test acc.");
@@ -185,10 +207,10 @@ static void show_curve(const struct ms_outcome *o, FILE *out)
             continue;
         const struct ms_fit_epoch *p = &e->curve[i];
         (void)fprintf(out, "%7u", i + 1);
-        show_figure(out, p->loss, 11, 4);
-        show_figure(out, p->accuracy, 11, 3);
-        show_figure(out, p->test_loss, 11, 4);
-        show_figure(out, p->test_accuracy, 11, 3);
+        ms_show_figure(out, p->loss, 11, 4);
+        ms_show_figure(out, p->accuracy, 11, 3);
+        ms_show_figure(out, p->test_loss, 11, 4);
+        ms_show_figure(out, p->test_accuracy, 11, 3);
         (void)fputc('\n', out);
     }
 }
@@ -196,7 +218,7 @@ static void show_curve(const struct ms_outcome *o, FILE *out)
 /* The first code points of a name that fit a column. */
 static void heading(FILE *out, const char *name)
 {
-    char cut[NAME_BYTES];
+    char cut[MS_SHOW_NAME_BYTES];
     size_t n = 0;
     int shown = 0;
     for (; name[n] && n + 1 < sizeof cut; n++) {
@@ -212,7 +234,7 @@ static void heading(FILE *out, const char *name)
 static void show_confusion(const struct ms_outcome *o, FILE *out)
 {
     const struct ms_confusion *m = &o->experiment->entries[0].metrics.confusion;
-    char name[NAME_BYTES];
+    char name[MS_SHOW_NAME_BYTES];
     int width = name_width(o);
     (void)fputs("\nConfusion matrix (rows: predicted, columns: true)\n", out);
     if (m->classes > MATRIX_CLASSES) {
@@ -221,11 +243,11 @@ static void show_confusion(const struct ms_outcome *o, FILE *out)
     }
     (void)fprintf(out, "  %*s", width, "");
     for (uint32_t t = 0; t < m->classes; t++)
-        heading(out, name_of(o, t, name));
+        heading(out, ms_show_class(o, t, name));
     (void)fputc('\n', out);
     for (uint32_t p = 0; p < m->classes; p++) {
         (void)fputs("  ", out);
-        pad(out, name_of(o, p, name), width, false);
+        ms_show_padded(out, ms_show_class(o, p, name), width, false);
         for (uint32_t t = 0; t < m->classes; t++)
             (void)fprintf(out, "%*llu", COLUMN,
                           (unsigned long long)m->counts[(size_t)p * m->classes + t]);
@@ -236,90 +258,49 @@ static void show_confusion(const struct ms_outcome *o, FILE *out)
 static void show_ranged(FILE *out, const char *name, double value, struct ms_range range)
 {
     (void)fprintf(out, "  %-18s", name);
-    show_figure(out, value, 7, 3);
+    ms_show_figure(out, value, 7, 3);
     if (!isnan(range.low))
         (void)fprintf(out, "   [%.3f, %.3f]", range.low, range.high);
     (void)fputc('\n', out);
 }
 
-/* What a detector is worth where false alarms are rare. */
-static void show_detection(FILE *out, const struct ms_metrics *m)
-{
-    for (int k = 0; m->classes == 2 && k < MS_TPR_RATES; k++) {
-        char name[32];
-        (void)snprintf(name, sizeof name, "TPR at %g %% FPR", ms_tpr_rates[k] * 100);
-        show_ranged(out, name, m->tpr[k].value, m->tpr[k].range);
-        if (isnan(m->tpr[k].value))
-            (void)fprintf(out, "  %18s       (needs %llu negatives, there are %llu)\n", "",
-                          (unsigned long long)m->tpr[k].needed,
-                          (unsigned long long)m->by_class[1].support);
-    }
-}
-
-static void show_calibration(FILE *out, const struct ms_metrics *m)
-{
-    if (!m->calibrated)
-        return;
-    show_ranged(out, "Brier score", m->brier, m->brier_range);
-    show_ranged(out, "log loss", m->log_loss, m->log_loss_range);
-    show_ranged(out, "calibration error", m->ece, m->ece_range);
-}
-
-/* Simpler models on the same rows, and how far the model is above them. */
-static void show_baselines(const struct ms_experiment *e, FILE *out)
-{
-    if (e->entry_count < 2)
-        return;
-    (void)fprintf(out, "\n  %-10s %9s %9s %9s %9s  %s\n", "baseline", "accuracy", "macro-F1", "AUC",
-                  "seconds", "the model's accuracy above it (95 %)");
-    for (uint32_t i = 0; i < e->entry_count; i++) {
-        const struct ms_entry *b = &e->entries[i];
-        (void)fprintf(out, "  %-10s", i ? b->name : "the model");
-        show_figure(out, b->metrics.accuracy, 10, 3);
-        show_figure(out, b->metrics.macro_f1, 10, 3);
-        show_figure(out, b->metrics.auc, 10, 3);
-        show_figure(out, b->seconds, 10, 1);
-        if (i > 0)
-            (void)fprintf(out, "  %+.3f", b->margin.difference);
-        if (i > 0 && !isnan(b->margin.low))
-            (void)fprintf(out, " [%+.3f, %+.3f]", b->margin.low, b->margin.high);
-        (void)fputc('\n', out);
-    }
-}
-
 static void show_rates(const struct ms_outcome *o, FILE *out)
 {
     const struct ms_metrics *m = &o->experiment->entries[0].metrics;
-    char name[NAME_BYTES], verdict[512];
+    char name[MS_SHOW_NAME_BYTES];
     int width = name_width(o);
-    (void)fprintf(out, "\n  %*s %9s %9s %9s %9s %9s\n", width, "", "precision", "recall", "F1",
-                  "AUC", "rows");
+    (void)fprintf(out, "\n  %*s %9s %9s %9s  %-14s %9s %9s %6s %9s\n", width, "", "precision",
+                  "recall", "F1", "95 %", "AUC", "avg.prec.", "true", "predicted");
     for (uint32_t c = 0; c < m->classes; c++) {
         const struct ms_class_scores *s = &m->by_class[c];
         (void)fputs("  ", out);
-        pad(out, name_of(o, c, name), width, false);
-        show_figure(out, s->precision, 10, 3);
-        show_figure(out, s->recall, 10, 3);
-        show_figure(out, s->f1, 10, 3);
-        show_figure(out, s->auc, 10, 3);
-        (void)fprintf(out, " %9llu\n", (unsigned long long)s->support);
+        ms_show_padded(out, ms_show_class(o, c, name), width, false);
+        ms_show_figure(out, s->precision, 10, 3);
+        ms_show_figure(out, s->recall, 10, 3);
+        ms_show_figure(out, s->f1, 10, 3);
+        ms_show_interval(out, s->f1_range);
+        ms_show_figure(out, s->auc, 10, 3);
+        ms_show_figure(out, s->average_precision, 10, 3);
+        (void)fprintf(out, " %6llu %9llu\n", (unsigned long long)s->support,
+                      (unsigned long long)s->predicted);
     }
+}
+
+/* The figures of the model as a whole. */
+static void show_summary(const struct ms_outcome *o, FILE *out)
+{
+    const struct ms_metrics *m = &o->experiment->entries[0].metrics;
+    char name[MS_SHOW_NAME_BYTES];
     (void)fprintf(out, "\n  accuracy            %.3f   [%.3f, %.3f] 95 %%, %s\n", m->accuracy,
                   m->accuracy_low, m->accuracy_high, m->interval);
     (void)fprintf(out, "  majority class      %.3f   always '%s'\n", m->majority,
-                  name_of(o, m->majority_class, name));
+                  ms_show_class(o, m->majority_class, name));
     show_ranged(out, "balanced accuracy", m->balanced_accuracy, m->balanced_accuracy_range);
     show_ranged(out, "macro-F1", m->macro_f1, m->macro_f1_range);
     show_ranged(out, "AUC", m->auc, m->auc_range);
     show_ranged(out, "average precision", m->average_precision, m->average_precision_range);
-    show_detection(out, m);
-    show_calibration(out, m);
-    ms_outcome_tuning_show(o, out);
     (void)fprintf(out, "  best any could do   %.3f   copies with contradicting labels\n",
                   o->set->view_copies.ceiling);
-    show_baselines(o->experiment, out);
-    ms_outcome_verdict(o, verdict);
-    (void)fprintf(out, "\n%s.\n", verdict);
 }
 
 void ms_outcome_show(const struct ms_outcome *self, FILE *out)
@@ -328,7 +309,17 @@ void ms_outcome_show(const struct ms_outcome *self, FILE *out)
     if (!self->experiment)
         return;
     show_split(self, out);
+    ms_show_audit(self, out);
+    show_summary(self, out);
+    ms_show_entries(self, out);
+    ms_show_repeats(self, out);
     show_curve(self, out);
     show_confusion(self, out);
     show_rates(self, out);
+    ms_show_ranking(self, out);
+    ms_show_calibration(self, out);
+    ms_show_thresholds(self, out);
+    ms_outcome_tuning_show(self, out);
+    ms_show_errors(self, out);
+    ms_show_sentences(self, out);
 }

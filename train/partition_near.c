@@ -106,3 +106,14 @@ enum ms_status ms_partition_join_near(struct ms_partition *p, const struct ms_da
     free(sets.item);
     return status;
 }
+
+enum ms_status ms_partition_near_groups(const struct ms_partition *p, const struct ms_dataset *set,
+                                        uint32_t *groups, uint32_t *count, struct ms_error *err)
+{
+    struct ms_partition other = {.rows = p->rows, .groups = groups};
+    for (size_t i = 0; i < p->rows; i++)
+        groups[i] = set->groups[i];
+    enum ms_status status = ms_partition_join_near(&other, set, err);
+    *count = other.near_groups;
+    return status;
+}
