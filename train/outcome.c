@@ -46,6 +46,13 @@ static const struct ms_entry *best_baseline(const struct ms_experiment *e)
     return best;
 }
 
+/* Where the model's threshold was moved for --target-fpr and those of the baselines were not, their
+ * accuracies are not alike: then ranking is what tells. */
+static bool by_auc(const struct ms_outcome *self, const struct ms_comparison *c)
+{
+    return self->set->binary && self->plan->tuning.fpr > 0 && !isnan(c->auc.difference);
+}
+
 void ms_outcome_verdict(const struct ms_outcome *self, char out[512])
 {
     const struct ms_metrics *m = &self->experiment->entries[0].metrics;
@@ -58,7 +65,7 @@ void ms_outcome_verdict(const struct ms_outcome *self, char out[512])
     int n = snprintf(
         out, 512, "accuracy %.3f is %s always saying '%s', which scores %.3f on the same %llu rows",
         m->accuracy, how, name, m->majority, (unsigned long long)m->rows);
-    if (!best || n < 0 || n >= 512)
+    if (!best || n < 0 || n >= 512 || by_auc(self, &best->comparison))
         return;
     const struct ms_difference *d = &best->comparison.accuracy;
     const char *against = d->low > 0    ? "better than"
@@ -86,39 +93,45 @@ static void say(struct sentences *s, bool warning, const char *format, ...)
     va_end(args);
 }
 
-static void say_losses(const struct ms_experiment *e, struct sentences *s)
+static void say_losses(const struct ms_outcome *self, struct sentences *s)
 {
+    const struct ms_experiment *e = self->experiment;
     for (uint32_t i = 1; i < e->entry_count; i++) {
         const struct ms_entry *b = &e->entries[i];
-        const struct ms_difference *d = &b->comparison.accuracy;
+        bool auc = by_auc(self, &b->comparison);
+        const struct ms_difference *d = auc ? &b->comparison.auc : &b->comparison.accuracy;
         if (b->kind != MS_MODEL_POOLED && d->high < 0)
             say(s, true,
-                "The model LOSES to the baseline %s: its accuracy is lower by %.3f [%.3f, %.3f].",
-                b->name, -d->difference, -d->high, -d->low);
+                "The model LOSES to the baseline %s: its %s is lower by %.3f [%.3f, %.3f].",
+                b->name, auc ? "AUC" : "accuracy", -d->difference, -d->high, -d->low);
     }
 }
 
-static void say_recurrence(const struct ms_experiment *e, struct sentences *s)
+static void say_recurrence(const struct ms_outcome *self, struct sentences *s)
 {
+    const struct ms_experiment *e = self->experiment;
     const struct ms_entry *b = NULL;
     for (uint32_t i = 1; i < e->entry_count; i++)
         b = e->entries[i].kind == MS_MODEL_POOLED ? &e->entries[i] : b;
     if (!b)
         return;
-    const struct ms_difference *d = &b->comparison.accuracy;
+    bool auc = by_auc(self, &b->comparison);
+    const struct ms_difference *d = auc ? &b->comparison.auc : &b->comparison.accuracy;
+    const char *figure = auc ? "AUC" : "accuracy";
     if (isnan(d->low))
         say(s, d->difference <= 0,
-            "Recurrence: the same net without it scores %.3f, a difference of %+.3f that these "
+            "Recurrence: the same net without it has an %s of %.3f, a difference of %+.3f that "
+            "these "
             "rows give no interval for.",
-            d->b, d->difference);
+            figure, d->b, d->difference);
     else
         say(s, d->low <= 0,
-            "Recurrence %s: the same net without it scores %.3f, a difference of %+.3f "
+            "Recurrence %s: the same net without it has an %s of %.3f, a difference of %+.3f "
             "[%+.3f, %+.3f].",
             d->low > 0    ? "added something"
             : d->high < 0 ? "did harm"
                           : "added nothing that these rows can tell",
-            d->b, d->difference, d->low, d->high);
+            figure, d->b, d->difference, d->low, d->high);
 }
 
 static void say_data(const struct ms_outcome *self, struct sentences *s)
@@ -159,9 +172,9 @@ size_t ms_outcome_sentences(const struct ms_outcome *self, struct ms_sentence ou
         say(&s, true, "The labels were shuffled: chance is what should come out here.");
     ms_outcome_verdict(self, verdict);
     say(&s, m->accuracy_low <= m->majority, "The %.500s.", verdict);
-    say_recurrence(self->experiment, &s);
+    say_recurrence(self, &s);
     say_data(self, &s);
-    say_losses(self->experiment, &s);
+    say_losses(self, &s);
     return s.count;
 }
 

@@ -49,6 +49,27 @@ static void article_matrix(void **state)
     ms_metrics_release(&m);
 }
 
+static void precision_recall_by_hand(void **state)
+{
+    (void)state;
+    const double scores[5] = {.9, .8, .8, .4, .1};
+    const bool positive[5] = {true, true, false, false, true};
+    struct ms_roc_point *p;
+    size_t n;
+    assert_int_equal(ms_precision_recall(scores, 1, positive, 5, &p, &n, NULL), MS_OK);
+    const double want[5][2] = {{0, 1}, {1. / 3, 1}, {2. / 3, 2. / 3}, {2. / 3, .5}, {1, .6}};
+    assert_int_equal(n, 5); /* equal scores are one point */
+    for (size_t i = 0; i < n; i++) {
+        close_to(p[i].x, want[i][0]);
+        close_to(p[i].y, want[i][1]);
+    }
+    free(p);
+    const bool none[5] = {false};
+    assert_int_equal(ms_precision_recall(scores, 1, none, 5, &p, &n, NULL), MS_OK);
+    assert_int_equal(n, 0);
+    free(p);
+}
+
 static void wilson_interval(void **state)
 {
     (void)state;
@@ -275,6 +296,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(article_matrix),
+        cmocka_unit_test(precision_recall_by_hand),
         cmocka_unit_test(wilson_interval),
         cmocka_unit_test(auc_with_ties),
         cmocka_unit_test(three_classes),
