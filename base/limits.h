@@ -251,6 +251,9 @@
  * KB). */
 #define MS_LIMIT_MODEL_BYTES ((size_t)2 << 30)
 #define MS_LIMIT_MODEL_HEADER_BYTES ((size_t)32 << 20)
+/* A model's report page, which holds a table of classes x classes cells and curves of some hundred
+ * points: what writing one may take, and what is read to forget a sample in it. */
+#define MS_LIMIT_REPORT_PAGE_BYTES ((size_t)256 << 20)
 /* A split's manifest, and a file of predictions, and a line of either: guard the memory of who
  * reads one back (a row of 8 classes and 4 models: 700 bytes). */
 #define MS_LIMIT_SPLIT_BYTES ((size_t)4 << 30)

@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/span.h"
+#include "store/forget_reports.h"
 #include "store/internal.h"
 
 #include <errno.h>
@@ -217,6 +218,17 @@ static enum ms_status forget_in(const struct forgetting *f, const char *path, bo
     return status;
 }
 
+static bool is_pattern(void *ctx, const char *key)
+{
+    struct ms_buf start;
+    struct ms_error ignored;
+    const struct pattern *p = NULL;
+    if (row_start(key, &start, &ignored) == MS_OK)
+        p = pattern_of(ctx, ms_span_of(start.data, start.len));
+    ms_buf_release(&start);
+    return p != NULL;
+}
+
 static enum ms_status visit(void *ctx, const char *path, const struct stat *st, int errnum,
                             struct ms_error *err)
 {
@@ -227,7 +239,9 @@ static enum ms_status visit(void *ctx, const char *path, const struct stat *st, 
                                 : ms_error_set_errno(err, MS_E_IO, errnum,
                                                      "cannot look for forgotten samples in a "
                                                      "model's folder");
-    bool split = strcmp(name, "split.jsonl") == 0;
+    bool split = strcmp(name, "split.jsonl") == 0, page = strcmp(name, "report.html") == 0;
+    if (page || strcmp(name, "metrics.json") == 0)
+        return ms_report_forget(path, page, is_pattern, ctx, err);
     return split || strcmp(name, "predictions.jsonl") == 0 ? forget_in(ctx, path, split, err)
                                                            : MS_OK;
 }

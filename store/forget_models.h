@@ -1,5 +1,6 @@
 /* Take-down in the files of models: split.jsonl and predictions.jsonl name the samples that a model
- * was made of. The numbers that were learnt stay. */
+ * was made of, report.html and metrics.json some that it was wrong about. The numbers that were
+ * learnt stay. */
 #ifndef MS_STORE_FORGET_MODELS_H
 #define MS_STORE_FORGET_MODELS_H
 
@@ -17,11 +18,11 @@ enum ms_status ms_forgotten_key(const char *key, char out[MS_FORGOTTEN_KEY_BYTES
                                 struct ms_error *err) MS_MUST_USE;
 
 /* Puts that in place of the keys (as train writes them: SHA-256 in hexadecimal, else the escaped
- * alias) in every split.jsonl and predictions.jsonl below `folder`; NULL: in all of the corpus's
- * models. A split keeps its other rows in order, has the forgotten ones behind them, and says in
- * its header ("redacted": {"from": HEX, "rows": N}) which digest it had at first. Files are
- * replaced at once or not at all; those without such a key are left alone, and doing it again
- * changes nothing. MS_E_IO, MS_E_NOMEM, MS_E_LIMIT. */
+ * alias) in every split.jsonl, predictions.jsonl, report.html and metrics.json below `folder`;
+ * NULL: in all of the corpus's models. A split keeps its other rows in order, has the forgotten
+ * ones behind them, and says in its header ("redacted": {"from": HEX, "rows": N}) which digest it
+ * had at first. Files are replaced at once or not at all; those without such a key are left alone,
+ * and doing it again changes nothing. MS_E_IO, MS_E_NOMEM, MS_E_LIMIT. */
 enum ms_status ms_models_forget(struct ms_corpus *corpus, const char *folder,
                                 const char *const *keys, size_t count,
                                 struct ms_error *err) MS_MUST_USE;

@@ -15,8 +15,6 @@
 #include <string.h>
 
 enum { NAME_MAX_BYTES = 100, PATH_BYTES = 4400 };
-/* A page holds one table of C x C cells and curves of a few hundred points. */
-#define PAGE_MAX_BYTES ((size_t)256 << 20)
 
 static bool is_name_byte(char c)
 {
@@ -146,7 +144,7 @@ static enum ms_status write_files(struct ms_outcome *o, const char *folder, cons
 {
     const struct ms_partition *split = &o->experiment->partition;
     struct ms_buf page, predictions;
-    ms_buf_init(&page, PAGE_MAX_BYTES);
+    ms_buf_init(&page, MS_LIMIT_REPORT_PAGE_BYTES);
     ms_buf_init(&predictions, MS_LIMIT_PREDICTIONS_BYTES);
     enum ms_status status = ms_outcome_page(o, &page, err);
     if (status == MS_OK)
@@ -195,14 +193,17 @@ enum ms_status ms_outcome_publish(struct ms_corpus *corpus, struct ms_outcome *o
 {
     struct ms_buf model;
     ms_buf_init(&model, MS_LIMIT_MODEL_BYTES);
-    char *metrics = NULL;
+    char *metrics = NULL, *stored = NULL;
     (void)snprintf(folder, folder_bytes, "%s/models/%s", ms_corpus_dir(corpus), outcome->name);
     enum ms_status status = encode_model(outcome, &model, err);
     if (status == MS_OK) {
         json_t *json = ms_outcome_json(outcome);
         metrics = json ? json_dumps(json, JSON_INDENT(1) | JSON_REAL_PRECISION(15)) : NULL;
+        /* the database names samples by its own rows alone: what is forgotten goes with them */
+        (void)json_object_del(json, "errors");
+        stored = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
         json_decref(json);
-        if (!metrics)
+        if (!metrics || !stored)
             status = ms_error_set(err, MS_E_NOMEM, "out of memory for the metrics");
     }
     if (status == MS_OK)
@@ -210,8 +211,9 @@ enum ms_status ms_outcome_publish(struct ms_corpus *corpus, struct ms_outcome *o
     if (status == MS_OK)
         status = forget_gone(corpus, outcome, folder, err);
     if (status == MS_OK)
-        status = commit_rows(corpus, outcome, run, metrics, err);
+        status = commit_rows(corpus, outcome, run, stored, err);
     free(metrics);
+    free(stored);
     ms_buf_release(&model);
     return status;
 }

@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import shutil
+import sqlite3
 import tempfile
 import unittest
 
@@ -90,13 +91,42 @@ class Forget(unittest.TestCase):
         corpus = self.root / "aliases"
         write_mal_api(self.root / "set", 60)
         self.good(run("extract", "dataset", "mal-api-2019", self.root / "set", "--corpus", corpus, "-q"))
-        self.good(run("train", "--corpus", corpus, *SMALL, "--name", "m", "--target", "class", "--folds", "2"))
+        self.good(run("train", "--corpus", corpus, *SMALL, "--name", "m", "--target", "class", "--folds", "2", "--shuffle-labels"))
         files = [corpus / "models" / "m" / name for name in ("split.jsonl", "predictions.jsonl")]
         for path in files:
             self.assertEqual(path.read_text().count('"key":"mal-api-2019:'), 60)
+        shown = [corpus / "models" / "m" / name for name in ("report.html", "metrics.json")]
+        for path in shown:
+            self.assertRegex(path.read_text(), r"mal-api-2019:\d")
         self.good(run("collect", "forget", "mal-api-2019", "--corpus", corpus))
         for path in files:
             self.assertEqual((path.read_text().count("mal-api-2019:"), path.read_text().count('"key":"forgotten:')), (0, 60))
+        for path in shown:
+            self.assertNotRegex(path.read_text(), r"mal-api-2019:\d")
+            self.assertIn("forgotten:", path.read_text())
+
+    def test_errors_in_reports_are_forgotten(self):
+        """The page and the figures name the surest errors, which the database does not."""
+        corpus = self.root / "errors"
+        shutil.copytree(self.other, corpus)
+        self.good(run("train", "--corpus", corpus, *SMALL, "--name", "m", "--shuffle-labels", "--folds", "2"))
+        folder = corpus / "models" / "m"
+        page, metrics = folder / "report.html", folder / "metrics.json"
+        errors = json.loads(metrics.read_text())["errors"]
+        self.assertGreaterEqual(len(errors), 3)
+        key, kept = errors[1]["key"], errors[2]["key"]
+        before = page.read_text()
+        self.assertIn("<code>%s</code>" % key, before)
+        stored = sqlite3.connect(corpus / "corpus.db").execute("select metrics from model").fetchone()[0]
+        self.assertNotIn(key, stored)
+        self.good(run("collect", "forget", key, "--corpus", corpus))
+        for path in (page, metrics):
+            self.assertNotIn(key, path.read_text())
+            self.assertIn(kept, path.read_text())
+        found = json.loads(metrics.read_text())["errors"]
+        self.assertRegex(found[1]["key"], "^forgotten:[0-9a-f]{32}$")
+        self.assertEqual(page.read_text(), before.replace(key, found[1]["key"]))
+        self.assertEqual(found[:1] + found[2:], errors[:1] + errors[2:])
 
     def test_what_is_no_model_is_left_alone(self):
         corpus = self.root / "copy"
