@@ -628,8 +628,7 @@ enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset
         status = load_rows(&l, err);
     }
     if (status == MS_OK && request->statics)
-        status = ms_dataset_add_statics(corpus, out,
-                                        request->statics == MS_STATIC_ALONE ? l.keys : NULL, err);
+        status = ms_dataset_add_statics(corpus, out, l.keys, err);
     if (status == MS_OK)
         status = list_names(out, err);
     if (status == MS_OK)

@@ -62,7 +62,7 @@ static enum ms_status add_row(struct adding *a, struct ms_row *row, struct ms_se
     enum ms_status status = grams ? MS_OK : no_memory(err);
     if (grams)
         row->grams = grams;
-    if (key)
+    if (a->set->statics == MS_STATIC_ALONE)
         ms_sequence_hash_init(key);
     for (size_t i = 0; i < n && status == MS_OK; i++) {
         uint32_t symbol;
@@ -74,8 +74,7 @@ static enum ms_status add_row(struct adding *a, struct ms_row *row, struct ms_se
         if (status != MS_OK)
             break;
         row->grams[row->gram_n + row->static_n++] = a->gram_of[symbol] - 1;
-        if (key)
-            ms_sequence_hash_add(key, symbol);
+        ms_sequence_hash_add(key, symbol);
     }
     return status;
 }
@@ -91,8 +90,7 @@ enum ms_status ms_dataset_add_statics(struct ms_corpus *corpus, struct ms_datase
         if (status == MS_OK)
             status = ms_statics_read(ms_buf_text(&a.features), &a.statics, err);
         if (status == MS_OK)
-            status =
-                add_row(&a, &set->rows[i], keys ? &keys[i * MS_ROW_KEYS + MS_ROW_VIEW] : NULL, err);
+            status = add_row(&a, &set->rows[i], &keys[i * MS_ROW_KEYS + MS_ROW_VIEW], err);
         if (status != MS_OK && err)
             ms_error_prepend(err, "%s", set->rows[i].key);
     }

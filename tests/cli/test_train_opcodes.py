@@ -143,11 +143,16 @@ class Vault(Corpus):
         with sqlite3.connect(self.corpus / "corpus.db") as db:      # two of which nothing is known
             db.execute("UPDATE sample SET features = '{\"version\":1,\"error\":\"crash\"}' WHERE sha256 = ?", (bytes.fromhex(self.bad[0]),))
             db.execute("UPDATE sample SET features = NULL WHERE sha256 = ?", (bytes.fromhex(self.good[0]),))
+            # and two that are one to who sees their headers alone
+            db.execute("UPDATE sample SET features = (SELECT features FROM sample WHERE sha256 = ?) WHERE sha256 = ?",
+                       (bytes.fromhex(self.good[1]), bytes.fromhex(self.good[2])))
         known = set(self.bad[1:])
         for args in (["--static", "alone", *FAST], ["--static", "alone", "--baselines", "no", "--rounds", "5"], ["--static", "joined", *FAST]):
             with self.subTest(" ".join(args)):
                 made = self.train("--sequence", "opcode", "--folds", "2", "--seed", "3", *args)
                 self.assertEqual((made["static"], made["samples"]), (args[1], 38))
+                alone = args[1] == "alone"
+                self.assertEqual([made["copies"][which]["distinct"] for which in ("raw", "collapsed", "seen_by_net")], [38, 38 - alone, 38 - alone])
                 self.assertGreater(made["accuracy"], .9)
                 self.assertEqual(self.judged(made), known)
                 for sha256 in (self.bad[0], self.good[0]):
