@@ -56,9 +56,11 @@ void ms_page_entries(const struct ms_outcome *o, struct ms_buf *out)
     (void)ms_buf_printf(out,
                         "</tbody></table></div><p class=\"note\">All were trained and judged on "
                         "identical parts. Under each figure its 95 %% interval, by a bootstrap "
-                        "over groups of copies (of the accuracy: %s). pooled is the same net "
-                        "without recurrence.</p>",
-                        e->entries[0].metrics.interval);
+                        "over groups of copies (of the accuracy: %s).%s</p>",
+                        e->entries[0].metrics.interval,
+                        e->entries[e->entry_count - 1].kind == MS_MODEL_POOLED
+                            ? " pooled is the same net without recurrence."
+                            : "");
     if (e->entry_count > 1)
         put_differences(e, out);
     ms_page_put(out, "</section>\n");

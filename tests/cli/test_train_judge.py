@@ -107,6 +107,10 @@ class Judge(unittest.TestCase):
         months = [w["month"] for w in r["time"]["windows"]]
         self.assertEqual(months[0], "2020-07")
         self.assertEqual(months, sorted(months))
+        page = (self.corpus / "models" / "timed" / "report.html").read_text()
+        for w in r["time"]["windows"]:
+            self.assertIn("<td>%s</td><td>%d</td><td>%d</td><td>%.3f</td>" % (w["month"], w["rows"], w["positive"], w["accuracy"]), page)
+        self.assertIn("first seen from 2020-07-01 on", page)
         for args in (["--split-date", "2020-07-01"], ["--split", "time", "--folds", "3"], ["--split", "time", "--split-date", "2020-13-01"],
                      ["--split", "time", "--test-ratio", "1.5"]):
             self.assertEqual(run("train", "--corpus", self.corpus, *SMALL, *args).returncode, 2, args)
