@@ -132,9 +132,11 @@ static void build(struct ms_corpus *corpus, bool backwards, int64_t now_ms)
     for (unsigned i = 0; i < WORLD_SAMPLES; i++)
         add_sample(corpus, backwards ? WORLD_SAMPLES - 1 - i : i, now_ms);
     assert_ok(ms_dataset_put(corpus, &row, now_ms, 0, &dataset, &err), &err);
-    assert_ok(
-        ms_db_exec(corpus, "INSERT INTO split SELECT 1, 's', id, 1, processes FROM analysis", &err),
-        &err);
+    assert_ok(ms_db_exec(corpus,
+                         "INSERT INTO split (dataset, name, analysis, part, grp) SELECT 1, 's', "
+                         "id, 1, processes FROM analysis",
+                         &err),
+              &err);
     assert_ok(
         ms_model_put(corpus, "m", dataset, "s", row.digest, "models/m", "{}", now_ms, 0, &err),
         &err);
