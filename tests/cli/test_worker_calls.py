@@ -97,7 +97,7 @@ class Calls(unittest.TestCase):
         self.assertGreater(workers, len(table.Table.blobs))
         # One more: before all, a probe that must not get through is killed at its attempt to open a socket.
         self.assertEqual(list(calls.pop("socket").values()), [1])
-        self.assertEqual({line.split(" = ")[0] for line in calls.pop("openat")}, {'openat(AT_FDCWD, "/", O_RDONLY|O_CLOEXEC)'})
+        self.assertEqual({line.split(" = ")[0].replace(" <unfinished ...>", ")") for line in calls.pop("openat")}, {'openat(AT_FDCWD, "/", O_RDONLY|O_CLOEXEC)'})
         # And the quick reader's at one to receive.
         self.assertEqual(list(calls.pop("recvmsg").values()), [1])
         more, _ = self.trace(bench, "closed", table.WRONG, ("some",))
