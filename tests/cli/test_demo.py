@@ -73,7 +73,7 @@ class Demo(unittest.TestCase):
             os.kill(world["pid"], 0)
 
     def test_shuffled_labels_end_at_chance(self):
-        result = demo("--samples", "240", "--shuffle-labels", "--keep", self.keep)
+        result = demo("--samples", "160", "--shuffle-labels", "--keep", self.keep)
         self.assertEqual(result.returncode, 0, result.stdout[-3000:] + result.stderr[-3000:])
         self.assertIn("the run ended at chance, as it must", result.stdout)
         for name in ("classes", "malware"):
