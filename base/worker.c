@@ -91,6 +91,8 @@ enum ms_status ms_worker_start(const struct ms_worker_options *options, struct m
             ? read_hello(self, err)
             : ms_error_set_errno(err, MS_E_IO, fork_errno, "cannot start the worker process");
     if (status != MS_OK) {
+        if (self->nursery > 0)
+            (void)kill(self->nursery, SIGKILL); /* it may hang: then it reads no closed socket */
         ms_worker_stop(self);
         return status;
     }

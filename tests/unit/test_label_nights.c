@@ -43,6 +43,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t all_done = PTHREAD_COND_INITIALIZER;
 static struct actor actors[ACTORS];
 static size_t actor_count;
+static size_t waiting; /* threads that have started and wait for their first turn */
 static struct actor *running; /* NULL: the test itself */
 static _Thread_local struct actor *me;
 static int64_t now_ms;
@@ -89,7 +90,7 @@ static void hand_over(void)
         advance(running->wake_ms);
         pthread_cond_signal(&running->turn);
     } else {
-        pthread_cond_signal(&all_done);
+        pthread_cond_broadcast(&all_done);
     }
 }
 
@@ -154,6 +155,8 @@ static void *act(void *ctx)
 {
     me = ctx;
     pthread_mutex_lock(&lock);
+    waiting++;
+    pthread_cond_broadcast(&all_done);
     while (running != me)
         pthread_cond_wait(&me->turn, &lock);
     pthread_mutex_unlock(&lock);
@@ -161,6 +164,8 @@ static void *act(void *ctx)
     pthread_mutex_lock(&lock);
     me->alive = false;
     hand_over();
+    while (running)
+        pthread_cond_wait(&all_done, &lock);
     pthread_mutex_unlock(&lock);
     return NULL;
 }
@@ -180,12 +185,16 @@ static struct actor *plan(size_t client, int64_t at_ms, uint64_t budget, const c
     return self;
 }
 
-/* Lets all planned runs happen. */
+/* Lets all planned runs happen. A run forks, and the child may allocate: no thread starts or ends
+ * meanwhile, for it would hold locks of the sanitizer's allocator that no fork lets go. */
 static void happen(void)
 {
+    waiting = 0;
     for (size_t i = 0; i < actor_count; i++)
         assert_int_equal(pthread_create(&actors[i].thread, NULL, act, &actors[i]), 0);
     pthread_mutex_lock(&lock);
+    while (waiting < actor_count)
+        pthread_cond_wait(&all_done, &lock);
     hand_over();
     while (running)
         pthread_cond_wait(&all_done, &lock);
