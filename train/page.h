@@ -3,15 +3,12 @@
 #define MS_TRAIN_PAGE_H
 
 #include "base/buf.h"
+#include "base/page.h"
 #include "train/outcome.h"
 
 /* Classes up to which a page has a matrix, and a curve each; of more metrics.json has them. */
 enum { MS_PAGE_MATRIX_CLASSES = 60, MS_PAGE_CURVE_CLASSES = 12 };
 
-/* Ours: as it is. */
-void ms_page_put(struct ms_buf *out, const char *text);
-/* Three digits; a dash for NAN. */
-void ms_page_real(struct ms_buf *out, double x);
 /* <td> with a figure and, small under it, its range. */
 void ms_page_ranged(struct ms_buf *out, double x, struct ms_range range);
 /* The same of a signed difference. */

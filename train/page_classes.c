@@ -1,5 +1,5 @@
 /* The report page: confusion matrix, rates by class, and the traces that were judged worst. */
-#include "train/chart.h"
+#include "base/chart.h"
 #include "train/page.h"
 
 static void put_matrix_head(const struct ms_outcome *o, struct ms_buf *out)

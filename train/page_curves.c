@@ -1,5 +1,5 @@
 /* The report page: learning curves, ROC, precision-recall, calibration and thresholds. */
-#include "train/chart.h"
+#include "base/chart.h"
 #include "train/page.h"
 
 #include <math.h>

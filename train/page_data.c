@@ -1,6 +1,6 @@
 /* The report page: what the data is like, how it was split, and where all of it comes from. */
+#include "base/chart.h"
 #include "base/clock.h"
-#include "train/chart.h"
 #include "train/page.h"
 
 #include <math.h>

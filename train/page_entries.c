@@ -1,5 +1,5 @@
 /* The report page: the model beside its baselines, and repeat by repeat. */
-#include "train/chart.h"
+#include "base/chart.h"
 #include "train/page.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 /* The drawing of line charts, and HTML escaping. */
-#include "train/chart.h"
+#include "base/chart.h"
 
 #include "base/log.h"
 

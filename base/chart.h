@@ -1,6 +1,6 @@
 /* Line charts as inline SVG. Draws; computes nothing of what it shows. */
-#ifndef MS_TRAIN_CHART_H
-#define MS_TRAIN_CHART_H
+#ifndef MS_BASE_CHART_H
+#define MS_BASE_CHART_H
 
 #include "base/buf.h"
 
