@@ -414,6 +414,8 @@ static enum ms_status check_classes(const struct ms_dataset *set,
             (unsigned long long)set->dropped_damaged,
             set->opcodes ? "extract opcodes (or extract dataset big-2015)"
                          : "extract (or extract dataset); --sequence opcode takes opcodes");
+    if (request->one_class)
+        return MS_OK;
     uint64_t first = 0;
     for (size_t i = 0; i < set->count; i++)
         first += set->labels[i] == 0;

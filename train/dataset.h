@@ -39,6 +39,7 @@ struct ms_dataset_request {
     bool want_grams;               /* rows get n-grams, 4 bytes each */
     bool one_copy;                 /* of traces equal with runs collapsed one stays
                                       (dataset_copies.h) */
+    bool one_class;                /* rows of one class alone will do: nothing is to be learned */
     bool shuffle_labels;           /* labels are dealt out anew: what is learned then is chance */
     uint64_t seed;
     unsigned jobs;
@@ -112,9 +113,9 @@ struct ms_dataset {
     size_t capacity;
 };
 
-/* MS_E_INPUT with what to do when no row is left, only one class, or class=NAME never occurs.
- * Damaged traces cost themselves, with a warning. Release with ms_dataset_release, also after a
- * failure. */
+/* MS_E_INPUT with what to do when no row is left, only one class (unless one_class), or class=NAME
+ * never occurs. Damaged traces cost themselves, with a warning. Release with ms_dataset_release,
+ * also after a failure. */
 enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset_request *request,
                                struct ms_dataset *out, struct ms_error *err) MS_MUST_USE;
 void ms_dataset_release(struct ms_dataset *self);

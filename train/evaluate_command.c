@@ -31,6 +31,7 @@ struct evaluating {
     struct ms_metrics raw;   /* before calibration; rows 0: not calibrated */
     struct ms_metrics metrics;
     struct ms_doubt doubt;
+    uint64_t *unknown, *right; /* by true class: no verdict, the right verdict */
 };
 
 static enum ms_status no_memory(struct ms_error *err)
@@ -73,6 +74,7 @@ static enum ms_status load(struct evaluating *e, struct ms_corpus *corpus, const
                                          .opcodes = facts->opcodes,
                                          .statics = facts->statics,
                                          .min_calls = facts->min_calls,
+                                         .one_class = true,
                                          .jobs = jobs,
                                          .want_runs = ms_input_options_runs(inputs),
                                          .want_grams = ms_input_options_grams(inputs)};
@@ -145,6 +147,23 @@ static enum ms_status score(struct evaluating *e, struct ms_error *err)
     return status;
 }
 
+static enum ms_status count_verdicts(struct evaluating *e, struct ms_error *err)
+{
+    const struct ms_model_facts *facts = ms_model_facts_get(e->model);
+    e->unknown = calloc(facts->classes, sizeof *e->unknown);
+    e->right = calloc(facts->classes, sizeof *e->right);
+    if (!e->unknown || !e->right)
+        return no_memory(err);
+    for (size_t i = 0; i < e->count; i++) {
+        double at = ms_doubt_measure(e->scores + i * facts->classes, facts->classes);
+        if (at >= facts->unknown_from && at < facts->unknown_to)
+            e->unknown[e->truth[i]]++;
+        else
+            e->right[e->truth[i]] += e->predicted[i] == e->truth[i];
+    }
+    return MS_OK;
+}
+
 static enum ms_status judge(struct evaluating *e, uint64_t seed, struct ms_error *err)
 {
     const struct ms_model_facts *facts = ms_model_facts_get(e->model);
@@ -174,7 +193,58 @@ static enum ms_status judge(struct evaluating *e, uint64_t seed, struct ms_error
     if (status == MS_OK)
         ms_doubt_count(e->scores, facts->classes, e->truth, e->predicted, e->count,
                        facts->unknown_from, facts->unknown_to, &e->doubt);
-    return status;
+    return status == MS_OK ? count_verdicts(e, err) : status;
+}
+
+/* What became of the traces of each class that has any. */
+static json_t *classes_json(const struct evaluating *e)
+{
+    const struct ms_model_facts *facts = ms_model_facts_get(e->model);
+    json_t *list = json_array();
+    for (uint32_t c = 0; c < facts->classes; c++) {
+        const struct ms_class_scores *s = &e->metrics.by_class[c];
+        if (s->support == 0)
+            continue;
+        bool ranged = !isnan(s->recall_range.low);
+        json_t *range = ranged ? json_pack("[f, f]", s->recall_range.low, s->recall_range.high)
+                               : json_pack("[n, n]");
+        (void)json_array_append_new(
+            list, json_pack("{s:o, s:I, s:f, s:o, s:I, s:I}", "class",
+                            ms_json_text(facts->class_names[c]), "rows", (json_int_t)s->support,
+                            "recall", s->recall, "recall_interval", range, "verdict_right",
+                            (json_int_t)e->right[c], "verdict_unknown", (json_int_t)e->unknown[c]));
+    }
+    return list;
+}
+
+static void show_classes(const struct evaluating *e)
+{
+    const struct ms_model_facts *facts = ms_model_facts_get(e->model);
+    bool band = facts->unknown_from < facts->unknown_to;
+    char shown[128];
+    if (facts->classes == 2)
+        (void)printf("\n'%s' from the model's threshold %.4g on",
+                     ms_escape_text(facts->class_names[0], shown, sizeof shown), facts->threshold);
+    (void)printf("\n  %-16s %6s   %-24s%s\n", "true class", "rows", "said so, 95 %",
+                 band ? "  with the band: so   unknown   otherwise" : "");
+    for (uint32_t c = 0; c < facts->classes; c++) {
+        const struct ms_class_scores *s = &e->metrics.by_class[c];
+        if (s->support == 0)
+            continue;
+        double n = (double)s->support, right = (double)e->right[c] / n,
+               unknown = (double)e->unknown[c] / n;
+        char range[32] = "";
+        if (!isnan(s->recall_range.low))
+            (void)snprintf(range, sizeof range, "[%.3f, %.3f]", s->recall_range.low,
+                           s->recall_range.high);
+        (void)printf("  %-16s %6.0f   %.3f   %-16s",
+                     ms_escape_text(facts->class_names[c], shown, sizeof shown), n, s->recall,
+                     range);
+        if (band)
+            (void)printf("              %.3f     %.3f       %.3f", right, unknown,
+                         1 - right - unknown);
+        (void)putchar('\n');
+    }
 }
 
 static enum ms_status print(const struct evaluating *e, const struct ms_cli *cli,
@@ -183,15 +253,16 @@ static enum ms_status print(const struct evaluating *e, const struct ms_cli *cli
     const struct ms_metrics *m = &e->metrics;
     const struct ms_tuned tuned = {&e->tuning, &e->raw, m, &e->doubt, 0};
     if (cli->common.json)
-        return ms_json_line(
-            stdout,
-            json_pack("{s:o, s:I, s:I, s:I, s:I, s:f, s:o, s:o}", "model",
-                      ms_json_text(cli->operands[0]), "judged", (json_int_t)e->count,
-                      "refused_trained", (json_int_t)e->trained_key, "refused_same_sequence",
-                      (json_int_t)e->trained_sequence, "unknown_class",
-                      (json_int_t)e->unknown_class, "majority_accuracy", m->majority, "tuning",
-                      ms_tuned_json(&tuned), "figures", ms_metrics_json(m)),
-            err);
+        return ms_json_line(stdout,
+                            json_pack("{s:o, s:I, s:I, s:I, s:I, s:f, s:o, s:o, s:o}", "model",
+                                      ms_json_text(cli->operands[0]), "judged",
+                                      (json_int_t)e->count, "refused_trained",
+                                      (json_int_t)e->trained_key, "refused_same_sequence",
+                                      (json_int_t)e->trained_sequence, "unknown_class",
+                                      (json_int_t)e->unknown_class, "majority_accuracy",
+                                      m->majority, "tuning", ms_tuned_json(&tuned), "classes",
+                                      classes_json(e), "figures", ms_metrics_json(m)),
+                            err);
     (void)printf("Judged %zu traces.\nRefused: %llu that trained the model, %llu with the sequence "
                  "of one that did; %llu of classes it does not know.\n\n",
                  e->count, (unsigned long long)e->trained_key,
@@ -208,11 +279,14 @@ static enum ms_status print(const struct evaluating *e, const struct ms_cli *cli
                      "  calibration error   %.3f\n",
                      m->brier, m->log_loss, m->ece);
     ms_tuned_show(&tuned, stdout);
+    show_classes(e);
     return MS_OK;
 }
 
 static void release(struct evaluating *e)
 {
+    free(e->unknown);
+    free(e->right);
     ms_metrics_release(&e->raw);
     ms_metrics_release(&e->metrics);
     ms_dataset_release(&e->set);

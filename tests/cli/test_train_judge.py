@@ -87,6 +87,19 @@ class Judge(unittest.TestCase):
         self.assertEqual((r["refused_trained"], r["refused_same_sequence"], r["judged"]), (1, 1, 2))
         self.assertIn(label, "01")
 
+        # a corpus of one class alone can be judged: how much of it is found, and of how much nothing is said
+        bad = [line for line in new if line.split(",")[1] == "1"]
+        (self.root / "bad.csv").write_text("\n".join([lines[0]] + bad) + "\n")
+        self.good(run("extract", "dataset", "malbehavd-v1", self.root / "bad.csv", "--corpus", self.root / "bad"))
+        self.train("--name", "doubts", "--split-file", model / "split.jsonl", "--unknown-band", ".3:.9")
+        r = json.loads(self.good(run("train", "evaluate", self.corpus / "models" / "doubts", "--corpus", self.root / "bad", "--json")).stdout)
+        check_schema(r, json.loads((SCHEMAS / "evaluate.schema.json").read_text()))
+        (one,) = r["classes"]
+        self.assertEqual((one["class"], one["rows"], r["judged"]), ("malware", len(bad), len(bad)))
+        self.assertEqual(one["verdict_unknown"], r["tuning"]["unknown_band"]["unknown"])
+        self.assertAlmostEqual(one["recall"], r["figures"]["accuracy"]["value"])
+        self.assertLessEqual(one["verdict_right"] + one["verdict_unknown"], len(bad))
+
         # folds end in a model of all rows: nothing is left
         self.refused(run("train", "evaluate", self.corpus / "models" / "first", "--corpus", self.corpus), b"no trace is left")
         text = (model / "split.jsonl").read_text()
