@@ -124,15 +124,21 @@ static enum ms_status take_parts(const struct ms_train_options *o, struct ms_pla
     return parts & MS_PART_BIT(MS_PART_BOOSTED) ? ms_learner_check(MS_MODEL_BOOSTED, err) : MS_OK;
 }
 
-/* The wide branch: half of an ensemble has it; a single net when it is asked for. */
-static void make_wide(const struct ms_train_options *o, struct ms_plan *plan)
+/* The wide branch: the parts of an ensemble say which have it; a single net has it when asked. */
+static enum ms_status make_wide(const struct ms_train_options *o, struct ms_plan *plan,
+                                struct ms_error *err)
 {
-    struct ms_plan general;
-    ms_plan_default(&general);
     bool wide = o->wide ? is_yes(o->wide) : plan->kind == MS_MODEL_ENSEMBLE && plan->inputs.wide;
-    plan->inputs.wide = wide;
-    plan->inputs.ngrams = wide ? general.inputs.ngrams : (struct ms_ngram_options){0};
-    plan->fit.config.wide = wide ? general.fit.config.wide : (struct ms_net_wide){0};
+    if (plan->kind != MS_MODEL_ENSEMBLE) {
+        ms_plan_take_wide(plan, wide);
+        return MS_OK;
+    }
+    ms_plan_take_parts(plan, wide ? plan->parts : plan->parts & ~ms_parts_wide(plan->parts));
+    return ms_parts_nets(plan->parts) && (!wide || ms_parts_wide(plan->parts))
+               ? MS_OK
+               : ms_error_set(err, MS_E_USAGE,
+                              "--wide %s: the ensemble has %s; --ensemble says what it is made of",
+                              o->wide, wide ? "no part with that branch" : "no other nets");
 }
 
 /* Of what the sequences are, and what goes beside them. Static features take the way of n-grams:
@@ -171,8 +177,8 @@ static enum ms_status make_kind(const struct ms_train_options *o, struct ms_plan
         status = ms_model_kind_parse(o->kind, &plan->kind, err);
     if (status == MS_OK && o->ensemble)
         status = take_parts(o, plan, err);
-    else
-        make_wide(o, plan);
+    else if (status == MS_OK)
+        status = make_wide(o, plan, err);
     plan->seeds = o->members ? (uint32_t)o->members : plan->seeds;
     plan->cost = !isnan(o->cost) ? o->cost : plan->cost;
     plan->boost.rounds = o->rounds ? (uint32_t)o->rounds : plan->boost.rounds;

@@ -1,9 +1,17 @@
 /* The presets, and a plan as text. */
 #include "train/plan.h"
 
+#include "train/default_ensemble.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+/* The branch beside the recurrent layers, and the n-grams that it sees. */
+static const struct ms_net_wide wide_branch = {
+    .units = 64, .activation = MS_NET_RELU, .input_dropout = .5};
+static const struct ms_ngram_options wide_ngrams = {
+    .max_n = 3, .min_df = 3, .max_size = 50000, .idf = true, .l2 = true};
 
 /* What linear and boosted models are, whatever the preset. */
 static void plan_others(struct ms_plan *out)
@@ -12,8 +20,7 @@ static void plan_others(struct ms_plan *out)
     out->cost = 1;
     out->boost_ngrams = (struct ms_ngram_options){.max_n = 2, .min_df = 5, .max_size = 2000};
     ms_boost_defaults(&out->boost);
-    out->parts = MS_PART_BIT(MS_PART_RECURRENT) | MS_PART_BIT(MS_PART_HYBRID);
-    out->seeds = 3;
+    out->seeds = MS_DEFAULT_NETS;
     out->baselines = true;
     out->fit.jobs = 1;
 }
@@ -38,8 +45,17 @@ void ms_plan_article(struct ms_plan *out)
         .fit = {.rate = .001, .epochs = 10, .batch = 1000},
     };
     plan_others(out);
+    out->parts = MS_PART_BIT(MS_PART_RECURRENT) | MS_PART_BIT(MS_PART_HYBRID);
     ms_net_config_article(&out->fit.config);
     ms_optimizer_defaults(MS_OPTIMIZER_RMSPROP, &out->fit.optimizer);
+}
+
+static uint32_t default_parts(void)
+{
+    uint32_t parts = 0;
+    if (ms_parts_parse(MS_DEFAULT_PARTS, &parts, NULL) != MS_OK)
+        return 0; /* refused by whatever trains it; a test reads the line */
+    return ms_boost_is_built() ? parts : parts & ~MS_PART_BIT(MS_PART_BOOSTED);
 }
 
 void ms_plan_default(struct ms_plan *out)
@@ -60,9 +76,7 @@ void ms_plan_default(struct ms_plan *out)
         .inputs = {.run_length = true,
                    .run_count = true,
                    .bigram_buckets = 4096,
-                   .trigram_buckets = 4096,
-                   .wide = true,
-                   .ngrams = {.max_n = 3, .min_df = 3, .max_size = 50000, .idf = true, .l2 = true}},
+                   .trigram_buckets = 4096},
         .feature_scale = .1,
         .split = {.test_share = .2},
         .tuning = {.calibrate = MS_TUNE_FREE, .threshold = .5},
@@ -76,7 +90,6 @@ void ms_plan_default(struct ms_plan *out)
                            .mask_padding = true,
                            .pooling = MS_NET_POOL_MEAN_MAX_LAST,
                            .pool_dropout = .4,
-                           .wide = {.units = 64, .activation = MS_NET_RELU, .input_dropout = .5},
                            .label_smoothing = .1},
                 .rate = .003,
                 .cosine = true,
@@ -86,6 +99,7 @@ void ms_plan_default(struct ms_plan *out)
                 .by_length = true},
     };
     plan_others(out);
+    ms_plan_take_parts(out, default_parts());
     ms_optimizer_defaults(MS_OPTIMIZER_ADAMW, &out->fit.optimizer);
     out->fit.optimizer.weight_decay = .01;
     out->fit.optimizer.clip_norm = 1;
@@ -98,14 +112,18 @@ uint32_t ms_plan_parts(const struct ms_plan *self)
 
 void ms_plan_take_parts(struct ms_plan *self, uint32_t parts)
 {
-    struct ms_plan general;
-    ms_plan_default(&general);
     self->kind = MS_MODEL_ENSEMBLE;
     self->parts = parts;
+    self->inputs.ngrams = ms_parts_sparse(parts) ? wide_ngrams : (struct ms_ngram_options){0};
     self->inputs.wide = ms_parts_wide(parts) != 0;
-    self->inputs.ngrams =
-        ms_parts_sparse(parts) ? general.inputs.ngrams : (struct ms_ngram_options){0};
-    self->fit.config.wide = self->inputs.wide ? general.fit.config.wide : (struct ms_net_wide){0};
+    self->fit.config.wide = self->inputs.wide ? wide_branch : (struct ms_net_wide){0};
+}
+
+void ms_plan_take_wide(struct ms_plan *self, bool wide)
+{
+    self->inputs.wide = wide;
+    self->inputs.ngrams = wide ? wide_ngrams : (struct ms_ngram_options){0};
+    self->fit.config.wide = wide ? wide_branch : (struct ms_net_wide){0};
 }
 
 static void drop_recurrence(struct ms_net_config *c)

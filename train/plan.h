@@ -50,11 +50,11 @@ struct ms_plan {
 
 /* article: the net of Catak et al. (PeerJ CS 2020) as its notebook builds it: Keras's
  * Tokenizer(800), the last 100 calls padded in front and not masked, three LSTM(32), RMSprop .001,
- * mse, batch 1000, 10 epochs, hold-out 15 %. More than two classes get a softmax head. default: an
- * ensemble of three nets of each of two shapes; runs collapsed, each distinct call once in order of
+ * mse, batch 1000, 10 epochs, hold-out 15 %. More than two classes get a softmax head. default: the
+ * ensemble of train/default_ensemble.h; runs collapsed, each distinct call once in order of
  * first occurrence, at most 400; a step is the sum of embeddings (48) of its call, of the
  * logarithms of its run length and of how many runs the call has, and of the hashed 2- and 3-grams
- * that end there; one bidirectional LSTM(64), mean+max+last pooling; the second shape joins 64
+ * that end there; one bidirectional LSTM(64), mean+max+last pooling; hybrid shapes join 64
  * units over the presence of n-grams of 1 to 3 calls, weighted by TF-IDF; AdamW .003 with decay
  * .01, clip 1, smoothing .1, batch 32, one warm-up epoch and a cosine over 20, hold-out 20 %. The
  * threshold of both is .5; default is calibrated where that costs no further training, article is
@@ -66,8 +66,10 @@ void ms_plan_default(struct ms_plan *out);
  * out. */
 uint32_t ms_plan_parts(const struct ms_plan *self);
 /* Makes the plan one of an ensemble of these parts, with the inputs that they need; what the wide
- * branch and its n-grams are is the default preset's. */
+ * branch and its n-grams are is the same in all plans. */
 void ms_plan_take_parts(struct ms_plan *self, uint32_t parts);
+/* Gives the plan's single net the wide branch, or takes it. */
+void ms_plan_take_wide(struct ms_plan *self, bool wide);
 
 /* What a net of the plan must fit. */
 struct ms_plan_shape {

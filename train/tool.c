@@ -6,12 +6,15 @@
 
 #include "base/limits.h"
 #include "train/compare_command.h"
+#include "train/default_ensemble.h"
 #include "train/evaluate_command.h"
 #include "train/onnx_command.h"
 #include "train/partition.h"
 #include "train/search_command.h"
 #include "train/search_options.h"
 
+#define TEXT_OF(number) #number
+#define NUMBER_TEXT(macro) TEXT_OF(macro)
 #define AT(field) offsetof(struct ms_train_options, field)
 static const struct ms_option table[] = {
     {.name = "preset",
@@ -42,22 +45,23 @@ static const struct ms_option table[] = {
      .offset = AT(members),
      .min = 1,
      .max = MS_LIMIT_MODEL_MEMBERS / 2,
-     .help = "nets of each shape in an ensemble (default: 3)"},
+     .help = "nets of each shape in an ensemble (default: " NUMBER_TEXT(MS_DEFAULT_NETS) ")"},
     {.name = "ensemble",
      .kind = MS_OPT_TEXT,
      .arg = "PARTS",
      .offset = AT(ensemble),
-     .help = "what an ensemble is made of: some of recurrent, hybrid, gru, gru-hybrid, pooled, "
-             "pooled-hybrid, linear and boosted, with commas between (default: "
-             "recurrent,hybrid); a hybrid has the branch of --wide, a pooled net no recurrent "
-             "layer"},
+     .help =
+         "what an ensemble is made of: some of recurrent, hybrid, gru, gru-hybrid, pooled, "
+         "pooled-hybrid, linear and boosted, with commas or + between (default: " MS_DEFAULT_PARTS
+         "); a hybrid has the branch of --wide, a pooled net no recurrent "
+         "layer"},
     {.name = "wide",
      .kind = MS_OPT_CHOICE,
      .arg = "yes|no",
      .choices = "yes|no",
      .offset = AT(wide),
      .help = "a branch beside the recurrent layers that sees the n-grams of the whole trace "
-             "(default: half the nets of an ensemble have it, a single net has not)"},
+             "(default: as --ensemble says, and not in a single net)"},
     {.name = "baselines",
      .kind = MS_OPT_CHOICE,
      .arg = "yes|no",

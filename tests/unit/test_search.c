@@ -1,5 +1,6 @@
 /* Nested selection on rows of which the right choice is known; parts of ensembles, and mixed ones
  * as model files. */
+#include "train/default_ensemble.h"
 #include "train/learner.h"
 #include "train/search.h"
 
@@ -349,6 +350,22 @@ static void too_little_is_refused(void **state)
     assert_non_null(strstr(err.text, "members"));
 }
 
+/* The line that a search's result is written into. */
+static void default_can_be_trained(void **state)
+{
+    (void)state;
+    uint32_t parts;
+    struct ms_plan plan;
+    assert_int_equal(ms_parts_parse(MS_DEFAULT_PARTS, &parts, &err), MS_OK);
+    ms_plan_default(&plan);
+    assert_true(ms_parts_nets(parts) != 0);
+    assert_int_equal(ms_plan_parts(&plan) | MS_PART_BIT(MS_PART_BOOSTED),
+                     parts | MS_PART_BIT(MS_PART_BOOSTED));
+    assert_in_range(plan.seeds * ms_parts_count(parts), 1, MS_LIMIT_MODEL_MEMBERS);
+    assert_int_equal(plan.inputs.ngrams.max_n > 0, ms_parts_sparse(parts) != 0);
+    assert_int_equal(plan.inputs.wide, ms_parts_wide(parts) != 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,6 +377,7 @@ int main(void)
         cmocka_unit_test(jobs_change_nothing),
         cmocka_unit_test(a_mixed_ensemble_is_the_mean_of_its_parts),
         cmocka_unit_test(too_little_is_refused),
+        cmocka_unit_test(default_can_be_trained),
     };
     return cmocka_run_group_tests(tests, make_names, free_names);
 }
