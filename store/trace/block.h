@@ -4,11 +4,12 @@
 #define MS_STORE_TRACE_BLOCK_H
 
 #include "base/limits.h"
+#include "base/lz4.h"
 #include "base/zstd.h"
 #include "store/trace/encode.h"
 
 /* The forms of a packed stream. */
-enum { MS_PACKED_PLAIN = 0, MS_PACKED_ZSTD = 1, MS_PACKED_RUNS = 2 };
+enum { MS_PACKED_PLAIN = 0, MS_PACKED_ZSTD = 1, MS_PACKED_RUNS = 2, MS_PACKED_LZ4 = 3 };
 
 enum {
     MS_TRACE_APIS = MS_LIMIT_APIS_PER_REPORT + 1, /* in a dictionary */
@@ -47,7 +48,6 @@ struct ms_block_calls {
 
 /* What packing a block needs. */
 struct ms_block_writer {
-    struct ms_zstd_packer *packer;
     struct ms_buf packed, list;
     uint8_t low[8 * MS_TRACE_BLOCK], high[MS_TRACE_BLOCK];
 };
@@ -77,7 +77,8 @@ enum ms_status ms_block_read(struct ms_block_reader *self, struct ms_span block,
                              const uint32_t *apis, uint32_t count, unsigned columns,
                              struct ms_trace_columns *out, struct ms_error *err) MS_MUST_USE;
 
-/* The head up to the dictionary, moved behind it. *version is 1 or 2. */
+/* The head up to the dictionary, moved behind it. *version is 1 to
+ * MS_TRACE_VERSION. */
 enum ms_status ms_head_take(struct ms_span *rest, uint8_t *version, struct ms_trace_head *out,
                             struct ms_error *err) MS_MUST_USE;
 /* The next id of the dictionary. */

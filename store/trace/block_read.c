@@ -37,8 +37,9 @@ static bool take_packed(struct ms_block_reader *self, struct ms_span *rest, size
     *out = room;
     if ((stored & 3) == MS_PACKED_RUNS)
         return unpack_runs(bytes, room, n);
-    return (stored & 3) == MS_PACKED_ZSTD &&
-           ms_zstd_unpack(self->unpacker, bytes.data, bytes.len, room, n);
+    if ((stored & 3) == MS_PACKED_LZ4)
+        return ms_lz4_unpack(bytes.data, bytes.len, room, n);
+    return ms_zstd_unpack(self->unpacker, bytes.data, bytes.len, room, n);
 }
 
 /* A stream that begins with its plain length, unpacked to `list`. */

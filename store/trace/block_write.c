@@ -4,11 +4,8 @@
 #include <string.h>
 
 enum {
-    RUN_BYTES = 8, /* runs must take one byte in so many */
-    /* To open a frame costs a microsecond or two: it must have so many bytes, and save so many. The
-     * streams of small traces would else be read a quarter slower. */
-    FRAME_BYTES = 2048,
-    SAVE_BYTES = 96,
+    RUN_BYTES = 8,  /* runs must take one byte in so many */
+    LZ4_BYTES = 64, /* shorter streams stay plain */
     TID_SLOTS = 1024
 };
 
@@ -34,13 +31,13 @@ static enum ms_status put_packed(struct ms_block_writer *self, const uint8_t *by
     unsigned form = MS_PACKED_PLAIN;
     if (pack_runs(self, bytes, n)) {
         form = MS_PACKED_RUNS;
-    } else if (n >= FRAME_BYTES) {
+    } else if (n >= LZ4_BYTES) {
         ms_buf_clear(&self->packed);
-        if (ms_zstd_pack(self->packer, bytes, n, &self->packed, err) != MS_OK)
+        if (ms_lz4_pack(bytes, n, &self->packed, err) != MS_OK)
             return ms_error_set(err, MS_E_NOMEM, "no memory for a trace");
         /* What saves less than an eighth costs more time to unpack than it is worth. */
-        if (self->packed.len + SAVE_BYTES <= n && self->packed.len < n - n / 8)
-            form = MS_PACKED_ZSTD;
+        if (self->packed.len < n - n / 8)
+            form = MS_PACKED_LZ4;
     }
     const uint8_t *stored = form == MS_PACKED_PLAIN ? bytes : self->packed.data;
     size_t length = form == MS_PACKED_PLAIN ? n : self->packed.len;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Slots of the id map: a power of two well above the dictionary's limit. */
-enum { SLOTS = 16384, LEVEL = 3 };
+enum { SLOTS = 16384 };
 
 struct ms_trace_encoder {
     uint64_t calls, expanded;
@@ -29,11 +29,6 @@ enum ms_status ms_trace_encoder_new(struct ms_trace_encoder **out, struct ms_err
     ms_buf_init(&self->blocks, MS_LIMIT_TRACE_BYTES);
     ms_buf_init(&self->writer.packed, MS_LIMIT_TRACE_BYTES);
     ms_buf_init(&self->writer.list, MS_LIMIT_TRACE_BYTES);
-    enum ms_status status = ms_zstd_packer_new(LEVEL, &self->writer.packer, err);
-    if (status != MS_OK) {
-        ms_trace_encoder_free(self);
-        return status;
-    }
     *out = self;
     return MS_OK;
 }
@@ -46,7 +41,6 @@ void ms_trace_encoder_free(struct ms_trace_encoder *self)
     ms_buf_release(&self->blocks);
     ms_buf_release(&self->writer.packed);
     ms_buf_release(&self->writer.list);
-    ms_zstd_packer_free(self->writer.packer);
     free(self);
 }
 

@@ -20,7 +20,7 @@ static void mend(uint8_t *bytes, size_t n)
     uint32_t api;
     uint64_t length;
     size_t calls;
-    if (ms_head_take(&rest, &version, &head, &err) != MS_OK || version != MS_TRACE_VERSION)
+    if (ms_head_take(&rest, &version, &head, &err) != MS_OK || version < 2)
         return;
     for (uint32_t i = 0; i < head.apis; i++)
         if (!ms_head_take_api(&rest, &api))
