@@ -318,6 +318,15 @@
 #define MS_LIMIT_CHECKPOINT_BYTES ((size_t)8 << 30)
 #define MS_LIMIT_CHECKPOINT_KEPT_BYTES ((uint64_t)2 << 30)
 
+/* nightly.conf: guards its parser's memory. */
+#define MS_LIMIT_NIGHTLY_CONF_BYTES ((size_t)1 << 20)
+/* What a night keeps of what a tool says (its log) and prints (its JSON): guard the disk against a
+ * tool that does not stop talking, and the reader of the latter (a training's figures: 1 MB). */
+#define MS_LIMIT_NIGHT_LOG_BYTES ((uint64_t)4 << 20)
+#define MS_LIMIT_NIGHT_OUTPUT_BYTES ((uint64_t)64 << 20)
+/* The record of one night: guards who reads the records of all that are kept. */
+#define MS_LIMIT_NIGHT_RECORD_BYTES ((size_t)4 << 20)
+
 /* A net's shape, which a model file may bring from outside; these bound what a forged one can make
  * us allocate: recurrent layers, feature tables, dense layers, classes, the width of any layer,
  * embedding rows, all parameters together (1 GiB of float), tokens of one sequence (activations are

@@ -66,6 +66,20 @@ static const struct ms_option demo_options[] = {
              "(default: the authors' repository); their git blob ids are checked"},
 };
 
+static const struct ms_option nightly_options[] = {
+    {.name = "config",
+     .kind = MS_OPT_TEXT,
+     .arg = "FILE",
+     .offset = offsetof(struct malseq_nightly, config),
+     .help = "what to do and for how long (default: nightly.conf in the corpus)"},
+    {.name = "stage",
+     .kind = MS_OPT_LIST,
+     .arg = "NAME",
+     .offset = offsetof(struct malseq_nightly, stages),
+     .help =
+         "only this stage: collect, label, extract, train or audit; may be given several times"},
+};
+
 #define OPTIONS(table) .options = table, .option_count = sizeof table / sizeof *table
 
 static const struct ms_verb verbs[] = {
@@ -123,6 +137,14 @@ static const struct ms_verb verbs[] = {
      .defaults = malseq_demo_defaults,
      .max_operands = 2,
      .run = malseq_demo},
+    {.name = "nightly",
+     .synopsis = "[--config FILE] [--stage NAME]…",
+     .summary = "Rebuild the corpus as cron does each night: collect, label, extract, train when "
+                "the dataset changed, audit, within a time; then sum up as text (or with --json as "
+                "JSON) and as one HTML page.",
+     OPTIONS(nightly_options),
+     .options_bytes = sizeof(struct malseq_nightly),
+     .run = malseq_nightly},
 };
 
 static const struct ms_tool tool = {

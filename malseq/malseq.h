@@ -58,6 +58,11 @@ struct malseq_demo {
     const char *dataset_url; /* where the published files of mal-api-2019 are downloaded from */
 };
 
+struct malseq_nightly {
+    const char *config;        /* NULL: nightly.conf in the corpus */
+    struct ms_cli_list stages; /* none: all */
+};
+
 /* The verbs: struct ms_verb's run. */
 enum ms_status malseq_exec(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_status(struct ms_cli *cli, struct ms_error *err);
@@ -67,6 +72,7 @@ enum ms_status malseq_export(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_audit(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_demo(struct ms_cli *cli, struct ms_error *err);
 void malseq_demo_defaults(void *options);
+enum ms_status malseq_nightly(struct ms_cli *cli, struct ms_error *err);
 
 /* For struct ms_traces_wanted: a warning. */
 struct ms_trace_row;
@@ -85,6 +91,9 @@ enum ms_status malseq_find_data(const char *relative, struct ms_buf *path,
 enum ms_status malseq_find_tool(const char *name, struct ms_buf *path,
                                 struct ms_error *err) MS_MUST_USE;
 
+/* Of this program itself; appended. */
+enum ms_status malseq_find_self(struct ms_buf *path, struct ms_error *err) MS_MUST_USE;
+
 /* A child process. */
 struct malseq_child {
     pid_t pid;
@@ -97,6 +106,10 @@ enum { MALSEQ_STDIN_PIPE = 1 };
 enum ms_status malseq_spawn(const char *path, const char *const *argv, int stdout_fd,
                             unsigned flags, struct malseq_child *out,
                             struct ms_error *err) MS_MUST_USE;
+/* The same with what its standard input, output and error are (-1: ours); they stay the caller's.
+ */
+enum ms_status malseq_spawn_with(const char *path, const char *const *argv, const int standard[3],
+                                 struct malseq_child *out, struct ms_error *err) MS_MUST_USE;
 /* Waits for its end; *code is its exit code, or 128 + the signal that killed it. */
 enum ms_status malseq_wait(struct malseq_child *child, int *code, struct ms_error *err) MS_MUST_USE;
 /* True when it has ended already (it is waited for then). */

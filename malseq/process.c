@@ -63,6 +63,15 @@ enum ms_status malseq_find_tool(const char *name, struct ms_buf *path, struct ms
                         name, ms_escape_text(folder, shown, sizeof shown));
 }
 
+enum ms_status malseq_find_self(struct ms_buf *path, struct ms_error *err)
+{
+    char own[PATH_MAX_BYTES];
+    ssize_t got = readlink("/proc/self/exe", own, sizeof own - 1);
+    if (got < 0)
+        return ms_error_set_errno(err, MS_E_IO, errno, "cannot tell where this program lies");
+    return ms_buf_append(path, own, (size_t)got);
+}
+
 enum ms_status malseq_find_data(const char *relative, struct ms_buf *path, struct ms_error *err)
 {
     /* build/PRESET/bin lies three levels below the source tree; packagers build elsewhere. */
@@ -100,19 +109,31 @@ enum ms_status malseq_exec(struct ms_cli *cli, struct ms_error *err)
 }
 
 /* In the child: from here on only what is safe after fork. */
-static void become(const char *path, const char *const *argv, int stdin_fd, int stdout_fd,
-                   pid_t parent)
+static void become(const char *path, const char *const *argv, const int standard[3], pid_t parent)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(70);
-    if (stdin_fd >= 0 && dup2(stdin_fd, STDIN_FILENO) < 0)
-        _exit(70);
-    if (stdout_fd >= 0 && dup2(stdout_fd, STDOUT_FILENO) < 0)
-        _exit(70);
+    for (int i = 0; i < 3; i++)
+        if (standard[i] >= 0 && dup2(standard[i], i) < 0)
+            _exit(70);
     (void)signal(SIGPIPE, SIG_DFL);
     execvp(path, (char *const *)(uintptr_t)argv);
     _exit(errno == ENOENT ? 127 : 126);
+}
+
+enum ms_status malseq_spawn_with(const char *path, const char *const *argv, const int standard[3],
+                                 struct malseq_child *out, struct ms_error *err)
+{
+    (void)fflush(NULL);
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0)
+        become(path, argv, standard, parent);
+    if (pid < 0)
+        return ms_error_set_errno(err, MS_E_IO, errno, "cannot start a process");
+    *out = (struct malseq_child){pid, -1};
+    return MS_OK;
 }
 
 enum ms_status malseq_spawn(const char *path, const char *const *argv, int stdout_fd,
@@ -121,21 +142,15 @@ enum ms_status malseq_spawn(const char *path, const char *const *argv, int stdou
     int ends[2] = {-1, -1};
     if ((flags & MALSEQ_STDIN_PIPE) && pipe2(ends, O_CLOEXEC) != 0)
         return ms_error_set_errno(err, MS_E_IO, errno, "cannot make a pipe");
-    (void)fflush(NULL);
-    pid_t parent = getpid();
-    pid_t pid = fork();
-    if (pid == 0)
-        become(path, argv, ends[0], stdout_fd, parent);
-    int errnum = errno;
+    const int standard[3] = {ends[0], stdout_fd, -1};
+    enum ms_status status = malseq_spawn_with(path, argv, standard, out, err);
     if (ends[0] >= 0)
         close(ends[0]);
-    if (pid < 0) {
-        if (ends[1] >= 0)
-            close(ends[1]);
-        return ms_error_set_errno(err, MS_E_IO, errnum, "cannot start a process");
-    }
-    *out = (struct malseq_child){pid, ends[1]};
-    return MS_OK;
+    if (status == MS_OK)
+        out->stdin_fd = ends[1];
+    else if (ends[1] >= 0)
+        close(ends[1]);
+    return status;
 }
 
 static int code_of(int state)
