@@ -32,6 +32,7 @@ class Side:
     def __init__(self, command, totals=None, own_clock=False, processors=1, environment=None):
         self.command, self.totals, self.own_clock = command, totals, own_clock
         self.processors, self.environment = processors, environment
+        self.said = None        # what its last run printed, with own_clock
 
 
 def tool(name, *words):
@@ -88,7 +89,7 @@ def run(side, folder):
     if result.returncode not in (0, 1):
         raise Wrong("%s ended with %d: %s" % (side.command[0], result.returncode, result.stderr.decode(errors="replace")[-300:]))
     if side.own_clock:
-        said = json.loads(result.stdout)
+        side.said = said = json.loads(result.stdout)
         return said["seconds"], said["cpu_seconds"] if side.processors == 1 else None, said.get("totals")
     totals = side.totals(result.stdout) if side.totals else None
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, totals
@@ -102,10 +103,10 @@ def rounded(number):
     return float("%.4g" % number)
 
 
-def race(work, bench, ours, peer, amount, unit, case=None, against=None, note=None):
+def race(work, bench, ours, peer, amount, unit, case=None, against=None, note=None, runs=RUNS):
     """Both in turn, each first in every second round; `amount` / seconds is the figure, so that more is better in every line."""
     folder, mine, other = os.path.join(work, "run"), [], []
-    for index in range(RUNS):
+    for index in range(runs):
         both = [(ours, mine), (peer, other)]
         for side, results in both[::-1] if index % 2 else both:
             results.append(run(side, folder))
@@ -119,7 +120,7 @@ def race(work, bench, ours, peer, amount, unit, case=None, against=None, note=No
     line["ratio"] = rounded(statistics.median(theirs[0] / own[0] for own, theirs in zip(mine, other)))
     if mine[0][1] and other[0][1]:
         line["cpu_ratio"] = rounded(statistics.median(theirs[1] / own[1] for own, theirs in zip(mine, other)))
-    line.update(unit=unit, runs=RUNS, against=against)
+    line.update(unit=unit, runs=runs, against=against)
     if note:
         line["note"] = note
     return line

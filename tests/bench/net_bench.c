@@ -6,7 +6,8 @@
  *     bench_net peak                           GFLOP/s of a product of 1024 x 1024 matrices
  *
  * FILE is of 32-bit integers: the number of sequences, then for each its label, its length and its
- * tokens. A round takes all of them in the order of the file, BATCH at a time. */
+ * tokens. A round takes all of them in the order of the file, BATCH at a time. The first batch goes
+ * before all rounds, once, uncounted: it allocates. */
 #include "train/nn/net.h"
 
 #include <cblas.h>
@@ -100,48 +101,46 @@ static struct ms_net_batch batch_at(const struct data *data, size_t from, size_t
                                  .labels = data->labels + from};
 }
 
-/* One round; its mean loss a sequence, when training. */
-static enum ms_status round_of(struct ms_net *net, const struct data *data, size_t batch,
-                               ms_real *outputs, double *loss, struct ms_error *err)
+/* A batch; prints its loss. */
+static enum ms_status batch_of(struct ms_net *net, const struct data *data, size_t from,
+                               size_t batch, const char *separator, ms_real *outputs,
+                               struct ms_error *err)
 {
-    enum ms_status status = MS_OK;
-    *loss = 0;
-    for (size_t from = 0; from < data->count && status == MS_OK; from += batch) {
-        const struct ms_net_batch b = batch_at(data, from, batch);
-        struct ms_net_result result = {0, 0, 0};
-        status = outputs ? ms_net_predict(net, &b, outputs, err)
-                         : ms_net_train_batch(net, &b, 1e-3, &result, err);
-        *loss += result.loss * (double)b.rows / (double)data->count;
-    }
+    const struct ms_net_batch b = batch_at(data, from, batch);
+    struct ms_net_result result = {0, 0, 0};
+    const enum ms_status status = outputs ? ms_net_predict(net, &b, outputs, err)
+                                          : ms_net_train_batch(net, &b, 1e-3, &result, err);
+    printf("%s%.6f", separator, result.loss);
     return status;
 }
 
-/* The first round, which allocates, is not counted. */
 static int run(struct ms_net *net, const struct data *data, size_t batch, size_t rounds,
                ms_real *outputs)
 {
     struct ms_error err;
-    double *taken = calloc(rounds + 1, sizeof *taken), *cpu = calloc(rounds + 1, sizeof *cpu);
-    double loss;
-    int code = taken && cpu ? 0 : 4;
-    if (code == 0)
-        printf("{\"losses\": [");
-    for (size_t i = 0; i <= rounds && code == 0; i++) {
-        double begun = clock_s(CLOCK_MONOTONIC), before = clock_s(CLOCK_PROCESS_CPUTIME_ID);
-        if (round_of(net, data, batch, outputs, &loss, &err) != MS_OK) {
-            fprintf(stderr, "%s\n", err.text);
-            code = 4;
-        }
+    double *taken = calloc(rounds, sizeof *taken), *cpu = calloc(rounds, sizeof *cpu);
+    if (!taken || !cpu) {
+        free(taken);
+        free(cpu);
+        return 4;
+    }
+    printf("{\"losses\": [");
+    enum ms_status status = batch_of(net, data, 0, batch, "", outputs, &err);
+    for (size_t i = 0; i < rounds && status == MS_OK; i++) {
+        const double begun = clock_s(CLOCK_MONOTONIC), before = clock_s(CLOCK_PROCESS_CPUTIME_ID);
+        for (size_t from = 0; from < data->count && status == MS_OK; from += batch)
+            status = batch_of(net, data, from, batch, ", ", outputs, &err);
         taken[i] = clock_s(CLOCK_MONOTONIC) - begun;
         cpu[i] = clock_s(CLOCK_PROCESS_CPUTIME_ID) - before;
-        printf("%s%.6f", i ? ", " : "", loss);
     }
-    if (code == 0)
+    if (status == MS_OK)
         printf("], \"seconds\": %.6f, \"cpu_seconds\": %.6f, \"steps\": %zu}\n",
-               median(taken + 1, rounds), median(cpu + 1, rounds), data->steps);
+               median(taken, rounds), median(cpu, rounds), data->steps);
+    else
+        fprintf(stderr, "%s\n", err.text);
     free(taken);
     free(cpu);
-    return code;
+    return status == MS_OK ? 0 : 4;
 }
 
 static int with_data(struct ms_net *net, char **words)
