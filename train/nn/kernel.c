@@ -1,6 +1,7 @@
 /* The element-wise loops, written once and compiled for each instruction set; no layers, no memory.
  */
 #include "train/nn/kernel.h"
+#include "train/nn/cpu.h"
 #include "train/nn/kernel_math.h"
 #include "train/nn/kernel_sets.h"
 
@@ -249,19 +250,18 @@ DEFINE_KERNELS(avx2, AVX2_TARGET)
 DEFINE_KERNELS(avx512, AVX512_TARGET)
 #endif
 
+static const struct ms_kernels *const sets[MS_CPU_SETS] = {
+    [MS_CPU_PORTABLE] = &kernels_portable,
+#if defined(__x86_64__)
+    [MS_CPU_AVX2] = &kernels_avx2,
+    [MS_CPU_AVX512] = &kernels_avx512,
+#endif
+};
+
 const struct ms_kernels *ms_kernels_at(size_t index)
 {
-    const struct ms_kernels *sets[3];
-    size_t count = 0;
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
-        sets[count++] = &kernels_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        sets[count++] = &kernels_avx2;
-#endif
-    sets[count++] = &kernels_portable;
-    return index < count ? sets[index] : NULL;
+    const enum ms_cpu_set set = ms_cpu_set_at(index);
+    return set == MS_CPU_SETS ? NULL : sets[set];
 }
 
 const struct ms_kernels *ms_kernels_get(void)

@@ -1,5 +1,6 @@
 /* The element-wise part of a GRU's step, forward and backward, compiled for each instruction set;
  * no layers, no memory. */
+#include "train/nn/cpu.h"
 #include "train/nn/kernel_math.h"
 #include "train/nn/kernel_sets.h"
 

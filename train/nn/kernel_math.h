@@ -1,5 +1,5 @@
-/* What the files of element-wise loops share: the functions of one number, inlined into each loop,
- * and the instruction sets that a loop is compiled for. Not for others. */
+/* What the files of element-wise loops share: the functions of one number, inlined into each loop.
+ * Not for others. */
 #ifndef MS_TRAIN_NN_KERNEL_MATH_H
 #define MS_TRAIN_NN_KERNEL_MATH_H
 
@@ -129,12 +129,5 @@ INLINE ms_real slope(ms_real y, enum ms_net_activation act)
     }
     return 1;
 }
-
-/* What a function of each set is compiled for. */
-#define PORTABLE_TARGET
-#if defined(__x86_64__)
-#define AVX2_TARGET __attribute__((target("avx2,fma")))
-#define AVX512_TARGET __attribute__((target("avx512f,avx512vl,avx512dq,avx2,fma")))
-#endif
 
 #endif

@@ -1,5 +1,6 @@
 /* Element-wise loops of the wide branch, of attention and of averages: scaled sums of rows,
  * compiled for each instruction set; no layers, no memory. */
+#include "train/nn/cpu.h"
 #include "train/nn/kernel_math.h"
 #include "train/nn/kernel_sets.h"
 

@@ -1,5 +1,6 @@
 /* Packing, and the packed products for each instruction set; the loops are in packed_tile.h. */
 #include "train/nn/packed.h"
+#include "train/nn/cpu.h"
 
 #include <string.h>
 
@@ -32,38 +33,37 @@ INLINE void go_ahead(struct ms_packed_ahead *ahead)
 }
 
 #define SUFFIX portable
-#define TARGET
+#define TARGET PORTABLE_TARGET
 #define VECTOR_BYTES 16
 #define ROWS 4
 #include "train/nn/packed_tile.h"
 
 #if defined(__x86_64__)
 #define SUFFIX avx2
-#define TARGET __attribute__((target("avx2,fma")))
+#define TARGET AVX2_TARGET
 #define VECTOR_BYTES 32
 #define ROWS 4
 #include "train/nn/packed_tile.h"
 
 #define SUFFIX avx512
-#define TARGET __attribute__((target("avx512f,avx512vl,avx512dq,avx2,fma")))
+#define TARGET AVX512_TARGET
 #define VECTOR_BYTES 64
 #define ROWS 8
 #include "train/nn/packed_tile.h"
 #endif
 
+static const struct ms_packed_kernels *const sets[MS_CPU_SETS] = {
+    [MS_CPU_PORTABLE] = &kernels_portable,
+#if defined(__x86_64__)
+    [MS_CPU_AVX2] = &kernels_avx2,
+    [MS_CPU_AVX512] = &kernels_avx512,
+#endif
+};
+
 const struct ms_packed_kernels *ms_packed_at(size_t index)
 {
-    const struct ms_packed_kernels *sets[3];
-    size_t count = 0;
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
-        sets[count++] = &kernels_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        sets[count++] = &kernels_avx2;
-#endif
-    sets[count++] = &kernels_portable;
-    return index < count ? sets[index] : NULL;
+    const enum ms_cpu_set set = ms_cpu_set_at(index);
+    return set == MS_CPU_SETS ? NULL : sets[set];
 }
 
 const struct ms_packed_kernels *ms_packed_get(void)
