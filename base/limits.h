@@ -198,9 +198,16 @@
 #define MS_LIMIT_EXPLAINED_STEPS ((size_t)1 << 18)
 #define MS_LIMIT_EXPLAINED_PREFIXES ((size_t)400)
 /* One line of a log (real: 100 KB, where a library and all its functions are told), and what the
- * calls of all processes take until the log is at its end: guard the reader's memory. */
+ * calls of all processes take until the log is at its end, where they must be held; where they may
+ * be put aside, what is held of them at a time: guard the reader's memory. */
 #define MS_LIMIT_LOG_LINE_BYTES ((size_t)1 << 20)
 #define MS_LIMIT_INTERLEAVED_BYTES ((size_t)256 << 20)
+#define MS_LIMIT_INTERLEAVED_HELD_BYTES ((size_t)2 << 20)
+/* Calls of one log that are put aside in a temporary file, and how often that is done: guard the
+ * disk, and the memory of who reads the file (a log of 8 GB: 54 million calls, 250 MB, 120 times).
+ */
+#define MS_LIMIT_TURNS_BYTES ((uint64_t)1 << 30)
+#define MS_LIMIT_TURNS_RUNS 4096
 /* The document beside a report that says whose it is (real: 2 KB): guards the reader's time. */
 #define MS_LIMIT_METADATA_BYTES ((uint64_t)16 << 20)
 /* CPU and wall time for an archive of reports: 1 TB unpacks in a day. */

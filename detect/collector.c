@@ -162,7 +162,7 @@ static enum ms_status on_info(void *ctx, const struct ms_report_info *info, stru
 
 struct ms_trace_sink ms_collector_sink(struct ms_collector *self)
 {
-    return (struct ms_trace_sink){self, on_process, on_call, on_process_end, on_info};
+    return (struct ms_trace_sink){self, on_process, on_call, on_process_end, on_info, NULL};
 }
 
 /* ---- sending ---- */

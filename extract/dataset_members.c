@@ -136,7 +136,7 @@ static bool same_hash(struct ms_span key, const char *hash)
 static enum ms_status read_report(struct members *self, struct ms_dataset_row *row,
                                   struct ms_error *err)
 {
-    const struct ms_trace_sink sink = {self, on_process, on_call, on_process_end, on_info};
+    const struct ms_trace_sink sink = {self, on_process, on_call, on_process_end, on_info, NULL};
     struct ms_report_result result;
     row->what = MS_DATASET_REPORT;
     self->has_behavior = false;

@@ -26,6 +26,7 @@ const struct ms_worker_kind ms_extract_kinds[] = {
     {"report", ms_report_job, ms_report_prepare},
     {"plain", ms_plain_job, NULL},
     {"archive", ms_archive_job, ms_archive_prepare},
+    {"turns", ms_turns_job, NULL},
     {"metadata", ms_metadata_job, NULL},
     {"rows", ms_dataset_rows_job, ms_dataset_prepare},
     {"classes", ms_dataset_classes_job, NULL},

@@ -152,19 +152,16 @@ static bool wants_feeder(int fd)
 
 /* Runs a job, with its input by way of `feeder` where that is not NULL. Whatever ends it but our
  * own trouble is the report's fault: then *why says so. */
-static enum ms_status run_worker(struct ms_intake *self, const char *kind, const char *feeder,
-                                 int fd, struct ms_error *why, struct ms_error *err)
+static enum ms_status run_job(const struct ms_intake *self, const char *kind, const char *feeder,
+                              int fd, struct ms_span arg, ms_worker_frame on_job_frame, void *ctx,
+                              struct ms_error *why, struct ms_error *err)
 {
-    char letters[MS_INTAKE_LETTERS + 1];
-    struct ms_span arg = ms_intake_argument(self, letters);
-    if (feeder)
-        letters[arg.len++] = MS_REPORT_FED;
     struct ms_worker_limits limits = {.cpu_s = MS_LIMIT_REPORT_CPU_S,
                                       .wall_ms = MS_LIMIT_REPORT_WALL_MS,
                                       .output_bytes = 2 * MS_LIMIT_REPORT_BYTES};
     struct ms_worker_result result = {.end = MS_WORKER_DONE};
     enum ms_status status = ms_worker_run_fed(self->ingest->worker, kind, feeder, fd, arg, &limits,
-                                              on_frame, self, &result, why);
+                                              on_job_frame, ctx, &result, why);
     if (status == MS_REJECT) /* a malformed answer, or a limit of ours */
         return MS_OK;
     if (status != MS_OK) {
@@ -177,6 +174,16 @@ static enum ms_status run_worker(struct ms_intake *self, const char *kind, const
     if (result.end != MS_WORKER_DONE || result.status != MS_OK)
         *why = result.error;
     return MS_OK;
+}
+
+static enum ms_status run_worker(struct ms_intake *self, const char *kind, const char *feeder,
+                                 int fd, struct ms_error *why, struct ms_error *err)
+{
+    char letters[MS_INTAKE_LETTERS + 1];
+    struct ms_span arg = ms_intake_argument(self, letters);
+    if (feeder)
+        letters[arg.len++] = MS_REPORT_FED;
+    return run_job(self, kind, feeder, fd, arg, on_frame, self, why, err);
 }
 
 /* A file that has no report's digest is known again by its own. Nothing is parsed here. */
@@ -255,6 +262,9 @@ static bool contradicts_itself(const struct ms_trace_received *received)
         calls += received->processes[i].calls;
         expanded += received->processes[i].calls_expanded;
     }
+    /* What is neither kept nor read back cannot be counted. */
+    if (received->turns.len && !received->turns.corpus)
+        return !received->has_info;
     return calls != result->calls || expanded != result->calls_expanded ||
            received->process_count != result->processes || !received->has_info;
 }
@@ -316,8 +326,39 @@ static enum ms_status store_bytes(struct ms_intake *self, struct ms_error *err)
     return status;
 }
 
+static enum ms_status on_turns_frame(void *ctx, uint32_t type, struct ms_span bytes,
+                                     struct ms_error *err)
+{
+    if (type != MS_FRAME_API && type != MS_FRAME_TRACE && type != MS_FRAME_PROCESS)
+        return ms_error_set(err, MS_REJECT, "the reading process sent a malformed answer");
+    return ms_trace_received_frame(ctx, type, bytes, err);
+}
+
+/* The calls that the reading put aside, by process: another worker's work, with the file of them as
+ * its input. */
+static enum ms_status read_turns(struct ms_intake *self, struct ms_error *why, struct ms_error *err)
+{
+    int fd = -1;
+    const struct ms_trace_received *received = &self->received;
+    if (!received->turns.len || !received->turns.corpus ||
+        received->result.state == MS_REPORT_INVALID)
+        return MS_OK;
+    enum ms_status status = ms_spool_file(&received->turns, &fd, err);
+    if (status != MS_OK)
+        return status;
+    return run_job(self, "turns", NULL, fd, ms_span_of(NULL, 0), on_turns_frame, &self->received,
+                   why, err);
+}
+
 enum ms_status ms_intake_end(struct ms_intake *self, const char *why, struct ms_error *err)
 {
+    struct ms_error turns = {.status = MS_OK};
+    if (self->received.has_result && !why[0]) {
+        enum ms_status status = read_turns(self, &turns, err);
+        if (status != MS_OK)
+            return status;
+        why = turns.text;
+    }
     if (self->received.has_result && !why[0]) {
         judge(self);
     } else {

@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "base/stream.h"
 #include "extract/report/metadata.h"
+#include "extract/report/turns.h"
 #include "extract/trace_frames.h"
 
 #include <inttypes.h>
@@ -125,7 +126,8 @@ static enum ms_status read_report(struct source *source, struct ms_span arg,
         result.state = MS_REPORT_INVALID;
         status = is_passed_over(&result, arg) ? MS_OK : drain(source, &fault);
     } else if (status == MS_OK) {
-        write_remarks(&result, ms_trace_sender_overflow(sender), reason, sizeof reason);
+        write_remarks(&result, ms_trace_sender_overflow(sender) + result.beyond_calls, reason,
+                      sizeof reason);
     }
     if (status == MS_OK)
         status = send_digest(source, out, &fault);
@@ -196,6 +198,20 @@ enum ms_status ms_plain_job(int input_fd, struct ms_span arg, struct ms_worker_o
     }
     if (stream)
         ms_stream_close(stream);
+    return status;
+}
+
+enum ms_status ms_turns_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                            struct ms_error *err)
+{
+    struct ms_trace_sender *sender = NULL;
+    (void)arg;
+    enum ms_status status = ms_trace_sender_new(out, &sender, err);
+    if (status != MS_OK)
+        return status;
+    const struct ms_trace_sink sink = ms_trace_sender_sink(sender);
+    status = ms_turns_read(input_fd, &sink, err);
+    ms_trace_sender_free(sender);
     return status;
 }
 

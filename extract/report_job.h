@@ -16,10 +16,11 @@
 enum ms_status ms_plain_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
                             struct ms_error *err) MS_MUST_USE;
 
-/* Reads input_fd, which may be plain, gzip or zstd, to its end; sends the traces, and a RESULT. A
- * bad report is a RESULT too: the job fails only when the input cannot be read (MS_E_IO) or memory
- * ends. An archive is an ARCHIVE frame in place of all else; behind it come its bytes as PLAIN
- * frames when input_fd cannot be read a second time. */
+/* Reads input_fd, which may be plain, gzip or zstd, to its end; sends the traces, or TURNS frames
+ * of which ms_turns_job makes them, and a RESULT. A bad report is a RESULT too: the job fails only
+ * when the input cannot be read (MS_E_IO) or memory ends. An archive is an ARCHIVE frame in place
+ * of all else; behind it come its bytes as PLAIN frames when input_fd cannot be read a second time.
+ */
 enum ms_status ms_report_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
                              struct ms_error *err) MS_MUST_USE;
 
@@ -28,6 +29,11 @@ enum ms_status ms_report_job(int input_fd, struct ms_span arg, struct ms_worker_
  * frames of ms_report_job; what cannot be opened, a FAULT frame (chain and reason). */
 enum ms_status ms_archive_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
                               struct ms_error *err) MS_MUST_USE;
+
+/* Reads the calls that a report's reading put aside, which the parent keeps in input_fd
+ * (extract/report/turns.h): the frames of traces alone. */
+enum ms_status ms_turns_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                            struct ms_error *err) MS_MUST_USE;
 
 /* Reads what lies beside a report (extract/report/metadata.h): an INFO frame. */
 enum ms_status ms_metadata_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,

@@ -8,10 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-void ms_spool_init(struct ms_spool *self, struct ms_corpus *corpus)
+void ms_spool_init(struct ms_spool *self, struct ms_corpus *corpus, size_t memory_bytes,
+                   uint64_t max_bytes)
 {
-    *self = (struct ms_spool){.corpus = corpus};
-    ms_buf_init(&self->memory, MS_SPOOL_MEMORY_BYTES);
+    *self =
+        (struct ms_spool){.corpus = corpus, .memory_bytes = memory_bytes, .max_bytes = max_bytes};
+    ms_buf_init(&self->memory, memory_bytes);
 }
 
 void ms_spool_release(struct ms_spool *self)
@@ -19,7 +21,7 @@ void ms_spool_release(struct ms_spool *self)
     if (self->has_file)
         (void)close(self->fd);
     ms_buf_release(&self->memory);
-    ms_spool_init(self, self->corpus);
+    ms_spool_init(self, self->corpus, self->memory_bytes, self->max_bytes);
 }
 
 void ms_spool_clear(struct ms_spool *self)
@@ -45,15 +47,15 @@ static enum ms_status write_at(const struct ms_spool *self, uint64_t at, const u
     return MS_OK;
 }
 
-/* The first bytes stay in memory where they are: what lies at MS_SPOOL_MEMORY_BYTES and behind is
- * in the file, at the same place less these. */
+/* The first bytes stay in memory where they are: what lies at memory_bytes and behind is in the
+ * file, at the same place less these. */
 enum ms_status ms_spool_append(struct ms_spool *self, const void *bytes, size_t n,
                                struct ms_error *err)
 {
     const uint8_t *from = bytes;
-    if (n > MS_LIMIT_REPORT_TRACES_BYTES || self->len > MS_LIMIT_REPORT_TRACES_BYTES - n)
+    if (n > self->max_bytes || self->len > self->max_bytes - n)
         return ms_error_set(err, MS_REJECT, "the traces of one report are too large");
-    size_t room = MS_SPOOL_MEMORY_BYTES - self->memory.len, first = n < room ? n : room;
+    size_t room = self->memory_bytes - self->memory.len, first = n < room ? n : room;
     if (first && ms_buf_append(&self->memory, from, first) != MS_OK)
         return ms_error_set(err, MS_E_NOMEM, "no memory for traces");
     if (n > first && self->corpus) {
@@ -62,8 +64,8 @@ enum ms_status ms_spool_append(struct ms_spool *self, const void *bytes, size_t 
             status = ms_corpus_temporary(self->corpus, &self->fd, err);
         self->has_file = self->has_file || status == MS_OK;
         if (status == MS_OK)
-            status = write_at(self, self->len + first - MS_SPOOL_MEMORY_BYTES, from + first,
-                              n - first, err);
+            status = write_at(self, self->len + first - self->memory_bytes, from + first, n - first,
+                              err);
         if (status != MS_OK)
             return status;
     }
@@ -85,7 +87,7 @@ enum ms_status ms_spool_read(const struct ms_spool *self, uint64_t at, void *out
         n -= first;
     }
     while (n) {
-        ssize_t got = pread(self->fd, to, n, (off_t)(at - MS_SPOOL_MEMORY_BYTES));
+        ssize_t got = pread(self->fd, to, n, (off_t)(at - self->memory_bytes));
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
@@ -95,5 +97,15 @@ enum ms_status ms_spool_read(const struct ms_spool *self, uint64_t at, void *out
         at += (uint64_t)got;
         n -= (size_t)got;
     }
+    return MS_OK;
+}
+
+enum ms_status ms_spool_file(const struct ms_spool *self, int *fd, struct ms_error *err)
+{
+    if (!self->has_file || self->memory_bytes)
+        return ms_error_set(err, MS_E_BUG, "no file has all of what was spooled");
+    *fd = self->fd;
+    if (ftruncate(self->fd, (off_t)self->len) != 0)
+        return ms_error_set_errno(err, MS_E_IO, errno, "cannot cut a file of the folder tmp/");
     return MS_OK;
 }

@@ -25,6 +25,7 @@ enum ms_trace_frame {
     MS_FRAME_MEMBER,    /* a report of an archive begins: its chain of names */
     MS_FRAME_FAULT,     /* what could not be opened: length of the chain, chain, reason */
     MS_FRAME_CODE,      /* what became of a disassembly (extract/opcodes_job.h) */
+    MS_FRAME_TURNS, /* in place of the traces: for the `turns` of the sink; read by another job */
 };
 
 /* The name that stands for every API beyond MS_LIMIT_APIS_PER_REPORT; a pseudo-call. */
@@ -70,7 +71,8 @@ struct ms_trace_received {
     struct ms_received_process *processes;
     size_t process_count, process_cap;
     struct ms_spool spool;
-    uint64_t trace_from; /* where the present process's blocks begin in the spool */
+    struct ms_spool turns; /* all of it in its file */
+    uint64_t trace_from;   /* where the present process's blocks begin in the spool */
     bool has_info;
     struct ms_report_info info;
     bool has_result;
@@ -86,8 +88,8 @@ void ms_trace_received_release(struct ms_trace_received *self);
 /* Forgets the processes and their blobs; names stay (a dataset sends them once). */
 void ms_trace_received_next(struct ms_trace_received *self);
 
-/* Takes an API, TRACE, PROCESS, INFO or RESULT frame. MS_REJECT when it is malformed or a limit is
- * passed. */
+/* Takes an API, TRACE, TURNS, PROCESS, INFO or RESULT frame. MS_REJECT when it is malformed or a
+ * limit is passed. */
 enum ms_status ms_trace_received_frame(struct ms_trace_received *self, uint32_t type,
                                        struct ms_span bytes, struct ms_error *err) MS_MUST_USE;
 /* The head of a process's blob, appended to `out`, and n bytes of the blocks behind it from place

@@ -11,18 +11,20 @@ void ms_trace_received_init(struct ms_trace_received *self)
 {
     *self = (struct ms_trace_received){0};
     ms_buf_init(&self->bytes, MS_LIMIT_REPORT_NAMES_BYTES);
-    ms_spool_init(&self->spool, NULL);
+    ms_spool_init(&self->spool, NULL, MS_SPOOL_MEMORY_BYTES, MS_LIMIT_REPORT_TRACES_BYTES);
+    ms_spool_init(&self->turns, NULL, 0, MS_LIMIT_TURNS_BYTES + MS_LIMIT_REPORT_NAMES_BYTES);
 }
 
 void ms_trace_received_keep(struct ms_trace_received *self, struct ms_corpus *corpus)
 {
-    self->spool.corpus = corpus;
+    self->spool.corpus = self->turns.corpus = corpus;
 }
 
 void ms_trace_received_release(struct ms_trace_received *self)
 {
     ms_buf_release(&self->bytes);
     ms_spool_release(&self->spool);
+    ms_spool_release(&self->turns);
     free(self->apis);
     free(self->processes);
     ms_trace_received_init(self);
@@ -197,6 +199,15 @@ static enum ms_status take_result(struct ms_trace_received *self, struct ms_span
     return MS_OK;
 }
 
+static enum ms_status take_turns(struct ms_trace_received *self, struct ms_span piece,
+                                 struct ms_error *err)
+{
+    if (piece.len)
+        return ms_spool_append(&self->turns, piece.data, piece.len, err);
+    ms_spool_clear(&self->turns);
+    return MS_OK;
+}
+
 void ms_trace_received_next(struct ms_trace_received *self)
 {
     /* Names keep their ids only in the caller's own table: the bytes may go. */
@@ -204,6 +215,7 @@ void ms_trace_received_next(struct ms_trace_received *self)
     self->process_count = 0;
     self->trace_from = 0;
     ms_spool_clear(&self->spool);
+    ms_spool_clear(&self->turns);
 }
 
 enum ms_status ms_trace_received_frame(struct ms_trace_received *self, uint32_t type,
@@ -216,6 +228,9 @@ enum ms_status ms_trace_received_frame(struct ms_trace_received *self, uint32_t 
         break;
     case MS_FRAME_TRACE:
         status = ms_spool_append(&self->spool, bytes.data, bytes.len, err);
+        break;
+    case MS_FRAME_TURNS:
+        status = take_turns(self, bytes, err);
         break;
     case MS_FRAME_PROCESS:
         status = take_process(self, bytes, err);

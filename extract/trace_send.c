@@ -228,9 +228,16 @@ static enum ms_status on_info(void *ctx, const struct ms_report_info *info, stru
     return emit(self, MS_FRAME_INFO, err);
 }
 
+static enum ms_status on_turns(void *ctx, struct ms_span piece, struct ms_error *err)
+{
+    struct ms_trace_sender *self = ctx;
+    enum ms_status status = ms_worker_emit(self->out, MS_FRAME_TURNS, piece.data, piece.len);
+    return status == MS_OK ? MS_OK : ms_error_set(err, status, "cannot answer");
+}
+
 struct ms_trace_sink ms_trace_sender_sink(struct ms_trace_sender *self)
 {
-    return (struct ms_trace_sink){self, on_process, on_call, on_process_end, on_info};
+    return (struct ms_trace_sink){self, on_process, on_call, on_process_end, on_info, on_turns};
 }
 
 enum ms_status ms_trace_send_result(struct ms_worker_out *out,

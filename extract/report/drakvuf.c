@@ -150,7 +150,9 @@ static enum ms_status take_api_line(struct ms_drakvuf_reader *self,
         self->has_api_calls = true;
         self->seen->system_calls = ms_interleave_calls(self->calls);
         self->real_calls = 0;
-        ms_interleave_clear(self->calls);
+        enum ms_status status = ms_interleave_clear(self->calls, err);
+        if (status != MS_OK)
+            return status;
     }
     return take_call(self, fields, err);
 }
@@ -321,12 +323,16 @@ enum ms_status ms_drakvuf_read(ms_scanner_source source, void *source_ctx,
 {
     struct ms_drakvuf_reader *self = NULL;
     enum ms_status status = ms_drakvuf_reader_new(seen, &self, err);
-    if (status == MS_OK)
+    if (status == MS_OK) {
+        ms_interleave_put_aside(self->calls, sink, MS_LIMIT_INTERLEAVED_HELD_BYTES);
         status = take_all(self, source, source_ctx, err);
+    }
     if (status != MS_OK)
         seen->process_count = seen->calls = seen->real_calls = 0; /* nothing was given out */
     if (status == MS_OK)
         status = ms_drakvuf_reader_emit(self, sink, err);
+    if (status == MS_OK)
+        seen->beyond_calls = ms_interleave_beyond(self->calls);
     ms_drakvuf_reader_free(self);
     return status;
 }

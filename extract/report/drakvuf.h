@@ -22,6 +22,7 @@ struct ms_drakvuf_seen {
     uint64_t fault_line, fault_byte; /* of MS_REJECT: the line, and where it begins */
     uint64_t process_count, calls, real_calls;
     uint64_t system_calls; /* passed over, because the log has API calls */
+    uint64_t beyond_calls; /* see ms_interleave_beyond */
     uint64_t bytes;
 };
 
@@ -29,8 +30,9 @@ struct ms_drakvuf_seen {
  * Calls are the lines of plugin "apimon" whose event is "api_called"; a log without any gives its
  * system calls (plugin "syscall", namespace MS_API_SYSCALL, the module as category) in their place:
  * the two are never mixed, for most system calls are made by the API call before them. Processes
- * come by their first call. A bad line costs that line alone. MS_REJECT beyond the limits of
- * interleave.h ("line L, byte B: why"); other statuses are the source's or the sink's.
+ * come by their first call; or, from a large log, all of them by the `turns` of a sink that has it.
+ * A bad line costs that line alone. MS_REJECT beyond the limits of interleave.h ("line L, byte B:
+ * why"); other statuses are the source's or the sink's.
  *
  * Sources: tklengyel/drakvuf, src/plugins/apimon and syscalls; CERT-Polska/drakvuf-sandbox,
  * postprocessing (which splits drakmon.log by plugin). */

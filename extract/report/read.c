@@ -400,6 +400,7 @@ static enum ms_report_state log_result(const struct top *self, struct ms_report_
     result->processes = log->process_count;
     result->calls = result->calls_expanded = log->calls;
     result->real_calls = log->real_calls;
+    result->beyond_calls = log->beyond_calls;
     result->bytes = log->bytes;
     result->line = log->fault_line;
     result->byte = log->fault_byte;

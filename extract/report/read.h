@@ -43,6 +43,7 @@ struct ms_report_result {
     uint64_t calls;                      /* entries, pseudo-calls included */
     uint64_t calls_expanded;             /* sum of 1 + repeated */
     uint64_t real_calls;                 /* entries of tracked processes that are no pseudo-calls */
+    uint64_t beyond_calls;               /* see ms_interleave_beyond */
     uint64_t bytes;                      /* plain bytes read */
     enum ms_report_foreign foreign;      /* of INVALID */
     char remark[MS_REPORT_REMARK_BYTES]; /* what was passed over in a log; else "" */

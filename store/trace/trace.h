@@ -62,6 +62,10 @@ struct ms_trace_sink {
     enum ms_status (*call)(void *ctx, const struct ms_call_info *call, struct ms_error *err);
     enum ms_status (*process_end)(void *ctx, struct ms_error *err);
     enum ms_status (*info)(void *ctx, const struct ms_report_info *info, struct ms_error *err);
+    /* NULL, or takes the calls of processes that take turns, packed, in place of `process`, `call`
+     * and `process_end`, when a reader would have to hold more of them than it likes: pieces in
+     * order, which whoever packed them takes apart again. Empty: all pieces so far are void. */
+    enum ms_status (*turns)(void *ctx, struct ms_span piece, struct ms_error *err);
 };
 
 /* A report's process can give its name or first_seen after its calls: `process_end` may therefore

@@ -115,7 +115,7 @@ static enum ms_status read_report(int fd, struct ms_span held, enum ms_scanner_c
 int main(int argc, char **argv)
 {
     struct totals totals = {0};
-    const struct ms_trace_sink sink = {&totals, on_process, on_call, on_process_end, on_info};
+    const struct ms_trace_sink sink = {&totals, on_process, on_call, on_process_end, on_info, NULL};
     struct ms_error err;
     struct ms_span held = {0};
     bool hold_it = argc == 3 && strcmp(argv[1], "--held") == 0;

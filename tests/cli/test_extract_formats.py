@@ -2,6 +2,7 @@
 import gzip
 import hashlib
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -136,6 +137,26 @@ class Formats(Case):
         self.assertEqual((row["status"], row["calls"]), ("ok", whole - 2))
         self.assertNotIn("cut off", row["reason"])
         self.assertIn("2 of %d lines were passed over; the first is line 4, byte %d: " % (len(lines) - 1, sum(len(line) + 1 for line in lines[:3])), row["reason"])
+
+    def test_a_log_of_more_calls_than_are_held(self):
+        """They are put aside in a file without a name and come back by process; system calls that turn out not to count do not."""
+        lines, calls, time = [], {}, 10 ** 15
+        for i in range(125000):
+            pid, tid, time = 4 + i * i % 7, (i << 44) + 2 ** 63, time + (i % 5 - 2) * 10 ** 15
+            calls.setdefault(pid, []).append((tid, time))
+            lines.append('{"Plugin":"apimon","TimeStamp":"%d.%06d","PID":%d,"TID":%d,"ProcessName":"p","Method":"M%d","Event":"api_called"}' %
+                         (time // 10 ** 6, time % 10 ** 6, pid, tid, i % 3))
+        system = [line.replace("apimon", "syscall") for line in lines]
+        row = self.run_import(self.write("r.zip", archive.zipped([("a.log", "\n".join(system + lines).encode())])))[0]
+        self.assertEqual((row["status"], row["processes"], row["calls"]), ("ok", len(calls), len(lines)))
+        self.assertIn("%d system calls beside" % len(lines), row["reason"])
+        done = subprocess.run([str(BIN / "malseq"), "query", "--csv", "--corpus", str(self.corpus),
+                               "SELECT count(*), sum(seq * (time % 9973)), sum(seq * (tid & 1048575)) FROM process p JOIN calls c ON c.process = p.id "
+                               "GROUP BY p.id ORDER BY ord"], capture_output=True, text=True, timeout=60)
+        self.assertEqual([tuple(map(int, line.split(","))) for line in done.stdout.splitlines()[1:]],
+                         [(len(own), sum(seq * math.fmod(time, 9973) for seq, (_, time) in enumerate(own)), sum(seq * (tid & 1048575) for seq, (tid, _) in enumerate(own)))
+                          for own in calls.values()])
+        self.assertEqual(list((self.corpus / "tmp").iterdir()), [])
 
     def test_a_log_that_is_cut(self):
         whole = report.drakvuf(PROCESSES, noise=False)

@@ -79,7 +79,7 @@ static enum ms_status on_info(void *ctx, const struct ms_report_info *info, stru
 static enum ms_status read_in(struct ms_span document, size_t piece, struct seen *seen)
 {
     struct input input = {document.data, document.len, piece};
-    const struct ms_trace_sink sink = {seen, on_process, on_call, on_process_end, on_info};
+    const struct ms_trace_sink sink = {seen, on_process, on_call, on_process_end, on_info, NULL};
     struct ms_error err;
     memset(seen, 0, sizeof *seen);
     enum ms_status status = ms_metadata_read(give, &input, &sink, &err);

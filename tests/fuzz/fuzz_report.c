@@ -74,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input input = {data, size};
     struct seen seen = {0};
-    const struct ms_trace_sink sink = {&seen, on_process, on_call, on_process_end, on_info};
+    const struct ms_trace_sink sink = {&seen, on_process, on_call, on_process_end, on_info, NULL};
     struct ms_report_result result;
     struct ms_error err;
     enum ms_status status =

@@ -244,7 +244,7 @@ static enum ms_status read_calls(struct ms_span document, enum ms_scanner_check 
                                  struct ms_error *err)
 {
     struct input input = {document.data, document.len, piece};
-    const struct ms_trace_sink sink = {out, on_process, on_call, on_end, on_info};
+    const struct ms_trace_sink sink = {out, on_process, on_call, on_end, on_info, NULL};
     *out = (struct calls){0};
     *err = (struct ms_error){.status = MS_OK};
     ms_scanner_kernel_force(kernel);

@@ -85,7 +85,7 @@ static enum ms_status read_text(const char *text, size_t len, size_t step, struc
                                 struct ms_report_result *result, struct ms_error *err)
 {
     struct feed feed = {text, len, 0, step};
-    struct ms_trace_sink sink = {events, on_process, on_call, on_end, on_info};
+    struct ms_trace_sink sink = {events, on_process, on_call, on_end, on_info, NULL};
     ms_buf_clear(events);
     return ms_report_read(give, &feed, check, &sink, result, err);
 }
@@ -325,7 +325,7 @@ static void test_sink_stops(void **state)
     struct ms_buf got;
     ms_buf_init(&got, SIZE_MAX);
     struct feed feed = {CAPE, strlen(CAPE), 0, 0};
-    struct ms_trace_sink sink = {&got, on_process, refuse, on_end, on_info};
+    struct ms_trace_sink sink = {&got, on_process, refuse, on_end, on_info, NULL};
     struct ms_report_result result;
     struct ms_error err = {0};
     assert_int_equal(ms_report_read(give, &feed, check, &sink, &result, &err), MS_E_STORE);

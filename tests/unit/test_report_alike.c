@@ -68,7 +68,7 @@ static void read_as(const struct ms_scanner_kernel *kernel, enum ms_scanner_chec
                     const struct ms_buf *text, size_t step, struct ms_buf *out)
 {
     struct feed feed = {text->data, text->len, step};
-    const struct ms_trace_sink sink = {out, on_process, on_call, on_end, on_info};
+    const struct ms_trace_sink sink = {out, on_process, on_call, on_end, on_info, NULL};
     struct ms_report_result result;
     struct ms_error err = {.status = MS_OK};
     ms_buf_clear(out);
