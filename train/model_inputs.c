@@ -304,11 +304,11 @@ static void put_step(const struct ms_input_maker *self, const struct ms_input_tr
                      size_t call, int32_t token, struct ms_input_row *out)
 {
     const struct ms_input_options *o = &self->recipe.options;
-    int32_t *f = out->features + out->n * self->tables;
     out->tokens[out->n++] = token;
     out->known += !(ms_vocabulary_unknown(self->recipe.vocabulary) && token == MS_TOKEN_UNKNOWN);
-    if (self->tables == 0)
+    if (self->tables == 0) /* then there is no place for features either */
         return;
+    int32_t *f = out->features + (out->n - 1) * self->tables;
     if (o->run_length)
         *f++ = trace->run_lengths ? log_bucket(trace->run_lengths[call]) : -1;
     if (o->run_count)
