@@ -170,6 +170,26 @@ static enum ms_status run_final(struct runner *r, struct ms_error *err)
     return status;
 }
 
+static void entry_release(struct ms_entry *entry)
+{
+    free(entry->predicted);
+    free(entry->scores);
+    ms_metrics_release(&entry->metrics);
+    ms_comparison_release(&entry->comparison);
+}
+
+static void drop_failed(struct runner *r)
+{
+    struct ms_experiment *o = r->out;
+    uint32_t kept = 0;
+    for (uint32_t e = 0; e < o->entry_count; e++)
+        if (r->failed[e])
+            entry_release(&o->entries[e]);
+        else
+            o->entries[kept++] = o->entries[e];
+    o->entry_count = kept;
+}
+
 static enum ms_status run_parts(struct runner *r, struct ms_error *err)
 {
     struct ms_experiment *o = r->out;
@@ -182,10 +202,9 @@ static enum ms_status run_parts(struct runner *r, struct ms_error *err)
         ms_fit_mean_curve(r->curves, r->fits_done, o->epochs, o->curve);
     if (status == MS_OK && o->partition.folds)
         status = run_final(r, err);
-    int64_t started = ms_clock_mono_ms();
+    drop_failed(r);
     if (status == MS_OK)
         status = ms_experiment_tune(r->plan, r->set, o, err);
-    o->entries[0].seconds += seconds_since(started);
     measure_folds(o);
     return status;
 }
@@ -240,14 +259,6 @@ static enum ms_status runner_make(struct runner *r, struct ms_error *err)
     return good ? MS_OK : no_memory(err);
 }
 
-static void entry_release(struct ms_entry *entry)
-{
-    free(entry->predicted);
-    free(entry->scores);
-    ms_metrics_release(&entry->metrics);
-    ms_comparison_release(&entry->comparison);
-}
-
 /* Rows judged over rows trained on, of one fit. */
 static double test_over_train(const struct ms_experiment *o)
 {
@@ -277,19 +288,11 @@ static enum ms_status compare_with(struct runner *r, uint32_t e, struct ms_error
     return ms_compare(&pair, &o->entries[e].comparison, err);
 }
 
-/* Takes out the baselines that failed and judges the others. */
 static enum ms_status judge_entries(struct runner *r, struct ms_error *err)
 {
     struct ms_experiment *o = r->out;
-    uint32_t kept = 0;
-    for (uint32_t e = 0; e < o->entry_count; e++)
-        if (r->failed[e])
-            entry_release(&o->entries[e]);
-        else
-            o->entries[kept++] = o->entries[e];
-    o->entry_count = kept;
     enum ms_status status = MS_OK;
-    for (uint32_t e = 0; e < kept && status == MS_OK; e++) {
+    for (uint32_t e = 0; e < o->entry_count && status == MS_OK; e++) {
         const struct ms_judged judged = {.classes = r->set->classes,
                                          .rows = o->judged_count,
                                          .truth = o->truth,

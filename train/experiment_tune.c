@@ -1,6 +1,10 @@
-/* Gathers scores of rows that a model did not see, and applies what they teach to the judged ones.
+/* Gathers scores of rows that a model did not see, and applies what they teach to the judged ones:
+ * to a baseline's no less than to the model's, for a moved threshold is a difference of its own.
  */
 #include "train/experiment_tune.h"
+
+#include "base/clock.h"
+#include "base/log.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +22,7 @@ struct tuner {
     const struct ms_plan *plan;
     const struct ms_dataset *set;
     struct ms_experiment *e;
+    struct ms_entry *entry; /* whose scores they are */
     struct held held;
     uint32_t *rows, *labels, *groups, *number, *part, *picked; /* of the training rows */
 };
@@ -30,7 +35,12 @@ static enum ms_status no_memory(struct ms_error *err)
 static enum ms_status fit(struct tuner *t, struct ms_tuning *out, struct ms_error *err)
 {
     const struct ms_held held = {t->set->classes, t->held.rows, t->held.scores, t->held.truth};
-    return ms_tuning_fit(&t->plan->tuning, &held, out, err);
+    struct ms_tuning_request request = t->plan->tuning;
+    if (t->entry != t->e->entries) { /* a band of doubt is the model's alone */
+        request.doubt_auto = false;
+        request.unknown_from = request.unknown_to = 0;
+    }
+    return ms_tuning_fit(&request, &held, out, err);
 }
 
 static void apply(struct tuner *t, const struct ms_tuning *tuning, uint32_t repeat, uint32_t fold,
@@ -40,7 +50,9 @@ static void apply(struct tuner *t, const struct ms_tuning *tuning, uint32_t repe
     uint32_t classes = t->set->classes;
     for (size_t i = 0; i < e->judged_count; i++)
         if (e->repeat_of[i] == repeat && e->fold_of[i] == fold) {
-            e->entries[0].predicted[i] = ms_tuning_apply(tuning, tuned + i * classes, classes);
+            t->entry->predicted[i] = ms_tuning_apply(tuning, tuned + i * classes, classes);
+            if (t->entry != e->entries)
+                continue;
             e->in_doubt[i] =
                 ms_doubt_measure(tuned + i * classes, classes) >= tuning->unknown_from &&
                 ms_doubt_measure(tuned + i * classes, classes) < tuning->unknown_to;
@@ -57,7 +69,7 @@ static void gather(struct tuner *t, uint32_t repeat, uint32_t fold, bool all)
     t->held.rows = 0;
     for (size_t i = 0; i < e->judged_count; i++)
         if (all || (e->repeat_of[i] == repeat && e->fold_of[i] != fold)) {
-            memcpy(t->held.scores + t->held.rows * classes, e->entries[0].scores + i * classes,
+            memcpy(t->held.scores + t->held.rows * classes, t->entry->scores + i * classes,
                    classes * sizeof *t->held.scores);
             t->held.truth[t->held.rows++] = e->truth[i];
         }
@@ -67,7 +79,7 @@ static enum ms_status tune_folds(struct tuner *t, double *tuned, struct ms_error
 {
     const struct ms_partition *p = &t->e->partition;
     enum ms_status status = MS_OK;
-    for (uint32_t repeat = 0; repeat < p->repeats; repeat++)
+    for (uint32_t repeat = 0; repeat < p->repeats && status == MS_OK; repeat++)
         for (uint32_t fold = 0; fold < p->folds && status == MS_OK; fold++) {
             struct ms_tuning tuning;
             gather(t, repeat, fold, false);
@@ -75,8 +87,10 @@ static enum ms_status tune_folds(struct tuner *t, double *tuned, struct ms_error
             if (status == MS_OK)
                 apply(t, &tuning, repeat, fold, tuned);
         }
+    if (status != MS_OK || t->entry != t->e->entries)
+        return status;
     gather(t, 0, 0, true);
-    return status == MS_OK ? fit(t, &t->e->tuning, err) : status;
+    return fit(t, &t->e->tuning, err);
 }
 
 /* ---- hold-out -------------------------------------------------------------------------------- */
@@ -119,7 +133,7 @@ static enum ms_status score_part(struct tuner *t, uint32_t part, size_t count, u
             t->picked[rows.train_count + rows.test_count++] = t->rows[i];
             t->held.truth[t->held.rows + rows.test_count - 1] = t->labels[i];
         }
-    enum ms_status status = ms_learner_fit(&plan, plan.kind, &rows, seed, NULL, &model,
+    enum ms_status status = ms_learner_fit(&plan, t->entry->kind, &rows, seed, NULL, &model,
                                            t->held.scores + t->held.rows * t->set->classes, err);
     t->held.rows += rows.test_count;
     ms_model_free(model);
@@ -129,7 +143,7 @@ static enum ms_status score_part(struct tuner *t, uint32_t part, size_t count, u
 static enum ms_status tune_holdout(struct tuner *t, double *tuned, struct ms_error *err)
 {
     const struct ms_partition *p = &t->e->partition;
-    uint32_t fits = ms_learner_has_epochs(t->plan->kind) ? 1 : INNER_PARTS;
+    uint32_t fits = ms_learner_has_epochs(t->entry->kind) ? 1 : INNER_PARTS;
     enum ms_status status = MS_OK;
     for (uint32_t repeat = 0; repeat < p->repeats && status == MS_OK; repeat++) {
         struct ms_tuning tuning;
@@ -143,7 +157,7 @@ static enum ms_status tune_holdout(struct tuner *t, double *tuned, struct ms_err
             status = fit(t, &tuning, err);
         if (status == MS_OK)
             apply(t, &tuning, repeat, 0, tuned);
-        if (status == MS_OK && repeat == 0)
+        if (status == MS_OK && repeat == 0 && t->entry == t->e->entries)
             t->e->tuning = tuning;
     }
     return status;
@@ -203,22 +217,63 @@ static enum ms_status measure(struct tuner *t, double *raw, struct ms_error *err
                : ms_metrics_make(&judged, &e->raw, err);
 }
 
+/* Its scores stay as they were when that goes wrong; raw (judged rows x C) gets them. */
+static enum ms_status tune_entry(struct tuner *t, uint32_t entry, double *raw, double *tuned,
+                                 struct ms_error *err)
+{
+    size_t bytes = t->e->judged_count * t->set->classes * sizeof *tuned;
+    int64_t started = ms_clock_mono_ms();
+    t->entry = &t->e->entries[entry];
+    memcpy(raw, t->entry->scores, bytes);
+    memcpy(tuned, t->entry->scores, bytes);
+    enum ms_status status =
+        t->e->partition.folds ? tune_folds(t, tuned, err) : tune_holdout(t, tuned, err);
+    if (status == MS_OK)
+        memcpy(t->entry->scores, tuned, bytes);
+    t->entry->seconds += (double)(ms_clock_mono_ms() - started) / 1000;
+    return status;
+}
+
+/* The majority class has nothing to tune; a baseline that cannot be is judged as it is. */
+static enum ms_status tune_baselines(struct tuner *t, double *raw, double *tuned,
+                                     struct ms_error *err)
+{
+    const struct ms_tuning_request *request = &t->plan->tuning;
+    if (request->calibrate == MS_TUNE_NONE && !(request->fpr > 0))
+        return MS_OK;
+    enum ms_status status = MS_OK;
+    for (uint32_t k = 1; k < t->e->entry_count && status == MS_OK; k++) {
+        struct ms_error why = {0};
+        if (t->e->entries[k].kind == MS_MODEL_MAJORITY)
+            continue;
+        status = tune_entry(t, k, raw, tuned, &why);
+        if (status == MS_E_INPUT || status == MS_E_LIMIT) {
+            ms_log(MS_LOG_WARNING, "baseline %s keeps its threshold: %s", t->entry->name, why.text);
+            for (size_t i = 0; i < t->e->judged_count; i++)
+                t->entry->predicted[i] = ms_model_decide(t->entry->scores + i * t->set->classes,
+                                                         t->set->classes, request->threshold);
+            status = MS_OK;
+        } else if (status != MS_OK && err)
+            *err = why;
+    }
+    return status;
+}
+
 enum ms_status ms_experiment_tune(const struct ms_plan *plan, const struct ms_dataset *set,
                                   struct ms_experiment *e, struct ms_error *err)
 {
     struct tuner t = {.plan = plan, .set = set, .e = e};
     size_t all = e->judged_count * set->classes;
-    double *tuned = calloc(all + 1, sizeof *tuned);
-    enum ms_status status = tuned ? allocate(&t, err) : no_memory(err);
-    if (status == MS_OK) {
-        memcpy(tuned, e->entries[0].scores, all * sizeof *tuned);
-        status = e->partition.folds ? tune_folds(&t, tuned, err) : tune_holdout(&t, tuned, err);
-    }
+    double *tuned = calloc(all + 1, sizeof *tuned), *raw = calloc(all + 1, sizeof *raw);
+    enum ms_status status = tuned && raw ? allocate(&t, err) : no_memory(err);
     if (status == MS_OK)
-        status = measure(&t, e->entries[0].scores, err);
+        status = tune_entry(&t, 0, raw, tuned, err);
     if (status == MS_OK)
-        memcpy(e->entries[0].scores, tuned, all * sizeof *tuned);
+        status = measure(&t, raw, err);
+    if (status == MS_OK)
+        status = tune_baselines(&t, raw, tuned, err);
     free(tuned);
+    free(raw);
     release(&t);
     return status;
 }

@@ -365,7 +365,7 @@ enum ms_status ms_threshold_find(const double *scores, const uint32_t *truth, si
     }
     qsort(negative, n, sizeof *negative, by_falling);
     /* the highest negative that may not reach it; equal ones above it may not either */
-    size_t may = (size_t)floor(fpr * (double)n);
+    size_t may = (size_t)floor(fpr * (double)n + 1e-9); /* .29 of 100 are 29, not 28.999… */
     double first_out = may < n ? negative[may] : -INFINITY;
     double next = INFINITY; /* the lowest score above it */
     for (size_t i = 0; i < rows; i++)

@@ -46,8 +46,8 @@ static const struct ms_entry *best_baseline(const struct ms_experiment *e)
     return best;
 }
 
-/* Where the model's threshold was moved for --target-fpr and those of the baselines were not, their
- * accuracies are not alike: then ranking is what tells. */
+/* Thresholds that were moved for --target-fpr, the baselines' as the model's, make accuracies hang
+ * on how near each came to that rate: then ranking is what tells. */
 static bool by_auc(const struct ms_outcome *self, const struct ms_comparison *c)
 {
     return self->set->binary && self->plan->tuning.fpr > 0 && !isnan(c->auc.difference);
@@ -105,6 +105,20 @@ static void say_losses(const struct ms_outcome *self, struct sentences *s)
                 "The model LOSES to the baseline %s: its %s is lower by %.3f [%.3f, %.3f].",
                 b->name, auc ? "AUC" : "accuracy", -d->difference, -d->high, -d->low);
     }
+}
+
+/* Each part is judged at a threshold that other fits' scores gave, as the model file's is. */
+static void say_target(const struct ms_outcome *self, struct sentences *s)
+{
+    const struct ms_class_scores *negative = &self->experiment->entries[0].metrics.by_class[1];
+    double target = self->plan->tuning.fpr, reached = 1 - negative->recall,
+           low = 1 - negative->recall_range.high, high = 1 - negative->recall_range.low;
+    if (self->set->binary && target > 0 && low > target)
+        say(s, true,
+            "The target of at most %g %% false positives was MISSED: %.1f %% [%.1f, %.1f] of the "
+            "judged negatives were taken for positive. Fits differ in the level of their scores; "
+            "expect the same of the model.",
+            target * 100, reached * 100, low * 100, high * 100);
 }
 
 static void say_recurrence(const struct ms_outcome *self, struct sentences *s)
@@ -172,6 +186,7 @@ size_t ms_outcome_sentences(const struct ms_outcome *self, struct ms_sentence ou
         say(&s, true, "The labels were shuffled: chance is what should come out here.");
     ms_outcome_verdict(self, verdict);
     say(&s, m->accuracy_low <= m->majority, "The %.500s.", verdict);
+    say_target(self, &s);
     say_recurrence(self, &s);
     say_data(self, &s);
     say_losses(self, &s);

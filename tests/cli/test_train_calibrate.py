@@ -114,6 +114,31 @@ class Calibrate(unittest.TestCase):
         self.assertAlmostEqual(r["tuning"]["at_threshold"]["tpr"]["value"], sum(right) / len(right))
         self.assertLess(r["tuning"]["at_threshold"]["fpr"]["low"], r["tuning"]["at_threshold"]["fpr"]["high"])
 
+    def test_baselines_get_thresholds_as_the_model_does(self):
+        """What a linear baseline says is what a linear model of the same split says: calibrated, at its own threshold."""
+        for how in (["--folds", "4"], ["--test-share", ".3", "--calibrate", "auto"]):
+            tuned = [*how, "--target-fpr", ".2"]
+            self.train("alone", *tuned)
+            done = self.good(run("train", "--corpus", self.corpus, "-q", "--kind", "lstm", "--hidden", "2", "--epochs", "1", "--rounds", "2", "--name", "beside", *tuned, "--json"))
+            figures = {b["kind"]: b for b in json.loads(done.stdout)["baselines"]}
+            self.assertEqual(figures["majority"]["accuracy"], .5)
+            head, rows = self.rows("beside")
+            at = head["entries"].index("linear")
+            alone = self.rows("alone")[1]
+            self.assertEqual([row["predicted"][at] for row in rows], [row["predicted"][0] for row in alone])
+            for row, one in zip(rows, alone):
+                self.assertAlmostEqual(row["scores"][at][0], one["scores"][0][0], delta=1e-12)
+            self.assertNotEqual([row["predicted"][at] for row in rows], [int(row["scores"][at][0] < .5) for row in rows])
+
+    def test_a_missed_rate_is_said(self):
+        """A net that learnt nothing yet: its fits differ in little but the level of their scores."""
+        done = self.good(run("train", "--corpus", self.corpus, "-q", "--kind", "lstm", "--hidden", "4", "--epochs", "1", "--folds", "3", "--target-fpr", ".05",
+                             "--baselines", "no", "--name", "missed", "--json"))
+        r = json.loads(done.stdout)
+        said = [s["text"] for s in r["findings"] if s["warning"] and "MISSED" in s["text"]]
+        self.assertEqual(bool(said), r["tuning"]["at_threshold"]["fpr"]["low"] > .05)
+        self.assertLessEqual(r["tuning"]["at_threshold"]["fpr_when_found"], .05)
+
     def test_labels_of_judged_rows_do_not_reach_the_tuning(self):
         args = ["--calibrate", "auto", "--target-fpr", ".3", "--unknown-band", "auto"]
         one = self.train("honest", *args)
