@@ -111,6 +111,11 @@ void ms_worker_stop(struct ms_worker *self)
     free(self);
 }
 
+void ms_worker_kill(struct ms_worker *self)
+{
+    (void)kill(self->nursery, SIGKILL);
+}
+
 bool ms_worker_confined(const struct ms_worker *self)
 {
     return self->confined;

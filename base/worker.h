@@ -33,8 +33,8 @@ typedef enum ms_status (*ms_worker_job)(int input_fd, struct ms_span arg, struct
 struct ms_worker_kind {
     const char *name;
     ms_worker_job job;
-    void (*prepare)(void); /* may be NULL; run once before confinement: loads what libraries would
-                              load lazily */
+    void (*prepare)(void); /* may be NULL; run once, before the first job of the kind is confined:
+                              loads what libraries would load lazily */
 };
 
 struct ms_worker_limits {
@@ -81,6 +81,10 @@ struct ms_worker_options {
 enum ms_status ms_worker_start(const struct ms_worker_options *options, struct ms_worker **out,
                                struct ms_error *err) MS_MUST_USE;
 void ms_worker_stop(struct ms_worker *self);
+/* Kills the jobs that run, and the process that would start more: the calls that wait for them
+ * return MS_E_IO. Thread-safe: for the way out while other threads wait. ms_worker_stop is still to
+ * follow. */
+void ms_worker_kill(struct ms_worker *self);
 
 /* False when --no-confine was needed: the tool says so once. */
 bool ms_worker_confined(const struct ms_worker *self);

@@ -36,6 +36,7 @@ struct nursery {
     struct ms_confine *filter; /* NULL: unconfined by --no-confine */
     int control_fd;
     int signal_fd;
+    bool *prepared; /* by kind */
     struct running jobs[MS_LIMIT_WORKER_JOBS];
 };
 
@@ -163,12 +164,39 @@ static void report(int status_fd, int error, int wait_status, uint64_t cpu_ms)
     (void)close(status_fd);
 }
 
+/* A child is born often and lives shortly: each page of heap that it inherits costs it a copy, each
+ * block that it maps for itself a call and a fault a page. */
+static void settle_memory(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, 2 * HEAP_BLOCK_BYTES);
+    (void)mallopt(M_TOP_PAD, HEAP_READY_BYTES);
+    (void)malloc_trim(0);
+}
+
+/* Not at the start: libraries are dear to set up, and most runs have no use for most kinds. Kinds
+ * may share what they need. */
+static void prepare(struct nursery *self, uint32_t kind)
+{
+    const struct ms_worker_kind *kinds = self->options->kinds;
+    bool done = !kinds[kind].prepare;
+    for (size_t i = 0; i < self->options->kind_count && !done; i++)
+        done = self->prepared[i] && kinds[i].prepare == kinds[kind].prepare;
+    if (done)
+        return;
+    kinds[kind].prepare();
+    self->prepared[kind] = true;
+    settle_memory();
+}
+
 static void launch(struct nursery *self, const struct ms_worker_request *request, int *fds)
 {
     struct running *slot = NULL;
     for (size_t i = 0; i < MS_LIMIT_WORKER_JOBS && !slot; i++)
         if (!self->jobs[i].pid)
             slot = &self->jobs[i];
+    if (slot && request->kind < self->options->kind_count)
+        prepare(self, request->kind);
     pid_t me = getpid();
     pid_t pid = slot && request->kind < self->options->kind_count ? fork() : -1;
     int error = pid >= 0 ? 0 : slot ? errno : EAGAIN;
@@ -356,16 +384,6 @@ static void settle_signals(void)
     (void)signal(SIGCHLD, SIG_DFL);
 }
 
-/* A child is born often and lives shortly: each page of heap that it inherits costs it a copy, each
- * block that it maps for itself a call and a fault a page. */
-static void settle_memory(void)
-{
-    (void)mallopt(M_MMAP_THRESHOLD, HEAP_BLOCK_BYTES);
-    (void)mallopt(M_TRIM_THRESHOLD, 2 * HEAP_BLOCK_BYTES);
-    (void)mallopt(M_TOP_PAD, HEAP_READY_BYTES);
-    (void)malloc_trim(0);
-}
-
 _Noreturn void ms_nursery_main(int control_fd, const struct ms_worker_options *options)
 {
     static struct nursery self;
@@ -387,9 +405,9 @@ _Noreturn void ms_nursery_main(int control_fd, const struct ms_worker_options *o
     hello.confined = self.filter && probe(self.filter, hello.text, sizeof hello.text);
     if (!hello.confined)
         self.filter = NULL;
-    for (size_t i = 0; i < options->kind_count; i++)
-        if (options->kinds[i].prepare)
-            options->kinds[i].prepare();
+    self.prepared = calloc(options->kind_count + 1, sizeof *self.prepared);
+    if (!self.prepared)
+        _exit(1);
     settle_memory();
     sigset_t child;
     (void)sigemptyset(&child);

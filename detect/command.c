@@ -19,6 +19,7 @@
 struct detect {
     const struct ms_cli *cli;
     struct ms_worker *worker;
+    struct ms_model_file *file; /* until the model has been read from it */
     struct ms_model *model;
     struct ms_judge judge;
     struct ms_arena arena; /* of the paths */
@@ -216,42 +217,6 @@ static enum ms_status judge_all(struct detect *d, struct ms_trace_readers *reade
     return status;
 }
 
-static enum ms_status judge_files(struct detect *d, struct ms_error *err)
-{
-    struct ms_trace_readers *readers = NULL;
-    enum ms_status status = MS_OK;
-    if (d->path_count)
-        status = ms_trace_readers_new(d->worker, &ms_model_facts_get(d->model)->view,
-                                      (const char *const *)d->paths, d->path_count,
-                                      (unsigned)d->cli->common.jobs, &readers, err);
-    if (readers)
-        status = judge_all(d, readers, err);
-    ms_trace_readers_free(readers);
-    return status;
-}
-
-static enum ms_status detect_all(struct detect *d, struct ms_error *err)
-{
-    enum ms_status status = find_paths(d, err);
-    if (status == MS_OK)
-        status = judge_files(d, err);
-    if (status == MS_OK)
-        status = judge_hashes(d, err);
-    if (status != MS_OK)
-        return status;
-    ms_log(MS_LOG_INFO, "%llu reports: %llu malicious, %llu unknown",
-           (unsigned long long)d->reports, (unsigned long long)d->malicious,
-           (unsigned long long)d->unknown);
-    if (d->passed_over)
-        ms_log(MS_LOG_INFO, "%llu other files were passed over",
-               (unsigned long long)d->passed_over);
-    if (d->malicious)
-        return MS_REJECT;
-    if (d->path_status != MS_OK)
-        return ms_error_set(err, d->path_status, "not every path could be read; see above");
-    return MS_OK;
-}
-
 /* The model's band of doubt, unless the user has another. */
 static enum ms_status parse_unknown(const char *text, struct ms_judge *out, struct ms_error *err)
 {
@@ -290,6 +255,57 @@ static enum ms_status make_judge(const struct ms_cli *cli, struct ms_model *mode
     return parse_unknown(o->unknown, out, err);
 }
 
+/* Behind the header, and what the user wants to know of it. */
+static enum ms_status read_model(struct detect *d, struct ms_error *err)
+{
+    struct ms_model_file *file = d->file;
+    d->file = NULL;
+    enum ms_status status = ms_model_file_finish(file, 1, &d->model, err);
+    return status == MS_OK ? make_judge(d->cli, d->model, &d->judge, err) : status;
+}
+
+/* The reports are read while the model is: of that, they need but the normalisation, which is in
+ * its header. */
+static enum ms_status judge_files(struct detect *d, struct ms_error *err)
+{
+    struct ms_trace_readers *readers = NULL;
+    enum ms_status status = MS_OK;
+    const struct ms_normal_options view = ms_model_file_facts(d->file)->view;
+    if (d->path_count)
+        status = ms_trace_readers_new(d->worker, &view, (const char *const *)d->paths,
+                                      d->path_count, (unsigned)d->cli->common.jobs, &readers, err);
+    if (status == MS_OK)
+        status = read_model(d, err);
+    if (status != MS_OK && readers)
+        ms_worker_kill(d->worker); /* nobody waits for reports that will not be judged */
+    if (status == MS_OK && readers)
+        status = judge_all(d, readers, err);
+    ms_trace_readers_free(readers);
+    return status;
+}
+
+static enum ms_status detect_all(struct detect *d, struct ms_error *err)
+{
+    enum ms_status status = find_paths(d, err);
+    if (status == MS_OK)
+        status = judge_files(d, err);
+    if (status == MS_OK)
+        status = judge_hashes(d, err);
+    if (status != MS_OK)
+        return status;
+    ms_log(MS_LOG_INFO, "%llu reports: %llu malicious, %llu unknown",
+           (unsigned long long)d->reports, (unsigned long long)d->malicious,
+           (unsigned long long)d->unknown);
+    if (d->passed_over)
+        ms_log(MS_LOG_INFO, "%llu other files were passed over",
+               (unsigned long long)d->passed_over);
+    if (d->malicious)
+        return MS_REJECT;
+    if (d->path_status != MS_OK)
+        return ms_error_set(err, d->path_status, "not every path could be read; see above");
+    return MS_OK;
+}
+
 static enum ms_status prepare(struct detect *d, struct ms_error *err)
 {
     const struct ms_detect_options *o = d->cli->options;
@@ -297,15 +313,14 @@ static enum ms_status prepare(struct detect *d, struct ms_error *err)
         return ms_error_set(err, MS_E_USAGE, "--model PATH is needed: a model file or its folder");
     if (o->fast && (o->explain || o->early))
         return ms_error_set(err, MS_E_USAGE, "--fast leaves out what --explain and --early tell");
-    static struct ms_worker_kind kinds[2]; /* outlives the worker */
+    static struct ms_worker_kind kinds[3]; /* outlives the worker */
     kinds[0] = ms_detect_kind;
-    kinds[1] = ms_detect_follow_kind;
+    kinds[1] = ms_detect_plain_kind;
+    kinds[2] = ms_detect_follow_kind;
     const struct ms_worker_options worker = {
-        .kinds = kinds, .kind_count = 2, .no_confine = d->cli->common.no_confine};
+        .kinds = kinds, .kind_count = 3, .no_confine = d->cli->common.no_confine};
     enum ms_status status = ms_worker_start(&worker, &d->worker, err);
-    if (status == MS_OK)
-        status = ms_model_open(o->model, 1, &d->model, err);
-    return status == MS_OK ? make_judge(d->cli, d->model, &d->judge, err) : status;
+    return status == MS_OK ? ms_model_file_open(o->model, &d->file, err) : status;
 }
 
 enum ms_status ms_detect_run(struct ms_cli *cli, struct ms_error *err)
@@ -314,13 +329,19 @@ enum ms_status ms_detect_run(struct ms_cli *cli, struct ms_error *err)
     struct detect d = {.cli = cli};
     ms_arena_init(&d.arena, SIZE_MAX / 2);
     enum ms_status status = prepare(&d, err);
-    if (status == MS_OK)
-        status = o->follow ? ms_detect_follow(cli, d.worker, &d.judge, err) : detect_all(&d, err);
+    if (status == MS_OK && o->follow) {
+        status = read_model(&d, err);
+        if (status == MS_OK)
+            status = ms_detect_follow(cli, d.worker, &d.judge, err);
+    } else if (status == MS_OK) {
+        status = detect_all(&d, err);
+    }
     ms_arena_release(&d.arena);
     free(d.paths);
     free(d.found);
     free(d.hashes);
     ms_judge_release(&d.judge);
+    ms_model_file_close(d.file);
     ms_model_free(d.model);
     ms_worker_stop(d.worker);
     return status;

@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Frames of one file's reports: names of 257 bytes at most, and the calls that the longest view
  * lets through. */
@@ -19,6 +20,7 @@ struct reading {
     ms_read_trace_visit visit;
     void *ctx;
     uint64_t reports;
+    bool any; /* frame has come */
     enum ms_status visit_status;
 };
 
@@ -33,6 +35,7 @@ static enum ms_status hand_over(struct reading *self, bool last, struct ms_error
 static enum ms_status on_frame(void *ctx, uint32_t type, struct ms_span bytes, struct ms_error *err)
 {
     struct reading *self = ctx;
+    self->any = true;
     if (self->trace->complete) {
         if (!self->trace->member.len) /* no archive */
             return ms_error_set(err, MS_REJECT, "the worker's answer is malformed");
@@ -61,22 +64,38 @@ static enum ms_status fault_of(const struct reading *self, enum ms_status status
                : ms_error_set(fault, MS_REJECT, "the worker's answer is malformed");
 }
 
-enum ms_status ms_read_traces(struct ms_worker *worker, int fd,
-                              const struct ms_normal_options *view, struct ms_read_trace *trace,
-                              ms_read_trace_visit visit, void *ctx, struct ms_error *err)
+/* A file is tried by the job that is cheap to start. That one may answer what it likes: it is asked
+ * once. */
+static enum ms_status run_jobs(struct ms_worker *worker, int fd, struct reading *self,
+                               struct ms_worker_result *result, struct ms_error *fault)
 {
     char text[MS_NORMAL_TEXT_BYTES];
     const struct ms_worker_limits limits = {.cpu_s = MS_LIMIT_REPORT_CPU_S,
                                             .wall_ms = MS_LIMIT_REPORT_WALL_MS,
                                             .output_bytes = OUTPUT_MAX_BYTES};
+    ms_normal_options_text(self->view, text);
+    const struct ms_span arg = ms_span_of(text, strlen(text));
+    const off_t begin = lseek(fd, 0, SEEK_CUR);
+    if (begin >= 0) {
+        enum ms_status status = ms_worker_run(worker, ms_detect_plain_kind.name, fd, arg, &limits,
+                                              on_frame, self, result, fault);
+        if (status != MS_OK || self->any || result->end != MS_WORKER_DONE ||
+            result->status != MS_E_LATER || lseek(fd, begin, SEEK_SET) != begin)
+            return status;
+    }
+    return ms_worker_run(worker, ms_detect_kind.name, fd, arg, &limits, on_frame, self, result,
+                         fault);
+}
+
+enum ms_status ms_read_traces(struct ms_worker *worker, int fd,
+                              const struct ms_normal_options *view, struct ms_read_trace *trace,
+                              ms_read_trace_visit visit, void *ctx, struct ms_error *err)
+{
     struct reading self = {.trace = trace, .view = view, .visit = visit, .ctx = ctx};
     struct ms_worker_result result;
     struct ms_error fault = {0};
-    ms_normal_options_text(view, text);
     ms_read_trace_reset(trace);
-    enum ms_status status =
-        ms_worker_run(worker, ms_detect_kind.name, fd, ms_span_of(text, strlen(text)), &limits,
-                      on_frame, &self, &result, &fault);
+    enum ms_status status = run_jobs(worker, fd, &self, &result, &fault);
     if (self.visit_status == MS_OK) {
         status = fault_of(&self, status, &result, &fault);
         /* What was whole before the fault keeps its line. */

@@ -9,9 +9,11 @@
 
 #include <stdint.h>
 
-/* The job for ms_worker_start. Its argument is the normalisation's canonical text; its input may be
- * plain, gzip or zstd, or an archive with reports in it. */
-extern const struct ms_worker_kind ms_detect_kind;
+/* The jobs for ms_worker_start: both, in any order. Their argument is the normalisation's canonical
+ * text; the input may be plain, gzip or zstd, or an archive with reports in it. The second is for
+ * what can be read from its start again: it needs none of the libraries that archives need, and
+ * answers MS_E_LATER, without a frame, where they are needed. */
+extern const struct ms_worker_kind ms_detect_kind, ms_detect_plain_kind;
 
 /* Where a call of the view comes from. */
 struct ms_call_origin {

@@ -169,8 +169,8 @@ static enum ms_status read_report(struct ms_stream *stream, const struct ms_norm
     return status;
 }
 
-static enum ms_status job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
-                          struct ms_error *err)
+static enum ms_status read_any(int input_fd, struct ms_span arg, bool archives,
+                               struct ms_worker_out *out, struct ms_error *err)
 {
     char text[MS_NORMAL_TEXT_BYTES] = "";
     struct ms_normal_options view;
@@ -185,9 +185,12 @@ static enum ms_status job(int input_fd, struct ms_span arg, struct ms_worker_out
     if (status == MS_REJECT || status == MS_E_LIMIT)
         return ms_frames_send_result(MS_REPORT_INVALID, MS_FOREIGN_NO, 0, fault.text, emit, out,
                                      err);
-    if (status == MS_OK)
-        status = ms_stream_foreign(stream) ? read_archive(stream, input_fd, &view, out, &fault)
-                                           : read_report(stream, &view, out, &fault);
+    if (status == MS_OK && !ms_stream_foreign(stream))
+        status = read_report(stream, &view, out, &fault);
+    else if (status == MS_OK && archives)
+        status = read_archive(stream, input_fd, &view, out, &fault);
+    else if (status == MS_OK)
+        status = ms_error_set(&fault, MS_E_LATER, "it may be an archive");
     if (stream)
         ms_stream_close(stream);
     if (status != MS_OK && err)
@@ -195,5 +198,18 @@ static enum ms_status job(int input_fd, struct ms_span arg, struct ms_worker_out
     return status;
 }
 
+static enum ms_status job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                          struct ms_error *err)
+{
+    return read_any(input_fd, arg, true, out, err);
+}
+
+static enum ms_status plain_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
+                                struct ms_error *err)
+{
+    return read_any(input_fd, arg, false, out, err);
+}
+
 const struct ms_worker_kind ms_detect_kind = {
     .name = "detect.report", .job = job, .prepare = ms_unpack_prepare};
+const struct ms_worker_kind ms_detect_plain_kind = {.name = "detect.plain", .job = plain_job};

@@ -1,5 +1,5 @@
 /* A model as an object: its members and what they say together. Files are read and written in
- * model_read.c and model_write.c. */
+ * model_file.c, model_read.c and model_write.c. */
 #include "train/model_private.h"
 
 #include <stdlib.h>
@@ -107,6 +107,7 @@ void ms_model_free(struct ms_model *self)
     if (!self)
         return;
     ms_model_parts_release(&self->parts);
+    ms_model_data_release(&self->data); /* the nets were in it */
     json_decref(self->metadata);
     json_decref(self->classes);
     free(self->class_names);

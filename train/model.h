@@ -153,6 +153,19 @@ enum ms_status ms_model_decode(struct ms_span bytes, unsigned jobs, struct ms_mo
 enum ms_status ms_model_open(const char *path, unsigned jobs, struct ms_model **out,
                              struct ms_error *err) MS_MUST_USE;
 
+/* The same in two steps, for a caller who has use for the facts while the numbers are being read.
+ * *out is the caller's to finish or to close; its facts, borrowed from it, are what the model's will
+ * be. What is opened is what is read, whatever becomes of the path meanwhile; nothing of the file is
+ * looked at again once it has been read. MS_E_INPUT, MS_E_NOMEM. */
+struct ms_model_file;
+enum ms_status ms_model_file_open(const char *path, struct ms_model_file **out,
+                                  struct ms_error *err) MS_MUST_USE;
+const struct ms_model_facts *ms_model_file_facts(const struct ms_model_file *self);
+/* Closes it, also when it fails; the facts live on in the model. */
+enum ms_status ms_model_file_finish(struct ms_model_file *self, unsigned jobs,
+                                    struct ms_model **out, struct ms_error *err) MS_MUST_USE;
+void ms_model_file_close(struct ms_model_file *self);
+
 /* Of a model that was read from a file. */
 const struct ms_model_facts *ms_model_facts_get(const struct ms_model *self);
 /* Its __metadata__: an object of texts. Borrowed. */

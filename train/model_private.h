@@ -9,8 +9,20 @@
 /* Of the file; raised whenever an older one would be read wrongly. */
 #define MS_MODEL_FORMAT "malseq-model-2"
 
+/* The tensors of a file, in memory that nobody else can write to, aligned for any number. */
+struct ms_model_data {
+    uint8_t *at;
+    size_t len;
+};
+/* Not zeroed. MS_E_NOMEM. */
+enum ms_status ms_model_data_make(size_t len, struct ms_model_data *out,
+                                  struct ms_error *err) MS_MUST_USE;
+void ms_model_data_release(struct ms_model_data *self);
+bool ms_model_numbers_finite(const float *numbers, size_t n);
+
 struct ms_model {
     struct ms_model_parts parts;
+    struct ms_model_data data; /* nets that were read from a file compute with it in place */
     struct ms_model_facts facts;
     json_t *metadata; /* owns the facts' texts; NULL unless read from a file */
     json_t *classes;
@@ -39,6 +51,16 @@ void ms_model_tensors_ngrams(struct ms_model_tensors *self, uint64_t size, int32
 size_t ms_model_tensor_bytes(const struct ms_model_tensor *self);
 /* Its "shape"; new reference. */
 json_t *ms_model_tensor_shape(const struct ms_model_tensor *self);
+
+/* The three steps of reading a file: the length that its first 8 bytes give, of which `left` follow
+ * in the file; the header, of which the facts are known then (*header is the caller's, also when it
+ * fails); and, with m->data in place, the rest. */
+enum ms_status ms_model_header_check(uint64_t length, uint64_t left,
+                                     struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_model_read_header(struct ms_model *m, struct ms_span text, json_t **header,
+                                    struct ms_error *err) MS_MUST_USE;
+enum ms_status ms_model_read_numbers(struct ms_model *m, const json_t *header, unsigned jobs,
+                                     struct ms_error *err) MS_MUST_USE;
 
 /* Whether the members fit the classes and the inputs. */
 enum ms_status ms_model_parts_check(const struct ms_model_parts *self,

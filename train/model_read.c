@@ -1,7 +1,6 @@
-/* Reads the model file as if it came from an enemy. */
+/* Reads a model's bytes as if they came from an enemy. Opens no file: that is model_file.c. */
 #include "train/model_private.h"
 
-#include "base/file.h"
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -12,10 +11,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "tensors are copied as they lie in memory: little-endian only"
+#error "tensors are used as they lie in the file: little-endian only"
 #endif
 
 static enum ms_status no_memory(struct ms_error *err)
@@ -171,28 +169,25 @@ static enum ms_status read_facts(struct ms_model *m, struct ms_error *err)
     return MS_OK;
 }
 
-static enum ms_status split_file(struct ms_span bytes, json_t **header, struct ms_span *data,
-                                 struct ms_error *err)
+enum ms_status ms_model_header_check(uint64_t length, uint64_t left, struct ms_error *err)
 {
-    uint64_t length;
-    struct ms_span text;
-    if (!ms_span_take_u64le(&bytes, &length))
-        return ms_error_set(err, MS_E_INPUT, "it is shorter than a header");
     if (length > MS_LIMIT_MODEL_HEADER_BYTES)
         return ms_error_set(err, MS_E_INPUT, "a header of %" PRIu64 " bytes: at most %zu", length,
                             MS_LIMIT_MODEL_HEADER_BYTES);
-    if (!ms_span_take(&bytes, length, &text))
-        return ms_error_set(err, MS_E_INPUT, "its header is cut short");
+    return length <= left ? MS_OK : ms_error_set(err, MS_E_INPUT, "its header is cut short");
+}
+
+static enum ms_status parse_header(struct ms_span text, json_t **out, struct ms_error *err)
+{
     json_error_t why;
     if (text.len == 0 || text.data[0] != '{')
         return ms_error_set(err, MS_E_INPUT, "its header does not begin with {");
-    *header = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, &why);
-    if (!*header) {
+    *out = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, &why);
+    if (!*out) {
         char shown[JSON_ERROR_TEXT_LENGTH * 2];
         return ms_error_set(err, MS_E_INPUT, "its header is not JSON: %s",
                             ms_escape_text(why.text, shown, sizeof shown));
     }
-    *data = bytes;
     return MS_OK;
 }
 
@@ -264,23 +259,27 @@ static uint64_t plan_bytes(const struct plan *p, uint64_t classes, uint64_t ngra
     return 0;
 }
 
+/* A net lies in the file as it lies in memory, and stays where it is; the others get memory of
+ * their own. */
 static enum ms_status make_member(const struct plan *p, uint32_t classes, uint64_t ngrams,
-                                  unsigned jobs, struct ms_member *out, struct ms_error *err)
+                                  void *numbers, unsigned jobs, struct ms_member *out,
+                                  struct ms_error *err)
 {
     uint32_t outputs = classes == 2 ? 1 : classes;
     out->kind = p->kind;
     out->weight = p->weight;
     out->presence = p->presence;
     if (p->kind == MS_MEMBER_NET)
-        return ms_net_new_blank(&p->config, 1, jobs, &out->net, err);
+        return ms_net_new_placed(&p->config, numbers, jobs, &out->net, err);
     if (p->kind == MS_MEMBER_LINEAR)
         return ms_linear_make((uint32_t)ngrams, outputs, &out->linear, err);
     return ms_trees_make((uint32_t)ngrams, outputs, p->trees, p->nodes, &out->trees, err);
 }
 
-/* The members, blank, when together with the n-grams they take up exactly the file's tensors. */
-static enum ms_status read_members(struct ms_model *m, uint64_t ngrams, size_t data_bytes,
-                                   unsigned jobs, struct ms_error *err)
+/* The members, without numbers but for the nets, when together with the n-grams they take up
+ * exactly the file's tensors. */
+static enum ms_status read_members(struct ms_model *m, uint64_t ngrams, unsigned jobs,
+                                   struct ms_error *err)
 {
     enum ms_status status = MS_OK;
     json_t *list = parse_member(m, "members", &status, err);
@@ -296,17 +295,20 @@ static enum ms_status read_members(struct ms_model *m, uint64_t ngrams, size_t d
         status = plan_member(json_array_get(list, i), &plans[i], err);
         bytes += status == MS_OK ? plan_bytes(&plans[i], m->parts.classes, ngrams) : 0;
     }
-    if (status == MS_OK && bytes != data_bytes)
+    if (status == MS_OK && bytes != m->data.len)
         status =
             ms_error_set(err, MS_E_INPUT, "%zu bytes of tensors where its members say %" PRIu64,
-                         data_bytes, bytes);
+                         m->data.len, bytes);
     if (status == MS_OK) {
         m->parts.members = calloc(n, sizeof *m->parts.members);
         m->parts.member_count = m->parts.members ? (uint32_t)n : 0;
         status = m->parts.members ? MS_OK : no_memory(err);
     }
-    for (size_t i = 0; status == MS_OK && i < n; i++)
-        status = make_member(&plans[i], m->parts.classes, ngrams, jobs, &m->parts.members[i], err);
+    for (size_t i = 0, from = 0; status == MS_OK && i < n; i++) {
+        status = make_member(&plans[i], m->parts.classes, ngrams, m->data.at + from, jobs,
+                             &m->parts.members[i], err);
+        from += (size_t)plan_bytes(&plans[i], m->parts.classes, ngrams);
+    }
     free(plans);
     json_decref(list);
     return status;
@@ -314,9 +316,10 @@ static enum ms_status read_members(struct ms_model *m, uint64_t ngrams, size_t d
 
 /* ---- tensors ---- */
 
-/* One tensor's entry against what is expected at `from`; copies its numbers. */
+/* One tensor's entry against what is expected at `from`; copies its numbers, unless that is where
+ * they are used. */
 static enum ms_status read_tensor(const json_t *entry, const struct ms_model_tensor *t, size_t from,
-                                  struct ms_span data, struct ms_error *err)
+                                  const struct ms_model_data *data, struct ms_error *err)
 {
     const char *dtype = json_string_value(json_object_get(entry, "dtype"));
     const char *wanted = t->whole ? "I32" : "F32";
@@ -341,20 +344,18 @@ static enum ms_status read_tensor(const json_t *entry, const struct ms_model_ten
         return ms_error_set(err, MS_E_INPUT,
                             "tensor %s does not lie where it should (overlap, hole or order)",
                             t->name);
-    struct ms_span part;
-    if (!ms_span_sub(data, from, bytes, &part))
+    if (from > data->len || bytes > data->len - from)
         return ms_error_set(err, MS_E_INPUT, "tensor %s lies beyond the end", t->name);
-    memcpy(t->data, part.data, part.len);
-    const float *numbers = t->data;
-    for (size_t i = 0; !t->whole && i < bytes / sizeof *numbers; i++)
-        if (!isfinite(numbers[i]))
-            return ms_error_set(err, MS_E_INPUT, "tensor %s holds a number that is not finite",
-                                t->name);
+    if (t->data != data->at + from)
+        memcpy(t->data, data->at + from, bytes);
+    if (!t->whole && !ms_model_numbers_finite(t->data, bytes / sizeof(float)))
+        return ms_error_set(err, MS_E_INPUT, "tensor %s holds a number that is not finite",
+                            t->name);
     return MS_OK;
 }
 
 static enum ms_status read_tensors(const struct ms_model_tensors *tensors, const json_t *header,
-                                   struct ms_span data, struct ms_error *err)
+                                   const struct ms_model_data *data, struct ms_error *err)
 {
     if (json_object_size(header) != tensors->count + 1)
         return ms_error_set(err, MS_E_INPUT, "it holds %zu tensors where its members say %zu",
@@ -404,8 +405,8 @@ static enum ms_status load_ngrams(struct ms_model *m, size_t size, const int32_t
 }
 
 /* Members, n-grams and all their numbers. */
-static enum ms_status read_parts(struct ms_model *m, const json_t *header, struct ms_span data,
-                                 unsigned jobs, struct ms_error *err)
+static enum ms_status read_parts(struct ms_model *m, const json_t *header, unsigned jobs,
+                                 struct ms_error *err)
 {
     uint64_t ngrams;
     struct ms_model_tensors tensors = {0};
@@ -416,14 +417,15 @@ static enum ms_status read_parts(struct ms_model *m, const json_t *header, struc
         status =
             ms_error_set(err, MS_E_INPUT, "it has more than %d n-grams", MS_LIMIT_NET_VOCABULARY);
     if (status == MS_OK)
-        status = read_members(m, ngrams, data.len, jobs, err);
+        status = read_members(m, ngrams, jobs, err);
     if (status == MS_OK) {
         places = calloc((size_t)ngrams * MS_GRAM_MOST + 1, sizeof *places);
         weights = calloc((size_t)ngrams + 1, sizeof *weights);
         ms_model_tensors_members(&tensors, &m->parts);
         ms_model_tensors_ngrams(&tensors, ngrams, places, weights);
-        status = places && weights && !tensors.failed ? read_tensors(&tensors, header, data, err)
-                                                      : no_memory(err);
+        status = places && weights && !tensors.failed
+                     ? read_tensors(&tensors, header, &m->data, err)
+                     : no_memory(err);
     }
     if (status == MS_OK)
         status = load_ngrams(m, (size_t)ngrams, places, weights, err);
@@ -469,17 +471,12 @@ static enum ms_status read_kind(struct ms_model *m, struct ms_error *err)
     return status;
 }
 
-enum ms_status ms_model_decode(struct ms_span bytes, unsigned jobs, struct ms_model **out,
-                               struct ms_error *err)
+enum ms_status ms_model_read_header(struct ms_model *m, struct ms_span text, json_t **header,
+                                    struct ms_error *err)
 {
-    struct ms_model *m = calloc(1, sizeof *m);
-    if (!m)
-        return no_memory(err);
-    json_t *header = NULL;
-    struct ms_span data;
-    enum ms_status status = split_file(bytes, &header, &data, err);
+    enum ms_status status = parse_header(text, header, err);
     if (status == MS_OK)
-        status = check_format(m, header, err);
+        status = check_format(m, *header, err);
     if (status == MS_OK)
         status = read_facts(m, err);
     if (status == MS_OK)
@@ -491,41 +488,12 @@ enum ms_status ms_model_decode(struct ms_span bytes, unsigned jobs, struct ms_mo
     if (status == MS_OK && m->facts.classes != 2 &&
         m->facts.calibration.kind > MS_CALIBRATION_TEMPERATURE)
         status = ms_error_set(err, MS_E_INPUT, "its calibration is one of two classes");
-    if (status == MS_OK)
-        status = read_vocabulary(m, MS_LIMIT_NET_VOCABULARY, err);
-    if (status == MS_OK)
-        status = read_parts(m, header, data, jobs, err);
-    json_decref(header);
-    if (status == MS_OK)
-        *out = m;
-    else
-        ms_model_free(m);
     return status;
 }
 
-enum ms_status ms_model_open(const char *path, unsigned jobs, struct ms_model **out,
-                             struct ms_error *err)
+enum ms_status ms_model_read_numbers(struct ms_model *m, const json_t *header, unsigned jobs,
+                                     struct ms_error *err)
 {
-    char shown[256];
-    struct stat st;
-    struct ms_buf file, bytes;
-    ms_buf_init(&file, 65536);
-    ms_buf_init(&bytes, MS_LIMIT_MODEL_BYTES);
-    (void)ms_buf_append_text(&file, path);
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        (void)ms_buf_append_text(&file, "/model.safetensors");
-    enum ms_status status = ms_file_read(ms_buf_text(&file), &bytes, err);
-    if (status == MS_OK) {
-        status = ms_model_decode(ms_span_of(bytes.data, bytes.len), jobs, out, err);
-        if (status != MS_OK)
-            ms_error_prepend(err, "model '%s'", ms_escape_text(path, shown, sizeof shown));
-    } else {
-        ms_error_prepend(err, "model");
-        status = MS_E_INPUT;
-    }
-    if (status != MS_OK && err)
-        err->status = status;
-    ms_buf_release(&file);
-    ms_buf_release(&bytes);
-    return status;
+    enum ms_status status = read_vocabulary(m, MS_LIMIT_NET_VOCABULARY, err);
+    return status == MS_OK ? read_parts(m, header, jobs, err) : status;
 }

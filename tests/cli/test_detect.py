@@ -159,6 +159,12 @@ class Why(Detect):
         done = run("detect", "--model", bad, "-", stdin=b"")
         self.assertEqual((done.returncode, done.stdout), (3, b""))
         self.assertIn("normalis", done.stderr.decode())
+        # Of this one the header says nothing: reading has begun, and the end of the input is not waited for.
+        bad.write_bytes(good + b"more")
+        process = subprocess.Popen([os.path.join(base.BIN, "detect"), "--model", bad, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(lambda: (process.kill(), process.communicate()))
+        self.assertEqual(process.wait(50), 3)
+        self.assertIn("bytes of tensors", process.stderr.read().decode())
 
 
 class Stored(Detect):

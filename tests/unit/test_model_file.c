@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -519,9 +520,51 @@ static void tokens_for_the_article(void **state)
     ms_vocabulary_free(v);
 }
 
+/* What a model file on disk may turn out to be. */
+static void opens_files(void **state)
+{
+    struct ms_buf bytes = encoded_as(MS_MODEL_ENSEMBLE);
+    struct ms_model_file *file;
+    struct ms_model *m;
+    struct ms_error err = {0};
+    char path[] = "/tmp/model-XXXXXX";
+    double whole[3], again[3];
+    (void)state;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, bytes.data, bytes.len), (ssize_t)bytes.len);
+    assert_int_equal(ms_model_open(path, 1, &m, &err), MS_OK);
+    scores_of(m, whole);
+    ms_model_free(m);
+    /* Its facts are there with the header; what is cut off behind is found missing. */
+    const size_t lengths[] = {0, 7, 8, 1000, bytes.len - 100, bytes.len - 1};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        assert_int_equal(ftruncate(fd, (off_t)lengths[i]), 0);
+        assert_int_equal(ms_model_open(path, 1, &m, &err), MS_E_INPUT);
+        assert_int_equal(ftruncate(fd, 0), 0);
+        assert_int_equal(pwrite(fd, bytes.data, bytes.len, 0), (ssize_t)bytes.len);
+    }
+    assert_int_equal(ms_model_file_open(path, &file, &err), MS_OK);
+    assert_int_equal(ms_model_file_facts(file)->classes, 3);
+    assert_int_equal(ftruncate(fd, (off_t)bytes.len - 1), 0);
+    assert_int_equal(ms_model_file_finish(file, 1, &m, &err), MS_E_INPUT);
+    assert_non_null(strstr(err.text, "became shorter"));
+    /* What was read stays what it was. */
+    assert_int_equal(pwrite(fd, bytes.data, bytes.len, 0), (ssize_t)bytes.len);
+    assert_int_equal(ms_model_open(path, 1, &m, &err), MS_OK);
+    assert_int_equal(ftruncate(fd, 0), 0);
+    scores_of(m, again);
+    assert_memory_equal(whole, again, sizeof whole);
+    ms_model_free(m);
+    (void)close(fd);
+    (void)unlink(path);
+    ms_buf_release(&bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(opens_files),
         cmocka_unit_test(round_trip),
         cmocka_unit_test(an_ensemble_is_the_mean),
         cmocka_unit_test(refuses_parts),

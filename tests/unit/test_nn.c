@@ -290,6 +290,12 @@ static void test_checkpoint_continues(void **state)
     assert_int_equal(ms_net_set_optimizer(c, &rmsprop, &err), MS_OK);
     for (size_t i = 0; i < ms_net_param_count(c); i++)
         assert_true(ms_net_params(c)[i] == 0);
+    struct ms_net *placed = NULL;
+    struct ms_net_result result;
+    assert_int_equal(ms_net_new_placed(&busy, ms_net_params(c), 1, &placed, &err), MS_OK);
+    assert_int_equal(ms_net_set_optimizer(placed, &rmsprop, &err), MS_E_INPUT);
+    assert_int_equal(ms_net_loss_grad(placed, &d.batch, false, 0, &result, &err), MS_E_INPUT);
+    ms_net_free(placed);
     assert_int_equal(ms_net_state_set(c, &s, &err), MS_E_INPUT);
     s.moment1 = NULL;
     assert_int_equal(ms_net_state_set(c, &s, &err), MS_OK);

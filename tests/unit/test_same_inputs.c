@@ -69,11 +69,12 @@ static struct ms_worker *start_worker(void)
     static struct ms_worker_kind kinds[16]; /* referred to as long as the worker lives */
     struct ms_worker *worker = NULL;
     struct ms_error err;
-    assert_true(ms_extract_kind_count < 16);
+    assert_true(ms_extract_kind_count < 15);
     memcpy(kinds, ms_extract_kinds, ms_extract_kind_count * sizeof *kinds);
     kinds[ms_extract_kind_count] = ms_detect_kind;
+    kinds[ms_extract_kind_count + 1] = ms_detect_plain_kind;
     const struct ms_worker_options options = {.kinds = kinds,
-                                              .kind_count = ms_extract_kind_count + 1};
+                                              .kind_count = ms_extract_kind_count + 2};
     assert_ok(ms_worker_start(&options, &worker, &err), &err);
     return worker;
 }

@@ -84,6 +84,8 @@ enum ms_status ms_net_average_exchange(struct ms_net_average *self, struct ms_ne
                             self->count, net->param_count);
     if (self->states == 0)
         return ms_error_set(err, MS_E_INPUT, "nothing has been averaged yet");
+    if (net->placed)
+        return ms_error_set(err, MS_E_INPUT, "a net over borrowed numbers exchanges none");
     ms_real *held = net->params;
     net->params = self->block;
     self->block = held;

@@ -213,6 +213,8 @@ static enum ms_status prepare_shards(struct ms_net *self, size_t shards, struct 
 static enum ms_status compute(struct job *job, struct ms_net_result *out, struct ms_error *err)
 {
     struct ms_net *net = job->net;
+    if (net->placed)
+        return ms_error_set(err, MS_E_INPUT, "a net over borrowed numbers is not trained");
     enum ms_status status = ms_batch_check(net, job->batch, true, err);
     if (status == MS_OK)
         status = sort_rows(net, job->batch, err);

@@ -98,8 +98,9 @@ static void lay_out_tensors(struct ms_net *self)
     }
 }
 
-enum ms_status ms_net_new_blank(const struct ms_net_config *config, uint64_t seed, unsigned jobs,
-                                struct ms_net **out, struct ms_error *err)
+/* With blocks of its own unless params is given. */
+static enum ms_status new_net(const struct ms_net_config *config, uint64_t seed, unsigned jobs,
+                              ms_real *params, struct ms_net **out, struct ms_error *err)
 {
     enum ms_status status = ms_net_config_check(config, err);
     if (status != MS_OK)
@@ -116,10 +117,11 @@ enum ms_status ms_net_new_blank(const struct ms_net_config *config, uint64_t see
     self->jobs = jobs;
     self->kernels = ms_kernels_get();
     lay_out_tensors(self);
-    self->params = calloc(self->param_count, sizeof *self->params);
-    self->grads = calloc(self->param_count, sizeof *self->grads);
+    self->placed = params != NULL;
+    self->params = params ? params : calloc(self->param_count, sizeof *self->params);
+    self->grads = params ? NULL : calloc(self->param_count, sizeof *self->grads);
     self->scratch = calloc(jobs, sizeof *self->scratch);
-    if (!self->params || !self->grads || !self->scratch)
+    if (!self->params || (!params && !self->grads) || !self->scratch)
         status = ms_error_set(err, MS_E_NOMEM, "no memory for a net of %zu parameters",
                               self->param_count);
     else
@@ -130,6 +132,18 @@ enum ms_status ms_net_new_blank(const struct ms_net_config *config, uint64_t see
     }
     *out = self;
     return MS_OK;
+}
+
+enum ms_status ms_net_new_blank(const struct ms_net_config *config, uint64_t seed, unsigned jobs,
+                                struct ms_net **out, struct ms_error *err)
+{
+    return new_net(config, seed, jobs, NULL, out, err);
+}
+
+enum ms_status ms_net_new_placed(const struct ms_net_config *config, ms_real *params, unsigned jobs,
+                                 struct ms_net **out, struct ms_error *err)
+{
+    return new_net(config, 1, jobs, params, out, err);
 }
 
 enum ms_status ms_net_new(const struct ms_net_config *config, uint64_t seed, unsigned jobs,
@@ -168,7 +182,8 @@ void ms_net_free(struct ms_net *self)
     free(self->moment1);
     free(self->moment2);
     free(self->grads);
-    free(self->params);
+    if (!self->placed)
+        free(self->params);
     free(self);
 }
 
@@ -202,6 +217,8 @@ enum ms_status ms_net_set_optimizer(struct ms_net *self, const struct ms_optimiz
                                     struct ms_error *err)
 {
     enum ms_status status = ms_optimizer_check(optimizer, err);
+    if (status == MS_OK && self->placed)
+        status = ms_error_set(err, MS_E_INPUT, "a net over borrowed numbers is not trained");
     if (status != MS_OK)
         return status;
     const size_t n = self->param_count;

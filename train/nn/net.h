@@ -76,6 +76,11 @@ enum ms_status ms_net_new(const struct ms_net_config *config, uint64_t seed, uns
  * time that grows with the cube of the units. */
 enum ms_status ms_net_new_blank(const struct ms_net_config *config, uint64_t seed, unsigned jobs,
                                 struct ms_net **out, struct ms_error *err) MS_MUST_USE;
+/* A net over numbers that are the caller's: ms_net_config_parameters of them, which outlive the net
+ * and may lie anywhere that is aligned for one. It predicts; it cannot be trained or exchange its
+ * parameters. */
+enum ms_status ms_net_new_placed(const struct ms_net_config *config, ms_real *params, unsigned jobs,
+                                 struct ms_net **out, struct ms_error *err) MS_MUST_USE;
 void ms_net_free(struct ms_net *self);
 
 const struct ms_net_config *ms_net_config_get(const struct ms_net *self);

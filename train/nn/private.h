@@ -87,6 +87,7 @@ struct ms_net {
     size_t attention_at[3];                      /* kernel, bias, vector */
     size_t wide_at[2];                           /* kernel, bias */
     ms_real *params, *grads, *moment1, *moment2; /* blocks */
+    bool placed;                                 /* params is borrowed, and there are no grads */
     struct ms_optimizer optimizer;
     bool has_optimizer;
     uint64_t step;
