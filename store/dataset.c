@@ -176,3 +176,14 @@ enum ms_status ms_model_put(struct ms_corpus *corpus, const char *name, int64_t 
     ms_db_bind_nonzero(statement, 8, run);
     return ms_db_run(corpus, statement, err);
 }
+
+enum ms_status ms_dataset_prune(struct ms_corpus *corpus, struct ms_error *err)
+{
+    static const char sql[] = "DELETE FROM dataset WHERE NOT EXISTS (SELECT 1 FROM model WHERE"
+                              " model.dataset = dataset.id)";
+    sqlite3_stmt *statement;
+    enum ms_status status = ms_db_need_transaction(corpus, err);
+    if (status == MS_OK)
+        status = ms_db_prepare(corpus, sql, &statement, err);
+    return status == MS_OK ? ms_db_run(corpus, statement, err) : status;
+}

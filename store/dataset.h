@@ -53,5 +53,8 @@ enum ms_status ms_model_put(struct ms_corpus *corpus, const char *name, int64_t 
                             const char *split, const uint8_t digest[32], const char *path,
                             const char *metrics_json, int64_t now_ms, int64_t run,
                             struct ms_error *err) MS_MUST_USE;
+/* Removes the datasets that no model rests on any longer, with their splits: a model that is made
+ * anew each night would leave a row a trace behind each time. In a transaction. */
+enum ms_status ms_dataset_prune(struct ms_corpus *corpus, struct ms_error *err) MS_MUST_USE;
 
 #endif

@@ -33,7 +33,8 @@
 
 /* One SELECT a table. Left out: run, request, quota (what was done, not what is known), api (names
  * come in with the traces, categories with the first to come), superseded labels, attempts, task
- * numbers of a server, and all times that our clock gave. */
+ * numbers of a server, all times that our clock gave, and models' figures, which hold such times
+ * and command lines: they follow from the model's file and its split. */
 static const struct table {
     const char *name;
     const char *sql;
@@ -77,7 +78,7 @@ static const struct table {
                                  " FROM label_flip"},
     {"policy", "SELECT digest, name, text FROM policy"},
     {"model", "SELECT name, (SELECT digest FROM dataset WHERE dataset.id = model.dataset), split,"
-              " digest, path, metrics FROM model"},
+              " digest, path FROM model"},
     {"dataset", "SELECT digest, target, policy, normalisation, samples, vocabulary FROM dataset"},
     {"split",
      "SELECT (SELECT digest FROM dataset WHERE dataset.id = split.dataset), name, " ANALYSIS_KEY(

@@ -122,7 +122,7 @@ static enum ms_status put_rows(struct ms_corpus *corpus, const struct ms_outcome
     if (status == MS_OK)
         status = ms_model_put(corpus, o->name, dataset, split->name, o->model_digest, path, metrics,
                               o->made_ms, run, err);
-    return status;
+    return status == MS_OK ? ms_dataset_prune(corpus, err) : status;
 }
 
 static enum ms_status commit_rows(struct ms_corpus *corpus, const struct ms_outcome *o, int64_t run,
