@@ -130,14 +130,17 @@ static void show_plan(const struct malseq_night *night)
         sum += plan->off[s] ? 0 : plan->share[s];
     for (size_t i = 0; i < plan->count; i++) {
         const struct malseq_step *step = &plan->steps[i];
-        struct ms_buf text;
+        struct ms_buf text, safe;
         double share = sum ? (double)plan->share[step->stage] / (double)sum : 1;
         ms_buf_init(&text, 1 << 20);
+        ms_buf_init(&safe, 1 << 22);
         malseq_step_show(step, &text);
+        (void)ms_escape(&safe, text.data, text.len);
         printf("%-8s %5.0f min  %s%s\n", malseq_stage_name(step->stage),
-               share * (double)night->budget_ms / 60000, ms_buf_text(&text),
+               share * (double)night->budget_ms / 60000, ms_buf_text(&safe),
                step->kind == MALSEQ_STEP_TRAIN ? "   (when its dataset changed)" : "");
         ms_buf_release(&text);
+        ms_buf_release(&safe);
     }
     for (int s = 0; s < MALSEQ_STAGES; s++)
         if (plan->off[s])
@@ -263,6 +266,8 @@ static enum ms_status carry_out(struct malseq_night *night, struct ms_error *err
     /* A corpus that cannot be read is the first step's to report: nothing came from it, then. */
     if (status == MS_OK && malseq_census_json(night->corpus, &night->before, &late) != MS_OK)
         night->before = NULL;
+    if (status == MS_OK)
+        status = malseq_night_note_begin(night, err);
     night->first_run = newest_run(night->corpus);
     if (status == MS_OK)
         run_steps(night);

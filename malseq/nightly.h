@@ -217,6 +217,13 @@ enum ms_status malseq_nights_read(const char *corpus, size_t most, json_t **out,
 /* Makes nights/NNNNNN with the number after the highest; fills folder and number. */
 enum ms_status malseq_nights_begin(const char *corpus, struct malseq_night *night,
                                    struct ms_error *err) MS_MUST_USE;
+/* Writes down what there was when the night began, for the night that ends if this one does not. */
+enum ms_status malseq_night_note_begin(const struct malseq_night *night,
+                                       struct ms_error *err) MS_MUST_USE;
+/* What there was before all that no summary has told of yet: the census of the last night that
+ * ended, else what the oldest night noted. New reference; NULL where nothing is known. */
+enum ms_status malseq_nights_base(const struct malseq_night *night, const json_t *history,
+                                  json_t **out, struct ms_error *err) MS_MUST_USE;
 /* Removes what is older than the newest `keep` nights, and of those beyond `keep_logs` all but the
  * record. Nights that never ended go with the next that does. */
 enum ms_status malseq_nights_prune(const char *corpus, uint64_t keep, uint64_t keep_logs,

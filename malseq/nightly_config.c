@@ -22,6 +22,7 @@ struct reading {
     struct malseq_section *section;
     struct ms_error *err;
     enum ms_status status;
+    unsigned bad_line;
 };
 
 static enum ms_status bad(struct reading *self, unsigned line, const char *fmt, ...)
@@ -37,6 +38,7 @@ static enum ms_status bad(struct reading *self, unsigned line, const char *fmt, 
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    self->bad_line = line;
     self->status = ms_error_set(self->err, MS_E_INPUT, "%s:%u: %s",
                                 ms_escape_text(self->config->path, path, sizeof path), line, text);
     return self->status;
@@ -460,6 +462,9 @@ enum ms_status malseq_nightly_config_parse(const void *bytes, size_t n, const ch
     if (self.status != MS_OK)
         return self.status;
     int code = ini_parse_stream(next_line, &self, on_value, &self);
+    /* Lines of no form it tells of at the end, and goes on behind them. */
+    if (code > 0 && self.status == MS_E_INPUT && (unsigned)code < self.bad_line)
+        self.status = MS_OK;
     if (code > 0)
         (void)bad(&self, (unsigned)code, "this is neither [section] nor key = value");
     else if (code < 0)

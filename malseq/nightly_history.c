@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 enum { DIGITS = 6, PATH_BYTES = 4400 };
-static const char RECORD[] = "night.json";
+static const char RECORD[] = "night.json", BEGIN[] = "begin.json";
 
 /* ---- numbers ---- */
 
@@ -114,6 +114,46 @@ enum ms_status malseq_nights_read(const char *corpus, size_t most, json_t **out,
             ms_json_parse(text.data, text.len, &night, &ignored) == MS_OK && json_is_object(night))
             (void)json_array_append(*out, night);
         json_decref(night);
+    }
+    ms_buf_release(&text);
+    free(numbers.items);
+    return status;
+}
+
+/* ---- what there was before ---- */
+
+enum ms_status malseq_night_note_begin(const struct malseq_night *night, struct ms_error *err)
+{
+    char path[PATH_BYTES];
+    char *text = night->before ? json_dumps(night->before, JSON_COMPACT) : strdup("{}");
+    (void)snprintf(path, sizeof path, "%s/%s", night->folder, BEGIN);
+    enum ms_status status = text ? ms_file_write_atomic(path, text, strlen(text), 0600, err)
+                                 : ms_error_set(err, MS_E_NOMEM, "out of memory");
+    free(text);
+    return status;
+}
+
+enum ms_status malseq_nights_base(const struct malseq_night *night, const json_t *history,
+                                  json_t **out, struct ms_error *err)
+{
+    struct numbers numbers;
+    struct ms_buf text;
+    struct ms_error ignored;
+    size_t n = json_array_size(history);
+    json_t *last = n ? json_object_get(json_array_get(history, n - 1), "census") : NULL;
+    *out = json_is_object(last) ? json_incref(last) : NULL;
+    if (*out)
+        return MS_OK;
+    enum ms_status status = list_numbers(night->corpus, &numbers, err);
+    ms_buf_init(&text, MS_LIMIT_NIGHT_RECORD_BYTES);
+    for (size_t i = 0; i < numbers.count && status == MS_OK && !*out; i++) {
+        char folder[PATH_BYTES], path[PATH_BYTES + 16];
+        name_folder(night->corpus, numbers.items[i], folder);
+        (void)snprintf(path, sizeof path, "%s/%s", folder, BEGIN);
+        ms_buf_clear(&text);
+        if (ms_file_read(path, &text, &ignored) == MS_OK &&
+            ms_json_parse(text.data, text.len, out, &ignored) != MS_OK)
+            *out = NULL;
     }
     ms_buf_release(&text);
     free(numbers.items);

@@ -254,13 +254,18 @@ void malseq_step_show(const struct malseq_step *self, struct ms_buf *out)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                 "-_=./:,@+%";
-    char shown[1024];
     if (strcmp(self->tool, "malseq") != 0)
         (void)ms_buf_append_text(out, "malseq");
     for (size_t i = 0; i < self->word_count; i++) {
         const char *word = self->words[i];
         bool quote = *word == '\0' || word[strspn(word, plain)] != '\0';
-        (void)ms_buf_printf(out, quote ? "%s'%s'" : "%s%s", out->len ? " " : "",
-                            ms_escape_text(word, shown, sizeof shown));
+        (void)ms_buf_append_text(out, out->len ? " " : "");
+        (void)ms_buf_append_text(out, quote ? "'" : "");
+        for (const char *c = word; *c; c++)
+            if (*c == '\'')
+                (void)ms_buf_append_text(out, "'\\''");
+            else
+                (void)ms_buf_append_byte(out, (uint8_t)*c);
+        (void)ms_buf_append_text(out, quote ? "'" : "");
     }
 }

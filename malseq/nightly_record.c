@@ -95,15 +95,6 @@ static json_t *difference(const json_t *before, json_t *after)
     return out;
 }
 
-/* The last earlier night's census: what came in since then came in tonight, also by a night that
- * was killed. */
-static const json_t *census_before(const struct malseq_night *night, const json_t *history)
-{
-    size_t n = json_array_size(history);
-    const json_t *last = n ? json_object_get(json_array_get(history, n - 1), "census") : NULL;
-    return json_is_object(last) ? last : night->before;
-}
-
 /* ---- failures ---- */
 
 static enum ms_status on_failure(void *ctx, const char *what, const char *state, const char *reason,
@@ -271,8 +262,10 @@ enum ms_status malseq_night_record(struct malseq_night *night, const json_t *his
                                    struct ms_error *err)
 {
     struct ms_error end = {.status = MS_OK};
-    json_t *record = json_object(), *steps = json_array(), *failures = NULL;
+    json_t *record = json_object(), *steps = json_array(), *failures = NULL, *base = NULL;
     enum ms_status status = failures_json(night, &failures, err);
+    if (status == MS_OK)
+        status = malseq_nights_base(night, history, &base, err);
     enum ms_status verdict = malseq_night_verdict(night, &end);
     for (size_t i = 0; i < night->plan->count; i++)
         (void)json_array_append_new(steps, step_json(&night->plan->steps[i]));
@@ -289,12 +282,13 @@ enum ms_status malseq_night_record(struct malseq_night *night, const json_t *his
     set(record, "resume_at", text_or_null(resume_at(night->plan)));
     set(record, "steps", steps);
     set(record, "off", stages_json(night->plan));
-    set(record, "new", difference(census_before(night, history), night->after));
+    set(record, "new", difference(base, night->after));
     (void)json_object_set(record, "census", night->after ? night->after : json_null());
     set(record, "failures", failures);
     set(record, "quota", quota_json(night->after));
     set(record, "disk", disk_json(night->corpus));
     add_models(night, record);
+    json_decref(base);
     night->record = record;
     return status;
 }

@@ -332,6 +332,8 @@ enum ms_status malseq_step_run(struct malseq_night *night, struct malseq_step *s
     if (status != MS_OK)
         return status;
     judge(step, &ran);
+    if (audit && ran.code == 3) /* a corpus may be too young to say anything of */
+        step->state = MALSEQ_STEP_SKIPPED;
     if (audit && (ran.code == 0 || ran.code == 1))
         step->figures = read_object(names.output);
     else if (!audit)

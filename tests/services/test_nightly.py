@@ -1,0 +1,142 @@
+"""A whole night over loopback services: what it does the first time, the second time, when another runs, when a stage fails or has no time
+left, and when it is killed."""
+# ctest: full also-release timeout=120
+import html.parser
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+import unittest
+
+from services.night_case import SCHEMA, NightCase, digest, night, start
+
+
+class Reader(html.parser.HTMLParser):
+    """What a page has: its elements, its text, and what it would load."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words, self.loads = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.loads += [value for name, value in attrs if name in ("src", "href", "srcset") or name.startswith("on")]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+class Nightly(NightCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.whole = cls.folder / "whole"
+        cls.code, out, cls.said = night(cls.world.conf(cls.whole), "--json")
+        cls.first, cls.digest = json.loads(out), digest(cls.whole)
+
+    def setUp(self):
+        super().setUp()
+        self.world.clear()
+
+    def test_first_and_second_night(self):
+        first = self.first
+        SCHEMA.check(first, "night")
+        self.assertEqual((self.code, first["exit"]), (0, 0), self.said)
+        self.assertEqual(self.states(first), {"collect": "rejects", "label": "done", "extract": "done", "train": "done", "audit": "done"}, self.said)
+        self.assertEqual(first["new"]["samples"], {"all": 24, "vaulted": 24})
+        self.assertEqual(first["new"]["analyses"], {"ok": 24})
+        self.assertEqual([(f["what"], f["state"], f["count"]) for f in first["failures"]], [("file", "corrupt", 1)])
+        model, = first["models"]
+        self.assertTrue(model["trained"] and model["model"] == "nightly" and model["samples"] == 24, model)
+        self.assertEqual((first["quota"][0]["used_today"], first["audit"]["traces"]), (24, 24))
+        shutil.copytree(self.whole, self.corpus)
+        asked = self.world.vt.charged
+        second = self.night()
+        self.assertEqual(self.states(second), {"collect": "done", "label": "done", "extract": "done", "train": "unchanged", "audit": "done"}, self.talk)
+        self.assertEqual({key: value for key, value in second["new"].items() if key not in ("runs", "requests today")}, {})
+        self.assertEqual((digest(self.corpus), self.world.vt.charged, second["night"]), (self.digest, asked, 2))
+        # The same is kept, and the page has no script, loads nothing, and shows both nights.
+        with open(self.corpus / "nights/000002/night.json", encoding="utf-8") as file:
+            self.assertEqual(json.load(file)["steps"], second["steps"])
+        page = Reader((self.corpus / "nights/000002/index.html").read_text(encoding="utf-8"))
+        self.assertEqual((page.loads, page.tags.count("script"), page.tags.count("svg")), ([], 0, 3))
+        self.assertGreaterEqual(page.tags.count("circle"), 8)
+        self.assertIn("nightly over the nights", page.words)
+        third = self.night("--stage", "audit")
+        self.assertEqual((self.states(third), third["off"]), ({"audit": "done"}, ["collect", "label", "extract", "train"]))
+
+    def test_two_at_once(self):
+        self.world.hub.fault("slow", path="/repos/.*", piece=512, delay=.2)
+        conf = self.world.conf(self.corpus)
+        with start(conf, "-q") as first:
+            until = time.monotonic() + 30
+            while not (self.corpus / "nights").exists() and time.monotonic() < until:
+                time.sleep(.01)
+            code, out, talk = night(conf)
+            self.assertEqual((code, out), (75, ""), talk)
+            self.assertRegex(talk, r"another nightly run holds the corpus '.*': process %d since 20\d\d-\d\d-\d\dT" % first.pid)
+            self.world.hub.clear_faults()
+            # A signal ends the night in order: the stage under way is stopped, the rest not begun, the summary written.
+            first.send_signal(signal.SIGTERM)
+            out, talk = first.communicate(timeout=60)
+        self.assertEqual(first.returncode, -signal.SIGTERM, talk)
+        self.assertIn(b"SIGTERM asked nightly to end", out)
+        self.assertTrue((self.corpus / "nights/000001/night.json").exists())
+
+    def test_stages_that_fail(self):
+        # The first night without a service: what needs a corpus is not run, and says why.
+        conf = self.world.conf(self.corpus, replace=(("[collect]\n", "[collect]\nenabled = no\n"),))
+        record = self.night(conf=conf)
+        self.assertEqual(set(self.states(record).values()), {"skipped"})
+        self.assertIn("there is no corpus yet", record["steps"][0]["why"])
+        # VirusTotal is down and the sandbox too; what was collected is there, the night ends with the service's code.
+        self.world.vt.fault("status", status=401, path=".*")
+        self.world.cuckoo.fault("status", status=403, path=".*")
+        record = self.night(expect=5)
+        self.assertEqual(self.states(record), {"collect": "rejects", "label": "failed", "extract": "failed", "train": "skipped", "audit": record["steps"][4]["state"]})
+        self.assertTrue(record["why"].startswith("label failed: "), record["why"])
+        # The quota is spent: 75, with the time to go on at; later stages run all the same.
+        self.world.vt.clear_faults()
+        self.world.cuckoo.clear_faults()
+        self.world.vt.day = 10
+        record = self.night(expect=75)
+        self.assertEqual(self.states(record)["label"], "later")
+        self.assertEqual(self.states(record)["extract"], "done")
+        self.assertRegex(record["resume_at"], r"^20\d\d-\d\d-\d\dT")
+        self.assertIn("try again at " + record["resume_at"], self.talk)
+
+    def test_time_is_over(self):
+        self.world.cuckoo.fault("status", status=500, path="/tasks/create.*")
+        conf = self.world.conf(self.corpus, replace=(("budget = 20m", "budget = 10s"), ("[extract]", "[extract]\nshare = 1")))
+        record = self.night(expect=75, conf=conf)
+        step = record["steps"][2]
+        self.assertEqual((step["step"], step["state"]), ("extract", "stopped"), record["steps"])
+        self.assertIn("its time was over", step["why"])
+        self.assertEqual(self.states(record)["audit"], "skipped")
+
+    def test_held_corpus(self):
+        shutil.copytree(self.whole, self.corpus)
+        conf = self.world.conf(self.corpus, replace=(("wait = 20s", "wait = 1s"),))
+        holder = subprocess.Popen(["python3", "-c", "import fcntl,os,sys,time\nf=open(sys.argv[1],'r+')\nfcntl.flock(f,fcntl.LOCK_EX)\n"
+                                   "os.write(f.fileno(),b'%d\\n'%os.getpid())\nprint('held',flush=True)\nsys.stdin.read()", str(self.corpus / "lock")],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        holder.stdout.readline()
+        record = self.night(expect=75, conf=conf)
+        holder.communicate()
+        self.assertIn("the corpus is in use by another run (process %d)" % holder.pid, record["why"])
+        self.assertEqual({record["steps"][i]["state"] for i in range(4)}, {"later"})
+
+    def test_killed_and_again(self):
+        self.night("-q", conf=self.world.conf(self.corpus), env={"MALSEQ_TEST_KILL": "nightly.step.end:3"}, expect=-signal.SIGKILL)
+        record = self.night()
+        self.assertEqual((digest(self.corpus), record["night"]), (self.digest, 2))
+        # What came in with the killed night is told by the one that ended; the former leaves nothing behind.
+        self.assertEqual(record["new"]["samples"]["all"], 24)
+        self.assertEqual(sorted(os.listdir(self.corpus / "nights")), ["000002"])
+
+
+if __name__ == "__main__":
+    unittest.main()
