@@ -11,6 +11,14 @@
         .passthrough = true, .run = malseq_exec                                         \
     }
 
+static const struct ms_option status_options[] = {
+    {.name = "exact",
+     .kind = MS_OPT_FLAG,
+     .offset = offsetof(struct malseq_status, exact),
+     .help = "add up every stored object; else a large vault's room is told from some of its "
+             "folders, which is right within a few percent"},
+};
+
 static const struct ms_option query_options[] = {
     {.name = "limit",
      .kind = MS_OPT_NUMBER,
@@ -89,8 +97,11 @@ static const struct ms_verb verbs[] = {
     TOOL_VERB("train", "train and evaluate a detector: see train(1)"),
     TOOL_VERB("detect", "give verdicts on reports with a trained model: see detect(1)"),
     {.name = "status",
-     .synopsis = "[--json]",
-     .summary = "Count what the corpus holds.",
+     .synopsis = "[--json] [--exact]",
+     .summary = "Count what the corpus holds, how much of it is labelled, detonated and traced, "
+                "what waits since when, the quota that is left, and the room it takes.",
+     OPTIONS(status_options),
+     .options_bytes = sizeof(struct malseq_status),
      .run = malseq_status},
     {.name = "query",
      .synopsis = "[--json | --csv] [--limit N] [--timeout SECONDS] SQL | -",

@@ -11,6 +11,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct malseq_status {
+    bool exact; /* every object of the vault is looked at */
+};
+
 struct malseq_query {
     uint64_t limit;     /* rows; 0: all */
     uint64_t timeout_s; /* 0: none */

@@ -6,6 +6,7 @@
 #include "store/internal.h"
 #include "store/query.h"
 #include "store/sample.h"
+#include "store/tally.h"
 #include "store/trace/encode.h"
 #include "store/vault.h"
 
@@ -347,6 +348,18 @@ static enum ms_status check_sums(struct fsck *self, struct ms_error *err)
     return check_database(self, sql, "", err);
 }
 
+/* What malseq status says. */
+static enum ms_status check_tally(struct fsck *self, struct ms_error *err)
+{
+    bool right = true;
+    enum ms_status status = ms_tally_check(self->corpus, &right, err);
+    if (status == MS_OK && !right && self->repair)
+        status = ms_tally_mend(self->corpus, err);
+    return status == MS_OK && !right
+               ? found(self, "corpus.db", "its counts are not those of its rows", self->repair, err)
+               : status;
+}
+
 /* Labels say by their policy's digest what they were made by: the text must be that one. */
 static enum ms_status check_policies(struct fsck *self, struct ms_error *err)
 {
@@ -394,6 +407,8 @@ static enum ms_status check_all(struct fsck *self, struct ms_error *err)
         status = check_temporaries(self, err);
     if (status == MS_OK)
         status = check_sums(self, err);
+    if (status == MS_OK)
+        status = check_tally(self, err);
     if (status == MS_OK)
         status = check_policies(self, err);
     return status == MS_OK ? check_traces(self, err) : status;

@@ -20,6 +20,7 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.insert(0, os.path.join(ROOT, "tests"))
 
 from gen import report  # noqa: E402 (the path must be set first)
+from gen.schema import Schema  # noqa: E402
 
 BIN = os.environ.get("MALSEQ_BIN", os.path.join(ROOT, "build", "dev", "bin"))
 MALSEQ = os.path.join(BIN, "malseq")
@@ -175,8 +176,12 @@ class Status(Corpus):
         self.assertEqual(counts["classes"], {"ember2024 Worm": 3})
         self.assertEqual(counts["analyses"], {"no_calls": 1, "ok": 1})
         self.assertEqual((counts["traces"]["calls"], counts["traces"]["calls expanded"]), (10, 12))
-        self.assertEqual(counts["requests today"], {"0123abcd": 1})
-        self.assertEqual(counts["requests allowed a day"], {"0123abcd": 500})
+        Schema("status.schema.json").check(counts, "status")
+        self.assertEqual(counts["coverage"], {"stored": 0, "labelled ember2024": 5, "detonated": 2, "traced": 1})
+        day, month = counts["quota"]
+        self.assertEqual((day["key"], day["window"], day["allowed"], day["used"], day["left"]), ("0123abcd", "day", 500, 2, 498))  # one the service said, one sent since
+        self.assertEqual((month["window"], month["allowed"], month["left"]), ("month", None, None))
+        self.assertEqual([row["what"] for row in counts["waiting"]], ["runs without an end"])
         self.assertEqual(counts["unfinished runs"], {"extract": 1})
         self.assertGreater(counts["disk bytes"]["database"], 4096)
 
