@@ -55,6 +55,11 @@ const char *ms_stop_name(void)
     return "no signal";
 }
 
+void ms_stop_forget(void)
+{
+    came = 0;
+}
+
 void ms_stop_end(void)
 {
     if (!came)

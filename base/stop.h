@@ -12,6 +12,8 @@ void ms_stop_unwatch(void);
 /* The signal that came, 0 when none did; its name ("SIGINT") is static text. */
 int ms_stop_signal(void);
 const char *ms_stop_name(void);
+/* What came was the end that was waited for: the process ends with its own exit code. */
+void ms_stop_forget(void);
 /* Ends the process as the signal would have, for the shell to see; returns when none came. The last
  * step of main (base/cli_main), output flushed. */
 void ms_stop_end(void);

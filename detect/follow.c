@@ -156,6 +156,7 @@ enum ms_status ms_detect_follow(const struct ms_cli *cli, struct ms_worker *work
         status = run_worker(&self, worker, err);
     struct ms_error fault = {.status = MS_OK};
     enum ms_status ended = ms_follow_source_close(self.source, &fault);
+    ms_stop_forget(); /* how following ends; the final line is out */
     ms_read_trace_release(&self.trace);
     if (status == MS_OK && ended != MS_OK) {
         if (err)

@@ -110,7 +110,9 @@ static const struct ms_tool tool = {
         "--until seconds without news, or at SIGINT or SIGTERM. A file that was cut or replaced "
         "is another log. The verdict is looked at anew after 64 calls or a 16th of those before, "
         "whichever is more, and when the log pauses.\n\n"
-        "Exit status: 1 when something is malicious, 0 when nothing is, 3 when the model is bad.",
+        "Exit status: 1 when something is malicious (with --follow: when a final verdict was), 0 "
+        "when "
+        "nothing is, 3 when the model is bad.",
     .verbs = verbs,
     .verb_count = sizeof verbs / sizeof *verbs,
     .examples =
