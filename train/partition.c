@@ -233,10 +233,10 @@ enum ms_status ms_partition_make(const struct ms_dataset *set,
 static enum ms_status compare_keys(const struct ms_manifest *m, const struct ms_dataset *set,
                                    struct ms_error *err)
 {
-    size_t more = 0, missing = 0, i = 0, k = 0;
+    size_t more = 0, missing = 0, i = 0, k = 0, rows = m->rows - m->forgotten;
     const char *example = NULL;
-    while (i < m->rows || k < set->count) {
-        int order = i == m->rows ? 1 : k == set->count ? -1 : strcmp(m->keys[i], set->rows[k].key);
+    while (i < rows || k < set->count) {
+        int order = i == rows ? 1 : k == set->count ? -1 : strcmp(m->keys[i], set->rows[k].key);
         if (order != 0 && !example)
             example = order < 0 ? m->keys[i] : set->rows[k].key;
         more += order < 0;
@@ -254,11 +254,28 @@ static enum ms_status compare_keys(const struct ms_manifest *m, const struct ms_
                               more, missing, ms_escape_text(example, shown, sizeof shown));
 }
 
+/* Numbers of groups below the number of rows, also where those of some groups were forgotten. */
+static enum ms_status take_groups(struct ms_partition *p, const struct ms_manifest *m,
+                                  struct ms_error *err)
+{
+    uint32_t *number = calloc(m->rows, sizeof *number), known = 0;
+    if (!number)
+        return no_memory(err);
+    for (size_t i = 0; i < p->rows; i++) {
+        uint32_t *at = &number[m->groups[i]];
+        *at = *at || !m->forgotten ? *at : ++known;
+        p->groups[i] = m->forgotten ? *at - 1 : m->groups[i];
+    }
+    free(number);
+    return MS_OK;
+}
+
+/* Its rows but for those that were forgotten, which are the last. */
 static enum ms_status take_manifest(struct ms_partition *p, const struct ms_manifest *m,
                                     uint64_t seed, struct ms_error *err)
 {
     *p = (struct ms_partition){.how = m->how,
-                               .rows = m->rows,
+                               .rows = m->rows - m->forgotten,
                                .folds = m->folds,
                                .parts = m->folds ? m->folds : 2,
                                .repeats = m->repeats,
@@ -268,14 +285,15 @@ static enum ms_status take_manifest(struct ms_partition *p, const struct ms_mani
                                .one_sided = m->one_sided,
                                .thinned = m->thinned,
                                .window_count = m->window_count};
-    (void)snprintf(p->name, sizeof p->name, "%s", m->name);
+    (void)snprintf(p->name, sizeof p->name, "%.88s%s", m->name, m->forgotten ? "-rest" : "");
     enum ms_status status = make_arrays(p, seed, err);
     if (status != MS_OK)
         return status;
-    memcpy(p->part_of, m->part_of, p->rows * p->repeats * sizeof *p->part_of);
-    memcpy(p->groups, m->groups, p->rows * sizeof *p->groups);
-    if (!m->window_count)
-        return MS_OK;
+    for (uint32_t r = 0; r < p->repeats; r++)
+        memcpy(p->part_of + r * p->rows, m->part_of + r * m->rows, p->rows * sizeof *p->part_of);
+    status = take_groups(p, m, err);
+    if (status != MS_OK || !m->window_count)
+        return status;
     p->windows_ms = calloc(m->window_count, sizeof *p->windows_ms);
     p->window_of = calloc(p->rows + 1, sizeof *p->window_of);
     if (!p->windows_ms || !p->window_of)
@@ -295,6 +313,7 @@ enum ms_status ms_partition_adopt(const struct ms_dataset *set, struct ms_buf *b
         status = compare_keys(&manifest, set, err);
     if (status == MS_OK)
         status = take_manifest(out, &manifest, seed, err);
+    const size_t forgotten = manifest.forgotten;
     ms_manifest_release(&manifest);
     for (uint32_t r = 0; status == MS_OK && r < out->repeats; r++)
         status = check_parts(out, r, set, err);
@@ -305,6 +324,13 @@ enum ms_status ms_partition_adopt(const struct ms_dataset *set, struct ms_buf *b
                               "the split file tears copies apart: %u judged rows have the same "
                               "sequence as one that trains",
                               out->leaked);
+    if (status == MS_OK && forgotten) {
+        ms_log(MS_LOG_WARNING,
+               "%zu traces of the split file were forgotten: what is left is another split, and "
+               "models judged on the whole cannot be compared with this one",
+               forgotten);
+        return describe(out, set, err);
+    }
     if (status == MS_OK && ms_hash_sha256(bytes->data, bytes->len, out->digest) != MS_OK)
         status = no_memory(err);
     if (status == MS_OK)

@@ -76,7 +76,9 @@ enum ms_status ms_partition_make(const struct ms_dataset *set,
                                  const struct ms_partition_request *request,
                                  struct ms_partition *out, struct ms_error *err) MS_MUST_USE;
 
-/* The partition that a manifest file says; `seed` is where the repeats' fits begin. MS_E_INPUT as
+/* The partition that a manifest file says; `seed` is where the repeats' fits begin. Of a file from
+ * which samples were forgotten it is the other rows, with a manifest and a digest of their own, and
+ * a warning. MS_E_INPUT as
  * ms_manifest_decode, and when a key of either side is not on the other, or rows of the dataset
  * with the same sequence are torn apart (but for a naive split). */
 enum ms_status ms_partition_read(const struct ms_dataset *set, const char *path, uint64_t seed,

@@ -74,6 +74,14 @@ class Forget(unittest.TestCase):
         there = self.evaluate(self.other)
         self.assertEqual((there["refused_trained"], there["judged"]), (before["refused_trained"], before["judged"]))
 
+        # what is left of it deals the rows that are left, as a split of its own
+        done = self.good(run("train", "--corpus", self.corpus, "--kind", "linear", "--baselines", "no", "--name", "rest", "--split-file", self.models / "a" / "split.jsonl"))
+        self.assertIn(b"3 traces of the split file were forgotten", done.stderr)
+        head, *rows = [json.loads(line) for line in (self.models / "rest" / "split.jsonl").read_text().splitlines()]
+        self.assertEqual([(row["key"], row["parts"]) for row in rows], [(row["key"], row["parts"]) for row in self.rows if row["key"] not in gone])
+        self.assertEqual((head["rows"], head["name"], "redacted" in head), (77, heads["a"]["name"] + "-rest", False))
+        shutil.rmtree(self.models / "rest")
+
         kept = self.files()
         self.assertEqual(run("collect", "forget", gone[0], "--corpus", self.corpus).returncode, 1)
         self.assertEqual(self.files(), kept)
