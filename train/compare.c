@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS = 1000, FIGURES = 3 };
+enum { ROUNDS = 1000 };
+enum { ACCURACY, MACRO_F1, AUC, F1, AVERAGE_PRECISION, FIGURES };
 static const uint64_t PURPOSE_COMPARE = 0x636f6d70617265;
 
 static enum ms_status no_memory(struct ms_error *err)
@@ -228,37 +229,51 @@ static void release(struct paired *s)
     }
 }
 
-/* Mean one-against-rest area of a repeat; of two classes that of class 0. */
-static double auc_of(const struct paired *s, int side, uint32_t repeat)
+/* Area and average precision of one class against the rest, by its falling scores in a repeat; NAN
+ * as ms_auc. */
+static void rank_class(const struct paired *s, int side, uint32_t repeat, uint32_t c, double *area,
+                       double *precision)
 {
     const struct ms_pair *p = s->p;
-    double sum = 0, used = 0;
-    if (!s->order[side])
-        return NAN;
-    for (uint32_t c = 0; c < (p->classes == 2 ? 1 : p->classes); c++) {
-        double tp = 0, fp = 0, more = 0, less = 0, pairs = 0;
-        for (size_t i = s->first[repeat]; i < s->first[repeat + 1]; i++) {
-            uint32_t row = s->order[side][c * p->rows + i];
-            double w = s->weight[s->group_of[row]];
-            more += p->truth[row] == c ? w : 0;
-            less += p->truth[row] == c ? 0 : w;
-            if (!s->last[side][c * p->rows + i])
-                continue;
-            pairs += less * (tp + more / 2);
-            tp += more;
-            fp += less;
-            more = less = 0;
-        }
-        if (tp > 0 && fp > 0) {
-            sum += pairs / (tp * fp);
-            used++;
-        }
+    double tp = 0, fp = 0, more = 0, less = 0, pairs = 0, sum = 0;
+    for (size_t i = s->first[repeat]; i < s->first[repeat + 1]; i++) {
+        uint32_t row = s->order[side][c * p->rows + i];
+        double w = s->weight[s->group_of[row]];
+        more += p->truth[row] == c ? w : 0;
+        less += p->truth[row] == c ? 0 : w;
+        if (!s->last[side][c * p->rows + i])
+            continue;
+        pairs += less * (tp + more / 2);
+        tp += more;
+        fp += less;
+        sum += more > 0 ? more * tp / (tp + fp) : 0;
+        more = less = 0;
     }
-    return used > 0 ? sum / used : NAN;
+    *area = tp > 0 && fp > 0 ? pairs / (tp * fp) : NAN;
+    *precision = tp > 0 ? sum / tp : NAN;
 }
 
-static void counts_of(const struct paired *s, int side, uint32_t repeat, double *accuracy,
-                      double *macro_f1)
+/* Means over the classes that have them; of two classes those of class 0. */
+static void rank(const struct paired *s, int side, uint32_t repeat, double out[FIGURES])
+{
+    double sum[2] = {0}, used[2] = {0};
+    out[AUC] = out[AVERAGE_PRECISION] = NAN;
+    if (!s->order[side])
+        return;
+    for (uint32_t c = 0; c < (s->p->classes == 2 ? 1 : s->p->classes); c++) {
+        double x[2];
+        rank_class(s, side, repeat, c, &x[0], &x[1]);
+        for (int k = 0; k < 2; k++)
+            if (!isnan(x[k])) {
+                sum[k] += x[k];
+                used[k]++;
+            }
+    }
+    out[AUC] = used[0] > 0 ? sum[0] / used[0] : NAN;
+    out[AVERAGE_PRECISION] = used[1] > 0 ? sum[1] / used[1] : NAN;
+}
+
+static void counts_of(const struct paired *s, int side, uint32_t repeat, double out[FIGURES])
 {
     const struct ms_pair *p = s->p;
     uint64_t *hit = s->counts, *given = hit + p->classes, *real = given + p->classes, right = 0,
@@ -274,13 +289,17 @@ static void counts_of(const struct paired *s, int side, uint32_t repeat, double 
         rows += w;
     }
     double sum = 0, used = 0;
+    out[F1] = NAN;
     for (uint32_t c = 0; c < p->classes; c++)
         if (given[c] + real[c] > 0) {
-            sum += 2 * (double)hit[c] / (double)(given[c] + real[c]);
+            double f1 = 2 * (double)hit[c] / (double)(given[c] + real[c]);
+            if (p->classes == 2 && c == 0)
+                out[F1] = f1;
+            sum += f1;
             used++;
         }
-    *accuracy = rows ? (double)right / (double)rows : NAN;
-    *macro_f1 = used > 0 ? sum / used : NAN;
+    out[ACCURACY] = rows ? (double)right / (double)rows : NAN;
+    out[MACRO_F1] = used > 0 ? sum / used : NAN;
 }
 
 /* Means over the repeats that have rows. */
@@ -290,17 +309,17 @@ static void measure(const struct paired *s, double out[2][FIGURES], struct ms_pa
         double sum[FIGURES] = {0}, used[FIGURES] = {0};
         for (uint32_t r = 0; r < s->p->repeats; r++) {
             double x[FIGURES];
-            counts_of(s, side, r, &x[0], &x[1]);
-            x[2] = auc_of(s, side, r);
+            counts_of(s, side, r, x);
+            rank(s, side, r, x);
             for (int k = 0; k < FIGURES; k++)
                 if (!isnan(x[k])) {
                     sum[k] += x[k];
                     used[k]++;
                 }
             if (keep) {
-                keep[r].accuracy[side] = x[0];
-                keep[r].macro_f1[side] = x[1];
-                keep[r].auc[side] = x[2];
+                keep[r].accuracy[side] = x[ACCURACY];
+                keep[r].macro_f1[side] = x[MACRO_F1];
+                keep[r].auc[side] = x[AUC];
             }
         }
         for (int k = 0; k < FIGURES; k++)
@@ -333,7 +352,8 @@ static void range_of(double *values, struct ms_difference *out)
 
 static enum ms_status run_rounds(struct paired *s, struct ms_comparison *out, struct ms_error *err)
 {
-    struct ms_difference *const figures[FIGURES] = {&out->accuracy, &out->macro_f1, &out->auc};
+    struct ms_difference *const figures[FIGURES] = {&out->accuracy, &out->macro_f1, &out->auc,
+                                                    &out->f1, &out->average_precision};
     double(*rounds)[ROUNDS] = calloc(FIGURES, sizeof *rounds), value[2][FIGURES];
     if (!rounds)
         return no_memory(err);

@@ -44,6 +44,8 @@ struct ms_pair_repeat {
 
 struct ms_comparison {
     struct ms_difference accuracy, macro_f1, auc; /* auc NAN without scores */
+    struct ms_difference f1;                      /* of class 0; NAN for other than two classes */
+    struct ms_difference average_precision;       /* as struct ms_metrics's; NAN without scores */
     uint32_t repeats;
     struct ms_pair_repeat *by_repeat;
     /* The corrected resampled t-test (Nadeau and Bengio 2003) on the differences of accuracy of

@@ -204,7 +204,9 @@ static json_t *result_json(const struct comparing *c)
     (void)json_object_set_new(o, "split", json_string(split));
     (void)json_object_set_new(o, "accuracy", ms_difference_json(&r->accuracy));
     (void)json_object_set_new(o, "macro_f1", ms_difference_json(&r->macro_f1));
+    (void)json_object_set_new(o, "f1", ms_difference_json(&r->f1));
     (void)json_object_set_new(o, "auc", ms_difference_json(&r->auc));
+    (void)json_object_set_new(o, "average_precision", ms_difference_json(&r->average_precision));
     (void)json_object_set_new(o, "repeats", list);
     (void)json_object_set_new(o, "t_test", ms_t_test_json(r));
     return o;
@@ -243,7 +245,9 @@ static void show(const struct comparing *c)
     (void)printf("\n  %-10s %8s %8s %9s   95 %% (cluster bootstrap)\n", "", "A", "B", "A - B");
     show_difference("accuracy", &r->accuracy);
     show_difference("macro-F1", &r->macro_f1);
+    show_difference("F1", &r->f1); /* of the positive class */
     show_difference("AUC", &r->auc);
+    show_difference("avg.prec.", &r->average_precision);
     (void)printf("\n  %-7s %7s %8s %8s %12s %12s %9s %9s\n", "repeat", "rows", "A", "B",
                  "only A right", "only B right", "McNemar", "corrected");
     for (uint32_t i = 0; i < r->repeats; i++) {

@@ -20,10 +20,11 @@ static json_t *difference(const struct ms_difference *d)
 
 void ms_comparison_figures_json(const struct ms_comparison *c, json_t *o)
 {
-    (void)json_object_set_new(o, "differences",
-                              json_pack("{s:o, s:o, s:o}", "accuracy", difference(&c->accuracy),
-                                        "macro_f1", difference(&c->macro_f1), "auc",
-                                        difference(&c->auc)));
+    (void)json_object_set_new(
+        o, "differences",
+        json_pack("{s:o, s:o, s:o, s:o, s:o}", "accuracy", difference(&c->accuracy), "macro_f1",
+                  difference(&c->macro_f1), "f1", difference(&c->f1), "auc", difference(&c->auc),
+                  "average_precision", difference(&c->average_precision)));
     (void)json_object_set_new(o, "t_test",
                               json_pack("{s:I, s:o, s:o}", "fits", (json_int_t)c->fits, "t",
                                         real(c->t), "p", real(c->p)));

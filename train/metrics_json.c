@@ -40,6 +40,8 @@ static json_t *reliability(const struct ms_metrics *m)
 json_t *ms_metrics_json(const struct ms_metrics *m)
 {
     json_t *o = json_object();
+    const struct ms_class_scores none = {.f1 = NAN, .f1_range = {NAN, NAN}};
+    const struct ms_class_scores *positive = m->classes == 2 ? &m->by_class[0] : &none;
     const struct {
         const char *name;
         double value;
@@ -48,6 +50,7 @@ json_t *ms_metrics_json(const struct ms_metrics *m)
         {"accuracy", m->accuracy, {m->accuracy_low, m->accuracy_high}},
         {"balanced_accuracy", m->balanced_accuracy, m->balanced_accuracy_range},
         {"macro_f1", m->macro_f1, m->macro_f1_range},
+        {"f1", positive->f1, positive->f1_range},
         {"auc", m->auc, m->auc_range},
         {"average_precision", m->average_precision, m->average_precision_range},
         {"brier", m->brier, m->brier_range},

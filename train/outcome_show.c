@@ -312,6 +312,7 @@ void ms_outcome_show(const struct ms_outcome *self, FILE *out)
     ms_show_audit(self, out);
     show_summary(self, out);
     ms_show_entries(self, out);
+    ms_show_positive(self, out);
     ms_show_repeats(self, out);
     show_curve(self, out);
     show_confusion(self, out);

@@ -19,6 +19,8 @@ void ms_show_padded(FILE *out, const char *text, int width, bool right);
 
 /* In the order of the page. */
 void ms_show_entries(const struct ms_outcome *o, FILE *out);
+/* Of two classes, F1 and average precision of the positive one. */
+void ms_show_positive(const struct ms_outcome *o, FILE *out);
 void ms_show_repeats(const struct ms_outcome *o, FILE *out);
 void ms_show_ranking(const struct ms_outcome *o, FILE *out);
 void ms_show_calibration(const struct ms_outcome *o, FILE *out);

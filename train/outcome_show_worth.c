@@ -56,6 +56,31 @@ void ms_show_entries(const struct ms_outcome *o, FILE *out)
     }
 }
 
+void ms_show_positive(const struct ms_outcome *o, FILE *out)
+{
+    const struct ms_experiment *e = o->experiment;
+    char name[MS_SHOW_NAME_BYTES];
+    if (o->set->classes != 2 || e->entry_count < 2)
+        return;
+    (void)fprintf(out, "\n  of '%s'    F1 %-17s     AP %-14s  model above it: %-19s %s\n",
+                  ms_show_class(o, 0, name), "", "", "F1", "AP");
+    for (uint32_t i = 0; i < e->entry_count; i++) {
+        const struct ms_class_scores *s = &e->entries[i].metrics.by_class[0];
+        const struct ms_comparison *c = &e->entries[i].comparison;
+        (void)fprintf(out, "  %-10s", i ? e->entries[i].name : "the model");
+        ms_show_figure(out, s->f1, 8, 3);
+        ms_show_interval(out, s->f1_range);
+        ms_show_figure(out, s->average_precision, 9, 3);
+        ms_show_interval(out, s->average_precision_range);
+        if (i) {
+            (void)fputs("  ", out);
+            show_difference(out, &c->f1);
+            show_difference(out, &c->average_precision);
+        }
+        (void)fputc('\n', out);
+    }
+}
+
 void ms_show_repeats(const struct ms_outcome *o, FILE *out)
 {
     static const char *const figures[3] = {"accuracy", "macro-F1", "AUC"};

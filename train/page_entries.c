@@ -13,16 +13,32 @@ static void put_entry(const struct ms_entry *e, bool first, struct ms_buf *out)
     ms_page_put(out, first ? "<small>the model</small></td>" : "</td>");
     ms_page_ranged(out, m->accuracy, accuracy);
     ms_page_ranged(out, m->macro_f1, m->macro_f1_range);
+    if (m->classes == 2)
+        ms_page_ranged(out, m->by_class[0].f1, m->by_class[0].f1_range);
     ms_page_ranged(out, m->auc, m->auc_range);
     ms_page_ranged(out, m->average_precision, m->average_precision_range);
     (void)ms_buf_printf(out, "<td>%.1f</td></tr>\n", e->seconds);
 }
 
-static void put_differences(const struct ms_experiment *e, struct ms_buf *out)
+/* Heading of the F1 of the positive class, where there is one. */
+static void put_positive(const struct ms_outcome *o, struct ms_buf *out)
 {
-    ms_page_put(out, "<h3>How far the model is above each</h3><div class=\"scroll\"><table "
-                     "class=\"wide\"><thead><tr><th>baseline</th><th>accuracy</th><th>macro-F1</th>"
-                     "<th>AUC</th><th>corrected t-test, p</th></tr></thead><tbody>\n");
+    if (o->set->classes != 2)
+        return;
+    ms_page_put(out, "<th>F1 of ");
+    ms_html_text(o->set->class_names[0], out);
+    ms_page_put(out, "</th>");
+}
+
+static void put_differences(const struct ms_outcome *o, struct ms_buf *out)
+{
+    const struct ms_experiment *e = o->experiment;
+    ms_page_put(out,
+                "<h3>How far the model is above each</h3><div class=\"scroll\"><table "
+                "class=\"wide\"><thead><tr><th>baseline</th><th>accuracy</th><th>macro-F1</th>");
+    put_positive(o, out);
+    ms_page_put(out, "<th>AUC</th><th>average precision</th><th>corrected t-test, p</th></tr>"
+                     "</thead><tbody>\n");
     for (uint32_t i = 1; i < e->entry_count; i++) {
         const struct ms_comparison *c = &e->entries[i].comparison;
         ms_page_put(out, "<tr><td>");
@@ -30,7 +46,10 @@ static void put_differences(const struct ms_experiment *e, struct ms_buf *out)
         ms_page_put(out, "</td>");
         ms_page_difference(out, &c->accuracy);
         ms_page_difference(out, &c->macro_f1);
+        if (o->set->classes == 2)
+            ms_page_difference(out, &c->f1);
         ms_page_difference(out, &c->auc);
+        ms_page_difference(out, &c->average_precision);
         ms_page_put(out, "<td>");
         if (isnan(c->p))
             ms_page_put(out, "&ndash;");
@@ -49,8 +68,10 @@ void ms_page_entries(const struct ms_outcome *o, struct ms_buf *out)
 {
     const struct ms_experiment *e = o->experiment;
     ms_page_put(out, "<section><h2>Models compared</h2><div class=\"scroll\"><table class=\"wide\">"
-                     "<thead><tr><th>kind</th><th>accuracy</th><th>macro-F1</th><th>AUC</th>"
-                     "<th>average precision</th><th>seconds</th></tr></thead><tbody>\n");
+                     "<thead><tr><th>kind</th><th>accuracy</th><th>macro-F1</th>");
+    put_positive(o, out);
+    ms_page_put(out,
+                "<th>AUC</th><th>average precision</th><th>seconds</th></tr></thead><tbody>\n");
     for (uint32_t i = 0; i < e->entry_count; i++)
         put_entry(&e->entries[i], i == 0, out);
     (void)ms_buf_printf(out,
@@ -62,7 +83,7 @@ void ms_page_entries(const struct ms_outcome *o, struct ms_buf *out)
                             ? " pooled is the same net without recurrence."
                             : "");
     if (e->entry_count > 1)
-        put_differences(e, out);
+        put_differences(o, out);
     ms_page_put(out, "</section>\n");
 }
 

@@ -104,6 +104,11 @@ static void differences(void **state)
     near_to(c.auc.a, 1, 0);
     near_to(c.auc.b, .9, 1e-12); /* 19 and 17 of 20 right: (.95 + .85) / 2 */
     near_to(c.macro_f1.b, (38.0 / 42 + 34.0 / 38) / 2, 1e-12);
+    near_to(c.f1.a, 1, 0);
+    near_to(c.f1.b, 38.0 / 42, 1e-12); /* 19 of 20 found, among 22 */
+    near_to(c.average_precision.a, 1, 0);
+    near_to(c.average_precision.b, (19 * 19.0 / 22 + 20.0 / 40) / 20, 1e-12);
+    assert_true(c.f1.low < .1 && c.f1.low > 0 && c.average_precision.high > .1);
     /* the normal interval of a share of .1 in 40: .1 +- .093 */
     near_to(c.accuracy.low, .1 - .093, .03);
     near_to(c.accuracy.high, .1 + .093, .03);
