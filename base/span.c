@@ -95,14 +95,9 @@ bool ms_span_take_u64le(struct ms_span *self, uint64_t *out)
     return ms_span_take(self, 8, &part) && ms_span_u64le(part, 0, out);
 }
 
-bool ms_span_take_varint(struct ms_span *self, uint64_t *out)
+bool ms_span_take_long_varint(struct ms_span *self, uint64_t *out)
 {
     uint64_t value = 0;
-    if (self->len && *self->data < 0x80) { /* most are small */
-        *out = *self->data++;
-        self->len--;
-        return true;
-    }
     for (unsigned i = 0; i < 10 && i < self->len; i++) {
         uint8_t byte = self->data[i];
         if (i == 9 && byte > 1)

@@ -37,7 +37,22 @@ bool ms_span_take(struct ms_span *self, uint64_t len, struct ms_span *out) MS_MU
 bool ms_span_take_u8(struct ms_span *self, uint8_t *out) MS_MUST_USE;
 bool ms_span_take_u32le(struct ms_span *self, uint32_t *out) MS_MUST_USE;
 bool ms_span_take_u64le(struct ms_span *self, uint64_t *out) MS_MUST_USE;
-bool ms_span_take_varint(struct ms_span *self, uint64_t *out) MS_MUST_USE;
+bool ms_span_take_long_varint(struct ms_span *self, uint64_t *out) MS_MUST_USE;
+static inline bool ms_span_take_varint(struct ms_span *self, uint64_t *out)
+{
+    if (self->len && self->data[0] < 0x80) { /* most are small */
+        *out = *self->data++;
+        self->len--;
+        return true;
+    }
+    if (self->len > 1 && self->data[1] < 0x80) {
+        *out = (uint64_t)(self->data[0] & 0x7f) | (uint64_t)self->data[1] << 7;
+        self->data += 2;
+        self->len -= 2;
+        return true;
+    }
+    return ms_span_take_long_varint(self, out);
+}
 
 bool ms_span_equal(struct ms_span a, struct ms_span b) MS_MUST_USE;
 bool ms_span_equal_text(struct ms_span a, const char *text) MS_MUST_USE;

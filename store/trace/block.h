@@ -63,8 +63,9 @@ struct ms_block_reader {
     struct ms_buf list; /* exceptions, repeats */
     uint16_t place[MS_TRACE_BLOCK];
     uint32_t api[MS_TRACE_BLOCK];
-    uint64_t tid[MS_TRACE_BLOCK];
-    int64_t time_us[MS_TRACE_BLOCK];
+    /* Runs are written four entries at once, which may be three too many. */
+    uint64_t tid[MS_TRACE_BLOCK + 3];
+    int64_t time_us[MS_TRACE_BLOCK + 3];
     uint64_t repeated[MS_TRACE_BLOCK];
     /* Of the block read last. */
     uint32_t places_used;  /* highest place + 1; with API or PLACE */

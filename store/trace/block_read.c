@@ -6,40 +6,72 @@
 #include <emmintrin.h>
 #endif
 
+/* A stream as it is stored. */
+struct packed {
+    unsigned form;
+    struct ms_span bytes;
+};
+
+static bool take_stored(struct ms_span *rest, struct packed *out)
+{
+    uint64_t stored;
+    if (!ms_span_take_varint(rest, &stored) || !ms_span_take(rest, stored >> 2, &out->bytes))
+        return false;
+    out->form = stored & 3;
+    return true;
+}
+
+/* The next of `runs`, which must not be longer than the `left` entries that are to come. */
+static inline bool take_run(struct ms_span *runs, size_t left, uint8_t *byte, size_t *length)
+{
+    uint64_t more;
+    if (!ms_span_take_u8(runs, byte) || !ms_span_take_varint(runs, &more) || more >= left)
+        return false;
+    *length = (size_t)more + 1;
+    return true;
+}
+
 static bool unpack_runs(struct ms_span runs, uint8_t *out, size_t n)
 {
     while (runs.len) {
         uint8_t byte;
-        uint64_t more;
-        if (!ms_span_take_u8(&runs, &byte) || !ms_span_take_varint(&runs, &more) || more >= n)
+        size_t length;
+        if (!take_run(&runs, n, &byte, &length))
             return false;
-        memset(out, byte, (size_t)more + 1);
-        out += more + 1;
-        n -= (size_t)more + 1;
+        memset(out, byte, length);
+        out += length;
+        n -= length;
     }
     return n == 0;
 }
 
-/* A stream of n plain bytes: a view of it where it is stored plain, else unpacked to `room`. False
- * when there is none of that length. NULL room: stepped over. */
+/* The n plain bytes of a stream: a view of them where they are stored plain, else unpacked to
+ * `room`. False when there are not that many. */
+static bool unpack(struct ms_block_reader *self, const struct packed *packed, size_t n,
+                   uint8_t *room, const uint8_t **out)
+{
+    const struct ms_span bytes = packed->bytes;
+    *out = room;
+    switch (packed->form) {
+    case MS_PACKED_PLAIN:
+        *out = bytes.data;
+        return bytes.len == n;
+    case MS_PACKED_RUNS:
+        return unpack_runs(bytes, room, n);
+    case MS_PACKED_LZ4:
+        return ms_lz4_unpack(bytes.data, bytes.len, room, n);
+    default:
+        return ms_zstd_unpack(self->unpacker, bytes.data, bytes.len, room, n);
+    }
+}
+
+/* Both. NULL room: stepped over. */
 static bool take_packed(struct ms_block_reader *self, struct ms_span *rest, size_t n, uint8_t *room,
                         const uint8_t **out)
 {
-    uint64_t stored;
-    struct ms_span bytes;
-    if (!ms_span_take_varint(rest, &stored) || !ms_span_take(rest, stored >> 2, &bytes))
-        return false;
-    *out = bytes.data;
-    if (!room)
-        return true;
-    if ((stored & 3) == MS_PACKED_PLAIN)
-        return bytes.len == n;
-    *out = room;
-    if ((stored & 3) == MS_PACKED_RUNS)
-        return unpack_runs(bytes, room, n);
-    if ((stored & 3) == MS_PACKED_LZ4)
-        return ms_lz4_unpack(bytes.data, bytes.len, room, n);
-    return ms_zstd_unpack(self->unpacker, bytes.data, bytes.len, room, n);
+    struct packed packed;
+    *out = NULL;
+    return take_stored(rest, &packed) && (!room || unpack(self, &packed, n, room, out));
 }
 
 /* A stream that begins with its plain length, unpacked to `list`. */
@@ -67,10 +99,11 @@ static unsigned highest_byte(const uint8_t *bytes, size_t n)
     __m128i most = _mm_setzero_si128();
     for (; i + 16 <= n; i += 16)
         most = _mm_max_epu8(most, _mm_loadu_si128((const __m128i *)(const void *)(bytes + i)));
-    uint8_t lanes[16];
-    _mm_storeu_si128((__m128i *)(void *)lanes, most);
-    for (size_t k = 0; k < sizeof lanes; k++)
-        highest = lanes[k] > highest ? lanes[k] : highest;
+    most = _mm_max_epu8(most, _mm_srli_si128(most, 8));
+    most = _mm_max_epu8(most, _mm_srli_si128(most, 4));
+    most = _mm_max_epu8(most, _mm_srli_si128(most, 2));
+    most = _mm_max_epu8(most, _mm_srli_si128(most, 1));
+    highest = (unsigned)_mm_cvtsi128_si32(most) & 255;
 #endif
     for (; i < n; i++)
         highest = bytes[i] > highest ? bytes[i] : highest;
@@ -88,17 +121,17 @@ static uint64_t eight(const uint8_t *bytes)
     return word;
 }
 
-/* Eight times the same. As a loop it would stay one. */
-static inline void fill_eight(uint64_t *out, uint64_t value)
+/* n times the same and, where n is no multiple of four, up to three more. */
+static inline void fill_run(uint64_t *out, uint64_t value, size_t n)
 {
 #ifdef __SSE2__
     const __m128i both = _mm_set1_epi64x((long long)value);
-    for (size_t k = 0; k < 8; k += 4) {
+    for (size_t k = 0; k < n; k += 4) {
         _mm_storeu_si128((__m128i *)(void *)(out + k), both);
         _mm_storeu_si128((__m128i *)(void *)(out + k + 2), both);
     }
 #else
-    for (size_t k = 0; k < 8; k++)
+    for (size_t k = 0; k < n; k++)
         out[k] = value;
 #endif
 }
@@ -179,7 +212,7 @@ static void look_up(const uint64_t *table, const uint8_t *codes, size_t n, uint6
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
         if (is_run(eight(codes + i))) {
-            fill_eight(out + i, table[codes[i]]);
+            fill_run(out + i, table[codes[i]], 8);
         } else {
             const uint64_t word = eight(codes + i);
             out[i] = table[word & 255];
@@ -196,11 +229,28 @@ static void look_up(const uint64_t *table, const uint8_t *codes, size_t n, uint6
         out[i] = table[codes[i]];
 }
 
+/* The same where the codes are runs. */
+static bool look_up_runs(const uint64_t *table, size_t count, struct ms_span runs, size_t n,
+                         uint64_t *out)
+{
+    while (runs.len) {
+        uint8_t code;
+        size_t length;
+        if (!take_run(&runs, n, &code, &length) || code >= count)
+            return false;
+        fill_run(out, table[code], length);
+        out += length;
+        n -= length;
+    }
+    return n == 0;
+}
+
 static bool read_tids(struct ms_block_reader *self, struct ms_span *rest, size_t n, unsigned kind,
                       bool wanted)
 {
     uint64_t count, code, tids[MS_BLOCK_TIDS], tid = 0;
     const uint8_t *codes;
+    struct packed packed;
     if (kind == 2) {
         if (!take_packed(self, rest, 8 * n, wanted ? self->plane : NULL, &codes))
             return false;
@@ -217,15 +267,17 @@ static bool read_tids(struct ms_block_reader *self, struct ms_span *rest, size_t
         tids[i] = tid;
     }
     if (count == 1) {
-        /* The last eight may lie over those before them. */
-        for (size_t i = 0; wanted && i < n; i += 8)
-            fill_eight(self->tid + (i + 8 <= n || n < 8 ? i : n - 8), tid);
+        fill_run(self->tid, tid, wanted ? n : 0);
         return true;
     }
-    if (!take_packed(self, rest, n, wanted ? self->plane : NULL, &codes))
+    if (!take_stored(rest, &packed))
         return false;
     if (!wanted)
         return true;
+    if (packed.form == MS_PACKED_RUNS)
+        return look_up_runs(tids, (size_t)count, packed.bytes, n, self->tid);
+    if (!unpack(self, &packed, n, self->plane, &codes))
+        return false;
     if (highest_byte(codes, n) >= count)
         return false;
     look_up(tids, codes, n, self->tid);
@@ -245,11 +297,11 @@ struct clock {
     struct ms_span exceptions;
 };
 
-static bool step(struct clock *clock, uint64_t code, int64_t *out)
+static bool step(struct clock *clock, uint64_t code, uint64_t *out)
 {
     uint64_t units;
     if (code == clock->unknown) {
-        *out = MS_TIME_NONE;
+        *out = (uint64_t)MS_TIME_NONE;
         return true;
     }
     if (code < clock->unknown) {
@@ -260,13 +312,33 @@ static bool step(struct clock *clock, uint64_t code, int64_t *out)
         units = ms_unzigzag(units);
     }
     clock->now += units * clock->unit;
-    *out = (int64_t)clock->now;
+    *out = clock->now;
     return true;
+}
+
+/* The same where the codes are runs: most are of a standing clock. */
+static bool run_clock_runs(struct clock *clock, struct ms_span runs, size_t n, uint64_t *out)
+{
+    while (runs.len) {
+        uint8_t code;
+        size_t length;
+        if (!take_run(&runs, n, &code, &length))
+            return false;
+        if (code == clock->bias && code < clock->unknown)
+            fill_run(out, clock->now, length);
+        else
+            for (size_t i = 0; i < length; i++)
+                if (!step(clock, code, &out[i]))
+                    return false;
+        out += length;
+        n -= length;
+    }
+    return n == 0;
 }
 
 /* One byte a code. Most calls of a burst have the time of the one before: eight of these at once.
  */
-static bool run_clock(struct clock *clock, const uint8_t *codes, size_t n, int64_t *out)
+static bool run_clock(struct clock *clock, const uint8_t *codes, size_t n, uint64_t *out)
 {
     const uint64_t bias = clock->bias, unit = clock->unit;
     uint64_t now = clock->now;
@@ -275,16 +347,16 @@ static bool run_clock(struct clock *clock, const uint8_t *codes, size_t n, int64
     for (; i + 8 <= n; i += 8) {
         const uint64_t word = eight(codes + i);
         if (bias < 254 && word == standing) {
-            fill_eight((uint64_t *)(void *)(out + i), now);
+            fill_run(out + i, now, 8);
         } else if (!has_special(word)) {
-            out[i] = (int64_t)(now += ((word & 255) - bias) * unit);
-            out[i + 1] = (int64_t)(now += ((word >> 8 & 255) - bias) * unit);
-            out[i + 2] = (int64_t)(now += ((word >> 16 & 255) - bias) * unit);
-            out[i + 3] = (int64_t)(now += ((word >> 24 & 255) - bias) * unit);
-            out[i + 4] = (int64_t)(now += ((word >> 32 & 255) - bias) * unit);
-            out[i + 5] = (int64_t)(now += ((word >> 40 & 255) - bias) * unit);
-            out[i + 6] = (int64_t)(now += ((word >> 48 & 255) - bias) * unit);
-            out[i + 7] = (int64_t)(now += ((word >> 56) - bias) * unit);
+            out[i] = now += ((word & 255) - bias) * unit;
+            out[i + 1] = now += ((word >> 8 & 255) - bias) * unit;
+            out[i + 2] = now += ((word >> 16 & 255) - bias) * unit;
+            out[i + 3] = now += ((word >> 24 & 255) - bias) * unit;
+            out[i + 4] = now += ((word >> 32 & 255) - bias) * unit;
+            out[i + 5] = now += ((word >> 40 & 255) - bias) * unit;
+            out[i + 6] = now += ((word >> 48 & 255) - bias) * unit;
+            out[i + 7] = now += ((word >> 56) - bias) * unit;
         } else {
             clock->now = now;
             for (size_t k = 0; k < 8; k++)
@@ -304,33 +376,36 @@ static bool read_times(struct ms_block_reader *self, struct ms_span *rest, size_
                        bool wanted)
 {
     struct clock clock = {.unknown = kind == 1 ? 254 : 65534};
-    const uint8_t *low, *high = NULL;
-    uint8_t *room = wanted ? self->plane : NULL;
-    uint64_t first;
+    const uint8_t *low, *high;
+    struct packed lows, highs;
+    uint64_t first, *out = (uint64_t *)self->time_us;
     if (kind == 3) {
-        if (!take_packed(self, rest, 8 * n, room, &low))
+        if (!take_packed(self, rest, 8 * n, wanted ? self->plane : NULL, &low))
             return false;
         if (wanted)
-            join_wide(low, n, (uint64_t *)self->time_us);
+            join_wide(low, n, out);
         return true;
     }
     if (!ms_span_take_varint(rest, &clock.unit) || !clock.unit ||
         !ms_span_take_varint(rest, &clock.bias) || clock.bias > UINT16_MAX ||
-        !ms_span_take_varint(rest, &first) || !take_packed(self, rest, n, room, &low) ||
-        (kind == 2 && !take_packed(self, rest, n, wanted ? self->high : NULL, &high)) ||
+        !ms_span_take_varint(rest, &first) || !take_stored(rest, &lows) ||
+        (kind == 2 && !take_stored(rest, &highs)) ||
         !take_list(self, rest, 10 * n, wanted, &clock.exceptions))
         return false;
     if (!wanted)
         return true;
     clock.now = ms_unzigzag(first);
-    if (kind == 1) {
-        if (!run_clock(&clock, low, n, self->time_us))
+    if (kind == 1 && lows.form == MS_PACKED_RUNS)
+        return run_clock_runs(&clock, lows.bytes, n, out) && !clock.exceptions.len;
+    if (!unpack(self, &lows, n, self->plane, &low))
+        return false;
+    if (kind == 1)
+        return run_clock(&clock, low, n, out) && !clock.exceptions.len;
+    if (!unpack(self, &highs, n, self->high, &high))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!step(&clock, (uint64_t)(low[i] | high[i] << 8), &out[i]))
             return false;
-    } else {
-        for (size_t i = 0; i < n; i++)
-            if (!step(&clock, (uint64_t)(low[i] | high[i] << 8), &self->time_us[i]))
-                return false;
-    }
     return !clock.exceptions.len;
 }
 

@@ -44,9 +44,9 @@ struct ms_trace_call {
  *     form 3   one LZ4 block of them
  *
  * Which form is taken is the encoder's choice: runs where they are long, for they unpack as fast as
- * memory is written; LZ4 where it saves an eighth; else plain. Most traces are short, and to open
- * a zstd frame took longer than to read their calls: LZ4 takes a fifth of that time for a quarter
- * more bytes.
+ * memory is written; LZ4 where it saves three quarters; else plain. Most traces are short, and to
+ * open a zstd frame took longer than to read their calls: LZ4 takes a fifth of that time for a
+ * quarter more bytes.
  *
  *     flags    bit 0: places take two bytes; bits 1-2: threads (below); bits 3-4: times (below);
  *              bit 5: some entry has repeated > 0; bits 6-7: 0
