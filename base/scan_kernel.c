@@ -88,6 +88,7 @@ static uint8_t node_of(struct ms_scanner_form *self, const uint8_t *bytes, size_
         /* A report with that many forms: those of now are worth more than those of once. */
         self->node_count = 1;
         self->nodes[0].next[0] = self->nodes[0].next[1] = 0;
+        memset(self->stretches, 0, sizeof self->stretches);
         return 0;
     }
     struct ms_scanner_node *node = &self->nodes[self->node_count];
@@ -126,4 +127,28 @@ uint8_t ms_scanner_form_learn(struct ms_scanner_form *self, uint8_t from, const 
         behind->next[0] = at;
     }
     return at;
+}
+
+void ms_scanner_stretch_learn(struct ms_scanner_form *self, uint8_t at, const uint8_t *from,
+                              const uint8_t *p, uint8_t target)
+{
+    /* What is never the same again is not worth a copy for every object. */
+    enum { TRIES = 8, PAUSE = 200 };
+    struct ms_scanner_stretch *stretch = &self->stretches[at];
+    const size_t len = (size_t)(p - from);
+    if (stretch->wait) {
+        stretch->wait--;
+        return;
+    }
+    if (stretch->score || len > sizeof stretch->bytes)
+        return;
+    stretch->mask = UINT64_MAX >> (64 - len);
+    stretch->len = (uint8_t)len;
+    stretch->target = target;
+    stretch->replaced++;
+    if (stretch->replaced == TRIES) {
+        stretch->replaced = 0;
+        stretch->wait = PAUSE;
+    }
+    memcpy(stretch->bytes, from, len);
 }

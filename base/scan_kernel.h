@@ -36,12 +36,26 @@ struct ms_scanner_node {
     uint8_t next[2]; /* the nodes that came behind this one */
 };
 
+/* What stood behind a node's value up to the next one that is wanted, members that are not among
+ * it: mostly the same in the next object, and so one comparison instead of one a member. `target`
+ * is the node it ends with. */
+struct ms_scanner_stretch {
+    uint8_t bytes[64];
+    uint64_t mask;
+    uint8_t len; /* 0: none */
+    uint8_t target;
+    uint8_t score;    /* found more often than not, by so much; replaced at 0 */
+    uint8_t replaced; /* without having been found since */
+    uint8_t wait;     /* so many times it is not to be replaced */
+};
+
 /* Node 0 has no bytes: from there an object begins. */
 struct ms_scanner_form {
     const struct ms_scanner_name *names;
     size_t name_count;
     size_t node_count;
     struct ms_scanner_node nodes[MS_SCAN_FORM_NODES];
+    struct ms_scanner_stretch stretches[MS_SCAN_FORM_NODES]; /* behind each node's value */
 };
 
 /* What a form's reading needs and gives. */
@@ -68,6 +82,12 @@ struct ms_scanner_kernel {
 /* Learns the node that stands at p, behind `from`; 0 where none does that fits. */
 uint8_t ms_scanner_form_learn(struct ms_scanner_form *self, uint8_t from, const uint8_t *p,
                               const uint8_t *end);
+
+/* Learns that [from, p) stood behind the value of the node `at`, `target` being the last in it.
+ * Every member of it was looked at one by one, and none has a container that is not empty: what
+ * that may hold depends on the depth. */
+void ms_scanner_stretch_learn(struct ms_scanner_form *self, uint8_t at, const uint8_t *from,
+                              const uint8_t *p, uint8_t target);
 
 /* All there are; ms_scanner_bytes has no functions, and neither have those that the compiler could
  * not build. */

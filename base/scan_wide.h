@@ -224,36 +224,82 @@ static inline const uint8_t *past_value(const uint8_t *p, const uint8_t *end,
     }
 }
 
-static inline const uint8_t *ms_take(const uint8_t *p, const uint8_t *end,
-                                     struct ms_scanner_take *take)
+/* From behind the value of the node *at over the members that nobody wants, one by one, to the next
+ * value that is wanted or the object's end. NULL as ms_take. */
+static inline const uint8_t *past_members(const uint8_t *p, const uint8_t *end,
+                                          const struct ms_scanner_take *take, uint8_t *at)
 {
     struct ms_scanner_form *form = take->form;
-    uint32_t found = 0;
-    for (uint8_t at = 0;;) {
-        at = find_node(form, at, p, end);
-        const struct ms_scanner_node *node = &form->nodes[at];
-        if (!at)
+    const uint8_t *from = p;
+    const uint8_t begun = *at;
+    bool some = false, flat = true;
+    for (;;) {
+        *at = find_node(form, *at, p, end);
+        if (!*at)
             return NULL;
-        p += node->len;
-        if (node->name == MS_SCAN_FORM_END)
+        p += form->nodes[*at].len;
+        if (form->nodes[*at].name != MS_SCAN_FORM_OTHER)
             break;
         enum ms_scanner_kind kind;
         const uint8_t *value = p;
         p = past_value(p, end, take, &kind);
         if (!p)
             return NULL;
-        if (node->name == MS_SCAN_FORM_OTHER)
-            continue;
-        struct ms_scanner_field *field = &take->fields[node->name];
+        flat = flat && ((kind != MS_SCAN_OBJECT && kind != MS_SCAN_ARRAY) || p - value == 2);
+        some = true;
+    }
+    if (some && flat)
+        ms_scanner_stretch_learn(form, begun, from, p, *at);
+    return p;
+}
+
+/* The same by one comparison, where what stands there is what is known; NULL: it is not. */
+static inline const uint8_t *past_stretch(const uint8_t *p, struct ms_scanner_form *form,
+                                          uint8_t *at)
+{
+    struct ms_scanner_stretch *stretch = &form->stretches[*at];
+    if (!stretch->len)
+        return NULL;
+    if (~ms_same(p, stretch->bytes) & stretch->mask) {
+        if (stretch->score)
+            stretch->score--;
+        return NULL;
+    }
+    if (stretch->score < UINT8_MAX)
+        stretch->score++;
+    stretch->replaced = 0;
+    *at = stretch->target;
+    return p + stretch->len;
+}
+
+static inline const uint8_t *ms_take(const uint8_t *p, const uint8_t *end,
+                                     struct ms_scanner_take *take)
+{
+    struct ms_scanner_form *form = take->form;
+    uint32_t found = 0;
+    for (uint8_t at = 0;;) {
+        const uint8_t *value = past_stretch(p, form, &at);
+        if (!value)
+            value = past_members(p, end, take, &at);
+        if (!value)
+            return NULL;
+        const uint8_t name = form->nodes[at].name;
+        if (name == MS_SCAN_FORM_END) {
+            take->found = found;
+            return value;
+        }
+        enum ms_scanner_kind kind;
+        p = past_value(value, end, take, &kind);
+        if (!p)
+            return NULL;
+        struct ms_scanner_field *field = &take->fields[name];
         bool quoted = kind == MS_SCAN_STRING;
         field->kind = kind;
         field->text.bytes = ms_span_of(value + quoted, (size_t)(p - value) - 2 * quoted);
-        if ((found >> node->name & 1) || field->text.bytes.len > MS_LIMIT_JSON_STRING_BYTES)
+        if ((found >> name & 1) || field->text.bytes.len > MS_LIMIT_JSON_STRING_BYTES)
             return NULL;
-        found |= UINT32_C(1) << node->name;
+        found |= UINT32_C(1) << name;
     }
-    take->found = found;
-    return p;
 }
 
 #endif

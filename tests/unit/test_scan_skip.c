@@ -251,6 +251,32 @@ static void test_alike(void **state)
         assert_true(alike > 10000);
 }
 
+/* Members that nobody wants and that are the same in each object are compared at once: in one of
+ * the objects each of their bytes is another. */
+static void test_stretches(void **state)
+{
+    static const char others[] = "\"},:\\ 0e\x01\xc3";
+    static const char members[] = "\"a\":{},\"b\":0,\"c\":[],\"d\":\"x\",\"e\":null,";
+    (void)state;
+    for (size_t at = 0; at < sizeof members - 1; at++)
+        for (size_t i = 0; i < sizeof others - 1; i++) {
+            char text[1024], changed[sizeof members];
+            memcpy(changed, members, sizeof members);
+            changed[at] = others[i];
+            int n = snprintf(text, sizeof text, "[0");
+            for (int k = 0; k < 6; k++)
+                n += snprintf(text + n, sizeof text - (size_t)n,
+                              ",{\"api\":\"f%d\",%s\"time\":%d,\"n\":%d}", k,
+                              k == 4 ? changed : members, k, k / 3);
+            n += snprintf(text + n, sizeof text - (size_t)n, "]");
+            struct ms_span document = ms_span_of((const uint8_t *)text, (size_t)n);
+            (void)all_paths(document, ALIKE);
+            struct outcome best = read_by(NULL, document, 0, MS_SCAN_CHECK_STRUCTURE, ALIKE);
+            if (ms_scanner_kernel_best()->take)
+                assert_true(best.alike >= 3);
+        }
+}
+
 /* Every place in a block for each fault and for each end, the verdict and place as counted here. */
 static void test_places(void **state)
 {
@@ -424,6 +450,7 @@ int main(void)
         cmocka_unit_test(test_the_paths_there_are),
         cmocka_unit_test(test_skipped),
         cmocka_unit_test(test_alike),
+        cmocka_unit_test(test_stretches),
         cmocka_unit_test(test_places),
         cmocka_unit_test(test_long_numbers),
         cmocka_unit_test(test_cut),
