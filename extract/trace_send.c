@@ -14,10 +14,15 @@ enum {
     MAX_APIS = MS_LIMIT_APIS_PER_REPORT
 };
 
+/* A name's length and kind, and its first eight bytes, its last and those in the middle: all of one
+ * of up to 24. Of a shorter one than eight: its bytes, and zeros. */
+struct name_key {
+    uint64_t what, first, middle, last;
+};
+enum { KEY_HOLDS = 24 };
+
 struct sent_api {
-    uint32_t hash;
-    uint16_t len;
-    uint8_t space;
+    struct name_key key;
     uint8_t name[MS_LIMIT_API_NAME_BYTES];
 };
 
@@ -28,9 +33,7 @@ struct ms_trace_sender {
     struct ms_process_info process; /* name: in `name` */
     uint64_t overflow;
     uint32_t api_count;
-    uint32_t last;            /* number looked up last */
-    uint16_t after[MAX_APIS]; /* what came after each number the last time */
-    uint16_t slots[SLOTS];    /* number + 1; 0 free */
+    uint16_t slots[SLOTS]; /* number + 1; 0 free */
     struct sent_api apis[MAX_APIS];
 };
 
@@ -93,51 +96,52 @@ static enum ms_status send_api(struct ms_trace_sender *self, const struct ms_cal
     return emit(self, MS_FRAME_API, err);
 }
 
-/* Eight bytes a step: a name is looked up for every call. Collisions made on purpose cost probes in
- * a table of 4,096 names, and the worker's CPU limit ends them. */
-static uint32_t hash_name(const struct ms_call_info *call)
+static struct name_key key_of(const struct ms_call_info *call)
+{
+    const size_t len = call->api.len;
+    const uint8_t *at = call->api.data;
+    struct name_key key = {.what = (uint64_t)len << 8 | (uint64_t)call->space};
+    if (len >= 8) {
+        memcpy(&key.first, at, 8);
+        memcpy(&key.middle, at + (len - 8) / 2, 8);
+        memcpy(&key.last, at + len - 8, 8);
+    } else if (len) {
+        memcpy(&key.first, at, len);
+    }
+    return key;
+}
+
+/* A name is looked up for every call, and which one comes next cannot be guessed: one way for all
+ * of the usual lengths, without a branch. Collisions made on purpose cost probes in a table of
+ * 4,096 names, and the worker's CPU limit ends them. */
+static uint32_t slot_of(const struct name_key *key, const struct ms_call_info *call)
 {
     const uint64_t odd = 0x9e3779b97f4a7c15U;
-    uint64_t hash = (call->api.len + 1) * odd ^ (uint64_t)call->space;
-    for (size_t at = 0; at < call->api.len; at += 8) {
-        size_t n = call->api.len - at < 8 ? call->api.len - at : 8;
-        uint64_t word = 0;
-        memcpy(&word, call->api.data + at, n);
-        hash = (hash ^ word) * odd;
-        hash ^= hash >> 29;
+    uint64_t hash = (key->first ^ key->what) * odd;
+    hash = (hash ^ hash >> 29 ^ key->last) * odd;
+    hash = (hash ^ hash >> 29 ^ key->middle) * odd;
+    for (size_t at = 8; at + 8 < call->api.len && call->api.len > KEY_HOLDS; at += 8) {
+        uint64_t word;
+        memcpy(&word, call->api.data + at, 8);
+        hash = (hash ^ hash >> 29 ^ word) * odd;
     }
-    return (uint32_t)(hash >> 32);
+    return (uint32_t)(hash >> 50); /* 14 bits: SLOTS */
 }
 
-static bool is_name(const struct sent_api *api, const struct ms_call_info *call)
+static bool is_name(const struct sent_api *api, const struct name_key *key,
+                    const struct ms_call_info *call)
 {
-    return api->space == call->space && api->len == call->api.len &&
-           (api->len == 0 || memcmp(api->name, call->api.data, api->len) == 0);
+    const uint64_t differ = (api->key.what ^ key->what) | (api->key.first ^ key->first) |
+                            (api->key.middle ^ key->middle) | (api->key.last ^ key->last);
+    return differ == 0 &&
+           (call->api.len <= KEY_HOLDS || memcmp(api->name, call->api.data, call->api.len) == 0);
 }
 
-/* The number of the call's API, which is sent when new. */
-static enum ms_status number_of(struct ms_trace_sender *self, const struct ms_call_info *call,
-                                uint32_t *out, struct ms_error *err)
+/* A number for a name that has none yet: sends it. */
+static enum ms_status new_number(struct ms_trace_sender *self, const struct name_key *key,
+                                 uint32_t slot, const struct ms_call_info *call, uint32_t *out,
+                                 struct ms_error *err)
 {
-    /* Calls come in runs and loops. */
-    if (self->last < self->api_count && is_name(&self->apis[self->last], call)) {
-        *out = self->last;
-        return MS_OK;
-    }
-    uint16_t *after = &self->after[self->last];
-    if (*after < self->api_count && is_name(&self->apis[*after], call)) {
-        *out = self->last = *after;
-        return MS_OK;
-    }
-    uint32_t hash = hash_name(call), slot = hash % SLOTS;
-    for (; self->slots[slot]; slot = (slot + 1) % SLOTS) {
-        const struct sent_api *api = &self->apis[self->slots[slot] - 1];
-        if (api->hash == hash && is_name(api, call)) {
-            *after = (uint16_t)(self->slots[slot] - 1U);
-            *out = self->last = *after;
-            return MS_OK;
-        }
-    }
     if (call->api.len > MS_LIMIT_API_NAME_BYTES)
         return ms_error_set(err, MS_E_BUG, "an API name was not cut");
     if (self->api_count == MAX_APIS) {
@@ -148,14 +152,26 @@ static enum ms_status number_of(struct ms_trace_sender *self, const struct ms_ca
         return send_api(self, call, ms_span_of(MS_API_OVERFLOW, strlen(MS_API_OVERFLOW)), err);
     }
     struct sent_api *api = &self->apis[self->api_count];
-    api->hash = hash;
-    api->space = (uint8_t)call->space;
-    api->len = (uint16_t)call->api.len;
-    if (api->len)
-        memcpy(api->name, call->api.data, api->len);
+    api->key = *key;
+    if (call->api.len)
+        memcpy(api->name, call->api.data, call->api.len);
     *out = self->api_count++;
     self->slots[slot] = (uint16_t)self->api_count;
     return send_api(self, call, call->api, err);
+}
+
+/* The number of the call's API, which is sent when new. */
+static enum ms_status number_of(struct ms_trace_sender *self, const struct ms_call_info *call,
+                                uint32_t *out, struct ms_error *err)
+{
+    const struct name_key key = key_of(call);
+    uint32_t slot = slot_of(&key, call);
+    for (; self->slots[slot]; slot = (slot + 1) % SLOTS)
+        if (is_name(&self->apis[self->slots[slot] - 1], &key, call)) {
+            *out = self->slots[slot] - 1U;
+            return MS_OK;
+        }
+    return new_number(self, &key, slot, call, out, err);
 }
 
 static enum ms_status on_process(void *ctx, const struct ms_process_info *process,
