@@ -11,14 +11,6 @@
         .passthrough = true, .run = malseq_exec                                         \
     }
 
-static const struct ms_option status_options[] = {
-    {.name = "exact",
-     .kind = MS_OPT_FLAG,
-     .offset = offsetof(struct malseq_status, exact),
-     .help = "add up every stored object; else a large vault's room is told from some of its "
-             "folders, which is right within a few percent"},
-};
-
 static const struct ms_option query_options[] = {
     {.name = "limit",
      .kind = MS_OPT_NUMBER,
@@ -36,17 +28,6 @@ static const struct ms_option query_options[] = {
      .offset = offsetof(struct malseq_query, csv),
      .help = "print comma-separated values; a cell that a spreadsheet would take for a formula "
              "gets an apostrophe in front"},
-};
-
-static const struct ms_option fsck_options[] = {
-    {.name = "repair",
-     .kind = MS_OPT_FLAG,
-     .offset = offsetof(struct malseq_fsck, repair),
-     .help = "repair what can be repaired"},
-    {.name = "digest",
-     .kind = MS_OPT_FLAG,
-     .offset = offsetof(struct malseq_fsck, digest),
-     .help = "print the digest of all the corpus says, and check nothing"},
 };
 
 static const struct ms_option demo_options[] = {
@@ -100,7 +81,8 @@ static const struct ms_verb verbs[] = {
      .synopsis = "[--json] [--exact]",
      .summary = "Count what the corpus holds, how much of it is labelled, detonated and traced, "
                 "what waits since when, the quota that is left, and the room it takes.",
-     OPTIONS(status_options),
+     .options = malseq_status_options,
+     .option_count = MALSEQ_STATUS_OPTIONS,
      .options_bytes = sizeof(struct malseq_status),
      .run = malseq_status},
     {.name = "query",
@@ -116,9 +98,22 @@ static const struct ms_verb verbs[] = {
      .synopsis = "[--repair | --digest]",
      .summary = "Check the database, every stored object against its digest, every trace, and "
                 "that they belong to one another.",
-     OPTIONS(fsck_options),
+     .options = malseq_fsck_options,
+     .option_count = MALSEQ_FSCK_OPTIONS,
      .options_bytes = sizeof(struct malseq_fsck),
      .run = malseq_fsck},
+    {.name = "backup",
+     .synopsis = "[--objects [--link]] DIR",
+     .summary = "Copy the corpus to DIR as it is at this moment, while others go on writing to it: "
+                "the database, checked, models and nights, and the list of all stored objects with "
+                "digests and sizes. DIR is new, or an earlier backup, which is brought up to date. "
+                "It is a corpus itself: to restore, copy it to where the corpus was.",
+     .options = malseq_backup_options,
+     .option_count = MALSEQ_BACKUP_OPTIONS,
+     .options_bytes = sizeof(struct malseq_backup),
+     .min_operands = 1,
+     .max_operands = 1,
+     .run = malseq_backup},
     {.name = "export",
      .synopsis = "[--what samples|traces] [--format NAME] [--out FILE] [--policy NAME]",
      .summary = "Write the samples with digests, static features and labels, or with --what traces "

@@ -14,6 +14,8 @@
 struct malseq_status {
     bool exact; /* every object of the vault is looked at */
 };
+enum { MALSEQ_STATUS_OPTIONS = 1 };
+extern const struct ms_option malseq_status_options[MALSEQ_STATUS_OPTIONS];
 
 struct malseq_query {
     uint64_t limit;     /* rows; 0: all */
@@ -25,6 +27,15 @@ struct malseq_fsck {
     bool repair;
     bool digest;
 };
+enum { MALSEQ_FSCK_OPTIONS = 2 };
+extern const struct ms_option malseq_fsck_options[MALSEQ_FSCK_OPTIONS];
+
+struct malseq_backup {
+    bool objects; /* the vault's files too */
+    bool link;    /* as second names of the same files */
+};
+enum { MALSEQ_BACKUP_OPTIONS = 2 };
+extern const struct ms_option malseq_backup_options[MALSEQ_BACKUP_OPTIONS];
 
 struct malseq_export {
     const char *what;   /* samples, traces */
@@ -72,6 +83,7 @@ enum ms_status malseq_exec(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_status(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_query(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_fsck(struct ms_cli *cli, struct ms_error *err);
+enum ms_status malseq_backup(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_export(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_audit(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_demo(struct ms_cli *cli, struct ms_error *err);

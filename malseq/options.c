@@ -1,6 +1,38 @@
 /* The option tables of verbs that have many. What the options do is with the verbs. */
 #include "malseq/malseq.h"
 
+const struct ms_option malseq_status_options[] = {
+    {.name = "exact",
+     .kind = MS_OPT_FLAG,
+     .offset = offsetof(struct malseq_status, exact),
+     .help = "add up every stored object; else a large vault's room is told from some of its "
+             "folders, which is right within a few percent"},
+};
+
+const struct ms_option malseq_fsck_options[] = {
+    {.name = "repair",
+     .kind = MS_OPT_FLAG,
+     .offset = offsetof(struct malseq_fsck, repair),
+     .help = "repair what can be repaired"},
+    {.name = "digest",
+     .kind = MS_OPT_FLAG,
+     .offset = offsetof(struct malseq_fsck, digest),
+     .help = "print the digest of all the corpus says, and check nothing"},
+};
+
+const struct ms_option malseq_backup_options[] = {
+    {.name = "objects",
+     .kind = MS_OPT_FLAG,
+     .offset = offsetof(struct malseq_backup, objects),
+     .help = "copy the stored programs and reports too, those that DIR has not yet; else they are "
+             "only listed"},
+    {.name = "link",
+     .kind = MS_OPT_FLAG,
+     .offset = offsetof(struct malseq_backup, link),
+     .help = "with --objects: give them a second name instead, where DIR lies on the same file "
+             "system; that guards against removal, not against a failing disk"},
+};
+
 #define AT(field) offsetof(struct malseq_export, field)
 
 const struct ms_option malseq_export_options[] = {

@@ -1,0 +1,459 @@
+/* malseq backup: a copy of the corpus in a folder that is a corpus itself. What is done in which
+ * order, so that a death at any point leaves the earlier backup or the new one; the database's copy
+ * is store/backup's, files are backup_files's. */
+#define _GNU_SOURCE /* flock, syncfs */
+#include "malseq/malseq.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "base/step.h"
+#include "base/stop.h"
+#include "malseq/backup_files.h"
+#include "store/backup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Names in the backup's folder beside those of a corpus. */
+#define MANIFEST "objects.jsonl"
+#define SUMS "SHA256SUMS"
+#define RECORD "backup.json"
+#define LOCK "backup.lock"
+#define UNSYNCED "backup.unsynced"
+
+enum { FIRST_FEW = 5 };
+
+struct backup {
+    const struct malseq_backup *options;
+    const char *corpus, *to;
+    bool dry_run, json, earlier; /* earlier: to holds a backup */
+    struct ms_corpus *from;
+    int lock_fd;
+    struct malseq_backup_copy copy;
+    struct ms_file_stream manifest;
+    struct ms_hasher *hasher;
+    uint64_t objects, object_bytes, missing, removed, done;
+    struct malseq_backup_copy others; /* models, nights */
+};
+
+static enum ms_status no_memory(struct ms_error *err)
+{
+    return ms_error_set(err, MS_E_NOMEM, "out of memory");
+}
+
+/* FOLDER/name of the backup; the arena's way is not worth it for a handful. */
+static enum ms_status place(const struct backup *self, const char *name, char out[PATH_MAX],
+                            struct ms_error *err)
+{
+    int n = snprintf(out, PATH_MAX, "%s/%s", self->to, name);
+    return n > 0 && n < PATH_MAX ? MS_OK : ms_error_set(err, MS_E_USAGE, "the path is too long");
+}
+
+/* ---- the folder ---- */
+
+static bool is_there(const struct backup *self, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    return place(self, name, path, NULL) == MS_OK && lstat(path, &st) == 0;
+}
+
+static bool is_empty(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+    bool empty = dir != NULL;
+    while (dir && empty && (entry = readdir(dir)) != NULL)
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    if (dir)
+        (void)closedir(dir);
+    return empty;
+}
+
+/* New, empty, or an earlier backup that nobody has begun to use as a corpus: whoever writes into it
+ * would lose that by the next backup, and its log would be applied to another database. */
+static enum ms_status check_folder(struct backup *self, struct ms_error *err)
+{
+    char shown[256], log[PATH_MAX];
+    struct stat here, there, st;
+    ms_escape_text(self->to, shown, sizeof shown);
+    if (stat(self->to, &there) != 0)
+        return errno == ENOENT ? MS_OK
+                               : ms_error_set_errno(err, MS_E_IO, errno, "cannot open '%s'", shown);
+    if (stat(self->corpus, &here) == 0 && here.st_dev == there.st_dev &&
+        here.st_ino == there.st_ino)
+        return ms_error_set(err, MS_E_USAGE, "'%s' is the corpus itself", shown);
+    self->earlier = is_there(self, RECORD) || is_there(self, LOCK);
+    if (!self->earlier && !is_empty(self->to))
+        return ms_error_set(err, MS_E_USAGE,
+                            "'%s' is not empty and holds no backup: name a new folder", shown);
+    enum ms_status status = place(self, "corpus.db-wal", log, err);
+    if (status == MS_OK && stat(log, &st) == 0 && st.st_size > 0)
+        return ms_error_set(err, MS_E_USAGE,
+                            "'%s' was used as a corpus since it was made: back up to another "
+                            "folder",
+                            shown);
+    return status;
+}
+
+static enum ms_status take_folder(struct backup *self, struct ms_error *err)
+{
+    char path[PATH_MAX], shown[256];
+    enum ms_status status = ms_file_make_dirs(self->to, err);
+    if (status == MS_OK)
+        status = place(self, LOCK, path, err);
+    if (status != MS_OK)
+        return status;
+    ms_escape_text(self->to, shown, sizeof shown);
+    self->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (self->lock_fd < 0)
+        return ms_error_set_errno(err, MS_E_IO, errno, "cannot write to '%s'", shown);
+    if (flock(self->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return ms_error_set(err, MS_E_LATER, "another backup to '%s' is at work", shown);
+    self->copy.distrust = is_there(self, UNSYNCED);
+    return MS_OK;
+}
+
+/* ---- objects ---- */
+
+static enum ms_status list_object(struct backup *self, const char *path, const uint8_t sha256[32],
+                                  const struct stat *st, struct ms_error *err)
+{
+    char hex[MS_HASH_HEX_MAX], line[256];
+    ms_hex_encode(sha256, MS_SHA256_BYTES, hex);
+    int n = st ? snprintf(line, sizeof line, "{\"path\":\"%s\",\"sha256\":\"%s\",\"bytes\":%lld}\n",
+                          path, hex, (long long)st->st_size)
+               : snprintf(line, sizeof line, "{\"path\":\"%s\",\"sha256\":\"%s\",\"bytes\":null}\n",
+                          path, hex);
+    if (!self->manifest.file)
+        return MS_OK;
+    ms_hasher_update(self->hasher, line, (size_t)n);
+    return fwrite(line, 1, (size_t)n, self->manifest.file) == (size_t)n
+               ? MS_OK
+               : ms_error_set_errno(err, MS_E_IO, errno, "cannot write the list of objects");
+}
+
+static enum ms_status on_object(void *ctx, enum ms_vault_kind kind, const uint8_t sha256[32],
+                                struct ms_error *err)
+{
+    struct backup *self = ctx;
+    char path[MS_OBJECT_PATH_BYTES], from[PATH_MAX];
+    struct stat st;
+    bool there = true;
+    enum ms_status status = MS_OK;
+    if (ms_stop_signal() != 0)
+        return ms_error_set(err, MS_E_LATER, "stopped; the next backup goes on from here");
+    ms_object_path(kind, sha256, path);
+    int n = snprintf(from, sizeof from, "%s/%s", self->corpus, path);
+    there = n > 0 && n < PATH_MAX && lstat(from, &st) == 0 && S_ISREG(st.st_mode);
+    if (there && self->options->objects && !self->dry_run)
+        status = malseq_backup_file(&self->copy, path, true, &there, err);
+    if (status != MS_OK)
+        return status;
+    ms_step("malseq.backup.object");
+    self->objects += there;
+    self->object_bytes += there ? (uint64_t)st.st_size : 0;
+    if (!there && self->missing++ < FIRST_FEW)
+        ms_log(MS_LOG_WARNING, "%s is named by a row and not there", path);
+    ms_progress_update(++self->done);
+    return list_object(self, path, sha256, there ? &st : NULL, err);
+}
+
+/* Objects in the backup that no row names: forgotten since, which the backup has to follow. */
+struct pruning {
+    struct backup *backup;
+    size_t root;
+};
+
+static enum ms_status prune_file(void *ctx, const char *path, const struct stat *st, int errnum,
+                                 struct ms_error *err)
+{
+    const struct pruning *self = ctx;
+    const char *name = path + self->root + 1, *base = strrchr(path, '/') + 1;
+    char hex[MS_HASH_HEX_MAX] = "", right[MS_OBJECT_PATH_BYTES];
+    uint8_t sha256[MS_SHA256_BYTES];
+    enum ms_vault_kind kind = strncmp(name, "samples/", 8) == 0 ? MS_VAULT_SAMPLE : MS_VAULT_REPORT;
+    bool named = false;
+    enum ms_status status = MS_OK;
+    (void)errnum;
+    if (!st)
+        return MS_OK;
+    memcpy(hex, base, strnlen(base, 64));
+    if (ms_hex_decode(hex, MS_SHA256_BYTES, sha256)) {
+        ms_object_path(kind, sha256, right);
+        if (strcmp(right, name) == 0)
+            status = ms_backup_names(self->backup->from, kind, sha256, &named, err);
+    }
+    if (status == MS_OK && !named) {
+        if (unlink(path) != 0)
+            return ms_error_set_errno(err, MS_E_IO, errno, "cannot remove an object of the backup");
+        self->backup->removed++;
+    }
+    return status;
+}
+
+static enum ms_status prune(struct backup *self, struct ms_error *err)
+{
+    static const char *const folders[] = {"samples", "reports"};
+    struct pruning pruning = {self, strlen(self->to)};
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < 2 && status == MS_OK; i++) {
+        char path[PATH_MAX];
+        if (is_there(self, folders[i]) && (status = place(self, folders[i], path, err)) == MS_OK)
+            status = ms_file_walk(path, prune_file, &pruning, err);
+    }
+    return status;
+}
+
+/* ---- one after the other ---- */
+
+/* Everything that was written so far; of thousands of files by one call. */
+static enum ms_status sync_all(const struct backup *self, struct ms_error *err)
+{
+    return syncfs(self->lock_fd) == 0
+               ? MS_OK
+               : ms_error_set_errno(err, MS_E_IO, errno, "cannot sync the backup");
+}
+
+static enum ms_status mark_unsynced(const struct backup *self, struct ms_error *err)
+{
+    char path[PATH_MAX];
+    enum ms_status status = place(self, UNSYNCED, path, err);
+    return status == MS_OK ? ms_file_write_atomic(path, "", 0, 0600, err) : status;
+}
+
+static enum ms_status take_objects(struct backup *self, struct ms_error *err)
+{
+    uint64_t samples = 0, reports = 0;
+    char path[PATH_MAX];
+    enum ms_status status = ms_backup_count(self->from, &samples, &reports, err);
+    if (status == MS_OK && !self->dry_run) {
+        status = ms_hasher_new(MS_HASH_SHA256, &self->hasher, err);
+        if (status == MS_OK)
+            status = place(self, MANIFEST, path, err);
+        if (status == MS_OK)
+            status = ms_file_stream_open(path, 0600, &self->manifest, err);
+        if (status == MS_OK && self->options->objects)
+            status = mark_unsynced(self, err);
+    }
+    ms_progress_begin("objects", samples + reports, "objects");
+    if (status == MS_OK)
+        status = ms_backup_foreach(self->from, on_object, self, err);
+    ms_progress_end();
+    return status;
+}
+
+static enum ms_status take_others(struct backup *self, struct ms_error *err)
+{
+    static const char *const names[] = {"models", "nights", "nightly.conf"};
+    enum ms_status status = MS_OK;
+    self->others = (struct malseq_backup_copy){
+        .from = self->corpus, .to = self->to, .distrust = self->copy.distrust};
+    for (size_t i = 0; i < sizeof names / sizeof *names && status == MS_OK; i++)
+        status = malseq_backup_tree(&self->others, names[i], err);
+    return status;
+}
+
+/* "DIGEST  NAME" for sha256sum -c. */
+static enum ms_status sum_file(const struct backup *self, const char *name, char hex[65],
+                               struct ms_error *err)
+{
+    static uint8_t block[1 << 18];
+    char path[PATH_MAX];
+    struct ms_hasher *hasher = NULL;
+    struct ms_digests digests;
+    enum ms_status status = place(self, name, path, err);
+    FILE *file = status == MS_OK ? fopen(path, "rbe") : NULL;
+    if (status == MS_OK && !file)
+        status = ms_error_set_errno(err, MS_E_IO, errno, "cannot read the copy again");
+    if (status == MS_OK)
+        status = ms_hasher_new(MS_HASH_SHA256, &hasher, err);
+    for (size_t n; status == MS_OK && (n = fread(block, 1, sizeof block, file)) > 0;)
+        ms_hasher_update(hasher, block, n);
+    if (status == MS_OK && ferror(file))
+        status = ms_error_set_errno(err, MS_E_IO, errno, "cannot read the copy again");
+    if (status == MS_OK)
+        status = ms_hasher_finish(hasher, &digests, err);
+    if (status == MS_OK)
+        ms_hex_encode(digests.sha256, MS_SHA256_BYTES, hex);
+    ms_hasher_free(hasher);
+    if (file)
+        (void)fclose(file);
+    return status;
+}
+
+static json_t *make_record(const struct backup *self, const char *database, const char *manifest)
+{
+    const char *how = !self->options->objects ? "left" : self->options->link ? "linked" : "copied";
+    char made[32], path[PATH_MAX];
+    struct stat st = {.st_size = 0};
+    ms_clock_format(ms_clock_wall_ms(), made);
+    if (place(self, "corpus.db", path, NULL) != MS_OK || stat(path, &st) != 0)
+        st.st_size = 0;
+    return json_pack("{s:s,s:s,s:o,s:o,s:I,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}", "version",
+                     MS_VERSION, "made", made, "corpus", ms_json_text(self->corpus), "folder",
+                     ms_json_text(self->to), "database_bytes", (json_int_t)st.st_size,
+                     "database_sha256", database, "manifest_sha256", manifest, "object_files", how,
+                     "objects", (json_int_t)self->objects, "object_bytes",
+                     (json_int_t)self->object_bytes, "missing", (json_int_t)self->missing,
+                     "new_objects", (json_int_t)self->copy.files, "copied_bytes",
+                     (json_int_t)(self->copy.bytes + self->others.bytes), "removed_objects",
+                     (json_int_t)self->removed, "other_files", (json_int_t)self->others.files,
+                     "dry_run", self->dry_run);
+}
+
+static enum ms_status write_text(const struct backup *self, const char *name, const char *text,
+                                 struct ms_error *err)
+{
+    char path[PATH_MAX];
+    enum ms_status status = place(self, name, path, err);
+    return status == MS_OK ? ms_file_write_atomic(path, text, strlen(text), 0600, err) : status;
+}
+
+/* The database's copy gets its name last but for the record: until then the folder holds the
+ * earlier database with all its objects, from then on the new one with all of its. */
+static enum ms_status put_in_place(struct backup *self, json_t **record, struct ms_error *err)
+{
+    char database[65] = "", manifest[65] = "", text[256], new[PATH_MAX], path[PATH_MAX];
+    struct ms_digests digests;
+    enum ms_status status = ms_hasher_finish(self->hasher, &digests, err);
+    if (status == MS_OK)
+        status = sum_file(self, "corpus.db.new", database, err);
+    if (status == MS_OK)
+        status = place(self, "corpus.db.new", new, err);
+    if (status == MS_OK)
+        status = place(self, "corpus.db", path, err);
+    if (status != MS_OK)
+        return status;
+    ms_hex_encode(digests.sha256, MS_SHA256_BYTES, manifest);
+    status = ms_file_stream_commit(&self->manifest, err);
+    ms_step("malseq.backup.rename");
+    if (status == MS_OK && rename(new, path) != 0)
+        return ms_error_set_errno(err, MS_E_IO, errno, "cannot rename the copy");
+    if (status == MS_OK)
+        status = sync_all(self, err);
+    ms_step("malseq.backup.renamed");
+    (void)snprintf(text, sizeof text, "%s  corpus.db\n%s  " MANIFEST "\n", database, manifest);
+    if (status == MS_OK)
+        status = write_text(self, SUMS, text, err);
+    if (status == MS_OK && self->earlier)
+        status = prune(self, err);
+    if (status == MS_OK && !(*record = make_record(self, database, manifest)))
+        status = no_memory(err);
+    if (status == MS_OK) {
+        char *json = json_dumps(*record, JSON_INDENT(1));
+        status = json ? write_text(self, RECORD, json, err) : no_memory(err);
+        free(json);
+    }
+    return status;
+}
+
+static void forget_file(const struct backup *self, const char *name)
+{
+    char path[PATH_MAX];
+    if (place(self, name, path, NULL) == MS_OK)
+        (void)unlink(path);
+}
+
+static enum ms_status make_backup(struct backup *self, json_t **record, struct ms_error *err)
+{
+    char path[PATH_MAX];
+    enum ms_status status = ms_backup_begin(self->from, err);
+    if (status == MS_OK)
+        status = take_objects(self, err);
+    if (self->dry_run) {
+        *record = status == MS_OK ? make_record(self, "", "") : NULL;
+        return status == MS_OK && !*record ? no_memory(err) : status;
+    }
+    if (status == MS_OK)
+        status = take_others(self, err);
+    if (status == MS_OK)
+        status = place(self, "corpus.db.new", path, err);
+    if (status != MS_OK)
+        return status;
+    /* Left by a run that died, and by readers of the earlier backup; the log is known to be empty.
+     */
+    forget_file(self, "corpus.db.new");
+    forget_file(self, "corpus.db-wal");
+    forget_file(self, "corpus.db-shm");
+    ms_progress_begin("database", 0, "pages");
+    status = ms_backup_copy(self->from, path, err);
+    ms_progress_end();
+    if (status == MS_OK)
+        status = sync_all(self, err);
+    if (status == MS_OK)
+        status = put_in_place(self, record, err);
+    if (status == MS_OK)
+        forget_file(self, UNSYNCED);
+    else
+        forget_file(self, "corpus.db.new");
+    return status;
+}
+
+static void show(const struct backup *self, const json_t *record)
+{
+    char shown[256];
+    printf("%s '%s': a database of %lld bytes; %llu objects of %llu bytes %s\n",
+           self->dry_run ? "would back up to" : "backed up to",
+           ms_escape_text(self->to, shown, sizeof shown),
+           (long long)ms_json_int_at(record, "database_bytes", 0),
+           (unsigned long long)self->objects, (unsigned long long)self->object_bytes,
+           self->options->objects ? "in all" : "listed, not copied (see --objects)");
+    if (self->options->objects && !self->dry_run)
+        printf("%llu objects new, %llu removed that the corpus has no more\n",
+               (unsigned long long)self->copy.files, (unsigned long long)self->removed);
+}
+
+enum ms_status malseq_backup(struct ms_cli *cli, struct ms_error *err)
+{
+    struct backup self = {.options = cli->options,
+                          .corpus = cli->common.corpus,
+                          .to = cli->operands[0],
+                          .dry_run = cli->common.dry_run,
+                          .json = cli->common.json,
+                          .lock_fd = -1};
+    json_t *record = NULL;
+    if (self.options->link && !self.options->objects)
+        return ms_error_set(err, MS_E_USAGE, "--link is for --objects");
+    ms_stop_watch();
+    self.copy =
+        (struct malseq_backup_copy){.from = self.corpus, .to = self.to, .link = self.options->link};
+    enum ms_status status = ms_corpus_open(self.corpus, MS_CORPUS_READ, &self.from, err);
+    if (status == MS_OK)
+        status = check_folder(&self, err);
+    if (status == MS_OK && !self.dry_run)
+        status = take_folder(&self, err);
+    if (status == MS_OK)
+        status = make_backup(&self, &record, err);
+    if (status == MS_OK && !self.json)
+        show(&self, record);
+    else if (status == MS_OK)
+        status = ms_json_line(stdout, json_incref(record), err);
+    if (status == MS_OK && self.missing) {
+        ms_log(MS_LOG_WARNING,
+               "%llu objects are missing: 'malseq fsck --repair' lets collect bring samples again",
+               (unsigned long long)self.missing);
+        status = MS_REJECT;
+    }
+    json_decref(record);
+    ms_file_stream_abort(&self.manifest);
+    ms_hasher_free(self.hasher);
+    if (self.from)
+        ms_backup_end(self.from);
+    ms_corpus_close(self.from);
+    if (self.lock_fd >= 0)
+        close(self.lock_fd);
+    return status;
+}

@@ -1,0 +1,210 @@
+/* Files of a backup: copied beside their names, then renamed; or linked. */
+#define _GNU_SOURCE /* copy_file_range */
+#include "malseq/backup_files.h"
+
+#include "base/file.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BLOCK_BYTES = 256 << 10 };
+
+static enum ms_status fail(const char *what, const char *path, struct ms_error *err)
+{
+    char shown[256];
+    return ms_error_set_errno(err, MS_E_IO, errno, "cannot %s '%s'", what,
+                              ms_escape_text(path, shown, sizeof shown));
+}
+
+static enum ms_status join(char out[PATH_MAX], const char *folder, const char *name,
+                           const char *suffix, struct ms_error *err)
+{
+    int n = snprintf(out, PATH_MAX, "%s/%s%s", folder, name, suffix);
+    return n > 0 && n < PATH_MAX ? MS_OK
+                                 : ms_error_set(err, MS_E_IO, "a path of the backup is too long");
+}
+
+/* The folders of a path that ends with a file's name. */
+static enum ms_status make_folders(const char *path, struct ms_error *err)
+{
+    char folder[PATH_MAX];
+    (void)snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        *slash = '\0';
+    return slash ? ms_file_make_dirs(folder, err) : MS_OK;
+}
+
+static enum ms_status copy_bytes(int in, int out, const char *to, uint64_t *bytes,
+                                 struct ms_error *err)
+{
+    static uint8_t block[BLOCK_BYTES];
+    for (;;) {
+        ssize_t n = copy_file_range(in, NULL, out, NULL, 1 << 30, 0);
+        if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP))
+            break; /* not between these: from where both stand now */
+        if (n < 0 && errno != EINTR)
+            return fail("write", to, err);
+        if (n == 0)
+            return MS_OK;
+        *bytes += n > 0 ? (uint64_t)n : 0;
+    }
+    for (;;) {
+        ssize_t n = read(in, block, sizeof block);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail("read what becomes", to, err);
+        if (n == 0)
+            return MS_OK;
+        enum ms_status status = ms_file_write_all(out, block, (size_t)n, err);
+        if (status != MS_OK)
+            return status;
+        *bytes += (uint64_t)n;
+    }
+}
+
+static enum ms_status copy(struct malseq_backup_copy *self, int in, const struct stat *st,
+                           const char *to, const char *temporary, struct ms_error *err)
+{
+    const struct timespec times[2] = {st->st_atim, st->st_mtim};
+    enum ms_status status = MS_OK;
+    int out = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (out < 0)
+        return fail("make", temporary, err);
+    status = copy_bytes(in, out, temporary, &self->bytes, err);
+    if (status == MS_OK && (fchmod(out, st->st_mode & 0700) != 0 || futimens(out, times) != 0))
+        status = fail("finish", temporary, err);
+    if (close(out) != 0 && status == MS_OK)
+        status = fail("write", temporary, err);
+    if (status == MS_OK && rename(temporary, to) != 0)
+        status = fail("rename", temporary, err);
+    if (status != MS_OK)
+        (void)unlink(temporary);
+    return status;
+}
+
+static bool same_bytes(int a, int b)
+{
+    static uint8_t left[BLOCK_BYTES], right[BLOCK_BYTES];
+    off_t at = 0;
+    for (;;) {
+        ssize_t n = pread(a, left, sizeof left, at), m = pread(b, right, sizeof right, at);
+        if (n != m || n < 0 || memcmp(left, right, (size_t)n) != 0)
+            return false;
+        if (n == 0)
+            return true;
+        at += n;
+    }
+}
+
+/* Is there, with nothing to be done? */
+static bool is_done(const struct malseq_backup_copy *self, int in, const struct stat *st,
+                    const char *to, bool fixed)
+{
+    struct stat there;
+    if (lstat(to, &there) != 0 || !S_ISREG(there.st_mode) || there.st_size != st->st_size)
+        return false;
+    if (there.st_dev == st->st_dev && there.st_ino == st->st_ino)
+        return true;
+    if (!fixed && (there.st_mtim.tv_sec != st->st_mtim.tv_sec ||
+                   there.st_mtim.tv_nsec != st->st_mtim.tv_nsec))
+        return false;
+    if (!self->distrust)
+        return true;
+    int fd = open(to, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    bool same = fd >= 0 && same_bytes(in, fd);
+    if (fd >= 0)
+        close(fd);
+    return same;
+}
+
+enum ms_status malseq_backup_file(struct malseq_backup_copy *self, const char *name, bool fixed,
+                                  bool *there, struct ms_error *err)
+{
+    char from[PATH_MAX], to[PATH_MAX], temporary[PATH_MAX];
+    struct stat st;
+    enum ms_status status = join(from, self->from, name, "", err);
+    if (status == MS_OK)
+        status = join(to, self->to, name, "", err);
+    if (status == MS_OK)
+        status = join(temporary, self->to, name, ".tmp", err);
+    if (status != MS_OK)
+        return status;
+    int in = open(from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    *there = in >= 0;
+    if (in < 0)
+        return errno == ENOENT ? MS_OK : fail("open", from, err);
+    if (fstat(in, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(in);
+        return ms_error_set(err, MS_E_IO, "what stands for a file of the corpus is none");
+    }
+    if (!is_done(self, in, &st, to, fixed)) {
+        status = make_folders(to, err);
+        bool linked = status == MS_OK && self->link && fixed &&
+                      (unlink(temporary) == 0 || errno == ENOENT) && link(from, temporary) == 0 &&
+                      rename(temporary, to) == 0;
+        if (status == MS_OK && !linked)
+            status = copy(self, in, &st, to, temporary, err);
+        self->files += status == MS_OK;
+    }
+    close(in);
+    return status;
+}
+
+/* ---- trees ---- */
+
+struct walk {
+    struct malseq_backup_copy *copy;
+    size_t root; /* bytes of the folder's path in front of a name */
+};
+
+static enum ms_status on_file(void *ctx, const char *path, const struct stat *st, int errnum,
+                              struct ms_error *err)
+{
+    struct walk *self = ctx;
+    bool there = true;
+    if (!st) {
+        errno = errnum;
+        return fail("read the folder", path, err);
+    }
+    return malseq_backup_file(self->copy, path + self->root + 1, false, &there, err);
+}
+
+static enum ms_status drop_if_gone(void *ctx, const char *path, const struct stat *st, int errnum,
+                                   struct ms_error *err)
+{
+    struct walk *self = ctx;
+    char from[PATH_MAX];
+    struct stat there;
+    (void)errnum;
+    if (!st)
+        return MS_OK;
+    enum ms_status status = join(from, self->copy->from, path + self->root + 1, "", err);
+    if (status == MS_OK && lstat(from, &there) != 0 && errno == ENOENT && unlink(path) != 0)
+        status = fail("remove", path, err);
+    return status;
+}
+
+enum ms_status malseq_backup_tree(struct malseq_backup_copy *self, const char *name,
+                                  struct ms_error *err)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    struct walk walk = {self, strlen(self->from)};
+    enum ms_status status = join(path, self->from, name, "", err);
+    if (status == MS_OK && lstat(path, &st) == 0)
+        status = ms_file_walk(path, on_file, &walk, err);
+    walk.root = strlen(self->to);
+    if (status == MS_OK)
+        status = join(path, self->to, name, "", err);
+    if (status == MS_OK && lstat(path, &st) == 0)
+        status = ms_file_walk(path, drop_if_gone, &walk, err);
+    return status;
+}
