@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,17 +35,24 @@ def cape_report(task, data):
 
 class SandboxCase(unittest.TestCase):
     samples = 6
+    made = {}  # by the number of samples: a corpus of them, made once and copied for each test
 
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
         self.root = pathlib.Path(self.folder.name)
         self.corpus = self.root / "corpus"
-        (self.root / "in").mkdir()
         self.data = [pe.pe("sandbox/%d" % index, ("exe", "dll")[index % 2], body_bytes=300 + index) for index in range(self.samples)]
-        for index, data in enumerate(self.data):
-            (self.root / "in" / ("sample%d.bin" % index)).write_bytes(data)
-        self.run_tool(0, "collect", "--dir", str(self.root / "in"))
+        if self.samples not in self.made:
+            (self.root / "in").mkdir()
+            for index, data in enumerate(self.data):
+                (self.root / "in" / ("sample%d.bin" % index)).write_bytes(data)
+            self.run_tool(0, "collect", "--dir", str(self.root / "in"))
+            folder = tempfile.TemporaryDirectory()
+            unittest.addModuleCleanup(folder.cleanup)
+            self.made[self.samples] = shutil.copytree(self.corpus, pathlib.Path(folder.name) / "corpus")
+        else:
+            shutil.copytree(self.made[self.samples], self.corpus)
 
     def run_tool(self, expected, tool, *arguments, environment=None, timeout=60):
         done = subprocess.run([os.path.join(BIN, tool), *arguments, "--corpus", str(self.corpus)], capture_output=True, timeout=timeout,
