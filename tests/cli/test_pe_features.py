@@ -1,6 +1,5 @@
 """Static features of PE files: what the generator wrote into the headers comes out of the corpus; some hundred good and damaged files give the
 same as pefile, field by field, imphash and Rich hash included. Headers and tables only, no code; nothing leaves the machine."""
-# ctest: full also-release
 import hashlib
 import json
 import os

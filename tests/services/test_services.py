@@ -1,5 +1,4 @@
 """Tests of the loopback services themselves: every status, quota and fault they promise; no malseq program is run here."""
-# ctest: quick timeout=120
 import base64
 import gzip
 import hashlib

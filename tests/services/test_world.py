@@ -1,5 +1,4 @@
 """Tests of the generators: PE files, archives, reports and the demo world hold what they promise; no malseq program is run here."""
-# ctest: quick timeout=120
 import hashlib
 import io
 import json
