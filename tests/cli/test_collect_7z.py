@@ -1,6 +1,5 @@
 """Encrypted 7z archives made by 7zz, through collect and its confined worker: methods, hidden names, solid and not, passwords, nesting, damage.
 The programs are generated headers without code."""
-# ctest: full timeout=200
 import hashlib
 import json
 import os

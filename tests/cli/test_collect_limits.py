@@ -1,6 +1,6 @@
 """collect --max-members and its like: what ends a file is remembered with the value it had, and the file is opened again when that very limit
 is raised, and not before."""
-# ctest: full timeout=300
+# ctest: full cost=30
 import hashlib
 import io
 import json

@@ -1,6 +1,6 @@
 """collect over RAR 4 and RAR 5 volumes made by the tests' own writer: members that go over several volumes, stored and compressed, plain and
 encrypted, names hidden or not, in both ways of naming; volumes that are missing, damaged, in the wrong order or of another set."""
-# ctest: full timeout=300
+# ctest: full cost=30
 import itertools
 import random
 import unittest

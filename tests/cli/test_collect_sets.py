@@ -1,6 +1,5 @@
 """collect over one of each kind of archive that lies in several files or behind a program, with right and no passwords. The README's second table
 is what came out: test_collect_sets.py --readme prints it."""
-# ctest: full timeout=300
 import pathlib
 import shutil
 import sys

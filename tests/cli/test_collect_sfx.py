@@ -1,6 +1,5 @@
 """collect --recurse-sfx: archives behind the last section of a program, plain and encrypted, nested and signed; what is none; and that
 switching the option on opens what is known once more, and once only."""
-# ctest: full timeout=300
 import random
 import struct
 import unittest

@@ -1,7 +1,7 @@
 """collect over every container of tests/gen/formats.py: alone, in a zip, in a compressed tar, and encrypted in encrypted, with right, wrong, several
 and no passwords. Each program comes out byte for byte, or the recorded state is the right one. The README's table is what came out:
 test_collect_table.py --readme prints it."""
-# ctest: full release timeout=600
+# ctest: full release cost=60
 import concurrent.futures
 import dataclasses
 import hashlib

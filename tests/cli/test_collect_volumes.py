@@ -1,6 +1,5 @@
 """collect over archives that lie in several files: pieces of one file, split zip files and RAR volumes, plain and encrypted; parts that
 are missing, come later, change, or belong to another set; files that are only named like parts. Through the confined worker, as always."""
-# ctest: full timeout=300
 import hashlib
 import json
 import os

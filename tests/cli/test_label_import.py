@@ -1,5 +1,5 @@
 """label import: what is refused and where, every form in every container and layout, and what the corpus says afterwards."""
-# ctest: full timeout=240
+# ctest: full cost=50
 import bz2
 import gzip
 import hashlib

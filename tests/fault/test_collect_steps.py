@@ -1,6 +1,6 @@
 """kill -9 at every named step that collect reaches, first, middle and last, in one run over folders, GitHub (LFS, releases, tarballs), a git server
 and URLs: the next run makes the corpus that an undisturbed one makes, and fsck finds nothing. A step in the source that no kill hits fails the test."""
-# ctest: full release timeout=600
+# ctest: full release cost=60
 import concurrent.futures
 import os
 import pathlib

@@ -1,6 +1,6 @@
 """Rules of the house that a compiler does not know: layers, first lines, sizes, style, spelling, and that help, man page and
 completion agree. It judges the tree, not what the programs do."""
-# ctest: full timeout=600
+# ctest: full cost=50
 import os
 import re
 import shutil

@@ -1,6 +1,6 @@
 """Repositories read by git's protocol that move, go, or are taken down by whatever name; servers that ask to wait; and files in Git LFS there:
 against `git http-backend` on loopback."""
-# ctest: full timeout=600
+# ctest: full cost=30
 import hashlib
 import json
 import time

@@ -1,5 +1,5 @@
 """Answers of git servers in every shape that the protocol allows, and in some that it does not: against `git http-backend` on loopback."""
-# ctest: full timeout=600
+# ctest: full cost=40
 import gzip
 import hashlib
 import subprocess

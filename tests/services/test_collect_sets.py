@@ -1,6 +1,5 @@
 """Multi-volume sets in repositories, through the API and by git's protocol: what a set costs as the server counts it, parts that are changed,
 missing, in Git LFS, moved, or of an earlier commit."""
-# ctest: full timeout=300
 import hashlib
 import random
 import unittest

@@ -1,6 +1,6 @@
 """extract --cuckoo over several servers and long lives: shares, back-pressure, throttling, servers that hang or lie, deadlines and clocks that are set,
 what is never sent, how a run ends and what the next one finds."""
-# ctest: full release
+# ctest: full release cost=60
 import json
 import os
 import signal

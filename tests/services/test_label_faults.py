@@ -1,6 +1,5 @@
 """Every answer and every fault of the wire, one row each: the state of the hash it befalls, the exit code, the requests the service saw,
 what it charged and what the ledger counts; the hashes before and behind it in the same run are none the worse."""
-# ctest: full timeout=300
 import concurrent.futures
 import gzip
 import json

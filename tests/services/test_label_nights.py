@@ -1,6 +1,5 @@
 """Three nights of label over the wire, the small form of tests/unit/test_label_nights.c: one key, two corpora, a second run in parallel,
 another client on the same account, the end of a month. All counts are the service's."""
-# ctest: full timeout=120
 import calendar
 import os
 import random

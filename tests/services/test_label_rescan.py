@@ -1,6 +1,5 @@
 """label rescan: which samples are sent for a new analysis, how often, within which budget; and which never. Nothing goes beyond
 loopback."""
-# ctest: full
 import os
 import unittest
 

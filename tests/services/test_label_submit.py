@@ -1,6 +1,5 @@
 """label --upload: what leaves the machine, on whose word, and what never does. Keys, samples and service are made here; nothing goes
 beyond loopback."""
-# ctest: full
 import hashlib
 import os
 import pty

@@ -3,7 +3,7 @@
  * counted by the account (vt_account.h), not by label. The time of all runs is one line of events:
  * each run is a thread, only the one that wakes first goes on.
  *
- * ctest: full timeout=900 */
+ * ctest: full cost=40 */
 #include "store_fixture.h"
 
 #include "base/clock.h"
