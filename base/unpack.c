@@ -132,6 +132,7 @@ enum ms_status ms_walk_deliver(struct ms_walk *walk, const struct ms_walk_memory
                                       .password_index = (int)password,
                                       .depth = depth,
                                       .is_dropped = memory->dropped,
+                                      .is_streamed = memory->streamed,
                                       .is_container = shape != MS_SHAPE_PLAIN};
     bool descend = member.is_container;
     enum ms_status status = walk->events->member(walk->events->ctx, &member, &descend, err);
@@ -206,7 +207,11 @@ enum ms_status ms_walk_take_member(struct ms_walk_level *level, struct archive *
     if (status != MS_OK)
         goto out;
     memory.may_drop = !level->decrypt || !level->decrypt->format->verify;
-    ms_walk_extract(walk, a, walk->limits.entry_bytes, &memory, &fault, &text);
+    memory.may_stream = memory.may_drop && !archive_entry_sparse_count(entry);
+    status = ms_walk_extract(walk, a, walk->limits.entry_bytes, level->depth + 1, &memory, &fault,
+                             &text, err);
+    if (status != MS_OK)
+        goto out;
     check_size(walk, entry, &memory, &fault, &text);
     level->spoiled = fault != MS_UNPACK_OK && ms_unpack_keeps_pieces(a);
     check_crc(level, &memory, &fault, &text);

@@ -34,6 +34,26 @@ enum ms_unpack_fault {
 const char *ms_unpack_fault_name(
     enum ms_unpack_fault fault); /* "ok", "not_archive", "corrupt", "need_password", … */
 
+struct ms_unpack_member;
+
+/* The bytes of a member as they come out of its container, and filling buf unless they end; *n = 0
+ * at their end. MS_REJECT, or MS_E_LIMIT, when they cannot go on; why, its fault will tell. */
+struct ms_unpack_reading;
+enum ms_status ms_unpack_read(struct ms_unpack_reading *self, void *buf, size_t cap, size_t *n,
+                              struct ms_error *err) MS_MUST_USE;
+
+/* Members that are read as they come, because they may be too large to be held. `begin` is asked of
+ * every member that is larger than undecided_bytes and no container, by its first bytes in
+ * member->fd (size and password are not known yet). It may take it: read it, as far as it likes,
+ * and set *taken. The walk reads the rest, and only then the checks come: a member that passes them
+ * comes as an event `member` with is_streamed; anything else that is told next, the walk's end
+ * included, says that what was read is void. */
+struct ms_unpack_streaming {
+    void *ctx;
+    enum ms_status (*begin)(void *ctx, const struct ms_unpack_member *member,
+                            struct ms_unpack_reading *reading, bool *taken, struct ms_error *err);
+};
+
 struct ms_unpack_limits { /* 0: the value in base/limits.h */
     unsigned depth;
     uint64_t entries;
@@ -48,6 +68,8 @@ struct ms_unpack_limits { /* 0: the value in base/limits.h */
     /* Of the plain form of a compressed tar, cpio or ar archive no more is held; a larger one is
      * read twice, and its first reading counts by itself against total_bytes. */
     uint64_t stream_bytes;
+    /* NULL: every member is whole before it is handed out. Not with `wanted`. */
+    const struct ms_unpack_streaming *streaming;
 };
 
 /* A regular member whose bytes came out whole and whose checksum was right, where the format has
@@ -65,6 +87,7 @@ struct ms_unpack_member {
     int password_index;
     unsigned depth;    /* 0: the blob itself */
     bool is_dropped;   /* unwanted: `fd` is empty, only size and checksum were looked at */
+    bool is_streamed;  /* dropped, and read before, see ms_unpack_streaming */
     bool is_container; /* its members follow (or it failed: see fault) */
 };
 

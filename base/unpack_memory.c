@@ -128,24 +128,33 @@ static bool may_hide_archive(int fd, const uint8_t head[16])
             memcmp(iso, "CD001", sizeof iso) == 0);
 }
 
+bool ms_walk_memory_drop(struct ms_walk *walk, struct ms_walk_memory *memory)
+{
+    memory->tail = malloc((size_t)2 * TAIL_BYTES);
+    if (!memory->tail || (!memory->offered && ftruncate(memory->fd, 0) != 0))
+        return false;
+    memory->tail_bytes = 0;
+    memory->dropped = true;
+    walk->held_bytes -= memory->bytes;
+    return true;
+}
+
 /* Called once, when a member has become large: what nobody can use is only counted and checked from
  * here on. */
 static void decide(struct ms_walk *walk, struct ms_walk_memory *memory)
 {
     uint8_t head[16];
     const char *wanted = walk->limits.wanted;
+    const bool streaming = walk->limits.streaming && memory->may_stream;
     memory->decided = true;
-    if (!memory->may_drop || !wanted ||
+    if (!memory->may_drop || (!wanted && !streaming) ||
         pread(memory->fd, head, sizeof head, 0) != (ssize_t)sizeof head ||
-        strncmp((const char *)head, wanted, strlen(wanted)) == 0 ||
+        (wanted && strncmp((const char *)head, wanted, strlen(wanted)) == 0) ||
         may_hide_archive(memory->fd, head) || ms_unpack_shape_of(memory->fd) != MS_SHAPE_PLAIN)
         return;
-    memory->tail = malloc((size_t)2 * TAIL_BYTES);
-    if (!memory->tail || ftruncate(memory->fd, 0) != 0)
-        return;
-    memory->tail_bytes = 0;
-    memory->dropped = true;
-    walk->held_bytes -= memory->bytes;
+    memory->offered = streaming;
+    if (!streaming)
+        (void)ms_walk_memory_drop(walk, memory);
 }
 
 static void keep_tail(struct ms_walk_memory *memory, const uint8_t *bytes, size_t n)
@@ -158,7 +167,8 @@ static void keep_tail(struct ms_walk_memory *memory, const uint8_t *bytes, size_
         memmove(memory->tail, memory->tail + memory->tail_bytes - TAIL_BYTES, TAIL_BYTES);
         memory->tail_bytes = TAIL_BYTES;
     }
-    memcpy(memory->tail + memory->tail_bytes, bytes, n);
+    if (n)
+        memcpy(memory->tail + memory->tail_bytes, bytes, n);
     memory->tail_bytes += n;
 }
 
@@ -193,36 +203,69 @@ bool ms_walk_put(struct ms_walk *walk, struct ms_walk_memory *memory, const void
     return *fault == MS_UNPACK_OK;
 }
 
-/* ---- one member out of libarchive ------------------------------------------------------------ */
+/* ---- one member ------------------------------------------------------------------------------ */
 
-void ms_walk_extract(struct ms_walk *walk, struct archive *a, uint64_t max_bytes,
-                     struct ms_walk_memory *out, enum ms_unpack_fault *fault, const char **text)
+enum ms_status ms_walk_copy(struct ms_walk *walk, const struct ms_walk_source *source,
+                            uint64_t max_bytes, unsigned depth, struct ms_walk_memory *out,
+                            enum ms_unpack_fault *fault, const char **text, struct ms_error *err)
 {
+    enum ms_status status = MS_OK;
+    struct ms_span bytes;
+    uint64_t at;
     *fault = MS_UNPACK_OK;
-    uint64_t position = 0;
-    for (unsigned retries = 0; *fault == MS_UNPACK_OK;) {
-        /* A RAR 5 member's piece may come later than it is promised: OK, no bytes, no place. */
-        const void *bytes = NULL;
-        size_t n = 0;
-        la_int64_t offset = (la_int64_t)position;
-        int rc = archive_read_data_block(a, &bytes, &n, &offset);
-        if (rc == ARCHIVE_EOF)
-            break;
-        if (rc == ARCHIVE_RETRY && retries++ < RETRIES)
-            continue;
-        if (rc != ARCHIVE_OK) { /* ARCHIVE_WARN too: that is how a wrong checksum is told */
-            *fault = ms_unpack_fault_of(a, text);
-        } else if (offset < 0 || (uint64_t)offset < position) {
-            *fault = MS_UNPACK_CORRUPT;
-            *text = "pieces out of order";
-        } else if (ms_walk_put(walk, out, bytes, n, (uint64_t)offset, max_bytes, fault, text)) {
-            position = (uint64_t)offset + n;
-        }
-    }
+    while (status == MS_OK && source->next(source->ctx, &bytes, &at, fault, text) &&
+           ms_walk_put(walk, out, bytes.data, bytes.len, at, max_bytes, fault, text))
+        if (out->offered)
+            status = ms_walk_offer(walk, source, max_bytes, depth, out, fault, text, err);
     if (*fault == MS_UNPACK_OK && !ms_walk_memory_finish(out)) {
         *fault = MS_UNPACK_LIMIT_MEMORY;
         *text = "cannot grow a memory file";
     }
+    return status;
+}
+
+struct archived {
+    struct archive *archive;
+    uint64_t position;
+    unsigned retries;
+};
+
+static bool next_archived(void *ctx, struct ms_span *bytes, uint64_t *at,
+                          enum ms_unpack_fault *fault, const char **text)
+{
+    struct archived *self = ctx;
+    const void *data;
+    la_int64_t offset;
+    size_t n;
+    int rc;
+    do {
+        /* A RAR 5 member's piece may come later than it is promised: OK, no bytes, no place. */
+        data = NULL;
+        n = 0;
+        offset = (la_int64_t)self->position;
+        rc = archive_read_data_block(self->archive, &data, &n, &offset);
+    } while (rc == ARCHIVE_RETRY && self->retries++ < RETRIES);
+    if (rc == ARCHIVE_EOF)
+        return false;
+    if (rc != ARCHIVE_OK) { /* ARCHIVE_WARN too: that is how a wrong checksum is told */
+        *fault = ms_unpack_fault_of(self->archive, text);
+    } else if (offset < 0 || (uint64_t)offset < self->position) {
+        *fault = MS_UNPACK_CORRUPT;
+        *text = "pieces out of order";
+    }
+    *at = (uint64_t)offset;
+    *bytes = ms_span_of(data, n);
+    self->position = *at + n;
+    return *fault == MS_UNPACK_OK;
+}
+
+enum ms_status ms_walk_extract(struct ms_walk *walk, struct archive *a, uint64_t max_bytes,
+                               unsigned depth, struct ms_walk_memory *out,
+                               enum ms_unpack_fault *fault, const char **text, struct ms_error *err)
+{
+    struct archived archived = {.archive = a};
+    const struct ms_walk_source source = {&archived, next_archived};
+    return ms_walk_copy(walk, &source, max_bytes, depth, out, fault, text, err);
 }
 
 enum ms_status ms_walk_renew(struct ms_walk_level *level, int fd, uint32_t headers,

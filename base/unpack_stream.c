@@ -120,39 +120,8 @@ static enum ms_unpack_fault let_go(struct ms_walk *walk, struct ms_walk_memory *
     return count_verified(walk, n);
 }
 
-/* Reads to the end, which proves the checksums. *again: the plain form is a sequential archive too
- * large to be held, to be read once more; otherwise it is in *out. */
-static enum ms_unpack_fault peel(struct ms_walk *walk, struct plain *plain,
-                                 struct ms_walk_memory *out, bool *again)
-{
-    enum ms_unpack_fault fault = MS_UNPACK_OK;
-    bool asked = false;
-    size_t n = 1;
-    *again = false;
-    while (n && fault == MS_UNPACK_OK) {
-        const char *limit = "";
-        fault = plain_read(plain, &n);
-        if (fault != MS_UNPACK_OK)
-            return fault;
-        if (*again)
-            fault = count_verified(walk, n);
-        else
-            (void)ms_walk_put(walk, out, plain->block, n, out->bytes, UINT64_MAX, &fault, &limit);
-        if (fault == MS_UNPACK_OK && !asked && out->bytes > walk->limits.stream_bytes) {
-            asked = true;
-            *again = !out->dropped && ms_unpack_is_sequential(out->fd);
-            if (*again)
-                fault = let_go(walk, out);
-        }
-        if (fault != MS_UNPACK_OK)
-            return plain_fault(plain, fault, limit[0] ? limit : ms_walk_limit_text(fault));
-    }
-    return ms_walk_memory_finish(out)
-               ? MS_UNPACK_OK
-               : plain_fault(plain, MS_UNPACK_LIMIT_MEMORY, "cannot grow a memory file");
-}
-
-/* ---- what was inside ------------------------------------------------------------------------- */
+/* ---- what is inside ---------------------------------------------------------------------------
+ */
 
 /* The name of what a compressed file holds: its own without the suffix. */
 static void inner_name(const struct ms_walk *walk, char out[MS_LIMIT_NAME_BYTES + 1])
@@ -176,6 +145,85 @@ static void inner_name(const struct ms_walk *walk, char out[MS_LIMIT_NAME_BYTES 
         out[n - cut] = '\0';
         return;
     }
+}
+
+struct peeled {
+    struct plain *plain;
+    struct ms_walk_memory *out;
+};
+
+static bool next_plain(void *ctx, struct ms_span *bytes, uint64_t *at, enum ms_unpack_fault *fault,
+                       const char **text)
+{
+    const struct peeled *self = ctx;
+    size_t n;
+    *fault = plain_read(self->plain, &n);
+    *text = self->plain->text;
+    *at = self->out->bytes;
+    *bytes = ms_span_of(self->plain->block, n);
+    return *fault == MS_UNPACK_OK && n;
+}
+
+/* The beginning of what is inside came, and it may be read as it comes. */
+static enum ms_status offer_inner(struct ms_walk *walk, struct plain *plain,
+                                  struct ms_walk_memory *out, unsigned depth,
+                                  enum ms_unpack_fault *fault, struct ms_error *err)
+{
+    struct peeled peeled = {plain, out};
+    const struct ms_walk_source source = {&peeled, next_plain};
+    char name[MS_LIMIT_NAME_BYTES + 1];
+    const char *text = "";
+    size_t mark = walk->chain.len;
+    inner_name(walk, name);
+    enum ms_status status = ms_walk_push(walk, name, err);
+    if (status == MS_OK)
+        status = ms_walk_offer(walk, &source, walk->limits.entry_bytes, depth + 1, out, fault,
+                               &text, err);
+    if (*fault != MS_UNPACK_OK && text != plain->text)
+        (void)plain_fault(plain, *fault, text);
+    walk->chain.len = mark;
+    return status;
+}
+
+/* Reads to the end, which proves the checksums. *again: the plain form is a sequential archive too
+ * large to be held, to be read once more; otherwise it is in *out. */
+static enum ms_status peel(struct ms_walk *walk, struct plain *plain, struct ms_walk_memory *out,
+                           unsigned depth, bool *again, enum ms_unpack_fault *fault,
+                           struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    bool asked = false;
+    size_t n = 1;
+    *again = false;
+    *fault = MS_UNPACK_OK;
+    while (status == MS_OK && n && !out->streamed) {
+        const char *limit = "";
+        *fault = plain_read(plain, &n);
+        if (*fault != MS_UNPACK_OK)
+            return MS_OK;
+        if (*again)
+            *fault = count_verified(walk, n);
+        else
+            (void)ms_walk_put(walk, out, plain->block, n, out->bytes, UINT64_MAX, fault, &limit);
+        if (*fault == MS_UNPACK_OK && out->offered) {
+            status = offer_inner(walk, plain, out, depth, fault, err);
+            if (*fault != MS_UNPACK_OK)
+                return status;
+        }
+        if (*fault == MS_UNPACK_OK && !asked && out->bytes > walk->limits.stream_bytes) {
+            asked = true;
+            *again = !out->dropped && ms_unpack_is_sequential(out->fd);
+            if (*again)
+                *fault = let_go(walk, out);
+        }
+        if (*fault != MS_UNPACK_OK) {
+            (void)plain_fault(plain, *fault, limit[0] ? limit : ms_walk_limit_text(*fault));
+            return status;
+        }
+    }
+    if (status == MS_OK && !ms_walk_memory_finish(out))
+        *fault = plain_fault(plain, MS_UNPACK_LIMIT_MEMORY, "cannot grow a memory file");
+    return status;
 }
 
 static enum ms_status deliver_inner(struct ms_walk *walk, struct ms_walk_memory *inner,
@@ -226,12 +274,12 @@ enum ms_status ms_walk_stream(struct ms_walk *walk, int fd, enum ms_unpack_shape
     enum ms_status status = ms_walk_memory_open(&inner, err);
     if (status != MS_OK)
         return status;
-    inner.may_drop = true;
+    inner.may_drop = inner.may_stream = true;
     status = plain_open(&plain, fd, shape, &fault, err);
     if (status == MS_OK && ++walk->entries > walk->limits.entries)
         fault = plain_fault(&plain, MS_UNPACK_LIMIT_ENTRIES, "");
     else if (status == MS_OK && fault == MS_UNPACK_OK)
-        fault = peel(walk, &plain, &inner, &again);
+        status = peel(walk, &plain, &inner, depth, &again, &fault, err);
     if (status == MS_OK && fault != MS_UNPACK_OK) {
         walk->stopped |= fault == MS_UNPACK_LIMIT_TOTAL || fault == MS_UNPACK_LIMIT_ENTRIES;
         status = ms_walk_fault(walk, fault, plain.text, err);

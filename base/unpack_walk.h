@@ -55,12 +55,15 @@ struct ms_walk_level {
 /* A member's bytes in a memory file; large ones that nobody can use are only counted. */
 struct ms_walk_memory {
     int fd;
-    uint64_t bytes; /* with holes, or not held at all: what there is of it */
-    bool may_drop;  /* set by the owner: nobody needs the bytes for themselves */
-    bool decided;   /* whether it is held */
-    bool dropped;   /* it is not: the file is empty */
-    bool holes;     /* its end may be one */
-    uint8_t *tail;  /* of what is dropped: the last bytes */
+    uint64_t bytes;  /* with holes, or not held at all: what there is of it */
+    bool may_drop;   /* set by the owner: nobody needs the bytes for themselves */
+    bool decided;    /* whether it is held */
+    bool dropped;    /* it is not: the file is empty, or has the beginning alone */
+    bool may_stream; /* set by the owner: it may be read as it comes */
+    bool offered;    /* … and is to be asked about now */
+    bool streamed;   /* it was */
+    bool holes;      /* its end may be one */
+    uint8_t *tail;   /* of what is dropped: the last bytes */
     size_t tail_bytes;
     struct ms_walk_oversize *oversize; /* of what is dropped: it passed the limit; else NULL */
 };
@@ -87,6 +90,8 @@ bool ms_walk_put(struct ms_walk *walk, struct ms_walk_memory *memory, const void
 bool ms_walk_memory_finish(struct ms_walk_memory *memory);
 /* Was something dropped whose end is a zip file's? */
 bool ms_walk_memory_ends_like_zip(const struct ms_walk_memory *memory);
+/* What is held of it is not from here on, but for its beginning where it is offered. */
+bool ms_walk_memory_drop(struct ms_walk *walk, struct ms_walk_memory *memory);
 const char *ms_walk_limit_text(enum ms_unpack_fault fault);
 
 /* What passes walk->limits.entry_bytes and is wanted is dropped, and only looked at from there on:
@@ -105,10 +110,31 @@ void ms_walk_oversize_free(struct ms_walk_oversize *self);
 enum ms_status ms_walk_oversize_blob(struct ms_walk *walk, int fd, uint64_t size, bool *told,
                                      struct ms_error *err);
 
-/* Copies the current member's data. *fault says how it went, *text why not. Only memory files that
- * came out whole are left in *out. */
-void ms_walk_extract(struct ms_walk *walk, struct archive *a, uint64_t max_bytes,
-                     struct ms_walk_memory *out, enum ms_unpack_fault *fault, const char **text);
+/* A member's next bytes, borrowed until the call after, and where they belong: what lies before is
+ * a hole, and they may be none. False: its end, or *fault. */
+struct ms_walk_source {
+    void *ctx;
+    bool (*next)(void *ctx, struct ms_span *bytes, uint64_t *at, enum ms_unpack_fault *fault,
+                 const char **text);
+};
+
+/* Copies a member's data; depth is that of the member, whose name the chain has. *fault says how it
+ * went, *text why not. Only memory files that came out whole are left in *out. The status is that
+ * of who took it as it came. */
+enum ms_status ms_walk_copy(struct ms_walk *walk, const struct ms_walk_source *source,
+                            uint64_t max_bytes, unsigned depth, struct ms_walk_memory *out,
+                            enum ms_unpack_fault *fault, const char **text,
+                            struct ms_error *err) MS_MUST_USE;
+/* The same of the archive's current member. */
+enum ms_status ms_walk_extract(struct ms_walk *walk, struct archive *a, uint64_t max_bytes,
+                               unsigned depth, struct ms_walk_memory *out,
+                               enum ms_unpack_fault *fault, const char **text,
+                               struct ms_error *err) MS_MUST_USE;
+/* What `out` was offered for: asks, and has it read to its end when it is taken. */
+enum ms_status ms_walk_offer(struct ms_walk *walk, const struct ms_walk_source *source,
+                             uint64_t max_bytes, unsigned depth, struct ms_walk_memory *out,
+                             enum ms_unpack_fault *fault, const char **text,
+                             struct ms_error *err) MS_MUST_USE;
 
 /* A whole member; goes into it when it is a container. password: -1 for none. */
 enum ms_status ms_walk_deliver(struct ms_walk *walk, const struct ms_walk_memory *memory,

@@ -66,6 +66,16 @@ static enum ms_status take_fault(struct walk *self, struct ms_span frame, struct
     return tell_fault(self, chain, why, err);
 }
 
+/* What came of a member is no report: its end was damaged. Nothing of it is stored yet. */
+static enum ms_status drop_current(struct walk *self, struct ms_error *err)
+{
+    if (!self->current)
+        return ms_error_set(err, MS_REJECT, "the reading process sent a malformed answer");
+    ms_intake_free(self->current);
+    self->current = NULL;
+    return MS_OK;
+}
+
 static enum ms_status on_frame(void *ctx, uint32_t type, struct ms_span bytes, struct ms_error *err)
 {
     struct walk *self = ctx;
@@ -73,6 +83,8 @@ static enum ms_status on_frame(void *ctx, uint32_t type, struct ms_span bytes, s
         return begin(self, bytes, err);
     if (type == MS_FRAME_FAULT)
         return take_fault(self, bytes, err);
+    if (type == MS_FRAME_VOID)
+        return drop_current(self, err);
     if (!self->current || type == MS_FRAME_ARCHIVE)
         return ms_error_set(err, MS_REJECT, "the reading process sent a malformed answer");
     return ms_intake_frame(self->current, type, bytes, err);

@@ -19,10 +19,12 @@ enum { BLOCK_BYTES = 256 << 10 };
 
 struct source {
     struct ms_stream *stream;    /* NULL: … */
-    struct ms_worker_feed *feed; /* … then this */
-    struct ms_worker_out *out;   /* NULL: the plain bytes are not wanted */
-    struct ms_hasher *hasher;    /* NULL: nor is their digest */
-    bool ended;                  /* nothing more can come */
+    struct ms_worker_feed *feed; /* … then this, or NULL: … */
+    ms_scanner_source pull;      /* … then this */
+    void *pull_ctx;
+    struct ms_worker_out *out; /* NULL: the plain bytes are not wanted */
+    struct ms_hasher *hasher;  /* NULL: nor is their digest */
+    bool ended;                /* nothing more can come */
 };
 
 static bool has_letter(struct ms_span arg, char letter)
@@ -33,8 +35,12 @@ static bool has_letter(struct ms_span arg, char letter)
 static enum ms_status read_source(void *ctx, void *buf, size_t cap, size_t *n, struct ms_error *err)
 {
     struct source *self = ctx;
-    enum ms_status status = self->feed ? ms_worker_feed_read(self->feed, buf, cap, n, err)
-                                       : ms_stream_read(self->stream, buf, cap, n, err);
+    enum ms_status status = MS_OK;
+    if (self->pull)
+        status = self->pull(self->pull_ctx, buf, cap, n, err);
+    else
+        status = self->feed ? ms_worker_feed_read(self->feed, buf, cap, n, err)
+                            : ms_stream_read(self->stream, buf, cap, n, err);
     self->ended = status != MS_OK || *n == 0;
     if (status == MS_OK && self->hasher)
         ms_hasher_update(self->hasher, buf, *n);
@@ -176,6 +182,20 @@ enum ms_status ms_report_send(int fd, struct ms_span arg, bool archives, struct 
     if (source.stream)
         ms_stream_close(source.stream);
     ms_hasher_free(hasher);
+    return status;
+}
+
+enum ms_status ms_report_send_pulled(ms_scanner_source pull, void *ctx, struct ms_span arg,
+                                     struct ms_worker_out *out, struct ms_error *err)
+{
+    struct source source = {
+        .pull = pull, .pull_ctx = ctx, .out = has_letter(arg, MS_REPORT_PLAIN) ? out : NULL};
+    enum ms_status status = MS_OK;
+    if (has_letter(arg, MS_REPORT_DIGEST))
+        status = ms_hasher_new(MS_HASH_SHA256, &source.hasher, err);
+    if (status == MS_OK)
+        status = read_report(&source, arg, out, err);
+    ms_hasher_free(source.hasher);
     return status;
 }
 

@@ -2,6 +2,7 @@
 #ifndef MS_EXTRACT_REPORT_JOB_H
 #define MS_EXTRACT_REPORT_JOB_H
 
+#include "base/scan.h"
 #include "base/worker.h"
 
 /* Letters of the argument of the first two jobs. */
@@ -26,7 +27,9 @@ enum ms_status ms_report_job(int input_fd, struct ms_span arg, struct ms_worker_
 
 /* Opens the archive in input_fd (seekable), nested ones too, with the password "infected" where one
  * is needed. Each member that may be a report gives a MEMBER frame (its chain of names) and the
- * frames of ms_report_job; what cannot be opened, a FAULT frame (chain and reason). */
+ * frames of ms_report_job; what cannot be opened, a FAULT frame (chain and reason). A large member
+ * is read as it comes, and its checks are made behind that: a VOID frame then says that the member
+ * that was begun last has failed them. */
 enum ms_status ms_archive_job(int input_fd, struct ms_span arg, struct ms_worker_out *out,
                               struct ms_error *err) MS_MUST_USE;
 
@@ -46,5 +49,8 @@ void ms_archive_prepare(void);
 /* One report of a seekable or other file; for the jobs alone. `archives`: look for them. */
 enum ms_status ms_report_send(int fd, struct ms_span arg, bool archives, struct ms_worker_out *out,
                               struct ms_error *err) MS_MUST_USE;
+/* The same of plain bytes as they come. */
+enum ms_status ms_report_send_pulled(ms_scanner_source pull, void *ctx, struct ms_span arg,
+                                     struct ms_worker_out *out, struct ms_error *err) MS_MUST_USE;
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/cli.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "extract/task.h"
 #include "extract/verbs.h"
 #include "store/analysis.h"
 #include "store/run.h"
@@ -26,7 +27,9 @@ static enum ms_status retry_one(void *ctx, int64_t id, struct ms_error *err)
     enum ms_status status = ms_analysis_get(self->corpus, id, &row, err);
     if (status != MS_OK)
         return status;
-    if (row.has_settings_digest && !row.opcodes) {
+    /* Rows of datasets, disassemblies and imported files have a settings digest too: there is
+     * nothing of theirs to send. */
+    if (row.has_settings_digest && ms_task_is_settings(row.settings)) {
         /* attempts stays: it is part of the job key, and the old task must not be taken for the
          * new. */
         struct ms_analysis next = row;

@@ -441,6 +441,11 @@ enum ms_status ms_task_step(struct ms_task_loop *loop, struct ms_task_server *se
     return ms_error_set(err, MS_E_BUG, "a task in flight that is not");
 }
 
+bool ms_task_is_settings(const char *text)
+{
+    return text && strncmp(text, "package=", strlen("package=")) == 0;
+}
+
 enum ms_status ms_task_settings(const struct ms_task_options *options, char text[512],
                                 uint8_t digest[32], struct ms_error *err)
 {

@@ -84,6 +84,8 @@ struct ms_task_counts {
 /* The canonical text of the settings that make two submissions the same, and its SHA-256. */
 enum ms_status ms_task_settings(const struct ms_task_options *options, char text[512],
                                 uint8_t digest[32], struct ms_error *err) MS_MUST_USE;
+/* Is it such a text, and not what other rows have for their settings (NULL: no)? */
+bool ms_task_is_settings(const char *text);
 
 /* Queues every sample of the vault that is not private and was not submitted with these settings,
  * and sees all of them to their ends, with a thread a server. MS_OK also when a signal asked for an

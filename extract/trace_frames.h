@@ -25,6 +25,7 @@ enum ms_trace_frame {
     MS_FRAME_MEMBER,    /* a report of an archive begins: its chain of names */
     MS_FRAME_FAULT,     /* what could not be opened: length of the chain, chain, reason */
     MS_FRAME_CODE,      /* what became of a disassembly (extract/opcodes_job.h) */
+    MS_FRAME_VOID,      /* the member begun last is none after all; empty */
     MS_FRAME_TURNS, /* in place of the traces: for the `turns` of the sink; read by another job */
 };
 

@@ -114,6 +114,9 @@ class MalApi(Case):
         path = self.make(["a b", "", "c"], ["Virus", "Trojan", "Adware"])
         summary = self.run_dataset("mal-api-2019", path)
         self.assertEqual((summary["samples"], summary["calls"], summary["without_calls"]), (3, 3, 1))
+        # There is no sample to send again.
+        done = subprocess.run([str(BIN / "extract"), "retry", "--state", "no_calls", "--corpus", str(self.corpus), "--json"], capture_output=True, timeout=60)
+        self.assertEqual(json.loads(done.stdout)["queued"], 0)
         self.assertEqual(self.query("SELECT state FROM analysis ORDER BY id"), [("ok",), ("no_calls",), ("ok",)])
 
     def test_bad(self):

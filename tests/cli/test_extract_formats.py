@@ -207,6 +207,22 @@ class Containers(Case):
         self.run_import(*[self.base / name for name in cases], expect=1)
         self.assertEqual(self.query("SELECT count(*) FROM analysis"), before)
 
+    def test_large_members_are_believed_at_their_end(self):
+        """They are read as they come: a report whose checksum turns out wrong leaves nothing behind, and the next one is read."""
+        content = [b'{"pad": "%s", ' % (b"%d" % i * 600000) + report.cuckoo(PROCESSES, task=i)[1:] for i in range(3)]
+        data = archive.zipped([("%d.json" % i, one) for i, one in enumerate(content)], method="store")
+        for name, bad in (("good.zip", []), ("bad.zip", [1])):
+            path = self.write(name, data.replace(b"1" * 600000, b"1" * 599999 + b"2") if bad else data)
+            rows = self.run_import(path, expect=bool(bad))
+            self.assertEqual([row["status"] for row in rows], ["report_invalid" if i in bad else "ok" for i in range(3)])
+            for i, row in enumerate(rows):
+                if i in bad:
+                    self.assertIn("corrupt", row["reason"])
+                else:
+                    self.check(row, content[i])
+        self.assertEqual(len(self.stored()), 3)
+        self.assertEqual(self.query("SELECT count(*) FROM analysis"), [(3,)])
+
     def test_folder_of_an_analysis(self):
         """DRAKVUF's log with the metadata beside it; an empty log; none at all; Cuckoo's storage."""
         sha = ["%064x" % number for number in range(9)]

@@ -382,11 +382,13 @@ class Show(Case):
         self.assertIn(b"60 reports: 60 with calls", again.stderr)
 
     def test_retry(self):
-        self.run_import(self.write("a.json", report.cuckoo([report.Process("a.exe", ["A"] * 9)])))
-        done = subprocess.run([str(BIN / "extract"), "retry", "--state", "failed", "--corpus", str(self.corpus), "--json"],
+        """What was imported was never sent; with --discard-reports its row has a digest of settings all the same."""
+        self.run_import(self.write("a.json", report.cuckoo([report.Process("a.exe", [])])), "--discard-reports")
+        done = subprocess.run([str(BIN / "extract"), "retry", "--state", "no_calls", "--corpus", str(self.corpus), "--json"],
                               capture_output=True, timeout=50)
         SCHEMA.check(json.loads(done.stdout), "retry")
         self.assertEqual(json.loads(done.stdout)["queued"], 0)
+        self.assertEqual(self.query("SELECT state, settings_digest IS NULL FROM analysis"), [("no_calls", 0)])
 
     def test_show(self):
         content = report.cuckoo([report.Process("a\x07.exe", ["NtClose"] * 3)], sha256="c" * 64)

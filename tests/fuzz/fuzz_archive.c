@@ -75,7 +75,8 @@ static enum ms_status pass_info(void *ctx, const struct ms_report_info *info, st
 
 static void compare(const struct member *self, bool strict)
 {
-    static const struct ms_trace_sink sink = {NULL, pass_process, pass_call, pass_end, pass_info, NULL};
+    static const struct ms_trace_sink sink = {NULL,     pass_process, pass_call,
+                                              pass_end, pass_info,    NULL};
     const struct ms_report_result *said = &self->received.result;
     struct ms_span plain = ms_span_of(self->plain.data, self->plain.len);
     struct ms_report_result result = {.state = MS_REPORT_INVALID};

@@ -19,15 +19,25 @@
 
 #include <cmocka.h>
 
-enum { MEMBER = 50000, MEMBERS = 5, HELD = 64 << 10, SPACE = 1 << 20, SEEN_MAX = 32 };
+enum {
+    MEMBER = 50000,
+    MEMBERS = 5,
+    HELD = 64 << 10,
+    SPACE = 1 << 20,
+    SEEN_MAX = 32,
+    COMING = 16 << 10
+};
 
 struct seen {
     char text[SEEN_MAX][128]; /* chain, size and checksum of the members */
     size_t members, faults;
     enum ms_unpack_fault fault;
     char chain[64];
+    char open[128]; /* the member that was read as it came; "" none */
+    size_t begun;
 };
 
+static struct seen now, held;
 static uint8_t noise[MEMBERS][MEMBER];
 static uint8_t plain[SPACE], packed[2 * SPACE], outer[2 * SPACE];
 
@@ -39,6 +49,13 @@ static enum ms_status on_member(void *ctx, const struct ms_unpack_member *member
     (void)descend;
     (void)err;
     assert_true(seen->members < SEEN_MAX && member->size <= sizeof bytes);
+    if (member->is_streamed) {
+        assert_true(seen->open[0] && member->is_dropped && !member->is_container);
+        (void)snprintf(seen->text[seen->members++], sizeof seen->text[0], "%s", seen->open);
+        seen->open[0] = '\0';
+        return MS_OK;
+    }
+    assert_string_equal(seen->open, "");
     assert_int_equal(pread(member->fd, bytes, sizeof bytes, 0), member->size);
     (void)snprintf(seen->text[seen->members++], sizeof seen->text[0], "%.*s %llu %lx %u",
                    (int)member->chain.len, (const char *)member->chain.data,
@@ -54,6 +71,7 @@ static enum ms_status on_fault(void *ctx, struct ms_span chain, enum ms_unpack_f
     (void)detail;
     (void)err;
     seen->faults++;
+    seen->open[0] = '\0';
     seen->fault = fault;
     (void)snprintf(seen->chain, sizeof seen->chain, "%.*s", (int)chain.len,
                    (const char *)chain.data);
@@ -72,8 +90,41 @@ static void walk(const uint8_t *bytes, size_t n, const struct ms_unpack_limits *
     close(fd);
 }
 
+/* How members are read as they come. */
+static struct {
+    bool refuse;
+    size_t most; /* bytes of a member */
+} taking;
+
+static enum ms_status on_begin(void *ctx, const struct ms_unpack_member *member,
+                               struct ms_unpack_reading *reading, bool *taken, struct ms_error *err)
+{
+    uint8_t piece[7001];
+    size_t n = 1, size = 0;
+    uLong crc = 0;
+    (void)ctx;
+    now.begun++;
+    assert_true(pread(member->fd, piece, 16, 0) == 16 && member->size >= COMING);
+    if (taking.refuse)
+        return MS_OK;
+    *taken = true;
+    enum ms_status status = MS_OK;
+    while (status == MS_OK && n && size < taking.most) {
+        status = ms_unpack_read(reading, piece, sizeof piece, &n, err);
+        crc = crc32(crc, piece, (uInt)n);
+        size += n;
+    }
+    assert_true(status == MS_OK || status == MS_REJECT);
+    (void)snprintf(now.open, sizeof now.open, "%.*s %zu %lx %u", (int)member->chain.len,
+                   (const char *)member->chain.data, size, crc, member->depth);
+    return MS_OK;
+}
+
+static const struct ms_unpack_streaming on_coming = {NULL, on_begin};
+static const struct ms_unpack_limits as_they_come = {.undecided_bytes = COMING,
+                                                     .streaming = &on_coming};
+
 static const struct ms_unpack_limits streamed = {.stream_bytes = HELD};
-static struct seen now, held;
 
 static void put(struct archive *a, const char *name, const void *data, size_t n)
 {
@@ -266,6 +317,73 @@ static void test_limits(void **state)
     assert_int_equal(now.members, 3);
 }
 
+/* The same bytes of the same members, whatever the format; also of a compressed file alone. */
+static void test_members_as_they_come(void **state)
+{
+    (void)state;
+    taking.most = SIZE_MAX;
+    for (size_t f = 0; f < sizeof formats / sizeof *formats; f++) {
+        size_t n = make(formats[f], ARCHIVE_FILTER_NONE, packed, sizeof packed);
+        walk(packed, n, NULL, &held);
+        assert_int_equal(held.members, 1 + MEMBERS);
+        walk(packed, n, &as_they_come, &now);
+        assert_int_equal(now.begun, MEMBERS);
+        assert_memory_equal(now.text, held.text, sizeof now.text);
+        taking.refuse = true;
+        walk(packed, n, &as_they_come, &now);
+        taking.refuse = false;
+        assert_int_equal(now.begun, MEMBERS);
+        assert_memory_equal(now.text, held.text, sizeof now.text);
+    }
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++) {
+        size_t n = squeeze(filters[i], noise[0], MEMBER, packed, sizeof packed);
+        walk(packed, n, NULL, &held);
+        walk(packed, n, &as_they_come, &now);
+        assert_int_equal(now.begun, 1);
+        assert_memory_equal(now.text, held.text, sizeof now.text);
+        assert_int_equal(now.faults, 0);
+    }
+}
+
+/* However little of a member is read, its checks come, and no member is taken for right before. */
+static void test_checks_of_what_came(void **state)
+{
+    (void)state;
+    size_t n = make(ARCHIVE_FORMAT_ZIP, ARCHIVE_FILTER_NONE, packed, sizeof packed);
+    taking.most = 1;
+    walk(packed, n, &as_they_come, &now);
+    assert_int_equal(now.faults, 0);
+    assert_int_equal(now.members, 1 + MEMBERS);
+    for (unsigned whole = 0; whole < 2; whole++) {
+        taking.most = whole ? SIZE_MAX : 1;
+        packed[2 * MEMBER + MEMBER / 2] ^= 1; /* in the third member; they are noise */
+        walk(packed, n, &as_they_come, &now);
+        packed[2 * MEMBER + MEMBER / 2] ^= 1;
+        assert_int_equal(now.faults, 1);
+        assert_int_equal(now.fault, MS_UNPACK_CORRUPT);
+        assert_string_equal(now.chain, "m2.bin");
+        assert_int_equal(now.begun, MEMBERS);
+        assert_int_equal(now.members, MEMBERS);
+    }
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++) {
+        n = squeeze(filters[i], noise[0], MEMBER, packed, sizeof packed);
+        walk(packed, n - 3, NULL, &held);
+        walk(packed, n - 3, &as_they_come, &now);
+        assert_int_equal(now.begun, i < 2); /* of the others nothing comes out */
+        assert_int_equal(now.faults, 1);
+        assert_int_equal(now.fault, held.fault);
+        assert_int_equal(now.members, 1);
+    }
+    struct ms_unpack_limits limits = as_they_come;
+    n = make(ARCHIVE_FORMAT_TAR_USTAR, ARCHIVE_FILTER_NONE, packed, sizeof packed);
+    limits.entry_bytes = MEMBER - 1;
+    walk(packed, n, &limits, &now);
+    assert_true(now.begun > 0);
+    assert_int_equal(now.faults, MEMBERS);
+    assert_int_equal(now.fault, MS_UNPACK_LIMIT_ENTRY);
+    assert_int_equal(now.members, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +393,8 @@ int main(void)
         cmocka_unit_test(test_nested),
         cmocka_unit_test(test_cut_inside),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_members_as_they_come),
+        cmocka_unit_test(test_checks_of_what_came),
     };
     struct ms_rng rng;
     ms_rng_init(&rng, 7, 0, 0);
