@@ -466,7 +466,7 @@ static void check_gru_kernels(const struct ms_kernels *k, enum ms_net_activation
     }
     struct ms_gru_forward f = {R, P, H, gates, inner, bias, zeros, q, before, out, H};
     k->gru_forward(&f, act);
-    struct ms_gru_backward b = {R, P, H, gates, q, inner, zeros, before, above, H, d_hidden};
+    struct ms_gru_backward b = {R, P, H, gates, q, inner, zeros, before, above, H, H, d_hidden};
     k->gru_backward(&b, act);
     for (size_t r = 0; r < R; r++)
         for (size_t j = 0; j < H; j++) {

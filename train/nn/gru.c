@@ -92,12 +92,12 @@ static bool start_backward(struct ms_pass *p, uint32_t layer, int direction, str
     if (p->scratch->failed)
         return false;
     ms_packed_right_transposed(H, G, p->net->params + U_at, G, out->U);
-    memset(out->d_hidden, 0, k->rows * H * sizeof *out->d_hidden);
     return true;
 }
 
-/* dU += h'^T [dz dr dq]; the input's bias gets the sums of dz dr dn, the recurrent one's those of
- * dz dr dq; of the first layer's distinct rows too. */
+/* dU += h'^T [dz dr dq]; the recurrent bias gets the sums of dz dr dq, the input's those of dz dr
+ * dn: in the first layer they are summed by distinct row here, and its bias is done behind all
+ * steps. */
 static void add_gradients(struct ms_pass *p, uint32_t layer, int direction, size_t t,
                           struct backward *w)
 {
@@ -112,7 +112,8 @@ static void add_gradients(struct ms_pass *p, uint32_t layer, int direction, size
     size_t with_previous = ms_recurrent_before(k, direction, t, &before);
     const ms_real *hidden = ms_recurrent_hidden(p, l, direction, t, before, &stride);
     ms_packed_sum_add(&w->dU, with_previous, hidden, stride, w->inner, G);
-    kernels->column_sum(rows, G, gates, db);
+    if (!side->projected)
+        kernels->column_sum(rows, G, gates, db);
     kernels->column_sum(rows, G, w->inner, db + G);
     for (size_t r = 0; side->projected && r < rows; r++)
         kernels->add(G, gates + r * G, side->d_projected + k->slot[at + r] * G);
@@ -149,6 +150,7 @@ bool ms_gru_backward_side(struct ms_pass *p, uint32_t layer, int direction, cons
     struct backward w;
     if (!start_backward(p, layer, direction, &w))
         return false;
+    ms_recurrent_start_back(p, l, direction, d_output, w.d_hidden);
     for (size_t s = k->steps; s-- > 0;) {
         size_t before;
         size_t t = ms_recurrent_step(k, direction, s);
@@ -163,7 +165,8 @@ bool ms_gru_backward_side(struct ms_pass *p, uint32_t layer, int direction, cons
             .inner = w.inner,
             .zeros = p->zeros,
             .out_prev = with_previous ? carried(p, l, direction, before) : p->zeros,
-            .d_out = d_output + at * l->width + (size_t)direction * H,
+            .d_out = d_output ? d_output + at * l->width + (size_t)direction * H : p->zeros,
+            .d_out_stride = d_output ? l->width : 0,
             .stride = l->width,
             .d_hidden = w.d_hidden,
         };

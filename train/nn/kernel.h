@@ -31,9 +31,9 @@ struct ms_lstm_backward {
     const ms_real *zeros;     /* H */
     const ms_real *cell_act;  /* R x H */
     const ms_real *d_out;     /* R rows of H, d_out_stride apart: dL/dh from above */
-    size_t d_out_stride;
-    const ms_real *d_hidden; /* R x H: dL/dh from the step after */
-    ms_real *d_cell;         /* R x H: dL/dc, in: from the step after, out: for the step before */
+    size_t d_out_stride;      /* 0: one row for all */
+    const ms_real *d_hidden;  /* R x H: dL/dh from the step after */
+    ms_real *d_cell;          /* R x H: dL/dc, in: from the step after, out: for the step before */
 };
 
 /* One step of one direction of a GRU over R rows. Rows p.. have no predecessor. */
@@ -59,8 +59,9 @@ struct ms_gru_backward {
     ms_real *inner;           /* R x 3H  out: dz dr dq */
     const ms_real *zeros;
     const ms_real *out_prev; /* p rows of H: h' */
-    const ms_real *d_out;    /* R rows of H: dL/dh from above */
-    size_t stride;           /* of out_prev, d_out */
+    const ms_real *d_out;    /* R rows of H, d_out_stride apart: dL/dh from above */
+    size_t stride;           /* of out_prev */
+    size_t d_out_stride;     /* 0: one row for all */
     ms_real *d_hidden;       /* R x H  in: dL/dh from the step after; out: dL/dh' without inner's */
 };
 

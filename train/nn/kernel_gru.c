@@ -69,7 +69,7 @@ INLINE void backward_body(const struct ms_gru_backward *a, enum ms_net_activatio
         ms_real *g = a->gates + r * 3 * H;
         backward_row(H, g, g + H, g + 2 * H, a->candidate + r * H, a->inner + r * 3 * H,
                      r < a->with_previous ? a->out_prev + r * a->stride : a->zeros,
-                     a->d_out + r * a->stride, a->d_hidden + r * H, act);
+                     a->d_out + r * a->d_out_stride, a->d_hidden + r * H, act);
     }
 }
 

@@ -19,7 +19,7 @@ enum {
 
 /* Memory that will be read soon, for a product to ask for while it computes: a long pass over
  * memory that left the cache otherwise waits for each line. */
-enum { MS_PACKED_RANGES = 4 };
+enum { MS_PACKED_RANGES = 5 };
 struct ms_packed_ahead {
     const char *at[MS_PACKED_RANGES];
     size_t lines[MS_PACKED_RANGES];

@@ -67,8 +67,10 @@ static bool backward(struct ms_pass *p)
     const size_t W = ms_net_config_recurrent_input(c, c->recurrent_count);
     ms_real *d_logits = ms_scratch_reals(p->scratch, k->rows * c->outputs);
     ms_real *d_pooled = ms_scratch_reals(p->scratch, k->rows * ms_net_config_pooled(c));
-    ms_real *d_above = ms_scratch_reals(p->scratch, k->total * W);       /* N x W */
-    ms_real *d_distinct = ms_scratch_reals(p->scratch, k->distinct * E); /* U x E */
+    /* Last states alone have few gradients: no tensor of zeros is filled for all the others. */
+    const bool last = c->pooling == MS_NET_POOL_LAST && c->recurrent_count > 0;
+    ms_real *d_above = last ? NULL : ms_scratch_reals(p->scratch, k->total * W); /* N x W */
+    ms_real *d_distinct = ms_scratch_reals(p->scratch, k->distinct * E);         /* U x E */
     if (p->scratch->failed)
         return false;
     ms_head_loss(p, d_logits);

@@ -102,9 +102,12 @@ bool ms_pool_backward(struct ms_pass *p, ms_real *d_pooled, ms_real *d_features)
 {
     const struct ms_pack *k = &p->pack;
     const struct shape s = shape_of(&p->net->config);
-    memset(d_features, 0, k->total * s.width * sizeof *d_features);
     if (p->pool_mask)
         p->net->kernels->multiply(k->rows * s.pooled, d_pooled, p->pool_mask, d_pooled);
+    p->d_last = d_pooled;
+    if (!d_features)
+        return true;
+    memset(d_features, 0, k->total * s.width * sizeof *d_features);
     if (p->net->config.pooling == MS_NET_POOL_ATTENTION)
         return ms_attention_backward(p, d_pooled, d_features);
     for (size_t b = 0; b < k->rows; b++) {

@@ -172,11 +172,12 @@ struct ms_pass {
     ms_real *mask;     /* B x E  spatial and input dropout of the first layer, or NULL */
     ms_real *distinct; /* U x E  embedding rows, masked */
     struct ms_recurrent_layer recurrent[MS_LIMIT_NET_RECURRENT];
-    const ms_real *features;   /* N x W  what is pooled */
-    uint32_t *max_at;          /* B x W  packed row of the largest */
-    ms_real *pooled;           /* B x P */
-    ms_real *pool_mask;        /* B x P or NULL */
-    ms_real *attention;        /* N x A  tanh(h W + b) */
+    const ms_real *features; /* N x W  what is pooled */
+    uint32_t *max_at;        /* B x W  packed row of the largest */
+    ms_real *pooled;         /* B x P */
+    ms_real *pool_mask;      /* B x P or NULL */
+    const ms_real *d_last;   /* B x W  gradient of the last states, where nothing else is pooled */
+    ms_real *attention;      /* N x A  tanh(h W + b) */
     ms_real *attention_weight; /* N */
     struct ms_wide_pass wide;
     ms_real *joined; /* B x (P + units of the wide branch); pooled without one */
@@ -243,7 +244,8 @@ bool ms_embed_backward(struct ms_pass *p, const ms_real *d_distinct);
  * second cache. */
 enum { MS_RECURRENT_SUM_ROWS = 64 };
 bool ms_recurrent_forward(struct ms_pass *p, uint32_t layer);
-/* d_output N x W; d_input N x I (U x E for the first layer), overwritten. */
+/* d_output N x W, or NULL: ms_pass.d_last is the gradient of the sequences' last states, and there
+ * is none of the others; d_input N x I (U x E for the first layer), overwritten. */
 bool ms_recurrent_backward(struct ms_pass *p, uint32_t layer, const ms_real *d_output,
                            ms_real *d_input);
 /* The step that a direction computes as number s of T. */
@@ -260,6 +262,10 @@ void ms_recurrent_take_hidden(struct ms_pass *p, struct ms_recurrent_layer *l, i
  * without one they are read where they are. */
 const ms_real *ms_recurrent_hidden(const struct ms_pass *p, const struct ms_recurrent_layer *l,
                                    int direction, size_t t, size_t before, size_t *stride);
+/* dL/dh (B x H) behind the last computed step of each sequence: zeros, or what ms_pass.d_last says.
+ */
+void ms_recurrent_start_back(const struct ms_pass *p, const struct ms_recurrent_layer *l,
+                             int direction, const ms_real *d_output, ms_real *d_hidden);
 /* One direction of a layer whose gates hold the projected input; and back from the last computed
  * step to the first, leaving the gradient of the projection in place of the gates. */
 bool ms_lstm_forward_side(struct ms_pass *p, uint32_t layer, int direction);
@@ -269,7 +275,8 @@ bool ms_gru_forward_side(struct ms_pass *p, uint32_t layer, int direction);
 bool ms_gru_backward_side(struct ms_pass *p, uint32_t layer, int direction,
                           const ms_real *d_output);
 bool ms_pool_forward(struct ms_pass *p);
-/* d_pooled B x P is spoilt; d_features N x W, overwritten. */
+/* d_pooled B x P is spoilt; d_features N x W, overwritten; NULL: d_pooled becomes ms_pass.d_last.
+ */
 bool ms_pool_backward(struct ms_pass *p, ms_real *d_pooled, ms_real *d_features);
 /* Added to zeroed p->pooled, and to d_features. */
 bool ms_attention_forward(struct ms_pass *p);

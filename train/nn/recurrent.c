@@ -73,6 +73,18 @@ const ms_real *ms_recurrent_hidden(const struct ms_pass *p, const struct ms_recu
     return l->output + k->offset[before] * l->width + (size_t)direction * l->hidden;
 }
 
+/* A sequence's last computed step is the first that its backward pass comes to. */
+void ms_recurrent_start_back(const struct ms_pass *p, const struct ms_recurrent_layer *l,
+                             int direction, const ms_real *d_output, ms_real *d_hidden)
+{
+    const size_t H = l->hidden, B = p->pack.rows;
+    if (d_output)
+        memset(d_hidden, 0, B * H * sizeof *d_hidden);
+    for (size_t r = 0; !d_output && r < B; r++)
+        memcpy(d_hidden + r * H, p->d_last + r * l->width + (size_t)direction * H,
+               H * sizeof *d_hidden);
+}
+
 bool ms_recurrent_forward(struct ms_pass *p, uint32_t layer)
 {
     const struct ms_net_recurrent *c = &p->net->config.recurrent[layer];
@@ -112,7 +124,8 @@ bool ms_recurrent_forward(struct ms_pass *p, uint32_t layer)
     return true;
 }
 
-/* dW += X^T dz; dX (+)= dz W^T. In the first layer dz comes summed by distinct row (U x G). */
+/* dW += X^T dz; dX (+)= dz W^T. In the first layer dz comes summed by distinct row (U x G), and db
+ * += sum dz. */
 static void project_backward(struct ms_pass *p, uint32_t layer, int direction, ms_real *d_input)
 {
     const struct ms_net *net = p->net;
@@ -126,6 +139,7 @@ static void project_backward(struct ms_pass *p, uint32_t layer, int direction, m
     if (layer == 0) {
         rows = k->distinct;
         dz = l->side[direction].d_projected; /* U x G */
+        net->kernels->column_sum(rows, G, dz, p->shard->grads + at_param[MS_BIAS]);
     }
     ms_gemm_ta(l->in, G, rows, l->input, l->in, dz, G, 1, p->shard->grads + at_param[MS_KERNEL], G);
     ms_gemm_tb(rows, l->in, G, dz, G, W, G, direction == 0 ? 0 : 1, d_input, l->in);

@@ -95,7 +95,7 @@ void ms_shared_pack(struct ms_pass *p)
         (void)ms_table_grad(p->net, p->shard, 0, k->distinct_token[u]);
 }
 
-/* dZ of one direction over all shards, in the first; dW += E^T dZ. */
+/* dZ of one direction over all shards, in the first; dW += E^T dZ; db += sum dZ. */
 static void sum_task(void *ctx, size_t task, unsigned worker)
 {
     struct ms_net *net = ctx;
@@ -106,6 +106,7 @@ static void sum_task(void *ctx, size_t task, unsigned worker)
         net->kernels->add(V * G, net->shard[s].d_projected[task], dz);
     ms_gemm_ta(E, G, V, net->params + net->table[0].offset, E, dz, G, 1,
                net->shard[0].grads + net->recurrent_at[0][task][MS_KERNEL], G);
+    net->kernels->column_sum(V, G, dz, net->shard[0].grads + net->recurrent_at[0][task][MS_BIAS]);
 }
 
 /* dE = dZ W^T of some rows, summed over the directions, for the tokens that any shard touched. */
