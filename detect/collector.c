@@ -10,6 +10,15 @@
 #include <string.h>
 
 enum { PIECE_BYTES = 256 << 10, BEYOND = MS_LIMIT_APIS_PER_REPORT };
+enum { RECENT_SLOTS = 512, RECENT_BYTES = 54 }; /* of names; longer ones are looked up each time */
+enum { RECENT_SHIFT = 64 - 9, VARINT_BYTES = 5 };
+
+/* A name as reports have it, and its number. */
+struct recent {
+    uint32_t id;
+    uint8_t len; /* 0: free */
+    uint8_t raw[RECENT_BYTES];
+};
 
 /* What is told of a process. */
 struct person {
@@ -32,6 +41,7 @@ struct ms_collector {
     struct ms_process_info process; /* the present one; its name is below */
     uint8_t name[MS_LIMIT_PROCESS_NAME_BYTES];
     size_t name_len;
+    struct recent recent[RECENT_SLOTS];
 };
 
 static enum ms_status no_memory(struct ms_error *err)
@@ -87,6 +97,52 @@ static enum ms_status on_process(void *ctx, const struct ms_process_info *proces
     return MS_OK;
 }
 
+/* Where a name would be among the recent ones: by its length and its last bytes, in which names of
+ * one family differ. */
+static struct recent *recent_of(struct ms_collector *c, struct ms_span raw)
+{
+    uint64_t tail = 0;
+    const size_t n = raw.len < sizeof tail ? raw.len : sizeof tail;
+    if (n)
+        memcpy(&tail, raw.data + (raw.len - n), n);
+    tail = (tail ^ raw.len) * 0x9e3779b97f4a7c15u;
+    return &c->recent[tail >> RECENT_SHIFT];
+}
+
+/* The number of a name: escaped, cut, and one of at most BEYOND and the pseudo-call. */
+static enum ms_status number_name(struct ms_collector *c, struct ms_span name, uint32_t *id,
+                                  struct ms_error *err)
+{
+    char text[MS_LIMIT_API_NAME_BYTES + 1];
+    if (!c->stored) {
+        ms_escape_bytes(name.data ? (const void *)name.data : "", name.len, text, sizeof text);
+        name = ms_span_of(text, strlen(text));
+    }
+    if (ms_names_find(c->names, name, id))
+        return MS_OK;
+    if (ms_names_count(c->names) >= BEYOND)
+        name = ms_span_of("__overflow__", 12);
+    return ms_names_intern(c->names, name, id, err);
+}
+
+/* Reports have few names and many calls. A name's number never changes. */
+static enum ms_status find_name(struct ms_collector *c, struct ms_span raw, uint32_t *id,
+                                struct ms_error *err)
+{
+    struct recent *slot = recent_of(c, raw);
+    if (slot->len && slot->len == raw.len && memcmp(slot->raw, raw.data, raw.len) == 0) {
+        *id = slot->id;
+        return MS_OK;
+    }
+    enum ms_status status = number_name(c, raw, id, err);
+    if (status == MS_OK && raw.len && raw.len <= RECENT_BYTES) {
+        slot->id = *id;
+        slot->len = (uint8_t)raw.len;
+        memcpy(slot->raw, raw.data, raw.len);
+    }
+    return status;
+}
+
 static enum ms_status on_call(void *ctx, const struct ms_call_info *call, struct ms_error *err)
 {
     struct ms_collector *c = ctx;
@@ -95,19 +151,9 @@ static enum ms_status on_call(void *ctx, const struct ms_call_info *call, struct
                                     .time_us = c->view.order == MS_ORDER_TIME ? call->time_us
                                                                               : MS_TIME_NONE,
                                     .repeated = call->repeated};
-    char text[MS_LIMIT_API_NAME_BYTES + 1];
-    struct ms_span name = call->api;
-    if (!c->stored) {
-        ms_escape_bytes(name.data ? (const void *)name.data : "", name.len, text, sizeof text);
-        name = ms_span_of(text, strlen(text));
-    }
-    if (!ms_names_find(c->names, name, &encoded.api)) {
-        if (ms_names_count(c->names) >= BEYOND)
-            name = ms_span_of("__overflow__", 12);
-        enum ms_status status = ms_names_intern(c->names, name, &encoded.api, err);
-        if (status != MS_OK)
-            return status;
-    }
+    enum ms_status status = find_name(c, call->api, &encoded.api, err);
+    if (status != MS_OK)
+        return status;
     return ms_trace_encoder_add(c->encoder, &encoded, err);
 }
 
@@ -215,6 +261,15 @@ static enum ms_status send_numbers(const uint32_t *numbers, size_t n, enum ms_re
     return status == MS_OK ? flush(w, type, err) : status;
 }
 
+/* As ms_buf_append_varint; a trace has tens of thousands of n-grams. */
+static uint8_t *put_varint(uint8_t *to, uint32_t number)
+{
+    for (; number >= 0x80; number >>= 7)
+        *to++ = (uint8_t)(number | 0x80);
+    *to++ = (uint8_t)number;
+    return to;
+}
+
 static enum ms_status send_grams(const struct ms_gram_set *grams, struct writer *w,
                                  struct ms_error *err)
 {
@@ -222,9 +277,10 @@ static enum ms_status send_grams(const struct ms_gram_set *grams, struct writer 
     for (size_t i = 0; i < ms_gram_set_count(grams) && status == MS_OK; i++) {
         struct ms_gram gram = ms_gram_set_get(grams, i);
         uint32_t n = ms_gram_length(gram);
-        (void)ms_buf_append_varint(&w->frame, n);
+        uint8_t bytes[(1 + MS_GRAM_MOST) * VARINT_BYTES], *end = put_varint(bytes, n);
         for (uint32_t k = 0; k < n; k++)
-            (void)ms_buf_append_varint(&w->frame, gram.symbol[k]);
+            end = put_varint(end, gram.symbol[k]);
+        (void)ms_buf_append(&w->frame, bytes, (size_t)(end - bytes));
         status = flush_full(w, MS_READER_GRAMS, err);
     }
     if (status == MS_OK && ms_gram_set_cut(grams))

@@ -154,9 +154,9 @@ enum ms_status ms_model_open(const char *path, unsigned jobs, struct ms_model **
                              struct ms_error *err) MS_MUST_USE;
 
 /* The same in two steps, for a caller who has use for the facts while the numbers are being read.
- * *out is the caller's to finish or to close; its facts, borrowed from it, are what the model's will
- * be. What is opened is what is read, whatever becomes of the path meanwhile; nothing of the file is
- * looked at again once it has been read. MS_E_INPUT, MS_E_NOMEM. */
+ * *out is the caller's to finish or to close; its facts, borrowed from it, are what the model's
+ * will be. What is opened is what is read, whatever becomes of the path meanwhile; nothing of the
+ * file is looked at again once it has been read. MS_E_INPUT, MS_E_NOMEM. */
 struct ms_model_file;
 enum ms_status ms_model_file_open(const char *path, struct ms_model_file **out,
                                   struct ms_error *err) MS_MUST_USE;

@@ -13,12 +13,18 @@
 struct ms_model_data {
     uint8_t *at;
     size_t len;
+    bool *doubtful; /* each piece of the bytes: something in it would as F32 not be finite */
 };
-/* Not zeroed. MS_E_NOMEM. */
+/* Not zeroed; no piece is in doubt yet. MS_E_NOMEM. */
 enum ms_status ms_model_data_make(size_t len, struct ms_model_data *out,
                                   struct ms_error *err) MS_MUST_USE;
 void ms_model_data_release(struct ms_model_data *self);
-bool ms_model_numbers_finite(const float *numbers, size_t n);
+/* Where piece number i is; false behind the last. And a look at it, best while it is in the cache.
+ */
+bool ms_model_data_piece(const struct ms_model_data *self, size_t i, size_t *from, size_t *bytes);
+void ms_model_data_look(struct ms_model_data *self, size_t i);
+/* After all pieces were looked at: F32 at [from, from + bytes), which is within. */
+bool ms_model_data_finite(const struct ms_model_data *self, size_t from, size_t bytes);
 
 struct ms_model {
     struct ms_model_parts parts;

@@ -348,7 +348,7 @@ static enum ms_status read_tensor(const json_t *entry, const struct ms_model_ten
         return ms_error_set(err, MS_E_INPUT, "tensor %s lies beyond the end", t->name);
     if (t->data != data->at + from)
         memcpy(t->data, data->at + from, bytes);
-    if (!t->whole && !ms_model_numbers_finite(t->data, bytes / sizeof(float)))
+    if (!t->whole && !ms_model_data_finite(data, from, bytes))
         return ms_error_set(err, MS_E_INPUT, "tensor %s holds a number that is not finite",
                             t->name);
     return MS_OK;

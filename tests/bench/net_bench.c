@@ -8,6 +8,7 @@
  * FILE is of 32-bit integers: the number of sequences, then for each its label, its length and its
  * tokens. A round takes all of them in the order of the file, BATCH at a time. The first batch goes
  * before all rounds, once, uncounted: it allocates. */
+#include "train/nn/blas.h"
 #include "train/nn/net.h"
 
 #include <cblas.h>
@@ -208,6 +209,7 @@ int main(int argc, char **argv)
     struct ms_net *net = NULL;
     if (argc == 2 && strcmp(argv[1], "peak") == 0)
         return peak();
+    ms_openblas_use();
     const bool weights = argc == 4 && strcmp(argv[2], "weights") == 0;
     if (argc != 7 && !weights)
         return 2;

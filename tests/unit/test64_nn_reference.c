@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/nn_vectors.h"
+#include "train/nn/blas.h"
 
 #define BOUND 1e-9
 
@@ -76,8 +77,10 @@ static void test_normwise(void **state)
         vector_check_case(&vector_cases[i], BOUND);
 }
 
+/* Products by OpenBLAS: test64_nn_gradient has the net's own. */
 int main(void)
 {
+    ms_openblas_use();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_outputs_and_gradients),
         cmocka_unit_test(test_optimizer_steps),

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
+#include "train/nn/blas.h"
 #include "train/nn/kernel.h"
 #include "train/nn/net.h"
 
@@ -595,8 +596,10 @@ static void test_averages(void **state)
     ms_net_average_free(average);
 }
 
+/* Products by OpenBLAS, as train has them: test_nn has the net's own. */
 int main(void)
 {
+    ms_openblas_use();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_jobs_change_no_bit), cmocka_unit_test(test_gradient_rows),
         cmocka_unit_test(test_initial_weights),    cmocka_unit_test(test_inputs_are_learnt),

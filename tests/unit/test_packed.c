@@ -3,6 +3,8 @@
 #include "train/nn/packed.h"
 
 #include "base/rng.h"
+#include "train/nn/blas.h"
+#include "train/nn/private.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -151,9 +153,42 @@ static void test_rows_alone(void **state)
     free(right);
 }
 
+/* A net's own products against OpenBLAS's, over the borders of their parts. */
+static void test_against_blas(void **state)
+{
+    enum { M = 37, N = 71, K = 300 };
+    static ms_real a[M * K], b[K * N], own[M * N], blas[M * N];
+    static const size_t sizes[][3] = {{M, N, K}, {1, 8, K}, {M, 32, 256}, {33, 5, 257}, {3, N, 0}};
+    (void)state;
+    ms_rng_init(&rng, 7, 8, 9);
+    draw(M * K, a);
+    draw(K * N, b);
+    for (size_t i = 0; i < 6 * sizeof sizes / sizeof *sizes; i++) {
+        const size_t m = sizes[i / 6][0], n = sizes[i / 6][1], k = sizes[i / 6][2], form = i % 3;
+        const ms_real beta = (ms_real)(i / 3 % 2);
+        for (size_t side = 0; side < 2; side++) {
+            ms_real *c = side ? blas : own;
+            for (size_t x = 0; x < M * N; x++)
+                c[x] = (ms_real)(x % 5);
+            if (side)
+                ms_openblas_use();
+            if (form == 0)
+                ms_gemm(m, n, k, a, K, b, N, beta, c, N);
+            else if (form == 1)
+                ms_gemm_ta(m, n, k, a, M, b, N, beta, c, N);
+            else
+                ms_gemm_tb(m, n, k, a, K, b, K, beta, c, N);
+            ms_blas_use(NULL);
+        }
+        for (size_t x = 0; x < M * N; x++)
+            assert_true(fabs((double)own[x] - (double)blas[x]) < 1e-3);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes),
+                                       cmocka_unit_test(test_against_blas),
                                        cmocka_unit_test(test_rows_alone)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,7 +111,6 @@ static enum ms_status new_net(const struct ms_net_config *config, uint64_t seed,
     struct ms_net *self = calloc(1, sizeof *self);
     if (!self)
         return ms_error_set(err, MS_E_NOMEM, "no memory for a net");
-    ms_gemm_single_thread();
     self->config = *config;
     self->seed = seed;
     self->jobs = jobs;

@@ -185,16 +185,14 @@ struct ms_pass {
     ms_real *zeros; /* three times the largest H, zeros */
 };
 
-/* C = A B + beta C and its transposed forms, single-threaded; any of the sizes may be 0. A is m x
- * k, B is k x n after transposition. */
+/* C = A B + beta C and its transposed forms, single-threaded, beta 0 or 1; any of the sizes may be
+ * 0. A is m x k, B is k x n after transposition. */
 void ms_gemm(size_t m, size_t n, size_t k, const ms_real *a, size_t lda, const ms_real *b,
              size_t ldb, ms_real beta, ms_real *c, size_t ldc);
 void ms_gemm_ta(size_t m, size_t n, size_t k, const ms_real *a, size_t lda, const ms_real *b,
                 size_t ldb, ms_real beta, ms_real *c, size_t ldc); /* A stored k x m */
 void ms_gemm_tb(size_t m, size_t n, size_t k, const ms_real *a, size_t lda, const ms_real *b,
                 size_t ldb, ms_real beta, ms_real *c, size_t ldc); /* B stored n x k */
-/* Once a process: BLAS must not start threads of its own. */
-void ms_gemm_single_thread(void);
 
 /* Where a dropout mask applies; each has its own random stream a row and step. */
 enum {
