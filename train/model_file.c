@@ -27,15 +27,16 @@ enum ms_status ms_model_data_make(size_t len, struct ms_model_data *out, struct 
 {
     void *at = NULL;
     const bool huge = len >= HUGE_BYTES;
+    const size_t room = huge ? (len + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES : len ? len : 1;
     bool *doubtful = calloc(len / PIECE_BYTES + 1, sizeof *doubtful);
     if (!doubtful || len > SIZE_MAX / 2 ||
-        posix_memalign(&at, huge ? HUGE_BYTES : ALIGN_BYTES, len ? len : 1) != 0) {
+        posix_memalign(&at, huge ? HUGE_BYTES : ALIGN_BYTES, room) != 0) {
         free(doubtful);
         return ms_error_set(err, MS_E_NOMEM, "out of memory for a model");
     }
 #ifdef MADV_HUGEPAGE
     if (huge)
-        (void)madvise(at, len / HUGE_BYTES * HUGE_BYTES, MADV_HUGEPAGE);
+        (void)madvise(at, room, MADV_HUGEPAGE);
 #endif
     *out = (struct ms_model_data){at, len, doubtful};
     return MS_OK;

@@ -410,7 +410,7 @@ static enum ms_status read_parts(struct ms_model *m, const json_t *header, unsig
 {
     uint64_t ngrams;
     struct ms_model_tensors tensors = {0};
-    int32_t *places = NULL;
+    int32_t *places = NULL; /* where they are in the file's data, behind the members */
     float *weights = NULL;
     enum ms_status status = read_number(m, "ngrams", &ngrams, err);
     if (status == MS_OK && ngrams > MS_LIMIT_NET_VOCABULARY)
@@ -419,13 +419,12 @@ static enum ms_status read_parts(struct ms_model *m, const json_t *header, unsig
     if (status == MS_OK)
         status = read_members(m, ngrams, jobs, err);
     if (status == MS_OK) {
-        places = calloc((size_t)ngrams * MS_GRAM_MOST + 1, sizeof *places);
-        weights = calloc((size_t)ngrams + 1, sizeof *weights);
+        uint8_t *end = m->data.at + m->data.len; /* read_members has seen that all has its room */
+        weights = (float *)(void *)(end - ngrams * sizeof *weights);
+        places = (int32_t *)(void *)((uint8_t *)weights - ngrams * MS_GRAM_MOST * sizeof *places);
         ms_model_tensors_members(&tensors, &m->parts);
         ms_model_tensors_ngrams(&tensors, ngrams, places, weights);
-        status = places && weights && !tensors.failed
-                     ? read_tensors(&tensors, header, &m->data, err)
-                     : no_memory(err);
+        status = tensors.failed ? no_memory(err) : read_tensors(&tensors, header, &m->data, err);
     }
     if (status == MS_OK)
         status = load_ngrams(m, (size_t)ngrams, places, weights, err);
@@ -435,8 +434,6 @@ static enum ms_status read_parts(struct ms_model *m, const json_t *header, unsig
         if (m->parts.members[i].kind == MS_MEMBER_TREES)
             status = ms_trees_check(&m->parts.members[i].trees, err);
     ms_model_tensors_release(&tensors);
-    free(places);
-    free(weights);
     return status;
 }
 
