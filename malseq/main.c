@@ -102,6 +102,15 @@ static const struct ms_verb verbs[] = {
      .option_count = MALSEQ_FSCK_OPTIONS,
      .options_bytes = sizeof(struct malseq_fsck),
      .run = malseq_fsck},
+    {.name = "doctor",
+     .synopsis = "[--config FILE] [--offline]",
+     .summary = "Look at what a night depends on, a line each with what to do: configuration, keys "
+                "and their files' modes, quotas, sandboxes, disk and mount, confinement, clock, "
+                "what killed runs left. Exit code 1 when there is a fault.",
+     .options = malseq_doctor_options,
+     .option_count = MALSEQ_DOCTOR_OPTIONS,
+     .options_bytes = sizeof(struct malseq_doctor),
+     .run = malseq_doctor},
     {.name = "backup",
      .synopsis = "[--objects [--link]] DIR",
      .summary = "Copy the corpus to DIR as it is at this moment, while others go on writing to it: "

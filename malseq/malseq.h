@@ -37,6 +37,16 @@ struct malseq_backup {
 enum { MALSEQ_BACKUP_OPTIONS = 2 };
 extern const struct ms_option malseq_backup_options[MALSEQ_BACKUP_OPTIONS];
 
+struct malseq_doctor {
+    const char *config; /* NULL: nightly.conf in the corpus, where there is one */
+    bool offline;
+    struct ms_cli_secret vt_key, github_token, token;
+    const char *vt_url, *vt_user, *github_url, *sandbox;
+    struct ms_cli_list cuckoo;
+};
+enum { MALSEQ_DOCTOR_OPTIONS = 10 };
+extern const struct ms_option malseq_doctor_options[MALSEQ_DOCTOR_OPTIONS];
+
 struct malseq_export {
     const char *what;   /* samples, traces */
     const char *format; /* NULL: jsonl, or csv with --csv */
@@ -84,6 +94,7 @@ enum ms_status malseq_status(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_query(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_fsck(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_backup(struct ms_cli *cli, struct ms_error *err);
+enum ms_status malseq_doctor(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_export(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_audit(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_demo(struct ms_cli *cli, struct ms_error *err);

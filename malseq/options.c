@@ -33,6 +33,63 @@ const struct ms_option malseq_backup_options[] = {
              "system; that guards against removal, not against a failing disk"},
 };
 
+#define AT(field) offsetof(struct malseq_doctor, field)
+
+const struct ms_option malseq_doctor_options[] = {
+    {.name = "config",
+     .kind = MS_OPT_TEXT,
+     .arg = "FILE",
+     .offset = AT(config),
+     .help = "take keys, servers and the corpus from this nightly.conf (default: the one in the "
+             "corpus, where there is one)"},
+    {.name = "offline", .kind = MS_OPT_FLAG, .offset = AT(offline), .help = "ask no service"},
+    {.name = "vt-key",
+     .kind = MS_OPT_SECRET,
+     .arg = "SECRET",
+     .arg_optional = true,
+     .offset = AT(vt_key),
+     .help = "VirusTotal key: @FILE, env:NAME or the key itself (default: $VT_API_KEY)"},
+    {.name = "vt-url",
+     .kind = MS_OPT_TEXT,
+     .arg = "URL",
+     .offset = AT(vt_url),
+     .help = "where label asks"},
+    {.name = "vt-user",
+     .kind = MS_OPT_TEXT,
+     .arg = "ID",
+     .offset = AT(vt_user),
+     .help = "the account's id, by which the service tells its quota"},
+    {.name = "github-token",
+     .kind = MS_OPT_SECRET,
+     .arg = "SECRET",
+     .offset = AT(github_token),
+     .help = "GitHub token: @FILE, env:NAME or the token itself (default: $GITHUB_TOKEN)"},
+    {.name = "github-url",
+     .kind = MS_OPT_TEXT,
+     .arg = "URL",
+     .offset = AT(github_url),
+     .help = "where collect asks"},
+    {.name = "cuckoo",
+     .kind = MS_OPT_LIST,
+     .arg = "URL",
+     .offset = AT(cuckoo),
+     .help = "a sandbox, as extract takes it (URL,token=@FILE,kind=cape); may be given several "
+             "times"},
+    {.name = "token",
+     .kind = MS_OPT_SECRET,
+     .arg = "SECRET",
+     .offset = AT(token),
+     .help = "the one sandbox's token: @FILE, env:NAME or the token itself (default: "
+             "$CUCKOO_TOKEN)"},
+    {.name = "sandbox",
+     .kind = MS_OPT_CHOICE,
+     .arg = "auto|cuckoo|cape|drakvuf",
+     .choices = "auto|cuckoo|cape|drakvuf",
+     .offset = AT(sandbox),
+     .help = "what the sandboxes are"},
+};
+
+#undef AT
 #define AT(field) offsetof(struct malseq_export, field)
 
 const struct ms_option malseq_export_options[] = {

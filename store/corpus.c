@@ -25,6 +25,16 @@ const char *ms_corpus_dir(const struct ms_corpus *self)
     return self->dir;
 }
 
+unsigned ms_corpus_schema_version(void)
+{
+    return ms_migration_count;
+}
+
+const char *ms_corpus_engine(void)
+{
+    return sqlite3_libversion();
+}
+
 static enum ms_status fail_errno(const struct ms_corpus *self, const char *what, int errnum,
                                  struct ms_error *err)
 {

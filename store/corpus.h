@@ -30,6 +30,11 @@ void ms_corpus_close(struct ms_corpus *self);
  * once however often it has changed. Commits are as durable as ever. */
 enum ms_status ms_corpus_expect_bulk(struct ms_corpus *self, struct ms_error *err) MS_MUST_USE;
 
+/* The newest schema version that this program knows, which it migrates to; and what the database
+ * engine calls its version. */
+unsigned ms_corpus_schema_version(void);
+const char *ms_corpus_engine(void);
+
 /* The folder's path as given, borrowed. */
 const char *ms_corpus_dir(const struct ms_corpus *self);
 

@@ -31,7 +31,8 @@ LAYERS = {
     "malseq": ["base", "store", "store/trace"],
 }
 # Files that may include more than their folder: detect's command reads stored traces; its library must not.
-WIDER = {"detect/corpus.c": ["store"], "detect/corpus.h": ["store"], "detect/command.c": ["store"]}
+WIDER = {"detect/corpus.c": ["store"], "detect/corpus.h": ["store"], "detect/command.c": ["store"],
+         "malseq/doctor_services.c": ["extract/sandbox"]}
 # System headers that only certain files may see.
 PRIVATE = {"cblas.h": r"train/(nn/openblas/openblas|fit_linear)\.c", "curl/": r"base/http[a-z_]*\.[ch]", "archive": r"base/unpack[a-z_]*\.[ch]", "sqlite3.h": r"store/[a-z_]+\.[ch]"}
 
