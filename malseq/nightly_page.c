@@ -48,7 +48,7 @@ static json_int_t count_of(const json_t *record, const char *map, const char *se
     return json_integer_value(json_object_get(part, name));
 }
 
-/* The sum of a section's counts whose name is (or is not) among the words. */
+/* The sum of a section's counts. */
 static json_int_t sum_of(const json_t *record, const char *map, const char *section)
 {
     json_t *part = json_object_get(json_object_get(record, map), section), *count;
@@ -96,7 +96,53 @@ static void put_cards(const json_t *record, struct ms_buf *out)
     ms_page_put(out, "</span></div>\n</div>\n");
 }
 
-static void put_verdict(const json_t *record, struct ms_buf *out)
+static double number_of(const json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+/* The model of that name in the newest earlier night that has one. */
+static const json_t *model_before(const json_t *history, const char *name)
+{
+    for (size_t n = json_array_size(history); n > 0; n--) {
+        json_t *m;
+        size_t i;
+        json_array_foreach(json_object_get(json_array_get(history, n - 1), "models"), i,
+                           m) if (strcmp(ms_json_string_at(m, "model", ""), name) == 0) return m;
+    }
+    return NULL;
+}
+
+/* What a model's figures give to think about. */
+static void put_doubts(const json_t *record, const json_t *history, struct ms_buf *out)
+{
+    json_t *model;
+    size_t i;
+    json_array_foreach(json_object_get(record, "models"), i, model)
+    {
+        const json_t *before = model_before(history, ms_json_string_at(model, "model", ""));
+        double accuracy = number_of(model, "accuracy"), was = number_of(before, "accuracy");
+        bool fell = number_of(model, "accuracy_high") < number_of(before, "accuracy_low");
+        bool beaten = number_of(model, "accuracy_low") > number_of(model, "majority_accuracy");
+        if (!fell && (beaten || isnan(accuracy)))
+            continue;
+        ms_page_put(out, "<li class=\"bad\">");
+        put_text(out, model, "model");
+        if (fell)
+            (void)ms_buf_printf(out,
+                                ": the accuracy fell from %.3f to %.3f, by more than chance "
+                                "explains: look at what came in</li>\n",
+                                was, accuracy);
+        else
+            (void)ms_buf_printf(out,
+                                ": an accuracy of %.3f does not surely beat the majority class, "
+                                "%.3f</li>\n",
+                                accuracy, number_of(model, "majority_accuracy"));
+    }
+}
+
+static void put_verdict(const json_t *record, const json_t *history, struct ms_buf *out)
 {
     json_int_t code = ms_json_int_at(record, "exit", 0);
     ms_page_put(out, code ? "<section class=\"warn\"><h2>" : "<section><h2>");
@@ -134,6 +180,7 @@ static void put_verdict(const json_t *record, struct ms_buf *out)
         ms_html_text(json_string_value(off), out);
     }
     ms_page_put(out, i ? "</li>\n" : "");
+    put_doubts(record, history, out);
     ms_page_put(out, "</ul></section>\n");
 }
 
@@ -271,6 +318,43 @@ static void put_models(const json_t *record, struct ms_buf *out)
                 "</tbody></table></div><p class=\"note\">An accuracy that does not beat the "
                 "majority class says nothing. Each model's own page is models/NAME/report.html "
                 "in the corpus.</p></section>\n");
+}
+
+static void put_fact(struct ms_buf *out, const char *name, json_int_t value, const char *more)
+{
+    ms_page_put(out, "<tr><td>");
+    ms_page_put(out, name);
+    ms_page_put(out, "</td><td>");
+    put_count(out, value);
+    ms_page_put(out, more);
+    ms_page_put(out, "</td></tr>\n");
+}
+
+static void put_audit(const json_t *record, struct ms_buf *out)
+{
+    json_t *audit = json_object_get(record, "audit");
+    char more[160];
+    if (!json_is_object(audit))
+        return;
+    double source = json_number_value(ms_json_at(audit, "sources.label_by_source.accuracy"));
+    double majority = json_number_value(ms_json_at(audit, "sources.label_by_source.majority"));
+    ms_page_put(out, "<section><h2>What the labelled traces can show</h2><table class=\"facts\">"
+                     "<tbody>\n");
+    put_fact(out, "labelled traces", ms_json_int_at(audit, "traces", 0), "");
+    put_fact(out, "distinct, runs collapsed", ms_json_int_at(audit, "copies.collapsed.distinct", 0),
+             "");
+    (void)snprintf(more, sizeof more, " (no rule is right on more than %.3f)",
+                   json_number_value(ms_json_at(audit, "copies.collapsed.ceiling")));
+    put_fact(out, "in copies that contradict each other",
+             ms_json_int_at(audit, "copies.collapsed.contradicting", 0), more);
+    put_fact(out, "distinct, near copies counted once", ms_json_int_at(audit, "near.distinct", 0),
+             "");
+    (void)snprintf(more, sizeof more,
+                   "<tr><td>labels told by the source alone</td><td>%.3f, always the commonest "
+                   "%.3f</td></tr>\n",
+                   source, majority);
+    ms_page_put(out, more);
+    ms_page_put(out, "</tbody></table><p class=\"note\">malseq audit says more.</p></section>\n");
 }
 
 static void put_provenance(const json_t *record, struct ms_buf *out)
@@ -430,11 +514,12 @@ enum ms_status malseq_night_page(const json_t *record, const json_t *history, st
     put_text(out, record, "ended");
     ms_page_put(out, "</p>\n");
     put_cards(record, out);
-    put_verdict(record, out);
+    put_verdict(record, history, out);
     put_steps(record, out);
+    put_failures(record, out);
     put_models(record, out);
     put_curves(record, history, out);
-    put_failures(record, out);
+    put_audit(record, out);
     put_census(record, out);
     put_provenance(record, out);
     ms_page_put(out, "</main></body></html>\n");

@@ -31,7 +31,8 @@ static void put_steps(const json_t *record, struct ms_buf *out)
             put(out, "  ");
             put_escaped(out, why);
         }
-        put(out, "\n");
+        const char *until = ms_json_string_at(step, "resume_at", NULL);
+        (void)ms_buf_printf(out, "%s%s\n", until ? "; try again at " : "", until ? until : "");
     }
 }
 

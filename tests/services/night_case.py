@@ -38,6 +38,7 @@ vt-user = %(user)s
 cuckoo = %(cuckoo)s
 token = @%(root)s/cuckoo.key
 poll = 0.05
+grace = 1
 in-flight = 8
 [train]
 kind = linear
@@ -99,11 +100,15 @@ class World:
             text = text.replace(old, new)
         return self.write(pathlib.Path(corpus).name + ".conf", text + changes.get("more", ""))
 
-    def clear(self):
-        """As on the first day: no faults, no tasks that a sandbox remembers."""
+    def mend(self):
+        """No faults any more; what the services remember they remember."""
         self.vt.day = 20000
         for service in (self.hub, self.vt, self.cuckoo):
             service.clear_faults()
+
+    def clear(self):
+        """As on the first day: no tasks that a sandbox remembers either."""
+        self.mend()
         for known in (self.cuckoo.table.tasks, self.cuckoo.table.open, self.cuckoo.table.samples):
             known.clear()
 

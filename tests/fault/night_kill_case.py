@@ -1,0 +1,176 @@
+"""Nights that go wrong in every way the tests know of, and what must come of them: an undisturbed night afterwards gives the corpus of an
+undisturbed one. test_nightly_kill.py has a handful of such moments, test_nightly_kills.py hundreds."""
+import collections
+import concurrent.futures
+import os
+import pathlib
+import queue
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+from services.night_case import BIN, World, digest, memory, night, start
+
+DAY_MS = 86400000
+# What is passed at least; steps that are added later are found by themselves.
+STEPS = {"nightly.locked", "nightly.begun", "nightly.step.begin", "nightly.step.end", "nightly.summary", "nightly.page", "nightly.record", "nightly.prune",
+         "collect.intake.committed", "label.lookup.stored", "extract.task.sent", "extract.import.committed", "train.publish.files", "train.publish.rows",
+         "store.vault.linked", "store.corpus.committed"}
+SERVICES = {"hub": "/repos/.*", "vt": "/api/v3/files/.*", "cuckoo": "/tasks/.*"}
+
+
+class Place:
+    """A world for one thread, its undisturbed corpus, and the steps on the way to that."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir()
+        self.world = World(self.folder)
+        log = self.folder / "steps"
+        code, _, talk = night(self.world.conf(self.folder / "whole"), env={"MALSEQ_TEST_STEPS": str(log)})
+        if code != 0:
+            raise AssertionError(talk)
+        self.whole, self.reached = digest(self.folder / "whole"), collections.Counter(log.read_text().split())
+
+    def limited(self, conf, size):
+        """A night whose files, the database among them, cannot grow beyond `size` bytes."""
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        with start(conf, "-q", preexec_fn=limit, restore_signals=False) as process:
+            return process.communicate(timeout=100) and process.returncode
+
+    def on_small_disk(self, conf, corpus, size):
+        """A night on a file system of `size` bytes; None where none can be mounted."""
+        script = 'mount -t tmpfs -o size=%d,mode=0700 none "$1" || exit 99; "$2" nightly -q --config "$3"; code=$?; cp -a "$1/." "$1.kept"; exit $code' % size
+        corpus.mkdir()
+        done = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", str(corpus), os.path.join(BIN, "malseq"), str(conf)],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=100, check=False)
+        if done.returncode in (99, 127) or not pathlib.Path(str(corpus) + ".kept").exists():
+            return None
+        corpus.rmdir()
+        os.rename(str(corpus) + ".kept", corpus)
+        return done.returncode
+
+    def killed_in_time(self, conf, share):
+        """kill -9 of the night and all that it started, after a share of what one takes."""
+        with start(conf, "-q", start_new_session=True) as process:
+            try:
+                process.communicate(timeout=1.5 * share)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate(timeout=60)
+            return process.returncode
+
+    def disturb(self, moment, conf, corpus):
+        """The night that goes wrong; its exit code, None where this machine cannot do it."""
+        kind, *words = moment
+        if kind == "step":
+            return night(conf, "-q", env={"MALSEQ_TEST_KILL": "%s:%d" % tuple(words)})[0]
+        if kind == "kill":
+            return self.killed_in_time(conf, *words)
+        if kind == "write":
+            return self.limited(conf, *words)
+        if kind == "disk":
+            return self.on_small_disk(conf, corpus, *words)
+        if kind == "quota":
+            self.world.vt.day = self.world.vt.charged + words[0]
+            return night(conf, "-q")[0]
+        if kind == "clock":
+            return night(conf, "-q", env=at(words[0]))[0]
+        service, fault = words
+        getattr(self.world, service).fault(fault, path=SERVICES[service], **({"seconds": .2} if fault == "hang" else {}))
+        return night(conf, "-q", env={"MALSEQ_TEST_SPEED": "200"})[0]
+
+    def live_through(self, number, moment):
+        """(exit code of the bad night, nights until the corpus was whole); AssertionError where it never is."""
+        corpus = self.folder / ("c%d" % number)
+        conf = self.world.conf(corpus)
+        self.world.clear()
+        code = self.disturb(moment, conf, corpus)
+        self.world.mend()
+        talk = ""
+        for again in range(1, 4):
+            # What failed for good is asked again on another day; a killed night, or one that ran into a wall, needs one more of the same.
+            ended, _, talk = night(conf, env=at(again - 1) if moment[0] in ("down", "clock") and again > 1 else None)
+            if ended == 0 and digest(corpus) == self.whole:
+                break
+            if moment[0] not in ("down", "clock"):
+                raise AssertionError((moment, code, ended, talk))
+        else:
+            raise AssertionError((moment, code, talk))
+        checked = subprocess.run([os.path.join(BIN, "malseq"), "fsck", "--corpus", str(corpus)], capture_output=True, timeout=60, check=False)
+        if checked.returncode != 0:
+            raise AssertionError((moment, checked.stdout))
+        shutil.rmtree(corpus)
+        return code, again
+
+
+def at(days):
+    return {"MALSEQ_TEST_EPOCH_MS": str(int(time.time() * 1000) + days * DAY_MS)}
+
+
+def spread(times, most):
+    """`most` of 1..times, the first and the last among them."""
+    return sorted({1 + round(i * (times - 1) / max(1, min(most, times) - 1)) for i in range(min(most, times))})
+
+
+def all_moments(reached, most, kills, rng):
+    moments = [("step", name, nth) for name, times in sorted(reached.items()) for nth in spread(times, most)]
+    moments += [("kill", rng.random()) for _ in range(kills)]
+    moments += [("write", size) for size in (0, 4096, 65536, 200000, 300000, 400000, 500000, 600000)]
+    # Below 32 MiB of free space the vault takes nothing; the other sizes leave some for it.
+    moments += [("disk", size << 10) for size in (64, 512, 4096, 32900, 33200, 33800, 34400)]
+    moments += [("quota", left) for left in (0, 1, 7, 23)]
+    moments += [("clock", days) for days in (-1, 1, -30)]
+    moments += [("down", service, fault) for service in SERVICES for fault in ("status", "reset", "hang", "garbage")]
+    return moments
+
+
+def live_through_all(choose, threads):
+    """Lets each thread's world live through the moments that choose(reached) gives; [(moment, exit code, nights)] and the steps there are.
+    Where the corpus was lost the reason stands in the place of the nights."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="malseq-night-kill-", dir=memory()))
+    places, free = [], queue.Queue()
+    try:
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+            places = list(pool.map(Place, [folder / ("w%d" % i) for i in range(threads)]))
+            for place in places:
+                free.put(place)
+
+            def one(job):
+                place = free.get()
+                try:
+                    return (job[1], *place.live_through(*job))
+                except (AssertionError, subprocess.TimeoutExpired) as reason:
+                    return (job[1], None, reason)
+                finally:
+                    free.put(place)
+            results = list(pool.map(one, enumerate(choose(places[0].reached))))
+        return results, set(places[0].reached)
+    finally:
+        for place in places:
+            place.world.stop()
+        shutil.rmtree(folder, True)
+
+
+def lost(results):
+    return [(moment, reason) for moment, _, reason in results if not isinstance(reason, int)]
+
+
+def table(results):
+    """Counts by kind, to be printed."""
+    kinds = collections.defaultdict(list)
+    for moment, code, nights in results:
+        kinds[moment[0] + (" " + moment[1] if moment[0] in ("step", "down") else "")].append((code, nights))
+    lines = []
+    for kind, ends in sorted(kinds.items()):
+        codes = collections.Counter("cannot" if code is None else str(code) for code, _ in ends)
+        mended = [nights for _, nights in ends if isinstance(nights, int)]
+        lines.append("%-34s %3d moments, ended %s; mended by %s more; %d lost" % (
+            kind, len(ends), " ".join("%s:%d" % item for item in sorted(codes.items())), max(mended, default="none"), len(ends) - len(mended)))
+    return "\n".join(lines)

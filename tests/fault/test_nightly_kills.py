@@ -1,0 +1,31 @@
+"""A whole night disturbed at 300 moments and more, spread over all named steps (kill -9), at any time (kill -9 of all of it), by write
+errors, full disks, spent quotas, clocks that step, and services that are down; each then made up for by undisturbed nights, to the same
+digest, and fsck finds nothing. By hand, for it takes a quarter of an hour; MALSEQ_NIGHT_PART=2/8 lives through the second eighth."""
+# ctest: long release timeout=3600
+import os
+import pathlib
+import random
+import signal
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from night_kill_case import STEPS, all_moments, live_through_all, lost, table  # noqa: E402
+
+
+class Nights(unittest.TestCase):
+    def test_all_moments(self):
+        part, parts = map(int, os.environ.get("MALSEQ_NIGHT_PART", "1/1").split("/"))
+        results, steps = live_through_all(lambda reached: all_moments(reached, 5, 80, random.Random(20261123))[part - 1::parts], 4)
+        self.assertEqual(STEPS - steps, set())
+        print("\n%d moments\n%s" % (len(results), table(results)))
+        self.assertEqual(lost(results), [])
+        if parts == 1:
+            self.assertGreaterEqual(len(results), 300)
+        for moment, code, _ in results:
+            if moment[0] == "step" and moment[1].startswith("nightly."):
+                self.assertEqual(code, -signal.SIGKILL, moment)
+
+
+if __name__ == "__main__":
+    unittest.main()
