@@ -160,7 +160,7 @@ static enum ms_status write_results(const struct malseq_night *night, const json
 {
     char path[PATH_BYTES];
     struct ms_buf page, text;
-    char *json = json_dumps(night->record, JSON_INDENT(1) | JSON_REAL_PRECISION(12));
+    char *json = json_dumps(night->record, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
     ms_buf_init(&page, PAGE_MAX_BYTES);
     ms_buf_init(&text, PAGE_MAX_BYTES);
     enum ms_status status = MS_OK;
@@ -202,29 +202,6 @@ static enum ms_status print_summary(const struct malseq_night *night, struct ms_
     return MS_OK;
 }
 
-static enum ms_status sum_up(struct malseq_night *night, struct ms_error *err)
-{
-    json_t *history = NULL;
-    night->ended_ms = ms_clock_wall_ms();
-    enum ms_status status = malseq_nights_read(night->corpus, HISTORY_NIGHTS, &history, err);
-    if (status == MS_OK)
-        status = malseq_census_json(night->corpus, &night->after, err);
-    if (status == MS_OK)
-        status = malseq_night_record(night, history, err);
-    enum ms_status written = status == MS_OK ? write_results(night, history, err) : status;
-    if (status == MS_OK) /* a full disk does not keep the summary from who waits for it */
-        status = print_summary(night, err);
-    if (status == MS_OK && written == MS_OK)
-        written = malseq_nights_prune(
-            night->corpus,
-            malseq_config_number(night->config, "report", "keep-nights", KEEP_NIGHTS),
-            malseq_config_number(night->config, "report", "keep-logs", KEEP_LOGS), err);
-    json_decref(history);
-    return status != MS_OK ? status : written;
-}
-
-/* ---- the night ---- */
-
 static int64_t newest_run(const char *dir)
 {
     struct ms_corpus *corpus = NULL;
@@ -236,6 +213,32 @@ static int64_t newest_run(const char *dir)
     ms_corpus_close(corpus);
     return run;
 }
+
+static enum ms_status sum_up(struct malseq_night *night, const json_t *history,
+                             struct ms_error *err)
+{
+    night->ended_ms = ms_clock_wall_ms();
+    night->last_run = newest_run(night->corpus);
+    struct ms_error late = {.status = MS_OK};
+    /* A corpus that cannot be read does not keep the summary from who waits for it: that is when it
+     * is needed most. */
+    if (malseq_census_json(night->corpus, &night->after, &late) != MS_OK) {
+        ms_log(MS_LOG_WARNING, "the corpus cannot be counted: %s", late.text);
+        night->after = NULL;
+    }
+    enum ms_status status = malseq_night_record(night, history, err);
+    enum ms_status written = status == MS_OK ? write_results(night, history, err) : status;
+    if (status == MS_OK) /* a full disk does not keep the summary from who waits for it */
+        status = print_summary(night, err);
+    if (status == MS_OK && written == MS_OK)
+        written = malseq_nights_prune(
+            night->corpus,
+            malseq_config_number(night->config, "report", "keep-nights", KEEP_NIGHTS),
+            malseq_config_number(night->config, "report", "keep-logs", KEEP_LOGS), err);
+    return status != MS_OK ? status : written;
+}
+
+/* ---- the night ---- */
 
 static void run_steps(struct malseq_night *night)
 {
@@ -258,6 +261,7 @@ static void run_steps(struct malseq_night *night)
 static enum ms_status carry_out(struct malseq_night *night, struct ms_error *err)
 {
     struct ms_error late;
+    json_t *history = NULL;
     night->started_ms = ms_clock_wall_ms();
     night->started_mono_ms = ms_clock_mono_ms();
     night->end_mono_ms = night->started_mono_ms + night->budget_ms;
@@ -270,9 +274,14 @@ static enum ms_status carry_out(struct malseq_night *night, struct ms_error *err
         status = malseq_night_note_begin(night, err);
     night->first_run = newest_run(night->corpus);
     if (status == MS_OK)
+        status = malseq_nights_read(night->corpus, HISTORY_NIGHTS, &history, err);
+    if (json_array_size(history))
+        night->last = json_array_get(history, json_array_size(history) - 1);
+    if (status == MS_OK)
         run_steps(night);
     ms_step("nightly.summary");
-    enum ms_status summed = status == MS_OK ? sum_up(night, err) : status;
+    enum ms_status summed = status == MS_OK ? sum_up(night, history, err) : status;
+    json_decref(history);
     json_decref(night->before);
     json_decref(night->after);
     json_decref(night->record);

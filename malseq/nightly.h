@@ -139,6 +139,7 @@ struct malseq_step {
     char resume_at[32]; /* "2026-…Z"; "" when nothing was said */
     int64_t ran_ms, allowed_ms;
     uint64_t warnings;
+    char basis[65];  /* of train and audit: digest of what it rests on; "" when not taken */
     json_t *counts;  /* what the run's row in the corpus counted; NULL: none */
     json_t *figures; /* of train: the model's, as they are after this step; of audit: what it
                         printed; NULL: none */
@@ -179,6 +180,8 @@ struct malseq_night {
     char holder[320];       /* in that case: what was said of who holds it */
     json_t *before, *after; /* census: section -> name -> count; NULL: no corpus */
     int64_t first_run;      /* the newest row of run when the night began */
+    int64_t last_run;       /* and when it ended */
+    const json_t *last;     /* the record of the last night that ended; NULL: none */
     json_t *record;         /* what is written as night.json */
 };
 

@@ -80,6 +80,9 @@ static const struct malseq_key keys[] = {
     KEY("extract", "run-deadline", NUMBER, .min = 1),
     KEY("extract", "process-deadline", NUMBER, .min = 1),
     KEY("extract", "import", PATH, LIST, OWN),
+    KEY("extract", "retry", CHOICE, LIST, OWN,
+        .choices = "failed|lost|refused|report_missing|report_invalid|no_behavior|no_calls|"
+                   "too_few_calls"),
     KEY("extract", "opcodes", FLAG, OWN),
 
     STAGE_KEYS("train"),

@@ -459,15 +459,19 @@ static void draw_growth(struct curves *self, struct ms_buf *out)
 
 static void draw_disk(struct curves *self, struct ms_buf *out)
 {
-    struct ms_chart_series series[2] = {{.name = "free", .style = "a"},
-                                        {.name = "database", .style = "b"}};
+    static const char *const keys[4] = {"disk.free_bytes", "disk.database_bytes",
+                                        "disk.samples_bytes", "disk.reports_bytes"};
+    struct ms_chart_series series[4] = {{.name = "free", .style = "a"},
+                                        {.name = "database", .style = "b"},
+                                        {.name = "samples", .style = "c"},
+                                        {.name = "reports", .style = "d"}};
     double most = 0;
-    for (size_t i = 0; i < self->count; i++) {
-        self->y[0][i] = (double)ms_json_int_at(self->nights[i], "disk.free_bytes", 0) / 1e9;
-        self->y[1][i] = (double)ms_json_int_at(self->nights[i], "disk.database_bytes", 0) / 1e9;
-        most = fmax(most, fmax(self->y[0][i], self->y[1][i]));
-    }
-    draw(self, "The disk over the nights", "GB", most > 0 ? most : 1, series, 2, out);
+    for (size_t i = 0; i < self->count; i++)
+        for (size_t k = 0; k < 4; k++) {
+            self->y[k][i] = (double)ms_json_int_at(self->nights[i], keys[k], 0) / 1e9;
+            most = fmax(most, self->y[k][i]);
+        }
+    draw(self, "The disk over the nights", "GB", most > 0 ? most : 1, series, 4, out);
 }
 
 static void put_curves(const json_t *record, const json_t *history, struct ms_buf *out)

@@ -148,7 +148,14 @@ static void plan_extract(struct planning *self, const struct malseq_section *s)
         if (step)
             push_list(self, step, s, "import");
     }
-    if (malseq_section_find(s, "cuckoo")) {
+    bool servers = malseq_section_find(s, "cuckoo");
+    for (const struct malseq_value *v = s->values; v && servers; v = v->next)
+        if (strcmp(v->key->name, "retry") == 0) {
+            step = begin(self, MALSEQ_STAGE_EXTRACT, s, "extract", "retry");
+            if (step)
+                push_option(self, step, "state", v->text);
+        }
+    if (servers) {
         step = begin(self, MALSEQ_STAGE_EXTRACT, s, "extract", NULL);
         if (step)
             push_values(self, step, s);

@@ -4,14 +4,13 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "malseq/disk.h"
 #include "store/night.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 
-enum { FAILURES_MOST = 12, REASON_BYTES = 300, PATH_BYTES = 4400 };
+enum { FAILURES_MOST = 12, REASON_BYTES = 300 };
 
 static void set(json_t *object, const char *key, json_t *value)
 {
@@ -53,6 +52,7 @@ static json_t *step_json(const struct malseq_step *step)
     set(o, "seconds", seconds(step->ran_ms));
     set(o, "allowed_seconds", seconds(step->allowed_ms > 0 ? step->allowed_ms : 0));
     set(o, "warnings", json_integer((json_int_t)step->warnings));
+    set(o, "basis", text_or_null(step->basis));
     (void)json_object_set(o, "counts", step->counts ? step->counts : json_null());
     ms_buf_release(&command);
     return o;
@@ -116,7 +116,7 @@ static enum ms_status failures_json(const struct malseq_night *night, json_t **o
 {
     struct ms_corpus *corpus = NULL;
     *out = json_array();
-    if (!night->after)
+    if (!night->after) /* there is none, or it cannot be read */
         return MS_OK;
     enum ms_status status = ms_corpus_open(night->corpus, MS_CORPUS_READ, &corpus, err);
     if (status == MS_OK)
@@ -147,17 +147,20 @@ static json_t *quota_json(const json_t *census)
 
 static json_t *disk_json(const char *corpus)
 {
-    char path[PATH_BYTES];
-    struct stat st;
-    struct statvfs fs;
+    struct malseq_disk disk = {0};
+    struct ms_error err;
     json_t *o = json_object();
-    (void)snprintf(path, sizeof path, "%s/corpus.db", corpus);
-    set(o, "database_bytes",
-        json_integer(stat(path, &st) == 0 ? (json_int_t)st.st_blocks * 512 : 0));
-    if (statvfs(corpus, &fs) != 0)
-        fs = (struct statvfs){.f_frsize = 0};
-    set(o, "free_bytes", json_integer((json_int_t)(fs.f_bavail * fs.f_frsize)));
-    set(o, "total_bytes", json_integer((json_int_t)(fs.f_blocks * fs.f_frsize)));
+    if (malseq_disk_measure(corpus, false, &disk, &err) != MS_OK)
+        ms_log(MS_LOG_WARNING, "%s", err.text);
+    const struct {
+        const char *key;
+        uint64_t bytes;
+    } rows[] = {{"database_bytes", disk.database}, {"samples_bytes", disk.samples},
+                {"reports_bytes", disk.reports},   {"models_bytes", disk.models},
+                {"other_bytes", disk.other},       {"free_bytes", disk.free},
+                {"total_bytes", disk.size}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        set(o, rows[i].key, json_integer((json_int_t)rows[i].bytes));
     return o;
 }
 
@@ -280,6 +283,7 @@ enum ms_status malseq_night_record(struct malseq_night *night, const json_t *his
     set(record, "exit", json_integer(ms_status_exit_code(verdict)));
     set(record, "why", text_or_null(end.text));
     set(record, "resume_at", text_or_null(resume_at(night->plan)));
+    set(record, "last_run", json_integer(night->last_run));
     set(record, "steps", steps);
     set(record, "off", stages_json(night->plan));
     set(record, "new", difference(base, night->after));

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -238,6 +239,87 @@ static bool is_made(const struct malseq_night *night, const struct malseq_step *
            same_text(planned, model, "version") && is_there(night->corpus, file);
 }
 
+/* ---- what need not be run again ---- */
+
+/* Digest of all that train and audit rest on: the command line, the version, the corpus' counts. */
+static void take_basis(const struct malseq_night *night, struct malseq_step *step)
+{
+    struct ms_corpus *corpus = NULL;
+    struct ms_error err;
+    struct ms_buf text;
+    uint8_t digest[MS_SHA256_BYTES];
+    char hex[MS_HASH_HEX_MAX];
+    ms_buf_init(&text, (size_t)MS_LIMIT_NIGHT_OUTPUT_BYTES);
+    (void)ms_buf_printf(&text, "%s\n", MS_VERSION);
+    for (size_t i = 1; i < step->word_count; i++) /* wherever the corpus lies */
+        if (strcmp(step->words[i - 1], "--corpus") != 0)
+            (void)ms_buf_printf(&text, "%s\n", step->words[i]);
+    if (ms_corpus_open(night->corpus, MS_CORPUS_READ, &corpus, &err) == MS_OK &&
+        ms_night_state(corpus, &text, &err) == MS_OK && !text.failed &&
+        ms_hash_sha256(text.data, text.len, digest) == MS_OK) {
+        ms_hex_encode(digest, sizeof digest, hex);
+        memcpy(step->basis, hex, sizeof step->basis);
+    }
+    ms_corpus_close(corpus);
+    ms_buf_release(&text);
+}
+
+/* Static features may be read anew without a count that shows it. */
+static bool is_countable(const struct malseq_step *step)
+{
+    for (size_t i = 0; i < step->word_count; i++)
+        if (strcmp(step->words[i], "--static") == 0)
+            return false;
+    return true;
+}
+
+/* The same step of the last night, where nothing that it rests on has changed and nobody else has
+ * run a tool since; NULL otherwise. */
+static const json_t *same_before(const struct malseq_night *night, const struct malseq_step *step)
+{
+    json_t *before;
+    size_t i;
+    if (!night->last || ms_json_int_at(night->last, "last_run", -1) != night->first_run)
+        return NULL;
+    json_array_foreach(json_object_get(night->last, "steps"), i, before)
+    {
+        if (strcmp(ms_json_string_at(before, "step", ""), step->name) == 0 &&
+            strcmp(ms_json_string_at(before, "basis", ""), step->basis) == 0)
+            return before;
+    }
+    return NULL;
+}
+
+/* True with the step's state and figures set when the last night's stand. */
+static bool stands(const struct malseq_night *night, struct malseq_step *step)
+{
+    take_basis(night, step);
+    const json_t *before = *step->basis && is_countable(step) ? same_before(night, step) : NULL;
+    const char *state = ms_json_string_at(before, "state", "");
+    if (strcmp(state, "skipped") == 0) {
+        settle(step, MALSEQ_STEP_SKIPPED, "%s", ms_json_string_at(before, "why", ""));
+        return true;
+    }
+    if (strcmp(state, "done") != 0 && strcmp(state, "rejects") != 0 &&
+        strcmp(state, "unchanged") != 0)
+        return false;
+    if (step->kind == MALSEQ_STEP_AUDIT)
+        step->figures = json_incref(json_object_get(night->last, "audit"));
+    else
+        step->figures = read_model(night->corpus, step->model);
+    char file[PATH_BYTES] = "corpus.db";
+    if (step->kind == MALSEQ_STEP_TRAIN)
+        (void)snprintf(file, sizeof file, "models/%s/model.safetensors", step->model);
+    if (!json_is_object(step->figures) || !is_there(night->corpus, file)) {
+        json_decref(step->figures);
+        step->figures = NULL;
+        return false;
+    }
+    settle(step, MALSEQ_STEP_UNCHANGED, "nothing that it rests on changed since night %lld",
+           (long long)ms_json_int_at(night->last, "night", 0));
+    return true;
+}
+
 /* Asks train what it would learn from. False with the step's state set when it is not to train. */
 static enum ms_status look_before_training(struct malseq_night *night, struct malseq_step *step,
                                            size_t number, bool *go, struct ms_error *err)
@@ -269,6 +351,8 @@ static enum ms_status look_before_training(struct malseq_night *night, struct ma
                "the same dataset, settings and version as the model '%.60s' has", step->model);
     else
         *go = planned != NULL;
+    if (step->state != MALSEQ_STEP_SKIPPED && step->state != MALSEQ_STEP_UNCHANGED && !*go)
+        step->basis[0] = '\0';
     json_decref(planned);
     json_decref(model);
     return MS_OK;
@@ -320,6 +404,8 @@ enum ms_status malseq_step_run(struct malseq_night *night, struct malseq_step *s
     if (!may_run(night, step))
         return MS_OK;
     int64_t before = newest_run(night->corpus);
+    if (step->kind != MALSEQ_STEP_PLAIN && stands(night, step))
+        return MS_OK;
     if (step->kind == MALSEQ_STEP_TRAIN) {
         enum ms_status status = run_train(night, step, number, err);
         if (status == MS_OK)

@@ -122,8 +122,12 @@ void malseq_night_text(const json_t *record, struct ms_buf *out)
                                 (long long)ms_json_int_at(quota, "allowed_a_day", 0));
         put(out, "\n");
     }
-    (void)ms_buf_printf(out, "Disk: %.1f GB free of %.1f GB; the database takes %.1f MB\n",
+    (void)ms_buf_printf(out,
+                        "Disk: %.1f GB free of %.1f GB; database %.1f MB, samples %.1f MB, reports "
+                        "%.1f MB\n",
                         (double)ms_json_int_at(record, "disk.free_bytes", 0) / 1e9,
                         (double)ms_json_int_at(record, "disk.total_bytes", 0) / 1e9,
-                        (double)ms_json_int_at(record, "disk.database_bytes", 0) / 1e6);
+                        (double)ms_json_int_at(record, "disk.database_bytes", 0) / 1e6,
+                        (double)ms_json_int_at(record, "disk.samples_bytes", 0) / 1e6,
+                        (double)ms_json_int_at(record, "disk.reports_bytes", 0) / 1e6);
 }

@@ -17,6 +17,11 @@
 
 enum { POLL_MS = 100 };
 
+static const char *or_empty(const char *text)
+{
+    return text ? text : "";
+}
+
 enum ms_status ms_night_newest_run(struct ms_corpus *corpus, int64_t *out, struct ms_error *err)
 {
     return ms_db_scalar(corpus, "SELECT coalesce(max(id), 0) FROM run", out, err);
@@ -61,6 +66,32 @@ enum ms_status ms_night_model(struct ms_corpus *corpus, const char *name, struct
     return status;
 }
 
+enum ms_status ms_night_state(struct ms_corpus *corpus, struct ms_buf *out, struct ms_error *err)
+{
+    static const char sql[] =
+        "SELECT * FROM (SELECT what || ' ' || name || ' ' || detail || ' ' || class, n FROM tally"
+        "  WHERE what IN ('label', 'analysis') AND n > 0 ORDER BY what, name, detail, class)"
+        " UNION ALL SELECT 'samples', samples FROM total UNION ALL SELECT 'private', private FROM "
+        "total UNION ALL SELECT 'processes', processes FROM total UNION ALL SELECT 'calls', "
+        "calls_expanded FROM total UNION ALL SELECT 'sample', max(id) FROM sample"
+        " UNION ALL SELECT 'label', max(id) FROM label UNION ALL SELECT 'scan', max(id) FROM scan"
+        " UNION ALL SELECT 'analysis', max(id) FROM analysis"
+        " UNION ALL SELECT 'process', max(id) FROM process"
+        " UNION ALL SELECT 'tombstones', count(*) FROM tombstone";
+    sqlite3_stmt *statement;
+    bool row = false;
+    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status != MS_OK)
+        return status;
+    while ((status = ms_db_step(corpus, statement, &row, err)) == MS_OK && row)
+        (void)ms_buf_printf(out, "%s %lld\n", or_empty(ms_db_text(statement, 0)),
+                            (long long)ms_db_int(statement, 1, 0));
+    ms_db_done(statement);
+    return status == MS_OK && out->failed
+               ? ms_error_set(err, MS_E_LIMIT, "the state of the corpus does not fit into memory")
+               : status;
+}
+
 /* ?1 the last run before the night, ?2 its beginning, ?3 how many rows. */
 static const char *const failures[] = {
     "SELECT 'file', outcome, coalesce(reason, ''), count(*) n FROM blob WHERE run > ?1 AND outcome"
@@ -75,11 +106,6 @@ static const char *const failures[] = {
     "SELECT 'origin', state, coalesce(reason, ''), count(*) n FROM origin WHERE state <> 'ok' AND"
     " state <> 'new' AND ?1 = ?1 AND ?2 = ?2 GROUP BY 2, 3 ORDER BY n DESC, 2, 3 LIMIT ?3",
 };
-
-static const char *or_empty(const char *text)
-{
-    return text ? text : "";
-}
 
 static enum ms_status visit_failures(struct ms_corpus *corpus, const char *sql, int64_t after,
                                      int64_t since_ms, int64_t most, ms_night_visit visit,

@@ -22,6 +22,13 @@ enum ms_status ms_night_run_counts(struct ms_corpus *corpus, const char *tool, i
 enum ms_status ms_night_model(struct ms_corpus *corpus, const char *name, struct ms_buf *out,
                               struct ms_error *err) MS_MUST_USE;
 
+/* Appends a text that is another one when what datasets are made of may be: counts and newest ids
+ * of samples, labels, scans, analyses and processes, what is private, what was forgotten. It does
+ * not tell a trace from another with as many calls that took its place (extract import
+ * --from-vault), nor see static features. A few searches, however large the corpus is. */
+enum ms_status ms_night_state(struct ms_corpus *corpus, struct ms_buf *out,
+                              struct ms_error *err) MS_MUST_USE;
+
 /* One kind of failure: what ("file", "look-up", "analysis", "origin"), its state, the reason as
  * recorded (not escaped, may be ""), and how many; all borrowed. */
 typedef enum ms_status (*ms_night_visit)(void *ctx, const char *what, const char *state,

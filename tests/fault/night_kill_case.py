@@ -94,6 +94,8 @@ class Place:
         code = self.disturb(moment, conf, corpus)
         self.world.mend()
         talk = ""
+        if moment[0] == "down":     # a server that answers 500 to every file has ended them: it is asked once more
+            conf = self.world.conf(corpus, replace=(("[extract]\n", "[extract]\nretry = failed\n"),))
         for again in range(1, 4):
             # What failed for good is asked again on another day; a killed night, or one that ran into a wall, needs one more of the same.
             ended, _, talk = night(conf, env=at(again - 1) if moment[0] in ("down", "clock") and again > 1 else None)
