@@ -2,6 +2,7 @@
 import glob
 import gzip
 import io
+import json
 import os
 import random
 import shlex
@@ -163,11 +164,39 @@ def large_report(path, wanted):
     return count
 
 
+def large_log(path, calls):
+    """A log of DRAKVUF by forty processes in turns, as gzip."""
+    with gzip.open(path, "wb", 1) as file:
+        for begin in range(0, calls, 4000):
+            file.write(b"".join(b'{"Plugin":"apimon","TimeStamp":"%d.%06d","PID":%d,"PPID":4,"TID":%d,"ProcessName":"p%d.exe","Method":"NtRead%d",'
+                                b'"Event":"api_called","Module":"kernel32","ReturnValue":"0x0","Arguments":[]}\n' %
+                                (1700000000 + i // 100000, i % 100000 * 10, 100 + i * i % 40, i * i % 40 * 8 + i % 3, i * i % 40, i * 7 % 200)
+                                for i in range(begin, min(begin + 4000, calls))))
+    return calls
+
+
+def large_zip(path, wanted):
+    """A zip file whose one member is such a report."""
+    piece = b",".join([b'{"category":"file","status":1,"stacktrace":[],"api":"NtReadFile","return_value":0,"arguments":{"buffer":"%s","length":4096},'
+                       b'"time":1500000000.5,"tid":77,"flags":{}}' % (b"ab" * 40)] * 4000)
+    pieces = int(wanted / len(piece)) + 1
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open("reports/report.json", "w", force_zip64=True) as file:
+        file.write(b'{"info":{"id":1},"target":{"file":{"sha256":"%s"}},"behavior":{"processes":[' % (b"a" * 64))
+        file.write(b'{"pid":100,"ppid":4,"process_name":"p.exe","first_seen":1.5e9,"calls":[')
+        for index in range(pieces):
+            file.write((b"," if index else b"") + piece)
+        file.write(b"]}]}}")
+    return pieces * 4000
+
+
 def large(work):
-    """The peak of an import beside the bound, for a report of 42 MB and one of 4.2 GB."""
-    for case, wanted in (("42 MB", LARGE_BYTES / 100), ("4.2 GB", LARGE_BYTES)):
-        path = os.path.join(work, "large.json.gz")
-        count, run = large_report(path, wanted), os.path.join(work, "run")
+    """The peak of an import beside the bound, of reports, logs and members of zip files that are small and large."""
+    cases = (("42 MB", "large.json.gz", large_report, LARGE_BYTES / 100), ("4.2 GB", "large.json.gz", large_report, LARGE_BYTES),
+             ("a log of 100,000 calls", "log.gz", large_log, 100000), ("a log of 4 million calls", "log.gz", large_log, 4000000),
+             ("42 MB in a zip file", "large.zip", large_zip, LARGE_BYTES / 100), ("4.2 GB in a zip file", "large.zip", large_zip, LARGE_BYTES))
+    for case, name, make, wanted in cases:
+        path = os.path.join(work, name)
+        count, run = make(path, wanted), os.path.join(work, "run")
         peak = memory(Side(tool("extract", "import", "-q", "--corpus", "corpus", path)), run)
         found = subprocess.run(tool("malseq", "query", "--csv", "--corpus", os.path.join(run, "corpus"), "select sum(calls) from process"),
                                capture_output=True)

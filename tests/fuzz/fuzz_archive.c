@@ -19,7 +19,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { PLAIN_MAX_BYTES = 16 << 20 };
+enum { PLAIN_MAX_BYTES = 16 << 20, MEMBERS_MAX = 64 };
+
+/* The digests of the members of an archive, read by themselves. */
+struct members {
+    uint8_t sha256[MEMBERS_MAX][MS_SHA256_BYTES];
+    size_t count, reports;
+};
 
 /* What was sent of the present member. */
 struct member {
@@ -99,7 +105,22 @@ static bool asks(struct ms_span arg, char letter)
     return arg.len && memchr(arg.data, letter, arg.len);
 }
 
-static void end_member(struct member *self, struct ms_span arg)
+static bool is_known(const uint8_t *sha256, const struct members *known)
+{
+    for (size_t i = 0; i < known->count && i < MEMBERS_MAX; i++)
+        if (memcmp(known->sha256[i], sha256, MS_SHA256_BYTES) == 0)
+            return true;
+    return known->count > MEMBERS_MAX;
+}
+
+static void drop_member(struct member *self)
+{
+    ms_trace_received_release(&self->received);
+    ms_buf_release(&self->plain);
+    *self = (struct member){.begun = false};
+}
+
+static void end_member(struct member *self, struct ms_span arg, const struct members *known)
 {
     uint8_t sha256[MS_SHA256_BYTES];
     if (!self->begun)
@@ -108,15 +129,15 @@ static void end_member(struct member *self, struct ms_span arg)
     /* What is read is read to its end, unless it may be passed over. */
     if (asks(arg, MS_REPORT_DIGEST) && !asks(arg, MS_REPORT_NO_JSON) &&
         !asks(arg, MS_REPORT_NO_TEXT))
-        check(self->digested || !self->plain.len);
+        check(self->digested);
+    if (self->digested)
+        check(is_known(self->sha256, known));
     if (asks(arg, MS_REPORT_PLAIN) && self->digested) {
         check(ms_hash_sha256(self->plain.data, self->plain.len, sha256) == MS_OK);
         check(memcmp(sha256, self->sha256, sizeof sha256) == 0);
         compare(self, asks(arg, MS_REPORT_STRICT));
     }
-    ms_trace_received_release(&self->received);
-    ms_buf_release(&self->plain);
-    *self = (struct member){.begun = false};
+    drop_member(self);
 }
 
 static void take_fault(struct ms_span frame)
@@ -127,15 +148,20 @@ static void take_fault(struct ms_span frame)
     check(frame.len < MS_ERROR_TEXT_BYTES);
 }
 
-static void take(struct member *self, uint32_t type, struct ms_span bytes, struct ms_span arg)
+static void take(struct member *self, uint32_t type, struct ms_span bytes, struct ms_span arg,
+                 const struct members *known)
 {
     if (type == MS_FRAME_MEMBER) {
-        end_member(self, arg);
+        end_member(self, arg, known);
         check(bytes.len && !memchr(bytes.data, 0, bytes.len));
         self->begun = true;
         ms_trace_received_init(&self->received);
         ms_buf_init(&self->plain, PLAIN_MAX_BYTES);
+    } else if (type == MS_FRAME_VOID) {
+        check(self->begun && self->received.has_result && !bytes.len);
+        drop_member(self);
     } else if (type == MS_FRAME_FAULT) {
+        end_member(self, arg, known);
         take_fault(bytes);
     } else {
         check(self->begun && !self->received.has_result);
@@ -152,7 +178,7 @@ static void take(struct member *self, uint32_t type, struct ms_span bytes, struc
 }
 
 /* How many members were told of. */
-static size_t read_frames(int fd, struct ms_span arg)
+static size_t read_frames(int fd, struct ms_span arg, const struct members *known)
 {
     static uint8_t bytes[MS_LIMIT_FRAME_BYTES];
     struct member member = {.begun = false};
@@ -164,21 +190,41 @@ static size_t read_frames(int fd, struct ms_span arg)
         check(n == (ssize_t)sizeof head && head.len <= sizeof bytes);
         check(read(fd, bytes, head.len) == (ssize_t)head.len);
         members += head.type == MS_FRAME_MEMBER;
-        take(&member, head.type, ms_span_of(bytes, head.len), arg);
+        members -= head.type == MS_FRAME_VOID;
+        take(&member, head.type, ms_span_of(bytes, head.len), arg, known);
     }
-    end_member(&member, arg);
+    end_member(&member, arg, known);
     return members;
 }
 
-/* Members that begin like a report. */
+static void hash_member(int fd, uint8_t sha256[MS_SHA256_BYTES])
+{
+    static uint8_t piece[64 << 10];
+    struct ms_hasher *hasher = NULL;
+    struct ms_digests digests;
+    off_t at = 0;
+    ssize_t n;
+    check(ms_hasher_new(MS_HASH_SHA256, &hasher, NULL) == MS_OK);
+    for (; (n = pread(fd, piece, sizeof piece, at)) > 0; at += n)
+        ms_hasher_update(hasher, piece, (size_t)n);
+    check(ms_hasher_finish(hasher, &digests, NULL) == MS_OK);
+    memcpy(sha256, digests.sha256, MS_SHA256_BYTES);
+    ms_hasher_free(hasher);
+}
+
+/* Counts those that begin like a report, too. */
 static enum ms_status count_member(void *ctx, const struct ms_unpack_member *member, bool *descend,
                                    struct ms_error *err)
 {
-    size_t *count = ctx;
+    struct members *members = ctx;
     uint8_t first;
     (void)descend, (void)err;
-    *count += !member->is_container && !member->is_dropped && member->depth &&
-              pread(member->fd, &first, 1, 0) == 1 && first == '{';
+    if (member->is_container || !member->depth || pread(member->fd, &first, 1, 0) != 1)
+        return MS_OK;
+    members->reports += first == '{';
+    if (members->count < MEMBERS_MAX)
+        hash_member(member->fd, members->sha256[members->count]);
+    members->count++;
     return MS_OK;
 }
 
@@ -189,19 +235,20 @@ static enum ms_status pass_fault(void *ctx, struct ms_span chain, enum ms_unpack
     return MS_OK;
 }
 
-static size_t count_reports(int fd)
+static bool read_members(int fd, struct members *members)
 {
     const struct ms_span password = ms_span_of(SEALED_PASSWORD, strlen(SEALED_PASSWORD));
-    size_t count = 0;
-    const struct ms_unpack_events events = {&count, count_member, pass_fault};
+    const struct ms_unpack_events events = {members, count_member, pass_fault};
+    members->count = members->reports = 0;
     check(lseek(fd, 0, SEEK_SET) == 0);
-    return ms_unpack_walk(fd, &password, 1, NULL, &events, NULL) == MS_OK ? count : 0;
+    return ms_unpack_walk(fd, &password, 1, NULL, &events, NULL) == MS_OK;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char letters[] = {MS_REPORT_PLAIN, MS_REPORT_STRICT, MS_REPORT_DIGEST,
                                    MS_REPORT_NO_JSON, MS_REPORT_NO_TEXT};
+    static struct members members;
     static bool prepared;
     char arg[sizeof letters];
     size_t n = 0;
@@ -224,8 +271,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(ms_file_memory("fuzz", &fd, NULL) == MS_OK);
     check(ms_file_write_all(fd, file.data, file.len, NULL) == MS_OK);
     check(ms_file_memory("answers", &out.fd, NULL) == MS_OK);
-    if (ms_archive_job(fd, ms_span_of(arg, n), &out, NULL) == MS_OK)
-        check(read_frames(out.fd, ms_span_of(arg, n)) >= count_reports(fd));
+    if (ms_archive_job(fd, ms_span_of(arg, n), &out, NULL) == MS_OK && read_members(fd, &members))
+        check(read_frames(out.fd, ms_span_of(arg, n), &members) >= members.reports);
     (void)close(out.fd);
     (void)close(fd);
     ms_buf_release(&file);
