@@ -18,8 +18,8 @@ SYSTEM_PYTHON = "/usr/bin/python3"      # python3-torch belongs to Debian's inte
 OPENMP_BLAS = "/usr/lib/x86_64-linux-gnu/openblas-openmp"
 # A call sequence's last 100 calls have 15.5 different ones on average in Mal-API-2019; UNIFORM: every call of the vocabulary as likely.
 REALISTIC, UNIFORM = 16, 0
-# Every so many-th of the real sequences in order of their length: the whole distribution in seconds.
-SHARE, SHARE_RUNS = 2, 3
+# Every so many-th batch of the real sequences in order of their length: the whole distribution in seconds.
+SHARE, SHARE_RUNS, BATCH = 2, 3, 64
 VOCABULARY, CLASSES, HIDDEN = {"article": 279, "lstm": 511}, {"article": 2, "lstm": 8}, 128
 SAME_LOSS = 2e-3
 
@@ -44,8 +44,8 @@ def made(work, model, count, length, distinct=UNIFORM):
     return path
 
 
-def real(work, most, share):
-    """Every `share`-th of Mal-API-2019's sequences, cut to their first `most` calls, longest first; names numbered by falling frequency."""
+def real(work, most):
+    """Mal-API-2019's sequences, cut to their first `most` calls, longest first, every SHARE-th batch; names numbered by falling frequency."""
     folder = os.path.join(DATA, "mal-api-2019-subset") if DATA else ""
     if not os.path.isdir(folder):
         raise Missing("MALSEQ_DATA has no mal-api-2019-subset")
@@ -57,7 +57,8 @@ def real(work, most, share):
     number = {name: index + 1 for index, (name, _) in enumerate(seen.most_common(VOCABULARY["lstm"]))}
     classes = sorted(set(labels))
     sequences = [(classes.index(label), [number[name] for name in trace if name in number]) for label, trace in zip(labels, traces)]
-    chosen = sorted(sequences, key=lambda item: -len(item[1]))[::share]
+    sequences.sort(key=lambda item: -len(item[1]))
+    chosen = [item for index, item in enumerate(sequences) if index // BATCH % SHARE == 0]
     return write(os.path.join(work, "real.sequences"), chosen), len(chosen), sum(len(tokens) for _, tokens in chosen)
 
 
@@ -133,10 +134,10 @@ def lstm(work):
 
 
 def sequences(work):
-    """Real sequences: both sides take the batches longest first. Of what PyTorch computes 6 % is padding: packed it would take minutes."""
-    path, count, calls = real(work, 1000, SHARE)
-    case = "every second of Mal-API-2019, cut to 1,000 calls (%d calls)" % calls
-    yield from like_torch(work, "train.sequences", case, path, 64, 1, count, "PyTorch, sorted by length", runs=SHARE_RUNS)
+    """Real sequences: both sides take the batches longest first. Of PyTorch's steps 5 % are padding: packed they would take minutes."""
+    path, count, calls = real(work, 1000)
+    case = "Mal-API-2019 cut to 1,000 calls, every second batch by length (%d calls)" % calls
+    yield from like_torch(work, "train.sequences", case, path, BATCH, 1, count, "PyTorch, sorted by length", runs=SHARE_RUNS)
 
 
 def predict(work):
