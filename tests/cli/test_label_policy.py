@@ -1,5 +1,5 @@
 """Policies as data, labels from several scans, relabel --as-of, explain, and the seed authors' rule, through the command line."""
-# ctest: full timeout=240
+# ctest: full cost=40
 import hashlib
 import itertools
 import json
@@ -167,7 +167,10 @@ class Scans(PolicyCase):
         scans = [report(1200, 12), report(1300, 0), report(1400, 0), report(1500, 12)]
         ends = set()
         flips = "SELECT before, after, as_of_ms / 86400000, f.scan = (SELECT id FROM scan WHERE last_analysis_ms = f.as_of_ms) FROM label_flip f WHERE policy = ? ORDER BY seq"
-        for order in itertools.permutations(range(4)):
+        orders = list(itertools.permutations(range(4)))
+        if os.environ.get("MALSEQ_SANITIZED") == "1":       # nine of them: each scan comes first twice or more
+            orders = orders[::3] + [(3, 1, 0, 2)]
+        for order in orders:
             self.corpus = self.base / "corpus{}{}{}{}".format(*order)
             self.take(*(scans[number] for number in order))
             day = "1973-08-30"                                          # day 1337

@@ -98,13 +98,20 @@ def check_schema(value, schema, where="$"):
 
 
 class Corpora(unittest.TestCase):
-    """Two corpora made once; a model trained on the first."""
+    """Two corpora made once for all classes; a model trained on the first."""
+
+    root = None
 
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(cls.folder.cleanup)
-        cls.root = pathlib.Path(cls.folder.name)
+        if not Corpora.root:
+            Corpora.make()
+
+    @classmethod
+    def make(cls):
+        folder = tempfile.TemporaryDirectory()
+        unittest.addModuleCleanup(folder.cleanup)
+        cls.root = pathlib.Path(folder.name)
         write_malbehavd(cls.root / "set.csv", 200)
         write_mal_api(cls.root / "set", 160)
         cls.verdicts, cls.classes = cls.root / "verdicts", cls.root / "classes"

@@ -1,6 +1,6 @@
 """collect --history against `git http-backend` on loopback: all branches and tags, each night only what is new, and what becomes of branches
 that move, go, or were pushed away."""
-# ctest: full timeout=600
+# ctest: full cost=50
 import hashlib
 import unittest
 
@@ -106,11 +106,11 @@ class AllRefs(HistoryCase):
 
 class EachNight(HistoryCase):
     def big(self):
-        """A repository whose commits and trees are worth saving: 300 folders, 40 commits."""
+        """A repository whose commits and trees are worth saving: 120 folders, 40 commits."""
         repo = self.serve()
-        files = {"d%03d/f.txt" % n: b"text %d\n" % n for n in range(300)}
+        files = {"d%03d/f.txt" % n: b"text %d\n" % n for n in range(120)}
         for n in range(40):
-            files["d%03d/f.txt" % (n * 7)] = b"changed %d\n" % n
+            files["d%03d/f.txt" % (n * 3)] = b"changed %d\n" % n
             repo.commit(dict(files))
         repo.repack()
         self.assertEqual(self.history(), ([], []))
@@ -126,7 +126,7 @@ class EachNight(HistoryCase):
         self.assertEqual(len(fetches), 3)       # today's tree, the new commits, the blob
         self.assertEqual(set(self.haves()), old)
         self.assertLess(fetches[1]["sent"] * 3, whole)
-        self.assertLess(fetches[1]["sent"], 14_000)     # a commit, its top tree (300 entries) and one folder
+        self.assertLess(fetches[1]["sent"], 6_000)      # a commit, its top tree (120 entries) and one folder
         self.assertEqual(self.history(), ([], []))
         self.assertEqual(self.host.count(), 1)
 
@@ -136,7 +136,7 @@ class EachNight(HistoryCase):
         self.assertEqual(self.history(), (["s/side.exe"], []))
         self.assertEqual(self.host.count("fetch"), 2)   # the tree is known
         self.assertEqual(self.commits_of("s/side.exe"), {side})
-        self.assertEqual(self.rows("SELECT count(*) FROM tree_entry"), [(300,)])
+        self.assertEqual(self.rows("SELECT count(*) FROM tree_entry"), [(120,)])
         repo.git("update-ref", "-d", "refs/heads/side")
         repo.git("gc", "-q", "--prune=now")
         self.assertEqual(self.history(), ([], []))
