@@ -1,5 +1,5 @@
 """The demo from end to end, small: its world learnt, its shuffled labels not, its folder and messages."""
-# ctest: full release timeout=600
+# ctest: full release cost=60
 import json
 import os
 import re
@@ -36,7 +36,7 @@ class Demo(unittest.TestCase):
         return json.loads(result.stdout)
 
     def test_small_world(self):
-        result = demo("--samples", "240", "--keep", self.keep)
+        result = demo("--samples", "180", "--keep", self.keep)
         self.assertEqual(result.returncode, 0, result.stdout[-3000:] + result.stderr[-3000:])
         # The real tools, shown as they were run.
         for tool in ("collect", "label", "extract", "train", "detect"):
@@ -73,7 +73,7 @@ class Demo(unittest.TestCase):
             os.kill(world["pid"], 0)
 
     def test_shuffled_labels_end_at_chance(self):
-        result = demo("--samples", "160", "--shuffle-labels", "--keep", self.keep)
+        result = demo("--samples", "100", "--shuffle-labels", "--keep", self.keep)
         self.assertEqual(result.returncode, 0, result.stdout[-3000:] + result.stderr[-3000:])
         self.assertIn("the run ended at chance, as it must", result.stdout)
         for name in ("classes", "malware"):

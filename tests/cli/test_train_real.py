@@ -1,5 +1,6 @@
-"""train on the published datasets (needs MALSEQ_DATA): what must hold of any honest run, no particular accuracy."""
-# ctest: full release
+"""train on the published datasets (needs MALSEQ_DATA): what must hold of any honest run, no particular accuracy.
+With MALSEQ_LONG set, also what cli.test_train_detect shows on generated data."""
+# ctest: full release cost=50
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import tempfile
 import unittest
 
 BIN = os.environ["MALSEQ_BIN"]
+LONG = bool(os.environ.get("MALSEQ_LONG"))
 DATA = os.environ.get("MALSEQ_DATA")
 CLASSES = ["Adware", "Backdoor", "Downloader", "Dropper", "Spyware", "Trojan", "Virus", "Worm"]
 
@@ -69,6 +71,7 @@ class Real(unittest.TestCase):
         self.assertLess(r["majority_accuracy"], .15)
         self.assertTrue(.33 <= r["accuracy"] <= .67, r["accuracy"])
 
+    @unittest.skipUnless(LONG, "MALSEQ_LONG is not set: cli.test_train_detect and cli.test_demo shuffle labels of small sets")
     def test_shuffled_labels_are_chance(self):
         r = self.train(self.classes, "--target", "class", "--shuffle-labels", "--epochs", "6", "--members", "1", "--baselines", "no")
         self.assertLess(r["accuracy"], .26)
@@ -84,6 +87,7 @@ class Real(unittest.TestCase):
         self.assertTrue(.88 <= r["accuracy"] <= .99, r["accuracy"])
         self.assertGreater(r["auc"], .93)
 
+    @unittest.skipUnless(LONG, "MALSEQ_LONG is not set: cli.test_train_kinds and cli.test_train_detect do this on a small set")
     def test_jobs_do_not_matter(self):
         one, two = (self.train(self.classes, "--target", "class", "--epochs", "3", "--members", "1", "--baselines", "no", "--jobs", jobs, "--name", "jobs%d" % jobs) for jobs in (1, 2))
         self.assertEqual(one["model_digest"], two["model_digest"])

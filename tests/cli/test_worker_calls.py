@@ -1,6 +1,6 @@
 """The system calls that confined workers make over the whole table of containers, as strace sees them, against docs/confinement.md and the
 rules of base/confine.c. What a worker may not do is tests/unit/test_worker.c's business."""
-# ctest: full release timeout=600
+# ctest: full release cost=50
 import collections
 import os
 import pathlib
