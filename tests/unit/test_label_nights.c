@@ -43,7 +43,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t all_done = PTHREAD_COND_INITIALIZER;
 static struct actor actors[ACTORS];
 static size_t actor_count;
-static size_t waiting; /* threads that have started and wait for their first turn */
+static size_t waiting;        /* threads that have started and wait for their first turn */
 static struct actor *running; /* NULL: the test itself */
 static _Thread_local struct actor *me;
 static int64_t now_ms;
