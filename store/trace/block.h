@@ -9,7 +9,13 @@
 #include "store/trace/encode.h"
 
 /* The forms of a packed stream. */
-enum { MS_PACKED_PLAIN = 0, MS_PACKED_ZSTD = 1, MS_PACKED_RUNS = 2, MS_PACKED_LZ4 = 3 };
+enum {
+    MS_PACKED_PLAIN = 0,
+    MS_PACKED_BITS = 1,
+    MS_PACKED_ZSTD = 1,
+    MS_PACKED_RUNS = 2,
+    MS_PACKED_LZ4 = 3
+};
 
 enum {
     MS_TRACE_APIS = MS_LIMIT_APIS_PER_REPORT + 1, /* in a dictionary */
@@ -58,8 +64,9 @@ enum ms_status ms_block_write(struct ms_block_writer *self, const struct ms_bloc
 
 /* What unpacking needs; out's arrays lie in it. */
 struct ms_block_reader {
+    bool zstd; /* form 1 is zstd's: version 2 */
     struct ms_zstd_unpacker *unpacker;
-    uint8_t plane[8 * MS_TRACE_BLOCK], high[MS_TRACE_BLOCK];
+    uint8_t plane[8 * MS_TRACE_BLOCK + 8], high[MS_TRACE_BLOCK + 8];
     struct ms_buf list; /* exceptions, repeats */
     uint16_t place[MS_TRACE_BLOCK];
     uint32_t api[MS_TRACE_BLOCK];

@@ -45,6 +45,45 @@ static bool unpack_runs(struct ms_span runs, uint8_t *out, size_t n)
     return n == 0;
 }
 
+/* Eight values of so many bits each, to bytes. */
+static uint64_t spread(uint64_t v, unsigned bits)
+{
+    if (bits == 4) {
+        v = (v | v << 16) & UINT64_C(0x0000ffff0000ffff);
+        v = (v | v << 8) & UINT64_C(0x00ff00ff00ff00ff);
+        return (v | v << 4) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    }
+    if (bits == 2) {
+        v = (v | v << 24) & UINT64_C(0x000000ff000000ff);
+        v = (v | v << 12) & UINT64_C(0x000f000f000f000f);
+        return (v | v << 6) & UINT64_C(0x0303030303030303);
+    }
+    v = (v | v << 28) & UINT64_C(0x0000000f0000000f);
+    v = (v | v << 14) & UINT64_C(0x0003000300030003);
+    return (v | v << 7) & UINT64_C(0x0101010101010101);
+}
+
+/* `room` has eight bytes more than n. */
+static bool unpack_bits(struct ms_span bytes, uint8_t *room, size_t n)
+{
+    uint8_t bits;
+    if (!ms_span_take_u8(&bytes, &bits) || (bits != 1 && bits != 2 && bits != 4) ||
+        bytes.len != (n * bits + 7) / 8)
+        return false;
+    for (size_t i = 0; i < n; i += 8) {
+        uint64_t some = 0;
+        const size_t left = bytes.len - i / 8 * bits;
+        for (size_t k = 0; k < bits && k < left; k++)
+            some |= (uint64_t)bytes.data[i / 8 * bits + k] << (8 * k);
+        some = spread(some, bits);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        some = __builtin_bswap64(some);
+#endif
+        memcpy(room + i, &some, sizeof some);
+    }
+    return true;
+}
+
 /* The n plain bytes of a stream: a view of them where they are stored plain, else unpacked to
  * `room`. False when there are not that many. */
 static bool unpack(struct ms_block_reader *self, const struct packed *packed, size_t n,
@@ -61,6 +100,8 @@ static bool unpack(struct ms_block_reader *self, const struct packed *packed, si
     case MS_PACKED_LZ4:
         return ms_lz4_unpack(bytes.data, bytes.len, room, n);
     default:
+        if (!self->zstd)
+            return unpack_bits(bytes, room, n);
         return ms_zstd_unpack(self->unpacker, bytes.data, bytes.len, room, n);
     }
 }
@@ -83,7 +124,7 @@ static bool take_list(struct ms_block_reader *self, struct ms_span *rest, size_t
     if (!ms_span_take_varint(rest, &n) || n > most)
         return false;
     ms_buf_clear(&self->list);
-    if (wanted && ms_buf_reserve(&self->list, (size_t)n + 1) != MS_OK)
+    if (wanted && ms_buf_reserve(&self->list, (size_t)n + 8) != MS_OK)
         return false;
     if (!take_packed(self, rest, (size_t)n, wanted ? self->list.data : NULL, &bytes))
         return false;

@@ -57,6 +57,7 @@ static enum ms_status load(struct ms_trace_decoder *self, struct ms_span rest, s
             return ms_trace_damaged(err, "its dictionary is cut short");
     if (version == 1)
         return ms_trace_old_open(rest, &self->head, self->apis, &self->old, err);
+    self->reader.zstd = version == 2;
     status = ms_head_take_index(&rest, &self->head, &self->index, &bytes, err);
     self->rest = rest;
     if (status == MS_OK && bytes != rest.len)

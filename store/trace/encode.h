@@ -39,14 +39,15 @@ struct ms_trace_call {
  * + form, and then the stored bytes, which are in
  *
  *     form 0   the plain bytes
- *     form 1   one zstd frame of them, as version 2 has it where version 3 has form 3
+ *     form 1   a byte, 1, 2 or 4: their bits; and then so many bits of each, lowest first, the last
+ *              byte filled up with zeros
  *     form 2   runs of them: for each the byte and its run's length - 1
  *     form 3   one LZ4 block of them
  *
  * Which form is taken is the encoder's choice: runs where they are long, for they unpack as fast as
- * memory is written; LZ4 where it saves three quarters; else plain. Most traces are short, and to
- * open a zstd frame took longer than to read their calls: LZ4 takes a fifth of that time for a
- * quarter more bytes.
+ * memory is written; LZ4 where it saves three quarters, or half of a long stream; bits of what is
+ * below 16; else plain. Most traces are short, and to open a zstd frame took longer than to read
+ * their calls: LZ4 takes a fifth of that time for a quarter more bytes.
  *
  *     flags    bit 0: places take two bytes; bits 1-2: threads (below); bits 3-4: times (below);
  *              bit 5: some entry has repeated > 0; bits 6-7: 0
@@ -69,8 +70,8 @@ struct ms_trace_call {
  *     repeats  when flagged: length in bytes r, packed(r): for each entry with repeated > 0 the
  *              number of entries since the last such, then repeated
  *
- * Blobs of the versions before are read too. Those of version 2 are the same without form 3. Those
- * of version 1 have no blocks: behind the dictionary stands the length of
+ * Blobs of the versions before are read too. In those of version 2 form 1 is one zstd frame, and
+ * there is no form 3. Those of version 1 have no blocks: behind the dictionary stands the length of
  * the body (absent, as is the body, when calls is 0), then the body, one zstd frame of the lengths
  * in bytes of the first three streams and then
  *     indexes  one a call, into the dictionary; a new one is always the highest so far + 1
