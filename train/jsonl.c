@@ -37,6 +37,29 @@ enum ms_status ms_jsonl_next(struct ms_jsonl *self, json_t **out, struct ms_erro
     return ms_jsonl_fault(self, "no JSON object", err);
 }
 
+enum ms_status ms_jsonl_read(struct ms_jsonl *self, const struct ms_jsonl_form *form, void *ctx,
+                             struct ms_error *err)
+{
+    json_t *object = NULL;
+    size_t rows = 0, row = 0;
+    enum ms_status status = ms_jsonl_next(self, &object, err);
+    if (status == MS_OK)
+        status =
+            object ? form->head(ctx, self, object, &rows, err) : ms_jsonl_fault(self, "empty", err);
+    json_decref(object);
+    for (; status == MS_OK; row++) {
+        status = ms_jsonl_next(self, &object, err);
+        if (status != MS_OK || !object)
+            break;
+        status = row < rows ? form->row(ctx, self, object, row, err)
+                            : ms_jsonl_fault(self, "more rows than the header says", err);
+        json_decref(object);
+    }
+    return status == MS_OK && row < rows
+               ? ms_jsonl_fault(self, "fewer rows than the header says", err)
+               : status;
+}
+
 static enum ms_status member_fault(const struct ms_jsonl *self, const char *name, const char *why,
                                    struct ms_error *err)
 {

@@ -20,6 +20,18 @@ void ms_jsonl_init(struct ms_jsonl *self, struct ms_span bytes, const char *what
  */
 enum ms_status ms_jsonl_next(struct ms_jsonl *self, json_t **out, struct ms_error *err) MS_MUST_USE;
 
+/* What a file of such lines is made of: a header, which says how many rows follow, and these. */
+struct ms_jsonl_form {
+    enum ms_status (*head)(void *ctx, const struct ms_jsonl *in, const json_t *object, size_t *rows,
+                           struct ms_error *err);
+    enum ms_status (*row)(void *ctx, const struct ms_jsonl *in, const json_t *object, size_t row,
+                          struct ms_error *err);
+};
+/* Reads all of it: the head first, then each row, borrowed. MS_E_INPUT as ms_jsonl_next, and for an
+ * empty file, more rows or fewer than the header says; what head and row say. */
+enum ms_status ms_jsonl_read(struct ms_jsonl *self, const struct ms_jsonl_form *form, void *ctx,
+                             struct ms_error *err) MS_MUST_USE;
+
 /* MS_E_INPUT "WHAT, line N: why". */
 enum ms_status ms_jsonl_fault(const struct ms_jsonl *self, const char *why, struct ms_error *err);
 

@@ -282,9 +282,19 @@ static enum ms_status take_parts(struct ms_manifest *m, const struct ms_jsonl *i
     return status;
 }
 
-static enum ms_status take_row(struct ms_manifest *m, const struct ms_jsonl *in,
-                               const json_t *object, size_t row, struct ms_error *err)
+static enum ms_status read_head(void *ctx, const struct ms_jsonl *in, const json_t *object,
+                                size_t *rows, struct ms_error *err)
 {
+    struct ms_manifest *m = ctx;
+    enum ms_status status = take_head(m, in, object, err);
+    *rows = m->rows;
+    return status == MS_OK ? make_room(m, err) : status;
+}
+
+static enum ms_status read_row(void *ctx, const struct ms_jsonl *in, const json_t *object,
+                               size_t row, struct ms_error *err)
+{
+    struct ms_manifest *m = ctx;
     const char *key = NULL, *sequence = NULL;
     uint8_t bytes[16];
     uint64_t group = 0;
@@ -341,24 +351,8 @@ enum ms_status ms_manifest_decode(struct ms_span bytes, struct ms_manifest *out,
     ms_arena_init(&out->arena, SIZE_MAX / 2);
     struct ms_jsonl in;
     ms_jsonl_init(&in, bytes, "split file");
-    json_t *object = NULL;
-    enum ms_status status = ms_jsonl_next(&in, &object, err);
-    if (status == MS_OK)
-        status = object ? take_head(out, &in, object, err) : ms_jsonl_fault(&in, "empty", err);
-    json_decref(object);
-    if (status == MS_OK)
-        status = make_room(out, err);
-    size_t row = 0;
-    for (; status == MS_OK; row++) {
-        status = ms_jsonl_next(&in, &object, err);
-        if (status != MS_OK || !object)
-            break;
-        status = row < out->rows ? take_row(out, &in, object, row, err)
-                                 : ms_jsonl_fault(&in, "more rows than the header says", err);
-        json_decref(object);
-    }
-    if (status == MS_OK && row < out->rows)
-        status = ms_jsonl_fault(&in, "fewer rows than the header says", err);
+    const struct ms_jsonl_form form = {read_head, read_row};
+    enum ms_status status = ms_jsonl_read(&in, &form, out, err);
     if (status == MS_OK && out->how != MS_PARTITION_NAIVE)
         status = check_groups(out, &in, err);
     return status;

@@ -208,9 +208,19 @@ static enum ms_status take_scores(struct ms_predictions *p, const struct ms_json
     return MS_OK;
 }
 
-static enum ms_status take_row(struct ms_predictions *p, const struct ms_jsonl *in,
-                               const json_t *object, size_t row, struct ms_error *err)
+static enum ms_status read_head(void *ctx, const struct ms_jsonl *in, const json_t *object,
+                                size_t *rows, struct ms_error *err)
 {
+    struct ms_predictions *p = ctx;
+    enum ms_status status = take_head(p, in, object, err);
+    *rows = p->count;
+    return status == MS_OK ? make_room(p, in, err) : status;
+}
+
+static enum ms_status read_row(void *ctx, const struct ms_jsonl *in, const json_t *object,
+                               size_t row, struct ms_error *err)
+{
+    struct ms_predictions *p = ctx;
     const char *key = NULL;
     uint64_t group = 0, repeat = 0, fold = 0, truth = 0;
     json_t *predicted = NULL, *scores = NULL;
@@ -244,25 +254,8 @@ enum ms_status ms_predictions_decode(struct ms_span bytes, struct ms_predictions
     ms_arena_init(&out->arena, SIZE_MAX / 2);
     struct ms_jsonl in;
     ms_jsonl_init(&in, bytes, "file of predictions");
-    json_t *object = NULL;
-    enum ms_status status = ms_jsonl_next(&in, &object, err);
-    if (status == MS_OK)
-        status = object ? take_head(out, &in, object, err) : ms_jsonl_fault(&in, "empty", err);
-    json_decref(object);
-    if (status == MS_OK)
-        status = make_room(out, &in, err);
-    size_t row = 0;
-    for (; status == MS_OK; row++) {
-        status = ms_jsonl_next(&in, &object, err);
-        if (status != MS_OK || !object)
-            break;
-        status = row < out->count ? take_row(out, &in, object, row, err)
-                                  : ms_jsonl_fault(&in, "more rows than the header says", err);
-        json_decref(object);
-    }
-    if (status == MS_OK && row < out->count)
-        status = ms_jsonl_fault(&in, "fewer rows than the header says", err);
-    return status;
+    const struct ms_jsonl_form form = {read_head, read_row};
+    return ms_jsonl_read(&in, &form, out, err);
 }
 
 enum ms_status ms_predictions_open(const char *path, struct ms_predictions *out,

@@ -13,63 +13,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/failing_allocator.h"
 #include "train/nn/net.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define REPLACED 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define REPLACED 0
-#endif
-#endif
-#if !defined(REPLACED) && defined(__GLIBC__)
-#define REPLACED 1
-#elif !defined(REPLACED)
-#define REPLACED 0
-#endif
-
-/* Fails the allocation that brings it to 0; negative: none. */
-static atomic_long countdown = -1;
-static atomic_long failed;
-
-#if REPLACED
-#include <errno.h>
-
-extern void *__libc_malloc(size_t bytes);
-extern void *__libc_calloc(size_t count, size_t bytes);
-extern void *__libc_memalign(size_t align, size_t bytes);
-void *malloc(size_t bytes);
-void *calloc(size_t count, size_t bytes);
-int posix_memalign(void **out, size_t align, size_t bytes);
-
-static int fails(void)
-{
-    if (atomic_load(&countdown) < 0 || atomic_fetch_sub(&countdown, 1) != 0)
-        return 0;
-    atomic_fetch_add(&failed, 1);
-    errno = ENOMEM;
-    return 1;
-}
-
-void *malloc(size_t bytes)
-{
-    return fails() ? NULL : __libc_malloc(bytes);
-}
-
-void *calloc(size_t count, size_t bytes)
-{
-    return fails() ? NULL : __libc_calloc(count, bytes);
-}
-
-int posix_memalign(void **out, size_t align, size_t bytes)
-{
-    void *p = fails() ? NULL : __libc_memalign(align, bytes);
-    if (!p)
-        return ENOMEM;
-    *out = p;
-    return 0;
-}
-#endif
 
 /* Long sequences of wide layers, so that a pass needs more than one block of scratch. */
 static const struct ms_net_config config = {
