@@ -11,10 +11,31 @@
 #include "train/onnx_command.h"
 #include "train/partition.h"
 #include "train/search_command.h"
-#include "train/search_options.h"
 
 #define TEXT_OF(number) #number
 #define NUMBER_TEXT(macro) TEXT_OF(macro)
+/* What several verbs can be told in the same way. */
+#define TEXT_OPTION(option, what, at, words)                                                \
+    {                                                                                       \
+        .name = (option), .kind = MS_OPT_TEXT, .arg = (what), .offset = (at), .help = words \
+    }
+#define NUMBER_OPTION(option, what, at, least, most, words)                                     \
+    {                                                                                           \
+        .name = (option), .kind = MS_OPT_NUMBER, .arg = (what), .offset = (at), .min = (least), \
+        .max = (most), .help = words                                                            \
+    }
+#define TARGET_OPTION(at, words) TEXT_OPTION("target", "WHAT", at, words)
+#define POLICY_OPTION(at, words) TEXT_OPTION("policy", "NAME", at, words)
+#define SPLIT_FILE_OPTION(at, words) TEXT_OPTION("split-file", "FILE", at, words)
+#define COPIES_OPTION(at, words)                                                           \
+    {                                                                                      \
+        .name = "copies", .kind = MS_OPT_CHOICE, .arg = "keep|one", .choices = "keep|one", \
+        .offset = (at), .help = words                                                      \
+    }
+#define FOLDS_OPTION(option, at, words) NUMBER_OPTION(option, "K", at, 2, MS_SPLIT_PARTS_MAX, words)
+#define REPEATS_OPTION(at, words) \
+    NUMBER_OPTION("repeats", "R", at, 1, MS_PARTITION_REPEATS_MAX, words)
+#define EPOCHS_OPTION(at, words) NUMBER_OPTION("epochs", "N", at, 1, 100000, words)
 #define AT(field) offsetof(struct ms_train_options, field)
 static const struct ms_option table[] = {
     {.name = "preset",
@@ -25,12 +46,10 @@ static const struct ms_option table[] = {
      .help = "the net and how it is trained: default, or article: the "
              "LSTM of Catak et al. with Keras's tokens, the last 100 calls, mse, RMSprop and batch "
              "1000"},
-    {.name = "target",
-     .kind = MS_OPT_TEXT,
-     .arg = "WHAT",
-     .offset = AT(target),
-     .help = "what to tell apart: malware (malicious or benign), class, or class=NAME (that one "
-             "or any other)"},
+    TARGET_OPTION(
+        AT(target),
+        "what to tell apart: malware (malicious or benign), class, or class=NAME (that one "
+        "or any other)"),
     {.name = "kind",
      .kind = MS_OPT_CHOICE,
      .arg = "KIND",
@@ -89,12 +108,10 @@ static const struct ms_option table[] = {
      .arg = "NAME",
      .offset = AT(name),
      .help = "folder of the model under models/ in the corpus (default: preset and target)"},
-    {.name = "policy",
-     .kind = MS_OPT_TEXT,
-     .arg = "NAME",
-     .offset = AT(policy),
-     .help = "labels of this policy, as ember2024 or dataset:mal-api-2019 (default: a dataset's "
-             "own, else ember2024)"},
+    POLICY_OPTION(
+        AT(policy),
+        "labels of this policy, as ember2024 or dataset:mal-api-2019 (default: a dataset's "
+        "own, else ember2024)"),
     {.name = "split",
      .kind = MS_OPT_CHOICE,
      .arg = "HOW",
@@ -115,45 +132,23 @@ static const struct ms_option table[] = {
      .offset = AT(test_ratio),
      .help = "with --split time: leave out of each month what is too much for this share of "
              "malware"},
-    {.name = "split-file",
-     .kind = MS_OPT_TEXT,
-     .arg = "FILE",
-     .offset = AT(split_file),
-     .help = "the split of another model, its split.jsonl; both can then be compared"},
-    {.name = "copies",
-     .kind = MS_OPT_CHOICE,
-     .arg = "keep|one",
-     .choices = "keep|one",
-     .offset = AT(copies),
-     .help = "of traces that are equal with runs collapsed: keep all, or one, with the class that "
-             "most of them have (default: keep)"},
+    SPLIT_FILE_OPTION(AT(split_file),
+                      "the split of another model, its split.jsonl; both can then be compared"),
+    COPIES_OPTION(
+        AT(copies),
+        "of traces that are equal with runs collapsed: keep all, or one, with the class that "
+        "most of them have (default: keep)"),
     {.name = "test-share",
      .kind = MS_OPT_REAL,
      .arg = "SHARE",
      .offset = AT(test_share),
      .help = "share of the traces held out for the test (default: .2, article .15)"},
-    {.name = "folds",
-     .kind = MS_OPT_NUMBER,
-     .arg = "K",
-     .offset = AT(folds),
-     .min = 2,
-     .max = MS_SPLIT_PARTS_MAX,
-     .help = "judge every trace by K-fold cross-validation, then "
-             "train the model on all of them"},
-    {.name = "repeats",
-     .kind = MS_OPT_NUMBER,
-     .arg = "R",
-     .offset = AT(repeats),
-     .min = 1,
-     .max = MS_PARTITION_REPEATS_MAX,
-     .help = "deal and judge the hold-out or the folds R times, each time from another seed"},
-    {.name = "epochs",
-     .kind = MS_OPT_NUMBER,
-     .arg = "N",
-     .offset = AT(epochs),
-     .min = 1,
-     .max = 100000,
-     .help = "passes over the training rows (default: 20, article 10)"},
+    FOLDS_OPTION("folds", AT(folds),
+                 "judge every trace by K-fold cross-validation, then "
+                 "train the model on all of them"),
+    REPEATS_OPTION(AT(repeats),
+                   "deal and judge the hold-out or the folds R times, each time from another seed"),
+    EPOCHS_OPTION(AT(epochs), "passes over the training rows (default: 20, article 10)"),
     {.name = "batch",
      .kind = MS_OPT_NUMBER,
      .arg = "N",
@@ -263,11 +258,42 @@ static const struct ms_option onnx_table[] = {
 };
 
 static const struct ms_option evaluate_table[] = {
-    {.name = "policy",
+    POLICY_OPTION(offsetof(struct ms_evaluate_options, policy),
+                  "labels of this policy (default: a dataset's own, else ember2024)"),
+};
+
+#define SEARCH(field) offsetof(struct ms_search_options, field)
+static const struct ms_option search_table[] = {
+    TARGET_OPTION(SEARCH(target), "as for train (default: class)"),
+    POLICY_OPTION(SEARCH(policy), "as for train"),
+    {.name = "candidates",
      .kind = MS_OPT_TEXT,
-     .arg = "NAME",
-     .offset = offsetof(struct ms_evaluate_options, policy),
-     .help = "labels of this policy (default: a dataset's own, else ember2024)"},
+     .arg = "LIST",
+     .offset = SEARCH(candidates),
+     .help = "what to choose from: parts as in --ensemble of train, with + between, as "
+             "recurrent,recurrent+hybrid,linear (default: each part alone and the combinations "
+             "named in docs/search.md)"},
+    {.name = "split",
+     .kind = MS_OPT_CHOICE,
+     .arg = "HOW",
+     .choices = "grouped|near|naive",
+     .offset = SEARCH(split),
+     .help = "as for train; inner folds keep together what the outer ones do"},
+    SPLIT_FILE_OPTION(SEARCH(split_file), "the outer folds of a model, its split.jsonl"),
+    FOLDS_OPTION("folds", SEARCH(folds), "outer folds, on which the chosen is judged (default: 5)"),
+    FOLDS_OPTION("inner", SEARCH(inner),
+                 "folds inside an outer fold's training rows, in which is chosen"),
+    REPEATS_OPTION(SEARCH(repeats),
+                   "deal the outer folds R times, each time from another seed (default: 1)"),
+    COPIES_OPTION(SEARCH(copies), "as for train"),
+    {.name = "seeds",
+     .kind = MS_OPT_NUMBER,
+     .arg = "N",
+     .offset = SEARCH(seeds),
+     .min = 1,
+     .max = MS_LIMIT_MODEL_MEMBERS,
+     .help = "nets of each shape (default: as many as the default preset has)"},
+    EPOCHS_OPTION(SEARCH(epochs), "passes over the training rows (default: 20)"),
 };
 
 static const struct ms_verb verbs[] = {
@@ -302,8 +328,8 @@ static const struct ms_verb verbs[] = {
      .summary = "choose what the default ensemble is made of, by nested selection: inside each "
                 "outer fold's training rows, judged on rows that had no say, beside logistic "
                 "regression; leaves nothing in the corpus",
-     .options = ms_search_option_table,
-     .option_count = MS_SEARCH_OPTIONS,
+     .options = search_table,
+     .option_count = sizeof search_table / sizeof *search_table,
      .options_bytes = sizeof(struct ms_search_options),
      .defaults = ms_search_option_defaults,
      .run = ms_search_command},
