@@ -85,7 +85,10 @@ static enum ms_status take_nets(const struct ms_model *model, struct ms_net **ne
         nets[i] = parts->members[i].net;
         if (!nets[i])
             return ms_error_set(err, MS_E_INPUT,
-                                "a model of kind %s is no net: it has no ONNX file",
+                                parts->kind == MS_MODEL_ENSEMBLE
+                                    ? "an %s with a linear or boosted part has no ONNX file: "
+                                      "train --ensemble with nets alone"
+                                    : "a model of kind %s is no net: it has no ONNX file",
                                 ms_model_kind_name(parts->kind));
     }
     *count = parts->member_count;
