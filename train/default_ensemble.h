@@ -5,8 +5,8 @@
 
 /* Parts, as --ensemble takes them and as a search prints them: one net at least. Where malseq is
  * built without libxgboost, boosted is left out. */
-#define MS_DEFAULT_PARTS "recurrent+hybrid"
+#define MS_DEFAULT_PARTS "recurrent+hybrid+pooled+pooled-hybrid+linear"
 /* Nets of each shape among them; linear and boosted are always one, and weigh as much. */
-#define MS_DEFAULT_NETS 3
+#define MS_DEFAULT_NETS 1
 
 #endif
