@@ -436,7 +436,11 @@ static int find_verb(struct parse *self)
     for (int i = 1; i < self->argc; i++) {
         const char *word = self->argv[i];
         struct found found;
-        if (word[0] != '-' || word[1] == '\0') {
+        /* Where every run has a verb, "--" in front of it ends the common options. */
+        bool ended = strcmp(word, "--") == 0 && !ms_cli_find_verb(self->tool, "");
+        if (ended && i + 1 < self->argc)
+            word = self->argv[++i];
+        if (ended || word[0] != '-' || word[1] == '\0') {
             const struct ms_verb *verb = *word ? ms_cli_find_verb(self->tool, word) : NULL;
             if (verb)
                 self->out->verb = verb;

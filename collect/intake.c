@@ -161,6 +161,7 @@ static enum ms_status add_bytes(struct reading *self, struct ms_span bytes, stru
 static enum ms_status end_program(struct reading *self, struct ms_error *err)
 {
     struct ms_intake_program *program = self->current;
+    bool over = false; /* its bytes were given up: known, and not kept again */
     if (!program || self->got_bytes != program->size)
         return nonsense(self, err);
     enum ms_status status = ms_hasher_finish(self->hasher, &program->digests, err);
@@ -168,8 +169,10 @@ static enum ms_status end_program(struct reading *self, struct ms_error *err)
     if (status == MS_OK && self->intake->corpus)
         status = ms_sample_is_forgotten(self->intake->corpus, program->digests.sha256,
                                         &program->forgotten, err);
+    if (status == MS_OK && self->intake->corpus)
+        status = ms_sample_is_over(self->intake->corpus, program->digests.sha256, &over, err);
     ms_intake_unlock(self->intake);
-    if (status == MS_OK && self->write && program->forgotten) {
+    if (status == MS_OK && self->write && (program->forgotten || over)) {
         ms_vault_abort(self->write);
         self->write = NULL;
     } else if (status == MS_OK && self->write) {
@@ -670,6 +673,8 @@ static enum ms_status is_vaulted(const struct ms_intake *self,
         status = ms_sample_get(self->corpus, id, &sample, &why);
     if (status == MS_OK)
         *vaulted = sample.vaulted;
+    if (status == MS_OK && !*vaulted)
+        status = ms_sample_is_over(self->corpus, sha256, vaulted, &why);
     if (status != MS_OK && status != MS_REJECT && err)
         *err = why;
     return status == MS_REJECT ? MS_OK : status;

@@ -170,6 +170,7 @@ static enum ms_status store_again(struct ms_intake *self, int64_t analysis, stru
     enum ms_status status = ms_analysis_get(self->ingest->corpus, analysis, &row, err);
     if (status != MS_OK)
         return status;
+    self->given_up = row.report_gone;
     bool was_invalid = strcmp(row.state, invalid) == 0,
          is_invalid = strcmp(out->state, invalid) == 0;
     bool replace = was_invalid && !is_invalid && !row.server;
@@ -324,6 +325,8 @@ enum ms_status ms_intake_store(struct ms_intake *self, int64_t analysis,
         status = store_rows(self, analysis, &why);
     if (status == MS_REJECT)
         status = refuse(self, &why, &why);
+    if (status == MS_OK && self->given_up)
+        status = ms_vault_remove(self->ingest->corpus, MS_VAULT_REPORT, self->report_sha256, &why);
     if (status != MS_OK && err)
         *err = why;
     *out = self->out;

@@ -22,6 +22,7 @@ struct ms_intake {
     bool is_archive;
     int archive_fd; /* its bytes, when they come only once; else -1 */
     bool in_vault;
+    bool given_up;        /* this report was, by malseq retain: its new object goes again */
     bool has_digest;      /* the worker told report_sha256 */
     bool has_file_sha256; /* the row is known by this: the file as it lies there, when its plain
                              bytes never came whole, or the report, when it is not kept */

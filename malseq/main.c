@@ -111,6 +111,15 @@ static const struct ms_verb verbs[] = {
      .option_count = MALSEQ_DOCTOR_OPTIONS,
      .options_bytes = sizeof(struct malseq_doctor),
      .run = malseq_doctor},
+    {.name = "retain",
+     .synopsis = "[--reports DAYS] [--benign DAYS] [--unlabelled DAYS] [--dry-run]",
+     .summary =
+         "Give up raw reports and stored programs that have had their time. Rows, traces and "
+         "labels stay, and what is gone is not taken in again.",
+     .options = malseq_retain_options,
+     .option_count = MALSEQ_RETAIN_OPTIONS,
+     .options_bytes = sizeof(struct malseq_retain),
+     .run = malseq_retain},
     {.name = "backup",
      .synopsis = "[--objects [--link]] DIR",
      .summary = "Copy the corpus to DIR as it is at this moment, while others go on writing to it: "

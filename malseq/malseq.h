@@ -47,6 +47,12 @@ struct malseq_doctor {
 enum { MALSEQ_DOCTOR_OPTIONS = 10 };
 extern const struct ms_option malseq_doctor_options[MALSEQ_DOCTOR_OPTIONS];
 
+struct malseq_retain {
+    uint64_t reports, benign, unlabelled; /* days; 0: not asked for */
+};
+enum { MALSEQ_RETAIN_OPTIONS = 3 };
+extern const struct ms_option malseq_retain_options[MALSEQ_RETAIN_OPTIONS];
+
 struct malseq_export {
     const char *what;   /* samples, traces */
     const char *format; /* NULL: jsonl, or csv with --csv */
@@ -95,6 +101,7 @@ enum ms_status malseq_query(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_fsck(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_backup(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_doctor(struct ms_cli *cli, struct ms_error *err);
+enum ms_status malseq_retain(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_export(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_audit(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_demo(struct ms_cli *cli, struct ms_error *err);

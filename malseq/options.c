@@ -90,6 +90,34 @@ const struct ms_option malseq_doctor_options[] = {
 };
 
 #undef AT
+#define AT(field) offsetof(struct malseq_retain, field)
+
+const struct ms_option malseq_retain_options[] = {
+    {.name = "reports",
+     .kind = MS_OPT_NUMBER,
+     .arg = "DAYS",
+     .min = 1,
+     .max = 36500,
+     .offset = AT(reports),
+     .help = "give up reports that were read more than DAYS ago and whose traces are stored (ok)"},
+    {.name = "benign",
+     .kind = MS_OPT_NUMBER,
+     .arg = "DAYS",
+     .min = 1,
+     .max = 36500,
+     .offset = AT(benign),
+     .help = "give up the bytes of programs that came in more than DAYS ago and are benign under "
+             "every policy that says something of them"},
+    {.name = "unlabelled",
+     .kind = MS_OPT_NUMBER,
+     .arg = "DAYS",
+     .min = 1,
+     .max = 36500,
+     .offset = AT(unlabelled),
+     .help = "the same of programs that no policy has a verdict on"},
+};
+
+#undef AT
 #define AT(field) offsetof(struct malseq_export, field)
 
 const struct ms_option malseq_export_options[] = {

@@ -178,6 +178,7 @@ static enum ms_status copy_analysis(sqlite3_stmt *statement, struct ms_analysis 
     out->reader = ms_db_int(statement, 19, 0);
     out->strict = ms_db_int(statement, 20, 0) != 0;
     out->opcodes = ms_db_int(statement, 21, 0) != 0;
+    out->report_gone = ms_db_int(statement, 22, 0) != 0;
     return status;
 }
 
@@ -187,8 +188,8 @@ enum ms_status ms_analysis_get(struct ms_corpus *corpus, int64_t id, struct ms_a
     static const char sql[] =
         "SELECT sandbox, sandbox_version, server, task_id, settings, state, reason, package,"
         " settings_digest, report_sha256, sample, origin, attempts, submitted_ms, deadline_ms,"
-        " report_bytes, processes, calls, calls_expanded, reader, strict, opcodes FROM"
-        " analysis WHERE id = ?1";
+        " report_bytes, processes, calls, calls_expanded, reader, strict, opcodes,"
+        " report_gone_ms IS NOT NULL FROM analysis WHERE id = ?1";
     sqlite3_stmt *statement;
     bool row = false;
     struct ms_analysis analysis = {.id = id};

@@ -45,9 +45,10 @@ struct ms_analysis {
     uint8_t report_sha256[32];
     int64_t report_bytes;
     int64_t processes, calls, calls_expanded;
-    int64_t reader; /* of the report, its version; 0 an older one, or none */
-    bool strict;    /* … which checked the grammar of the whole report */
-    bool opcodes;   /* its calls are the opcodes of a disassembly, not those of a run */
+    int64_t reader;   /* of the report, its version; 0 an older one, or none */
+    bool strict;      /* … which checked the grammar of the whole report */
+    bool report_gone; /* its object was given up (store/retain); read back only */
+    bool opcodes;     /* its calls are the opcodes of a disassembly, not those of a run */
 };
 
 enum ms_status ms_analysis_insert(struct ms_corpus *corpus, const struct ms_analysis *analysis,

@@ -139,6 +139,7 @@ enum ms_status ms_backup_foreach(struct ms_corpus *corpus, ms_backup_visit visit
         [MS_VAULT_SAMPLE] = "SELECT sha256 FROM sample WHERE vaulted = 1 AND sha256 IS NOT NULL"
                             " ORDER BY sha256",
         [MS_VAULT_REPORT] = "SELECT report_sha256 FROM analysis WHERE report_sha256 IS NOT NULL"
+                            " AND report_gone_ms IS NULL"
                             " ORDER BY report_sha256"};
     enum ms_status status = MS_OK;
     for (int kind = MS_VAULT_SAMPLE; kind <= MS_VAULT_REPORT && status == MS_OK; kind++) {
@@ -178,7 +179,8 @@ enum ms_status ms_backup_names(struct ms_corpus *corpus, enum ms_vault_kind kind
 {
     static const char *const sql[] = {
         [MS_VAULT_SAMPLE] = "SELECT 1 FROM sample WHERE sha256 = ?1 AND vaulted = 1",
-        [MS_VAULT_REPORT] = "SELECT 1 FROM analysis WHERE report_sha256 = ?1"};
+        [MS_VAULT_REPORT] = "SELECT 1 FROM analysis WHERE report_sha256 = ?1"
+                            " AND report_gone_ms IS NULL"};
     sqlite3_stmt *statement;
     enum ms_status status = ms_db_prepare(corpus, sql[kind], &statement, err);
     if (status != MS_OK)

@@ -131,19 +131,23 @@ static enum ms_status orphan(struct fsck *self, const uint8_t sha256[32], const 
 {
     static const char by_sha256[] = "SELECT 1 FROM sample WHERE sha256 = ?1";
     static const char adopt[] = "UPDATE sample SET vaulted = 1 WHERE sha256 = ?1";
-    bool sample = self->kind == MS_VAULT_SAMPLE, known = false, forgotten = false, hit;
+    bool sample = self->kind == MS_VAULT_SAMPLE, known = false, forgotten = false, over = false;
+    bool hit;
     enum ms_status status = MS_OK;
     if (sample)
         status = with_digest(self, by_sha256, sha256, &known, err);
     if (status == MS_OK && sample)
         status = ms_sample_is_forgotten(self->corpus, sha256, &forgotten, err);
+    if (status == MS_OK && sample)
+        status = ms_sample_is_over(self->corpus, sha256, &over, err);
     if (status != MS_OK)
         return status;
     const char *what = forgotten ? "was forgotten"
+                       : over    ? "its time was over"
                        : known   ? "its row does not say that it is stored"
                                  : "no row names it";
-    bool repair = self->repair && (!sample || known || forgotten);
-    if (repair && known && !forgotten)
+    bool repair = self->repair && (!sample || known || forgotten || over);
+    if (repair && known && !forgotten && !over)
         status = with_digest(self, adopt, sha256, &hit, err);
     else if (repair)
         status = ms_vault_remove(self->corpus, self->kind, sha256, err);
@@ -155,7 +159,7 @@ static enum ms_status check_object(void *ctx, const uint8_t sha256[32], bool goo
 {
     static const char *const owners[] = {
         "SELECT 1 FROM sample WHERE sha256 = ?1 AND vaulted = 1",
-        "SELECT 1 FROM analysis WHERE report_sha256 = ?1",
+        "SELECT 1 FROM analysis WHERE report_sha256 = ?1 AND report_gone_ms IS NULL",
     };
     struct fsck *self = ctx;
     bool sample = self->kind == MS_VAULT_SAMPLE;
@@ -187,7 +191,8 @@ static enum ms_status check_object(void *ctx, const uint8_t sha256[32], bool goo
 static enum ms_status check_named(struct fsck *self, bool samples, struct ms_error *err)
 {
     static const char *const list[] = {
-        "SELECT id FROM analysis WHERE report_sha256 IS NOT NULL ORDER BY id",
+        "SELECT id FROM analysis WHERE report_sha256 IS NOT NULL AND report_gone_ms IS NULL"
+        " ORDER BY id",
         "SELECT id FROM sample WHERE vaulted = 1 ORDER BY id"};
     static const char *const get[] = {"SELECT report_sha256 FROM analysis WHERE id = ?1",
                                       "SELECT sha256 FROM sample WHERE id = ?1"};

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "store/calls_table.h"
 #include "store/internal.h"
+#include "store/query_like.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -290,6 +291,8 @@ static enum ms_status connect_tables(struct ms_corpus *corpus, struct ms_error *
     sqlite3_stmt *statement = NULL;
     if (!corpus->has_calls && ms_calls_register(corpus->db) != SQLITE_OK)
         return ms_error_set(err, MS_E_NOMEM, "cannot set up the table calls");
+    if (ms_query_like_register(corpus->db) != SQLITE_OK)
+        return ms_error_set(err, MS_E_NOMEM, "cannot set up LIKE");
     corpus->has_calls = true;
     int code = sqlite3_prepare_v2(corpus->db, sql, -1, &statement, NULL);
     sqlite3_finalize(statement);

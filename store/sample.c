@@ -123,7 +123,8 @@ static enum ms_status write_sample(struct ms_corpus *corpus, const struct ms_sam
                                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
     static const char update[] =
         "UPDATE sample SET sha256 = coalesce(sha256, ?1), sha1 = coalesce(sha1, ?2),"
-        " md5 = coalesce(md5, ?3), size = coalesce(size, ?4), vaulted = max(vaulted, ?5),"
+        " md5 = coalesce(md5, ?3), size = coalesce(size, ?4), vaulted = max(vaulted, CASE"
+        " WHEN bytes_gone_ms IS NULL THEN ?5 ELSE 0 END),"
         " private = max(private, ?6), kind = coalesce(kind, ?7), machine = coalesce(machine, ?8),"
         " flags = coalesce(flags, ?9), features = coalesce(?10, features),"
         " git_blob = coalesce(git_blob, ?11) WHERE id = ?12";
@@ -164,6 +165,21 @@ enum ms_status ms_sample_is_forgotten(struct ms_corpus *corpus, const uint8_t sh
                                       bool *forgotten, struct ms_error *err)
 {
     return ms_tombstone_has(corpus, "sample", sha256, MS_SHA256_BYTES, forgotten, err);
+}
+
+enum ms_status ms_sample_is_over(struct ms_corpus *corpus, const uint8_t sha256[32], bool *over,
+                                 struct ms_error *err)
+{
+    sqlite3_stmt *statement;
+    enum ms_status status = ms_db_prepare(
+        corpus, "SELECT 1 FROM sample WHERE sha256 = ?1 AND bytes_gone_ms IS NOT NULL", &statement,
+        err);
+    if (status != MS_OK)
+        return status;
+    ms_db_bind_blob(statement, 1, sha256, MS_SHA256_BYTES);
+    status = ms_db_step(corpus, statement, over, err);
+    ms_db_done(statement);
+    return status;
 }
 
 enum ms_status ms_sample_find(struct ms_corpus *corpus, const char *hex, int64_t *id,

@@ -36,6 +36,9 @@ enum ms_status ms_sample_upsert(struct ms_corpus *corpus, const struct ms_sample
 /* True when forget left a tombstone for this sha256: nothing of it may be stored. */
 enum ms_status ms_sample_is_forgotten(struct ms_corpus *corpus, const uint8_t sha256[32],
                                       bool *forgotten, struct ms_error *err) MS_MUST_USE;
+/* True when the bytes of a known sample were given up (store/retain): they are not stored again. */
+enum ms_status ms_sample_is_over(struct ms_corpus *corpus, const uint8_t sha256[32], bool *over,
+                                 struct ms_error *err) MS_MUST_USE;
 /* By hexadecimal md5, sha1 or sha256 text. MS_REJECT when unknown or not a hash. */
 enum ms_status ms_sample_find(struct ms_corpus *corpus, const char *hex, int64_t *id,
                               struct ms_error *err) MS_MUST_USE;

@@ -12,17 +12,18 @@
     "  WHERE current = 1 GROUP BY policy, verdict, coalesce(class, '') UNION ALL"                \
     " SELECT 'analysis', sandbox, state, '', count(*) FROM analysis GROUP BY sandbox, state"
 
-#define SUMMED                                                                                \
-    "SELECT 1 AS id, s.n, s.vaulted, s.private, s.bytes, g.n, g.gone, a.reports, a.bytes,"    \
-    " a.processes, a.calls, a.expanded, (SELECT count(DISTINCT sample) FROM analysis_ran),"   \
-    " (SELECT count(DISTINCT sample) FROM analysis_ran WHERE traced)"                         \
-    " FROM (SELECT count(*) AS n, coalesce(sum(vaulted), 0) AS vaulted,"                      \
-    "  coalesce(sum(private), 0) AS private,"                                                 \
-    "  coalesce(sum(vaulted * coalesce(size, 0)), 0) AS bytes FROM sample) s,"                \
-    " (SELECT count(*) AS n, count(gone_ms) AS gone FROM sighting) g,"                        \
-    " (SELECT count(report_sha256) AS reports,"                                               \
-    "  coalesce(sum(CASE WHEN report_sha256 IS NOT NULL THEN report_bytes END), 0) AS bytes," \
-    "  coalesce(sum(processes), 0) AS processes, coalesce(sum(calls), 0) AS calls,"           \
+#define SUMMED                                                                              \
+    "SELECT 1 AS id, s.n, s.vaulted, s.private, s.bytes, g.n, g.gone, a.reports, a.bytes,"  \
+    " a.processes, a.calls, a.expanded, (SELECT count(DISTINCT sample) FROM analysis_ran)," \
+    " (SELECT count(DISTINCT sample) FROM analysis_ran WHERE traced)"                       \
+    " FROM (SELECT count(*) AS n, coalesce(sum(vaulted), 0) AS vaulted,"                    \
+    "  coalesce(sum(private), 0) AS private,"                                               \
+    "  coalesce(sum(vaulted * coalesce(size, 0)), 0) AS bytes FROM sample) s,"              \
+    " (SELECT count(*) AS n, count(gone_ms) AS gone FROM sighting) g,"                      \
+    " (SELECT count(CASE WHEN report_gone_ms IS NULL THEN report_sha256 END) AS reports,"   \
+    "  coalesce(sum(CASE WHEN report_sha256 IS NOT NULL AND report_gone_ms IS NULL THEN "   \
+    "report_bytes END), 0) AS bytes,"                                                       \
+    "  coalesce(sum(processes), 0) AS processes, coalesce(sum(calls), 0) AS calls,"         \
     "  coalesce(sum(calls_expanded), 0) AS expanded FROM analysis) a"
 
 enum ms_status ms_tally_check(struct ms_corpus *corpus, bool *right, struct ms_error *err)

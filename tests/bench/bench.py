@@ -21,6 +21,7 @@ import collect_nights_bench  # noqa: E402
 import detect_bench  # noqa: E402
 import extract_bench  # noqa: E402
 import label_bench  # noqa: E402
+import scale_bench  # noqa: E402
 import store_bench  # noqa: E402
 import traces_bench  # noqa: E402
 import train_bench  # noqa: E402
@@ -49,6 +50,7 @@ BENCHES = {
     "train.predict": (train_bench.predict, train_bench.PACKAGES),
     "train.jobs": (train_bench.jobs, ()),
     "detect.report": (detect_bench.report, ()),
+    "scale": (scale_bench.scale, ("zstd",)),
 }
 
 

@@ -96,6 +96,9 @@ class Words(Folder):
         self.assertEqual(result.returncode, 2)
         self.assertIn("unknown option '--limt'; did you mean '--limit'?", result.err)
 
+    def test_verb_behind_two_dashes(self):
+        self.assertEqual(run(MALSEQ, "--", "query", "select 1", cwd=self.folder).returncode, 3)
+
     def test_no_abbreviations(self):
         self.assertEqual(run(MALSEQ, "status", "--corp", "x").returncode, 2)
 
@@ -216,6 +219,15 @@ class Query(Corpus):
         result = self.query("--json", "select id, hex(sha256) h, sha256, null as none, 0.5 as half, id from sample where id = 1")
         want = hashlib.sha256(b"1").hexdigest()
         self.assertEqual(json.loads(result.out), {"id": 1, "h": want.upper(), "sha256": want, "none": None, "half": 0.5, "id:6": 1})
+
+    def test_patterns_match_bytes(self):
+        db = sqlite3.connect(os.path.join(self.corpus, "corpus.db"))
+        db.execute("INSERT INTO process (analysis, ord, name, calls, calls_expanded, trace) VALUES (1, 0, ?, 0, 0, x'')", (b"C:\\Evil_1.EXE",))
+        db.commit()
+        db.close()
+        for pattern, want in (("like '%evil%.exe'", 1), ("like '%x_1%' escape 'x'", 1), ("like 'evil'", 0), ("glob '*Evil*'", 1), ("glob '*evil*'", 0),
+                              ("like null", 0)):
+            self.assertEqual(self.query("--csv", "select count(*) from process where name " + pattern).out.split()[1], str(want), pattern)
 
     def test_csv_guards_formulas(self):
         result = self.query("--csv", "select name, id from origin order by id")
