@@ -543,6 +543,31 @@ class Detect(Corpora):
         self.assertEqual(run("detect", "--model", self.root / "nothing", path).returncode, 3)
         self.assertEqual(run("detect", path).returncode, 2)
 
+    def test_the_library_says_what_detect_says(self):
+        """libmalseq-detect, by the example program that its users are given."""
+        rng, reports, lines, wanted = random.Random(5), self.root / "library", [], []
+        reports.mkdir()
+        for i in range(6):
+            calls = calls_of(rng, i % 2 == 0) if i else ["NoSuchCall", "__anomaly__"]
+            first, second = calls[:len(calls) // 2], calls[len(calls) // 2:]
+            (reports / ("%d.json" % i)).write_bytes(report.cuckoo([report.Process("a.exe", first, pid=100), report.Process("b.exe", second, pid=200)]))
+            turns = [(pid, names[at]) for at in range(len(second)) for pid, names in ((100, first), (200, second)) if at < len(names)]
+            lines += ["%d %s" % turn for turn in turns] + [""]
+        for line in run("detect", "--model", self.model, "--json", reports).stdout.splitlines():
+            verdict = json.loads(line)
+            wanted.append((verdict["verdict"], verdict["score"], verdict["class"] or "-", verdict["calls"], verdict["reason"] or ""))
+        done = run("detect-example", self.model, stdin="\n".join(lines).encode())
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        got = [re.fullmatch(r"(\S+) (\S+) (\S+) (\d+) calls(?:: (.*))?", line).groups() for line in done.stdout.decode().splitlines()]
+        self.assertEqual([(kind, None if score == "nan" else float(score), label, int(calls), reason or "") for kind, score, label, calls, reason in got], wanted)
+        self.assertEqual({kind for kind, *_ in got}, {"unknown", "malicious", "benign"})
+
+    def test_the_library_refuses_what_is_no_model(self):
+        for path in (self.root / "absent", self.root / "set.csv"):
+            done = run("detect-example", path)
+            self.assertEqual((done.returncode, done.stdout), (1, b""))
+            self.assertRegex(done.stderr, b"^detect-example: model.*")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -119,6 +119,8 @@ class Vault(Corpus):
         line, = self.detect(made, self.report())
         self.assertEqual(line["verdict"], "unknown")
         self.assertIn("the model reads opcodes", line["reason"])
+        refused = subprocess.run([os.path.join(BIN, "detect-example"), made["folder"]], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        self.assertEqual((refused.returncode, refused.stderr), (1, b"detect-example: the model reads opcodes, not calls\n"))
         self.train(*FAST, expect=3)
         self.assertIn("--sequence opcode", self.talk)
 

@@ -17,6 +17,7 @@ HARD_LINES, MAIN_LINES = 800, 200
 
 # What each folder may include beside itself. Longest prefix wins.
 LAYERS = {
+    "include": [],
     "base": [],
     "store/trace": ["base"],
     "store": ["base", "store/trace"],
@@ -27,7 +28,7 @@ LAYERS = {
     "label": ["base", "store", "store/trace"],
     "extract": ["base", "store", "store/trace", "extract/report", "extract/sandbox"],
     "train": ["base", "store", "store/trace", "train/nn"],
-    "detect": ["base", "store/trace", "extract/report", "train", "train/nn"],
+    "detect": ["include", "base", "store/trace", "extract/report", "train", "train/nn"],
     "malseq": ["base", "store", "store/trace"],
 }
 # Files that may include more than their folder: detect's command reads stored traces; its library must not.
@@ -54,6 +55,8 @@ def read(name):
 
 
 def layer_of(path):
+    if os.path.isfile(os.path.join(ROOT, "include", path)):     # <malseq/detect.h> is no header of the folder malseq
+        path = "include/" + path
     return max((layer for layer in LAYERS if path.startswith(layer + "/")), key=len, default=None)
 
 
