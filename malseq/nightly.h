@@ -242,6 +242,13 @@ enum ms_status malseq_night_record(struct malseq_night *night, const json_t *his
 enum ms_status malseq_night_verdict(const struct malseq_night *night, struct ms_error *err);
 /* The record as text for people. */
 void malseq_night_text(const json_t *record, struct ms_buf *out);
+/* A count of the record's map "census" or "new"; and the sum of a section there. 0: not there. */
+json_int_t malseq_night_count(const json_t *record, const char *map, const char *section,
+                              const char *name);
+json_int_t malseq_night_sum(const json_t *record, const char *map, const char *section);
+/* Appends one chart a model, and those of the corpus and the disk, over the nights before and this
+ * one. */
+void malseq_night_curves(const json_t *record, const json_t *history, struct ms_buf *out);
 /* The record as one HTML page, with the nights before for its curves. */
 enum ms_status malseq_night_page(const json_t *record, const json_t *history, struct ms_buf *out,
                                  struct ms_error *err) MS_MUST_USE;

@@ -483,36 +483,3 @@ enum ms_status malseq_nightly_config_read(const char *path, struct ms_arena *mem
     ms_buf_release(&text);
     return status;
 }
-
-/* ---- looking ---- */
-
-const struct malseq_value *malseq_section_find(const struct malseq_section *self, const char *key)
-{
-    for (const struct malseq_value *v = self->values; v; v = v->next)
-        if (strcmp(v->key->name, key) == 0)
-            return v;
-    return NULL;
-}
-
-const struct malseq_value *malseq_config_find(const struct malseq_nightly_config *self,
-                                              const char *kind, const char *key)
-{
-    for (const struct malseq_section *s = self->sections; s; s = s->next)
-        if (strcmp(s->kind, kind) == 0 && !*s->name)
-            return malseq_section_find(s, key);
-    return NULL;
-}
-
-const char *malseq_config_text(const struct malseq_nightly_config *self, const char *kind,
-                               const char *key, const char *fallback)
-{
-    const struct malseq_value *value = malseq_config_find(self, kind, key);
-    return value ? value->text : fallback;
-}
-
-uint64_t malseq_config_number(const struct malseq_nightly_config *self, const char *kind,
-                              const char *key, uint64_t fallback)
-{
-    const struct malseq_value *value = malseq_config_find(self, kind, key);
-    return value ? value->number : fallback;
-}

@@ -1,5 +1,5 @@
-/* The keys of nightly.conf. What they mean to a person is in docs/nightly.md and in the example
- * file, which a test holds against this table. */
+/* The keys of nightly.conf, and the looking up of values by them. What they mean to a person is in
+ * docs/nightly.md and in the example file, which a test holds against this table. */
 #include "malseq/nightly.h"
 
 #include <string.h>
@@ -162,4 +162,37 @@ bool malseq_stage_parse(const char *name, enum malseq_stage *out)
             return true;
         }
     return false;
+}
+
+/* ---- looking ---- */
+
+const struct malseq_value *malseq_section_find(const struct malseq_section *self, const char *key)
+{
+    for (const struct malseq_value *v = self->values; v; v = v->next)
+        if (strcmp(v->key->name, key) == 0)
+            return v;
+    return NULL;
+}
+
+const struct malseq_value *malseq_config_find(const struct malseq_nightly_config *self,
+                                              const char *kind, const char *key)
+{
+    for (const struct malseq_section *s = self->sections; s; s = s->next)
+        if (strcmp(s->kind, kind) == 0 && !*s->name)
+            return malseq_section_find(s, key);
+    return NULL;
+}
+
+const char *malseq_config_text(const struct malseq_nightly_config *self, const char *kind,
+                               const char *key, const char *fallback)
+{
+    const struct malseq_value *value = malseq_config_find(self, kind, key);
+    return value ? value->text : fallback;
+}
+
+uint64_t malseq_config_number(const struct malseq_nightly_config *self, const char *kind,
+                              const char *key, uint64_t fallback)
+{
+    const struct malseq_value *value = malseq_config_find(self, kind, key);
+    return value ? value->number : fallback;
 }

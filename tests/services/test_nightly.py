@@ -113,13 +113,14 @@ class Nightly(NightCase):
         self.assertIn("try again at " + record["resume_at"], self.talk)
 
     def test_time_is_over(self):
-        self.world.cuckoo.fault("status", status=500, path="/tasks/create.*")
-        conf = self.world.conf(self.corpus, replace=(("budget = 20m", "budget = 10s"), ("[extract]", "[extract]\nshare = 1")))
-        record = self.night(expect=75, conf=conf)
-        step = record["steps"][2]
-        self.assertEqual((step["step"], step["state"]), ("extract", "stopped"), record["steps"])
-        self.assertIn("its time was over", step["why"])
-        self.assertEqual(self.states(record)["audit"], "skipped")
+        self.night("--stage", "collect", expect=0)
+        self.world.cuckoo.fault("hang", path="/tasks/create.*", seconds=30)
+        conf = self.world.conf(self.corpus, replace=(("budget = 20m", "budget = 2s"), ("grace = 10s", "grace = 1s")))
+        record = self.night("--stage", "extract", expect=75, conf=conf)
+        step, = record["steps"]
+        self.assertEqual((step["state"], step["exit"]), ("stopped", 128 + signal.SIGKILL), step)
+        self.assertIn("its time was over (2 s), and it had to be killed", step["why"])
+        self.assertTrue(record["why"].startswith("extract was stopped: "), record["why"])
 
     def test_held_corpus(self):
         shutil.copytree(self.whole, self.corpus)
