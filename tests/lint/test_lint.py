@@ -4,6 +4,7 @@ completion agree. It judges the tree, not what the programs do."""
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -154,6 +155,24 @@ class Files(unittest.TestCase):
         for name in tracked(".py"):
             with self.subTest(file=name):
                 compile(read(name), name, "exec")
+
+
+class Schema(unittest.TestCase):
+    def test_fields_are_described(self):
+        """schemas/fields.md has each table and column of the migrations, with its type, and no other."""
+        db = sqlite3.connect(":memory:")
+        for name in tracked(".sql"):
+            db.executescript(read(name))
+        tables = [row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")]
+        want = {(table, row[1], row[2] + ("" if row[3] or row[5] else ", NULL")) for table in tables for row in db.execute("PRAGMA table_info(%s)" % table)}
+        found, table = set(), None
+        for line in read("schemas/fields.md").split("\n"):
+            table = line[3:] if line.startswith("## ") else table
+            cells = re.match(r"\| `(\w+)` \| ([^|]+) \|", line)
+            if cells:
+                found.add((table, cells[1], cells[2]))
+        self.assertEqual(found, want)
+        self.assertGreater(len(want), 200)
 
 
 class Outside(unittest.TestCase):
