@@ -17,15 +17,22 @@ static void put_escaped(struct ms_buf *out, const char *text)
     (void)ms_escape(out, text, strlen(text));
 }
 
+/* A member as text that is safe on a terminal, in `shown`. */
+static const char *safe(const json_t *object, const char *key, char shown[128])
+{
+    return ms_escape_text(ms_json_string_at(object, key, "?"), shown, 128);
+}
+
 static void put_steps(const json_t *record, struct ms_buf *out)
 {
+    char name[128], state[128];
     json_t *step;
     size_t i;
     json_array_foreach(json_object_get(record, "steps"), i, step)
     {
         const char *why = ms_json_string_at(step, "why", NULL);
-        (void)ms_buf_printf(out, "%-18s %-10s %8.1f s", ms_json_string_at(step, "step", "?"),
-                            ms_json_string_at(step, "state", "?"),
+        (void)ms_buf_printf(out, "%-18s %-10s %8.1f s", safe(step, "step", name),
+                            safe(step, "state", state),
                             json_number_value(json_object_get(step, "seconds")));
         if (why) {
             put(out, "  ");
@@ -64,6 +71,7 @@ static void put_new(const json_t *record, struct ms_buf *out)
 
 static void put_failures(const json_t *record, struct ms_buf *out)
 {
+    char what[128], state[128];
     json_t *failure;
     size_t i;
     json_array_foreach(json_object_get(record, "failures"), i, failure)
@@ -71,8 +79,7 @@ static void put_failures(const json_t *record, struct ms_buf *out)
         const char *reason = ms_json_string_at(failure, "reason", NULL);
         (void)ms_buf_printf(out, "%s%8lld  %-9s %s", i ? "" : "\nWhat failed\n",
                             (long long)ms_json_int_at(failure, "count", 0),
-                            ms_json_string_at(failure, "what", "?"),
-                            ms_json_string_at(failure, "state", "?"));
+                            safe(failure, "what", what), safe(failure, "state", state));
         if (reason) {
             put(out, ": ");
             put_escaped(out, reason);
@@ -102,11 +109,12 @@ static void put_models(const json_t *record, struct ms_buf *out)
 
 void malseq_night_text(const json_t *record, struct ms_buf *out)
 {
+    char shown[128], ended[128];
     json_t *quota;
     size_t i;
-    (void)ms_buf_printf(
-        out, "Night %lld, %s to %s\n\n", (long long)ms_json_int_at(record, "night", 0),
-        ms_json_string_at(record, "started", "?"), ms_json_string_at(record, "ended", "?"));
+    (void)ms_buf_printf(out, "Night %lld, %s to %s\n\n",
+                        (long long)ms_json_int_at(record, "night", 0),
+                        safe(record, "started", shown), safe(record, "ended", ended));
     put_steps(record, out);
     put_new(record, out);
     put_failures(record, out);
@@ -115,7 +123,7 @@ void malseq_night_text(const json_t *record, struct ms_buf *out)
     json_array_foreach(json_object_get(record, "quota"), i, quota)
     {
         (void)ms_buf_printf(out, "VirusTotal key %s: %lld requests today",
-                            ms_json_string_at(quota, "key", "?"),
+                            safe(quota, "key", shown),
                             (long long)ms_json_int_at(quota, "used_today", 0));
         if (ms_json_int_at(quota, "allowed_a_day", -1) >= 0)
             (void)ms_buf_printf(out, " of %lld",
