@@ -55,6 +55,10 @@ def rows(db, table, names):
     return sorted(db.execute("SELECT %s FROM %s" % (", ".join(names), table)), key=repr)
 
 
+# What triggers fill when the rows of the others come.
+COUNTED = ("tally", "total")
+
+
 class Migrate(unittest.TestCase):
     def setUp(self):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="malseq-migrate-"))
@@ -107,6 +111,8 @@ class Migrate(unittest.TestCase):
                 db = old_database(corpus / "corpus.db", version)
                 kept = columns(db)
                 for table, names in kept.items():
+                    if table in COUNTED:
+                        continue
                     found = rows(today, table, names)
                     if version == OLDEST:
                         self.assertTrue(found, "no row in " + table)
