@@ -147,7 +147,7 @@ static const struct ms_tool tool = {
                 "label import ~/vt-answers/ feed.jsonl.gz\n"
                 "zstdcat old-v2.json.zst | label import - --json >imported.jsonl\n"
                 "# families and tags of reports in files, as AVClass prints them\n"
-                "label avclass --fetch-data; label avclass -t --hash sha256 reports.jsonl\n",
+                "label avclass --fetch-data\nlabel avclass -t --hash sha256 reports.jsonl\n",
 };
 
 int main(int argc, char **argv)

@@ -187,7 +187,11 @@ static const struct ms_tool tool = {
                 "malseq collect --github-list repos.txt\n"
                 "# The ten most frequent calls\n"
                 "malseq query \"select api, count(*) n from calls group by api order by n desc "
-                "limit 10\"\n",
+                "limit 10\"\n"
+                "# What there is, what waits, and what a night depends on\n"
+                "malseq status\nmalseq doctor --offline\n"
+                "# Every digest and every trace looked at\nmalseq fsck --digest\n"
+                "# All stages, as cron runs them\nmalseq nightly --config nightly.conf\n",
 };
 
 int main(int argc, char **argv)

@@ -372,5 +372,5 @@ const struct ms_tool ms_train_tool = {
         "# the published LSTM against one class\n"
         "train --preset article --target class=Virus --batch 32\n"
         "# a model for another runtime\n"
-        "train onnx corpus/models/default-malware --output model.onnx\n",
+        "train --kind lstm --name net\ntrain onnx corpus/models/net --output model.onnx\n",
 };
