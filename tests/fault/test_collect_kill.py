@@ -1,5 +1,6 @@
 """Kills collect --github-list at each of its named steps, runs it again, and compares the corpus with that of an undisturbed run.
 One time of each step, the first, the middle or the last by turns: fault.test_collect_steps kills at all three, unsanitized."""
+# ctest: full no-leaks
 import signal
 import unittest
 

@@ -1,7 +1,7 @@
 """A farm of three sandboxes with every fault there is, each on one sample in twenty, and kill -9 at every named step of extract: each sample ends in
 the one state that its trouble calls for, and no server was ever given one twice, by the servers' own count. A hundred and fifty samples; ten thousand with
 MALSEQ_LONG set."""
-# ctest: full cost=40
+# ctest: full no-leaks cost=40
 import os
 import pathlib
 import random

@@ -1,6 +1,6 @@
 """kill -9 at every named step of extract import and extract dataset: the next run ends with the corpus of an undisturbed one.
 Each step three times; once, at another of its times from step to step, under AddressSanitizer."""
-# ctest: full also-release cost=50
+# ctest: full also-release no-leaks cost=50
 import collections
 import concurrent.futures
 import hashlib

@@ -1,6 +1,6 @@
 """kill -9 at every named step of label import: the next run ends with the corpus of an undisturbed one.
 Each step at its first, its middle and its last time; at one of these, by turns, under AddressSanitizer."""
-# ctest: full also-release cost=40
+# ctest: full also-release no-leaks cost=40
 import collections
 import concurrent.futures
 import gzip
