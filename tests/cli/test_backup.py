@@ -30,7 +30,7 @@ class Backup(unittest.TestCase):
 
     def tool(self, name, *args, expect=0, corpus=None, env=()):
         result = subprocess.run([os.path.join(BIN, name), *map(str, args), "--corpus", str(corpus or self.corpus)], capture_output=True,
-                                stdin=subprocess.DEVNULL, timeout=100, check=False, env=dict(os.environ, **dict(env)))
+                                stdin=subprocess.DEVNULL, timeout=250, check=False, env=dict(os.environ, **dict(env)))
         self.talk = result.stderr.decode("utf-8", "replace")
         if expect is not None:
             self.assertEqual(result.returncode, expect, self.talk + result.stdout.decode("utf-8", "replace"))
@@ -127,7 +127,7 @@ class Backup(unittest.TestCase):
         stop = threading.Event()
 
         def write():
-            db = sqlite3.connect(self.corpus / "corpus.db", timeout=30)
+            db = sqlite3.connect(self.corpus / "corpus.db", timeout=250)
             number = 0
             while not stop.is_set():
                 number += 1

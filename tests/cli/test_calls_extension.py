@@ -125,7 +125,7 @@ class Extension(unittest.TestCase):
             self.skipTest("no sqlite3 program")
         done = subprocess.run([shell, "-readonly", self.path, "-cmd", f".load {EXTENSION}",
                                "SELECT count(*), group_concat(api, ' ') FROM calls WHERE process = 1"],
-                              capture_output=True, text=True, timeout=30, check=False)
+                              capture_output=True, text=True, timeout=250, check=False)
         self.assertEqual(done.stdout, "5|NtClose CreateFileW NtClose NtClose __anomaly__\n", done.stderr)
 
     def test_exports_and_needs_little(self):
@@ -133,7 +133,7 @@ class Extension(unittest.TestCase):
         if not readelf:
             self.skipTest("no readelf")
         done = subprocess.run([readelf, "-dW", "--dyn-syms", f"{EXTENSION}.so"], capture_output=True, text=True,
-                              timeout=30, check=True)
+                              timeout=250, check=True)
         self.assertNotIn("libcurl", done.stdout)
         self.assertNotIn("libsqlite3", done.stdout)
         symbols = [line.split() for line in done.stdout.splitlines() if " GLOBAL DEFAULT " in line and " UND " not in line]

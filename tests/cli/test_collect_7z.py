@@ -50,14 +50,14 @@ class SevenZipCase(unittest.TestCase):
         """7zz a, into the input folder; the bytes of the archive."""
         switches = [] if password is None else ["-p" + password, "-mhe=" + ("on" if hide else "off")]
         run = subprocess.run(["7zz", "a", "-bd", "-mmt=1", *switches, *args, str(self.input / name), *([files] if isinstance(files, str) else files)],
-                             cwd=self.source, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+                             cwd=self.source, stdin=subprocess.DEVNULL, capture_output=True, timeout=250, check=False)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
         return (self.input / name).read_bytes()
 
     def collect(self, *args, expect=0, corpus="corpus"):
         """({path: {chain: (sha256, password)}}, {path: (outcome, reason)})"""
         run = subprocess.run([os.path.join(BIN, "collect"), "--dir", str(self.input), "--json", "--corpus", str(self.root / corpus), *map(str, args)],
-                             stdin=subprocess.DEVNULL, capture_output=True, timeout=150, check=False)
+                             stdin=subprocess.DEVNULL, capture_output=True, timeout=250, check=False)
         self.assertEqual(run.returncode, expect, run.stdout.decode() + run.stderr.decode())
         samples, rest = {}, {}
         for line in map(json.loads, run.stdout.splitlines()):
@@ -113,7 +113,7 @@ class Methods(SevenZipCase):
         for method in AS_IN_THE_CLEAR:
             shutil.copy(self.input / (method + "-clear.7z"), clear)
         run = subprocess.run([os.path.join(BIN, "collect"), "--dir", str(clear), "--corpus", str(self.root / "clear-corpus")],
-                             stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False)
+                             stdin=subprocess.DEVNULL, capture_output=True, timeout=250, check=False)
         self.assertIn(run.returncode, (0, 1))
         return run.returncode
 

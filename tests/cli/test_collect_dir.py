@@ -44,7 +44,7 @@ class CollectCase(unittest.TestCase):
         command = [os.path.join(BIN, name), *map(str, args), "--corpus", str(corpus or self.corpus)]
         environment = dict(os.environ, **dict(env))
         environment.pop("GITHUB_TOKEN", None)
-        result = subprocess.run(command, env=environment, capture_output=True, stdin=subprocess.DEVNULL, timeout=100, check=False, **more)
+        result = subprocess.run(command, env=environment, capture_output=True, stdin=subprocess.DEVNULL, timeout=250, check=False, **more)
         self.talk = result.stderr.decode("utf-8", "replace")
         if expect is not None:
             self.assertEqual(result.returncode, expect, self.talk)
@@ -197,7 +197,7 @@ class Verbs(CollectCase):
         self.assertEqual(self.tool("cat", "0" * 64, expect=3).stdout, b"")
         primary, secondary = pty.openpty()
         command = [os.path.join(BIN, "collect"), "cat", sha256(data), "--corpus", str(self.corpus)]
-        self.assertEqual(subprocess.run(command, stdout=secondary, stderr=subprocess.PIPE, timeout=30, check=False).returncode, 2)
+        self.assertEqual(subprocess.run(command, stdout=secondary, stderr=subprocess.PIPE, timeout=250, check=False).returncode, 2)
         os.close(primary), os.close(secondary)
         self.tool("forget", sha256(data))
         self.assertEqual(self.tool("cat", sha256(data), expect=3).stdout, b"")

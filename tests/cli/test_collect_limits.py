@@ -28,7 +28,7 @@ class Limits(unittest.TestCase):
 
     def collect(self, *args, expect=0):
         command = [os.path.join(BIN, "collect"), "--dir", str(self.input), "--json", "--corpus", str(self.corpus), *args]
-        result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=200, check=False)
+        result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=250, check=False)
         self.talk = result.stderr.decode("utf-8", "replace")
         self.assertEqual(result.returncode, expect, self.talk)
         lines = [json.loads(line) for line in result.stdout.splitlines()]

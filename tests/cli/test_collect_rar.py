@@ -42,7 +42,7 @@ class RarCase(unittest.TestCase):
         if words is not None:
             (self.root / "words").write_text("\n".join(words) + "\n")
             command += ["--password-list", str(self.root / "words")]
-        result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=200, check=False)
+        result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=250, check=False)
         self.talk = result.stderr.decode("utf-8", "replace")
         self.assertEqual(result.returncode, expect, self.talk + "\n".join(line for line in result.stdout.decode().splitlines() if '"blob"' in line))
         lines = [json.loads(line) for line in result.stdout.splitlines()]

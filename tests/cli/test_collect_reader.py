@@ -87,7 +87,7 @@ class Reader(unittest.TestCase):
     def collect(self, program, corpus, *args, **env):
         log = self.root / "steps"
         run = subprocess.run([str(program), "--dir", str(self.input), "--corpus", str(self.root / corpus), "--progress", "never", "--jobs", "2", *args],
-                             env=dict(os.environ, MALSEQ_TEST_STEPS=str(log), **env), stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False)
+                             env=dict(os.environ, MALSEQ_TEST_STEPS=str(log), **env), stdin=subprocess.DEVNULL, capture_output=True, timeout=250, check=False)
         self.assertIn(run.returncode, (0, 1), run.stderr)
         steps = log.read_text().split() if log.exists() else []
         log.unlink(missing_ok=True)
@@ -95,7 +95,7 @@ class Reader(unittest.TestCase):
 
     def digest(self, corpus):
         run = subprocess.run([str(BIN / "malseq"), "fsck", "--digest", "--corpus", str(self.root / corpus)], stdin=subprocess.DEVNULL, capture_output=True,
-                             timeout=100, check=True)
+                             timeout=250, check=True)
         return run.stdout
 
     def alone(self):
@@ -141,13 +141,13 @@ class Reader(unittest.TestCase):
         self.assertEqual(self.collect(BIN / "collect", "hooks", MALSEQ_TEST_WORKER="1"), 0)
 
     def test_alone(self):
-        run = subprocess.run([str(BIN / "malseq-reader")], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+        run = subprocess.run([str(BIN / "malseq-reader")], stdin=subprocess.DEVNULL, capture_output=True, timeout=250, check=False)
         self.assertEqual(run.returncode, 2)
         self.assertIn(b"of no use alone", run.stderr)
 
     def test_little_is_linked(self):
         """What is mapped is what a fork costs, and what a broken reader could use."""
-        run = subprocess.run(["ldd", str(BIN / "malseq-reader")], capture_output=True, text=True, timeout=60, check=True)
+        run = subprocess.run(["ldd", str(BIN / "malseq-reader")], capture_output=True, text=True, timeout=250, check=True)
         for name in ("archive", "curl", "sqlite3", "ssl", "xml2", "jansson"):
             self.assertNotIn("lib%s." % name, run.stdout)
 

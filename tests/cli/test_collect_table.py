@@ -85,7 +85,7 @@ class Bench:
         listed.write_text("".join(word + "\n" for word in words), encoding="utf-8")
         command = [os.path.join(BIN, "collect"), "--dir", *(str(self.input / folder) for folder in folders), "--json", "--jobs", "2",
                    "--corpus", str(self.root / corpus)]
-        run = subprocess.run(command + (["--password-list", str(listed)] if words else []), stdin=subprocess.DEVNULL, capture_output=True, timeout=200,
+        run = subprocess.run(command + (["--password-list", str(listed)] if words else []), stdin=subprocess.DEVNULL, capture_output=True, timeout=250,
                              check=False)
         return run
 
@@ -254,7 +254,7 @@ class Table(unittest.TestCase):
         self.assertIn(" 0 opened", self.talk)
         for name in PROGRAMS:
             cat = subprocess.run([os.path.join(BIN, "collect"), "cat", DIGESTS[name], "--corpus", str(self.bench.root / "healing")],
-                                 stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+                                 stdin=subprocess.DEVNULL, capture_output=True, timeout=250, check=False)
             self.assertEqual(cat.stdout, FILES[name])
 
     def test_right(self):

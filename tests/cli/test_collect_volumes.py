@@ -38,7 +38,7 @@ class VolumeCase(unittest.TestCase):
         self.words.write_text("rightword\n")
 
     def make(self, *command):
-        result = subprocess.run(command, cwd=self.work, capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
+        result = subprocess.run(command, cwd=self.work, capture_output=True, stdin=subprocess.DEVNULL, timeout=250, check=False)
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
     def split(self, data, name, size, folder=None):
@@ -52,7 +52,7 @@ class VolumeCase(unittest.TestCase):
     def collect(self, *options, expect=0, corpus="corpus"):
         command = [os.path.join(BIN, "collect"), "--dir", str(self.input), "--json", "--corpus", str(self.root / corpus), "--password-list",
                    str(self.words), *options]
-        result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=200, check=False)
+        result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=250, check=False)
         self.assertEqual(result.returncode, expect, (result.stdout + result.stderr).decode("utf-8", "replace"))
         lines = [json.loads(line) for line in result.stdout.splitlines()]
         self.samples = {(line["path"], line["chain"]): line for line in lines if line["type"] == "sample"}

@@ -26,7 +26,7 @@ class ZipCase(unittest.TestCase):
         self.input.mkdir()
 
     def run_tool(self, *command):
-        result = subprocess.run(command, cwd=self.root, capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
+        result = subprocess.run(command, cwd=self.root, capture_output=True, stdin=subprocess.DEVNULL, timeout=250, check=False)
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
     def member(self, name, seed):
@@ -44,7 +44,7 @@ class ZipCase(unittest.TestCase):
         words.write_text("".join(word + "\n" for word in passwords))
         corpus = tempfile.mkdtemp(prefix="corpus-", dir=self.root)
         command = [os.path.join(BIN, "collect"), "--dir", str(self.input), "--json", "--corpus", corpus, "--password-list", str(words)]
-        result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=200, check=False)
+        result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=250, check=False)
         self.assertEqual(result.returncode, expect, result.stderr.decode("utf-8", "replace"))
         lines = [json.loads(line) for line in result.stdout.splitlines()]
         return ({(line["path"], line["chain"]): line for line in lines if line["type"] == "sample"},

@@ -31,7 +31,7 @@ class Demo(unittest.TestCase):
             return json.load(file)
 
     def status(self):
-        result = subprocess.run([MALSEQ, "status", "--json", "--corpus", os.path.join(self.keep, "corpus")], capture_output=True, text=True, timeout=60)
+        result = subprocess.run([MALSEQ, "status", "--json", "--corpus", os.path.join(self.keep, "corpus")], capture_output=True, text=True, timeout=250)
         self.assertEqual(result.returncode, 0, result.stderr)
         return json.loads(result.stdout)
 

@@ -196,7 +196,7 @@ class Stored(Detect):
     def test_a_file_called_like_a_hash_is_a_file(self):
         path = self.root / ("12" * 16)
         path.write_bytes(report.cuckoo([report.Process("a.exe", BAD + COMMON)]))
-        done = subprocess.run([os.path.join(base.BIN, "detect"), "--model", self.model, path.name], cwd=self.root, capture_output=True, timeout=60)
+        done = subprocess.run([os.path.join(base.BIN, "detect"), "--model", self.model, path.name], cwd=self.root, capture_output=True, timeout=250)
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertTrue(done.stdout.startswith(b"12"))
 
@@ -248,7 +248,7 @@ class Follow(Detect):
         path_copy = self.root / "copy.log"
         path_copy.write_bytes(path.read_bytes())
         whole = self.lines("--fast", path_copy)[0]
-        deadline, line = time.monotonic() + 30, None
+        deadline, line = time.monotonic() + 120, None
         if whole["verdict"] != "benign":
             line = self.next_line(process)
             self.assertEqual(line["verdict"], whole["verdict"])

@@ -51,7 +51,7 @@ class Doctor(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.root)
         self.corpus = self.root / "corpus"
         (self.root / "in").mkdir()
-        subprocess.run([os.path.join(BIN, "collect"), "--dir", str(self.root / "in"), "-q", "--corpus", str(self.corpus)], check=True, timeout=60,
+        subprocess.run([os.path.join(BIN, "collect"), "--dir", str(self.root / "in"), "-q", "--corpus", str(self.corpus)], check=True, timeout=250,
                        stdout=subprocess.DEVNULL)
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Services)
         self.server.left, self.server.ahead = 4999, 0
@@ -70,7 +70,7 @@ class Doctor(unittest.TestCase):
     def doctor(self, *args, expect=0):
         env = {name: value for name, value in os.environ.items() if name not in ("VT_API_KEY", "GITHUB_TOKEN", "CUCKOO_TOKEN")}
         result = subprocess.run([os.path.join(BIN, "malseq"), "doctor", "--json", "--corpus", str(self.corpus), *map(str, args)], env=env,
-                                capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
+                                capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=250, check=False)
         self.assertEqual(result.returncode, expect, result.stdout + result.stderr)
         for value in (TOKEN, KEY):
             self.assertNotIn(value, result.stdout + result.stderr)

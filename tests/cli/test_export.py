@@ -40,7 +40,7 @@ class ExportCase(unittest.TestCase):
 
     def tool(self, name, *args, expect=0, corpus=None, **more):
         command = [os.path.join(BIN, name), *map(str, args), "--corpus", str(corpus or self.corpus)]
-        result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=100, check=False, **more)
+        result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=250, check=False, **more)
         self.talk = result.stderr.decode("utf-8", "replace")
         self.assertEqual(result.returncode, expect, self.talk)
         return result.stdout
@@ -216,7 +216,7 @@ class Files(ExportCase):
         self.tool("malseq", "export", "--out", self.root / "no" / "x", expect=4)
         with open("/dev/full", "w") as full:
             result = subprocess.run([os.path.join(BIN, "malseq"), "export", "--corpus", str(self.corpus)], stdout=full, stderr=subprocess.PIPE,
-                                    timeout=60, check=False)
+                                    timeout=250, check=False)
         self.assertEqual(result.returncode, 4)
 
     @unittest.skipIf(os.environ.get("MALSEQ_SANITIZED") == "1", "memory is measured without sanitizers")
@@ -231,7 +231,7 @@ class Files(ExportCase):
             command = ["/usr/bin/env", "python3", "-c", "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True,"
                        " stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)",
                        os.path.join(BIN, "malseq"), "export", "-q", "--corpus", str(self.corpus)]
-            peaks.append(int(subprocess.run(command, capture_output=True, timeout=60, check=True).stdout))
+            peaks.append(int(subprocess.run(command, capture_output=True, timeout=250, check=True).stdout))
         # SQLite's page cache, 32 MiB by our own setting, fills up and stays.
         self.assertLess(peaks[1], peaks[0] + 48 * 1024, peaks)
 

@@ -75,7 +75,7 @@ class TracesCase(unittest.TestCase):
 
     def tool(self, name, *args, expect=0, corpus=None, **more):
         command = [os.path.join(BIN, name), *map(str, args), "--corpus", str(corpus or self.corpus)]
-        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=100, check=False, **more)
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=250, check=False, **more)
         self.talk = done.stderr.decode("utf-8", "replace")
         self.assertEqual(done.returncode, expect, self.talk)
         return done.stdout
@@ -182,7 +182,7 @@ class Formats(TracesCase):
     def test_npz(self):
         out = self.write("npz")
         python = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
-        done = subprocess.run([python, "-c", NUMPY, str(out)], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([python, "-c", NUMPY, str(out)], capture_output=True, text=True, timeout=250, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
         arrays = json.loads(done.stdout)
         values = {name: array["values"] for name, array in arrays.items()}

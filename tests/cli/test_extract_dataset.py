@@ -36,7 +36,7 @@ class Case(unittest.TestCase):
 
     def run_dataset(self, name, path, expect=0, options=()):
         done = subprocess.run([str(BIN / "extract"), "dataset", name, str(path), "--corpus", str(self.corpus), "--json", *options],
-                              capture_output=True, text=True, timeout=200)
+                              capture_output=True, text=True, timeout=250)
         self.assertEqual(done.returncode, expect, done.stderr)
         self.stderr = done.stderr
         summary = json.loads(done.stdout) if done.stdout else None
@@ -49,7 +49,7 @@ class Case(unittest.TestCase):
             return connection.execute(sql).fetchall()
 
     def calls(self, sql):
-        done = subprocess.run([str(BIN / "malseq"), "query", "--json", "--corpus", str(self.corpus), sql], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([str(BIN / "malseq"), "query", "--json", "--corpus", str(self.corpus), sql], capture_output=True, text=True, timeout=250)
         self.assertEqual(done.returncode, 0, done.stderr)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -115,7 +115,7 @@ class MalApi(Case):
         summary = self.run_dataset("mal-api-2019", path)
         self.assertEqual((summary["samples"], summary["calls"], summary["without_calls"]), (3, 3, 1))
         # There is no sample to send again.
-        done = subprocess.run([str(BIN / "extract"), "retry", "--state", "no_calls", "--corpus", str(self.corpus), "--json"], capture_output=True, timeout=60)
+        done = subprocess.run([str(BIN / "extract"), "retry", "--state", "no_calls", "--corpus", str(self.corpus), "--json"], capture_output=True, timeout=250)
         self.assertEqual(json.loads(done.stdout)["queued"], 0)
         self.assertEqual(self.query("SELECT state FROM analysis ORDER BY id"), [("ok",), ("no_calls",), ("ok",)])
 
@@ -295,7 +295,7 @@ class Oliveira(Case):
         (self.base / "empty.csv").write_text("")
         self.run_dataset("oliveira", self.base / "empty.csv", expect=3)
         self.run_dataset("oliveira", self.base, expect=4)
-        done = subprocess.run([str(BIN / "extract"), "dataset", "oliveira", "a", "b", "--corpus", str(self.corpus)], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([str(BIN / "extract"), "dataset", "oliveira", "a", "b", "--corpus", str(self.corpus)], capture_output=True, text=True, timeout=250)
         self.assertEqual(done.returncode, 2)
 
     def test_long_line(self):

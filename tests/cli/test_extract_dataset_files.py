@@ -51,7 +51,7 @@ class Case(unittest.TestCase):
 
     def run_dataset(self, name, *paths, expect=0, options=()):
         done = subprocess.run([str(BIN / "extract"), "dataset", name, *map(str, paths), "--corpus", str(self.corpus), "--json", *options],
-                              capture_output=True, text=True, timeout=200)
+                              capture_output=True, text=True, timeout=250)
         self.assertEqual(done.returncode, expect, done.stderr)
         self.stderr = done.stderr
         summary = json.loads(done.stdout) if done.stdout else None
@@ -67,7 +67,7 @@ class Case(unittest.TestCase):
         """The calls of each sample, by its name."""
         done = subprocess.run([str(BIN / "malseq"), "query", "--json", "--corpus", str(self.corpus),
                                "SELECT coalesce(CAST(a.external_id AS TEXT), lower(hex(s.sha256))) AS name, c.api FROM calls c JOIN sample s ON s.id = c.sample"
-                               " LEFT JOIN alias a ON a.sample = s.id ORDER BY c.sample, c.process, c.seq"], capture_output=True, text=True, timeout=120)
+                               " LEFT JOIN alias a ON a.sample = s.id ORDER BY c.sample, c.process, c.seq"], capture_output=True, text=True, timeout=250)
         self.assertEqual(done.returncode, 0, done.stderr)
         out = {}
         for line in done.stdout.splitlines():
@@ -76,7 +76,7 @@ class Case(unittest.TestCase):
         return out
 
     def digest(self):
-        done = subprocess.run([str(BIN / "malseq"), "fsck", "--digest", "--corpus", str(self.corpus)], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([str(BIN / "malseq"), "fsck", "--digest", "--corpus", str(self.corpus)], capture_output=True, text=True, timeout=250)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout
 

@@ -78,7 +78,7 @@ class Fed(unittest.TestCase):
         return self.base / name
 
     def rows(self, *words, expect, stdin=None):
-        done = subprocess.run(self.command(*words), input=stdin, capture_output=True, timeout=100, check=False)
+        done = subprocess.run(self.command(*words), input=stdin, capture_output=True, timeout=250, check=False)
         self.assertEqual(done.returncode, expect, done.stderr.decode("utf-8", "replace"))
         return [json.loads(line) for line in done.stdout.splitlines()]
 

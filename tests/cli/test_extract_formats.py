@@ -36,7 +36,7 @@ SANDBOX = {"cuckoo1-1.2": "cuckoo1", "modified": "cuckoo1", "speakeasy-list": "s
 
 
 def zstd(data):
-    return subprocess.run(["zstd", "-q", "-c"], input=data, capture_output=True, check=True, timeout=60).stdout
+    return subprocess.run(["zstd", "-q", "-c"], input=data, capture_output=True, check=True, timeout=250).stdout
 
 
 class Case(unittest.TestCase):
@@ -53,7 +53,7 @@ class Case(unittest.TestCase):
         return path
 
     def run_tool(self, *words, stdin=None, expect=0):
-        done = subprocess.run([str(BIN / "extract"), *map(str, words)], input=stdin, capture_output=True, timeout=120)
+        done = subprocess.run([str(BIN / "extract"), *map(str, words)], input=stdin, capture_output=True, timeout=250)
         self.assertEqual(done.returncode, expect, done.stderr.decode("utf-8", "replace"))
         self.stderr = done.stderr.decode("utf-8")
         return done.stdout.decode()
@@ -72,7 +72,7 @@ class Case(unittest.TestCase):
         return sorted(path.name[:64] for path in (self.corpus / "reports").rglob("*.zst"))
 
     def digest(self):
-        done = subprocess.run([str(BIN / "malseq"), "fsck", "--digest", "--corpus", str(self.corpus)], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([str(BIN / "malseq"), "fsck", "--digest", "--corpus", str(self.corpus)], capture_output=True, text=True, timeout=250)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout
 
@@ -112,7 +112,7 @@ class Formats(Case):
         for pid in {event["PID"] for event in expected}:
             process = self.query("SELECT id FROM process WHERE pid = ?", pid)[0][0]
             done = subprocess.run([str(BIN / "malseq"), "query", "--json", "--corpus", str(self.corpus),
-                                   "SELECT api, tid, time FROM calls WHERE process = %d ORDER BY seq" % process], capture_output=True, text=True, timeout=60)
+                                   "SELECT api, tid, time FROM calls WHERE process = %d ORDER BY seq" % process], capture_output=True, text=True, timeout=250)
             self.assertEqual(done.returncode, 0, done.stderr)
             calls = [json.loads(line) for line in done.stdout.splitlines()]
             wanted = [(event["Method"], event["TID"]) for event in expected if event["PID"] == pid]
@@ -152,7 +152,7 @@ class Formats(Case):
         self.assertIn("%d system calls beside" % len(lines), row["reason"])
         done = subprocess.run([str(BIN / "malseq"), "query", "--csv", "--corpus", str(self.corpus),
                                "SELECT count(*), sum(seq * (time % 9973)), sum(seq * (tid & 1048575)) FROM process p JOIN calls c ON c.process = p.id "
-                               "GROUP BY p.id ORDER BY ord"], capture_output=True, text=True, timeout=60)
+                               "GROUP BY p.id ORDER BY ord"], capture_output=True, text=True, timeout=250)
         self.assertEqual([tuple(map(int, line.split(","))) for line in done.stdout.splitlines()[1:]],
                          [(len(own), sum(seq * math.fmod(time, 9973) for seq, (_, time) in enumerate(own)), sum(seq * (tid & 1048575) for seq, (tid, _) in enumerate(own)))
                           for own in calls.values()])

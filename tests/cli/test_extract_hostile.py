@@ -111,7 +111,7 @@ class Hostile(unittest.TestCase):
         return [json.loads(line) for line in out.splitlines()]
 
     def sound(self):
-        done = subprocess.run([str(BIN / "malseq"), "fsck", "--corpus", str(self.corpus)], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([str(BIN / "malseq"), "fsck", "--corpus", str(self.corpus)], capture_output=True, text=True, timeout=250)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_each(self):

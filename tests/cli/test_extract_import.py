@@ -50,7 +50,7 @@ class Case(unittest.TestCase):
 
     def run_import(self, *paths, options=(), stdin=None, expect=0, json_lines=True):
         command = [str(BIN / "extract"), "import", "--corpus", str(self.corpus)] + (["--json"] if json_lines else []) + list(options)
-        done = subprocess.run(command + [str(path) for path in paths], input=stdin, capture_output=True, timeout=120)
+        done = subprocess.run(command + [str(path) for path in paths], input=stdin, capture_output=True, timeout=250)
         self.assertEqual(done.returncode, expect, done.stderr.decode("utf-8", "replace"))
         self.stderr = done.stderr.decode("utf-8")
         if not json_lines:
@@ -201,7 +201,7 @@ class GeneratedReports(Case):
         odd = os.fsencode(self.base) + b"/\xff\xfe.json"
         with open(odd, "wb") as file:
             file.write(b"[]")
-        done = subprocess.run([os.fsencode(BIN / "extract"), b"import", b"--json", b"--corpus", os.fsencode(self.corpus), odd], capture_output=True, timeout=60)
+        done = subprocess.run([os.fsencode(BIN / "extract"), b"import", b"--json", b"--corpus", os.fsencode(self.corpus), odd], capture_output=True, timeout=250)
         self.assertEqual(done.returncode, 1)
         self.assertIn("\\xff\\xfe", json.loads(done.stdout)["file"])
 
@@ -235,7 +235,7 @@ class Jobs(Case):
             tool.stdin.flush()
             reader = self.wait_for_reader(tool.pid)
             os.kill(reader, signal.SIGKILL)
-            out, err = tool.communicate(timeout=60)
+            out, err = tool.communicate(timeout=250)
         rows = [json.loads(line) for line in out.decode().splitlines()]
         self.assertEqual(tool.returncode, 1, err)
         self.assertEqual([row["status"] for row in rows], ["report_invalid", "ok"])
@@ -252,7 +252,7 @@ class Jobs(Case):
             with subprocess.Popen([str(BIN / "extract"), "import", "--json", "--corpus", str(self.corpus), str(path)], stdout=subprocess.PIPE,
                                   stderr=subprocess.PIPE) as tool:
                 os.kill(self.wait_for_reader(tool.pid), signal.SIGKILL)
-                out, err = tool.communicate(timeout=100)
+                out, err = tool.communicate(timeout=250)
             self.assertEqual(tool.returncode, 1, err)
             self.assertIn("signal 9", json.loads(out)["reason"])
         self.assertTrue(json.loads(out)["known"])
@@ -374,10 +374,10 @@ class Show(Case):
         for i in range(60):
             self.write("many/r%02d.json" % i, report.cuckoo([report.Process("a.exe", ["Call%d_%d" % (i, k) for k in range(60)])]))
         command = [str(BIN / "extract"), "import", "--corpus", str(self.corpus), str(self.base / "many")]
-        limited = subprocess.run(["sh", "-c", 'ulimit -f 350; exec "$@"', "sh"] + command, capture_output=True, timeout=50)
+        limited = subprocess.run(["sh", "-c", 'ulimit -f 350; exec "$@"', "sh"] + command, capture_output=True, timeout=250)
         self.assertEqual(limited.returncode, 4, limited.stderr)
         self.assertIn(b"corpus.db", limited.stderr)
-        again = subprocess.run(command, capture_output=True, timeout=50)
+        again = subprocess.run(command, capture_output=True, timeout=250)
         self.assertEqual(again.returncode, 0, again.stderr)
         self.assertIn(b"60 reports: 60 with calls", again.stderr)
 
@@ -385,7 +385,7 @@ class Show(Case):
         """What was imported was never sent; with --discard-reports its row has a digest of settings all the same."""
         self.run_import(self.write("a.json", report.cuckoo([report.Process("a.exe", [])])), "--discard-reports")
         done = subprocess.run([str(BIN / "extract"), "retry", "--state", "no_calls", "--corpus", str(self.corpus), "--json"],
-                              capture_output=True, timeout=50)
+                              capture_output=True, timeout=250)
         SCHEMA.check(json.loads(done.stdout), "retry")
         self.assertEqual(json.loads(done.stdout)["queued"], 0)
         self.assertEqual(self.query("SELECT state, settings_digest IS NULL FROM analysis"), [("no_calls", 0)])
@@ -395,7 +395,7 @@ class Show(Case):
         row = self.run_import(self.write("r.json", content))[0]
 
         def show(what, expect=0, *options):
-            done = subprocess.run([str(BIN / "extract"), "show", what, "--corpus", str(self.corpus), *options], capture_output=True, text=True, timeout=60)
+            done = subprocess.run([str(BIN / "extract"), "show", what, "--corpus", str(self.corpus), *options], capture_output=True, text=True, timeout=250)
             self.assertEqual(done.returncode, expect, done.stderr)
             return done.stdout
 

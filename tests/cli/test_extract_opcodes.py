@@ -39,7 +39,7 @@ class Opcodes(unittest.TestCase):
 
     def tool(self, name, *args, expect=0, env=None):
         result = subprocess.run([os.path.join(BIN, name), *map(str, args), "--corpus", str(self.corpus)], capture_output=True,
-                                stdin=subprocess.DEVNULL, timeout=100, check=False, env={**os.environ, **(env or {})})
+                                stdin=subprocess.DEVNULL, timeout=250, check=False, env={**os.environ, **(env or {})})
         self.talk = result.stderr.decode("utf-8", "replace")
         self.assertEqual(result.returncode, expect, self.talk + result.stdout.decode("utf-8", "replace"))
         return result.stdout.decode()

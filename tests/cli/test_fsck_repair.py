@@ -46,7 +46,7 @@ class RepairCase(unittest.TestCase):
 
     def tool(self, name, *args, expect=0, corpus=None, env=()):
         result = subprocess.run([os.path.join(BIN, name), *map(str, args), "--corpus", str(corpus or self.corpus)], capture_output=True,
-                                stdin=subprocess.DEVNULL, timeout=100, check=False, env=dict(os.environ, **dict(env)))
+                                stdin=subprocess.DEVNULL, timeout=250, check=False, env=dict(os.environ, **dict(env)))
         self.talk = result.stderr.decode("utf-8", "replace")
         if expect is not None:
             self.assertEqual(result.returncode, expect, self.talk + result.stdout.decode("utf-8", "replace"))
@@ -115,7 +115,7 @@ class Orphans(RepairCase):
         self.assertEqual(len(self.fsck("--repair")), 5)
         self.assertEqual(self.sql("SELECT count(*) FROM sample WHERE vaulted = 1 AND features IS NOT NULL"), [(5,)])
         self.assertIn(b"MZ", subprocess.run([os.path.join(BIN, "collect"), "cat", hashlib.sha256(programs["p3.exe"]).hexdigest(), "--corpus",
-                                             str(self.corpus)], capture_output=True, timeout=60, check=True).stdout[:2])
+                                             str(self.corpus)], capture_output=True, timeout=250, check=True).stdout[:2])
 
     def test_private_where_anything_is(self):
         secret, orphan = pe.pe("secret"), pe.pe("orphan", body_bytes=64)

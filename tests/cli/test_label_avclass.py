@@ -147,7 +147,7 @@ BROKEN = ["{", "[]", "7", "null", '"text"', '{"md5":"x"}', '{"error":{"code":"No
 
 
 def run(*words, stdin=None):
-    return subprocess.run([os.path.join(BIN, "label"), "avclass", *words], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+    return subprocess.run([os.path.join(BIN, "label"), "avclass", *words], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=250)
 
 
 class Case(unittest.TestCase):
@@ -327,7 +327,7 @@ class Files(Case):
         done = self.judge(self.file("x.anything", packed))
         self.assertEqual((done.stdout, done.returncode), (3000 * LINE, 0))
         if shutil.which("zstd"):
-            packed_too = subprocess.run(["zstd", "-c"], input=(GOOD + "\n").encode() * 3000, stdout=subprocess.PIPE, check=True, timeout=60).stdout
+            packed_too = subprocess.run(["zstd", "-c"], input=(GOOD + "\n").encode() * 3000, stdout=subprocess.PIPE, check=True, timeout=250).stdout
             done = self.judge(self.file("y.anything", packed_too))
             self.assertEqual((done.stdout, done.returncode), (3000 * LINE, 0))
         for form, why in ((bz2, b"bzip2-compressed; decompress it first"), (lzma, b"xz-compressed; decompress it first")):
@@ -381,7 +381,7 @@ class Files(Case):
         self.assertEqual(self.judge("-", stdin=line.encode()).stdout, "\x1b[31m\u202eevil\t-\t[]\n".encode())
         master, slave = pty.openpty()
         child = subprocess.run([os.path.join(BIN, "label"), "avclass", "--avclass-data", self.rules, "-"], input=line.encode(), stdout=slave,
-                               stderr=subprocess.PIPE, timeout=60)
+                               stderr=subprocess.PIPE, timeout=250)
         os.close(slave)
         shown = os.read(master, 4096)
         os.close(master)
@@ -393,7 +393,7 @@ class Files(Case):
     def test_closed_output(self):
         with open("/dev/full", "wb") as full:
             done = subprocess.run([os.path.join(BIN, "label"), "avclass", "--avclass-data", self.rules, "-"], input=GOOD.encode(), stdout=full,
-                                  stderr=subprocess.PIPE, timeout=60)
+                                  stderr=subprocess.PIPE, timeout=250)
         self.assertEqual(done.returncode, 4)
 
 

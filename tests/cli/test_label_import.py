@@ -43,7 +43,7 @@ class ImportCase(unittest.TestCase):
         self.corpus = self.base / "corpus"
 
     def run_tool(self, tool, *words, stdin=None, expect=0, corpus=None):
-        done = subprocess.run([str(BIN / tool), *map(str, words), "--corpus", str(corpus or self.corpus)], input=stdin, capture_output=True, timeout=120)
+        done = subprocess.run([str(BIN / tool), *map(str, words), "--corpus", str(corpus or self.corpus)], input=stdin, capture_output=True, timeout=250)
         self.assertEqual(done.returncode, expect, done.stderr.decode(errors="replace"))
         return done
 
@@ -288,7 +288,7 @@ class Corpus(ImportCase):
         path = self.file("a.jsonl", b"\n".join(b'{"x"' if number == 300 else dump(v3(number)) for number in range(900)))
         for megabytes in (1, 3):
             corpus, limit = self.base / str(megabytes), megabytes << 20
-            done = subprocess.run([str(BIN / "label"), "import", str(path), "--json", "--corpus", str(corpus)], capture_output=True, timeout=120,
+            done = subprocess.run([str(BIN / "label"), "import", str(path), "--json", "--corpus", str(corpus)], capture_output=True, timeout=250,
                                   restore_signals=False, preexec_fn=lambda n=limit: resource.setrlimit(resource.RLIMIT_FSIZE, (n, n)))
             self.assertEqual(done.returncode, 4, done.stderr)
             told = [json.loads(line)["status"] for line in done.stdout.splitlines()]
@@ -367,7 +367,7 @@ class Corpus(ImportCase):
     def test_the_disk_fills_up(self):
         path = self.file("a.jsonl", b"\n".join(dump(v3(number)) for number in range(1500)))
         command = 'ulimit -f 4096; exec "$0" import "$1" --corpus "$2"'
-        done = subprocess.run(["bash", "-c", command, str(BIN / "label"), str(path), str(self.corpus)], capture_output=True, timeout=120)
+        done = subprocess.run(["bash", "-c", command, str(BIN / "label"), str(path), str(self.corpus)], capture_output=True, timeout=250)
         if done.returncode == 0:
             self.skipTest("the corpus is smaller than the limit")
         self.assertEqual(done.returncode, 4, done.stderr)

@@ -27,7 +27,7 @@ MALSEQ = os.path.join(BIN, "malseq")
 
 
 def run(*command, stdin=b"", env=None, cwd=None, **options):
-    result = subprocess.run(command, input=stdin, capture_output=True, timeout=60, env=dict(os.environ, **(env or {})), cwd=cwd, **options)
+    result = subprocess.run(command, input=stdin, capture_output=True, timeout=250, env=dict(os.environ, **(env or {})), cwd=cwd, **options)
     result.out, result.err = result.stdout.decode(), result.stderr.decode()
     return result
 
@@ -111,16 +111,16 @@ class Words(Folder):
 
     def test_version_on_full_disk_and_closed_output(self):
         with open("/dev/full", "w") as full:
-            result = subprocess.run([MALSEQ, "-V"], stdout=full, stderr=subprocess.PIPE, timeout=60)
+            result = subprocess.run([MALSEQ, "-V"], stdout=full, stderr=subprocess.PIPE, timeout=250)
         self.assertEqual(result.returncode, 4)
         self.assertIn(b"cannot write to standard output: No space left", result.stderr)
-        result = subprocess.run(["sh", "-c", '"$0" -V >&-', MALSEQ], stderr=subprocess.PIPE, timeout=60)
+        result = subprocess.run(["sh", "-c", '"$0" -V >&-', MALSEQ], stderr=subprocess.PIPE, timeout=250)
         self.assertEqual(result.returncode, 4)
         self.assertIn(b"cannot write to standard output", result.stderr)
-        self.assertEqual(subprocess.run(["sh", "-c", '"$0" -V <&- 2>&-', MALSEQ], stdout=subprocess.PIPE, timeout=60).returncode, 0)
+        self.assertEqual(subprocess.run(["sh", "-c", '"$0" -V <&- 2>&-', MALSEQ], stdout=subprocess.PIPE, timeout=250).returncode, 0)
 
     def test_reader_that_leaves(self):
-        result = subprocess.run(["bash", "-c", '"$0" --help | true; echo "${PIPESTATUS[0]}"', MALSEQ], capture_output=True, timeout=60)
+        result = subprocess.run(["bash", "-c", '"$0" --help | true; echo "${PIPESTATUS[0]}"', MALSEQ], capture_output=True, timeout=250)
         self.assertIn(result.stdout, (b"4\n", b"0\n"))
         self.assertNotIn(b"Broken", result.stdout)
 

@@ -67,7 +67,7 @@ class Migrate(unittest.TestCase):
 
     def tool(self, name, *args, expect=0, corpus=None):
         result = subprocess.run([os.path.join(BIN, name), *map(str, args), "--corpus", str(corpus or self.corpus)], capture_output=True,
-                                stdin=subprocess.DEVNULL, timeout=100, check=False)
+                                stdin=subprocess.DEVNULL, timeout=250, check=False)
         self.talk = result.stderr.decode("utf-8", "replace")
         self.assertEqual(result.returncode, expect, self.talk + result.stdout.decode("utf-8", "replace"))
         return result.stdout.decode()

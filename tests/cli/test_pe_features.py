@@ -55,7 +55,7 @@ class FeaturesCase(unittest.TestCase):
 
     def tool(self, *args, name="collect", expect=0):
         result = subprocess.run([os.path.join(BIN, name), *map(str, args), "--corpus", str(self.corpus)], capture_output=True,
-                                stdin=subprocess.DEVNULL, timeout=200, check=False)
+                                stdin=subprocess.DEVNULL, timeout=250, check=False)
         self.assertEqual(result.returncode, expect, result.stderr.decode("utf-8", "replace"))
         return result.stdout.decode()
 
@@ -202,7 +202,7 @@ class FeaturesCase(unittest.TestCase):
         files = self.corpus_of_files()
         ours = self.features(files)
         paths = "".join("%s\n" % path for path in sorted(self.input.iterdir()))
-        run = subprocess.run([python, "-B", str(ORACLE)], input=paths.encode(), capture_output=True, timeout=200, check=False)
+        run = subprocess.run([python, "-B", str(ORACLE)], input=paths.encode(), capture_output=True, timeout=250, check=False)
         self.assertEqual(run.returncode, 0, run.stderr.decode()[-2000:])
         theirs = [json.loads(line) for line in run.stdout.decode().splitlines()]
         self.assertEqual(len(theirs), len(files))

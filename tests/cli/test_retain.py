@@ -42,7 +42,7 @@ class Retain(unittest.TestCase):
 
     def tool(self, name, *args, expect=0, env=()):
         result = subprocess.run([os.path.join(BIN, name), *map(str, args), "--corpus", str(self.corpus)], capture_output=True, text=True,
-                                stdin=subprocess.DEVNULL, timeout=100, check=False, env=dict(os.environ, **dict(env)))
+                                stdin=subprocess.DEVNULL, timeout=250, check=False, env=dict(os.environ, **dict(env)))
         self.assertEqual(result.returncode, expect, result.stderr + result.stdout)
         return result.stdout
 

@@ -24,7 +24,7 @@ SMALL = ["--kind", "lstm", "--baselines", "no", "--epochs", "8", "--hidden", "16
 PLAIN = ["--kind", "lstm", "--baselines", "no"]
 
 
-def run(tool, *args, stdin=None, timeout=100):
+def run(tool, *args, stdin=None, timeout=250):
     return subprocess.run([os.path.join(BIN, tool), *map(str, args)], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
 
 
@@ -224,7 +224,7 @@ class Train(Corpora):
         for step in ("train.publish.model", "train.publish.files", "train.publish.rows", None):
             env = dict(os.environ, MALSEQ_TEST_KILL=step + ":1") if step else None
             args = [os.path.join(BIN, "train"), "--corpus", self.verdicts, "--json", "-q", "--name", "killed", *SMALL]
-            done = subprocess.run(args, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=100)
+            done = subprocess.run(args, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=250)
             self.assertEqual(done.returncode, -9 if step else 0, done.stderr)
             digest = json.loads(done.stdout)["model_digest"] if not step else None
         self.assertEqual(digest, self.result["model_digest"])
@@ -407,7 +407,7 @@ class Detect(Corpora):
         made = {"cuckoo2": report.cuckoo(processes), "cape": report.cape(processes), "modified": report.modified(processes),
                 "cuckoo1": report.cuckoo1(processes), "drakvuf": report.drakvuf(processes), "syscall": report.drakvuf(processes, "syscall")}
         made.update(("speakeasy%d" % version, report.speakeasy(processes, version=version)) for version in (0, 1, 2))
-        zstd = subprocess.run(["zstd", "-q", "-c"], input=made["cape"], capture_output=True, check=True, timeout=60).stdout
+        zstd = subprocess.run(["zstd", "-q", "-c"], input=made["cape"], capture_output=True, check=True, timeout=250).stdout
         beside = [("task.json", b'{"id": 5}'), ("shot.png", b"\x89PNG\r\n"), ("x.exe", b"MZ" + bytes(600)), ("empty", b"")]
         made.update({"gz": gzip.compress(made["drakvuf"]), "zst": zstd, "zip": archive.zipped(beside + [("reports/report.json", made["cuckoo2"])]),
                      "locked": archive.zipped([("report.json.gz", gzip.compress(made["cape"]))], b"infected"), "7z": sevenzip.packed([("x", made["cuckoo1"])])})

@@ -19,7 +19,7 @@ TINY = ["--epochs", "6", "--hidden", "6", "--lr", "0.02", "--batch", "8"]
 KINDS = {"lstm": TINY, "gru": TINY, "linear": [], "boosted": ["--rounds", "30"], "ensemble": [*TINY, "--members", "1"]}
 
 
-def run(tool, *args, timeout=60, **more):
+def run(tool, *args, timeout=250, **more):
     return subprocess.run([os.path.join(BIN, tool), *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, **more)
 
 
@@ -118,7 +118,7 @@ class Kinds(unittest.TestCase):
         training = subprocess.Popen([os.path.join(BIN, args[0]), *map(str, args[1:])], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
             database, begun = corpus / "corpus.db", 0
-            for _ in range(300):
+            for _ in range(6000):
                 begun = sqlite3.connect(database).execute("select count(*) from run where tool = 'train'").fetchone()[0]
                 if begun:
                     break
@@ -129,7 +129,7 @@ class Kinds(unittest.TestCase):
             forgotten = run("collect", "forget", hashlib.sha256(b"3").hexdigest(), "--corpus", corpus)
             self.assertEqual(forgotten.returncode, 0, forgotten.stderr)
             self.assertIsNone(training.poll(), "the other run waited for the training")
-            out, err = training.communicate(timeout=60)
+            out, err = training.communicate(timeout=250)
         finally:
             if training.poll() is None:
                 training.kill()

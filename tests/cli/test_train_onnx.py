@@ -23,13 +23,13 @@ CALLS = ["NtClose", "NtCreateFile", "NtReadFile", "NtWriteFile", "LdrLoadDll", "
 
 
 def run(tool, *args, **more):
-    return subprocess.run([str(BIN / tool), *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=100, **more)
+    return subprocess.run([str(BIN / tool), *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=250, **more)
 
 
 def node(script, *args):
     if not (MODULES / "onnxruntime-node").is_dir():
         raise AssertionError("onnxruntime-node is not in %s: ./run test installs it (npm ci --ignore-scripts with tests/node/package-lock.json)" % MODULES)
-    done = subprocess.run(["node", str(NODE / script), str(MODULES), *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=100)
+    done = subprocess.run(["node", str(NODE / script), str(MODULES), *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=250)
     if done.returncode != 0:
         raise AssertionError("node %s: %s" % (script, done.stderr.decode()))
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -26,7 +26,7 @@ class Corpus(unittest.TestCase):
 
     def tool(self, name, *args, expect=0):
         result = subprocess.run([os.path.join(BIN, name), *map(str, args), "--corpus", str(self.corpus)], capture_output=True,
-                                stdin=subprocess.DEVNULL, timeout=100, check=False)
+                                stdin=subprocess.DEVNULL, timeout=250, check=False)
         self.talk = result.stderr.decode("utf-8", "replace")
         self.assertEqual(result.returncode, expect, self.talk + result.stdout.decode("utf-8", "replace"))
         return result.stdout.decode()
@@ -83,7 +83,7 @@ class Vault(Corpus):
             (folder / ("%d.exe" % number)).write_bytes(program)
             (cls.bad if bad else cls.good).append(hashlib.sha256(program).hexdigest())
         for command in (["collect", "--dir", str(folder)], ["extract", "opcodes"]):
-            subprocess.run([os.path.join(BIN, command[0]), *command[1:], "--corpus", str(cls.made)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=100, check=True)
+            subprocess.run([os.path.join(BIN, command[0]), *command[1:], "--corpus", str(cls.made)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=250, check=True)
         cls.label()
 
     def setUp(self):
@@ -119,7 +119,7 @@ class Vault(Corpus):
         line, = self.detect(made, self.report())
         self.assertEqual(line["verdict"], "unknown")
         self.assertIn("the model reads opcodes", line["reason"])
-        refused = subprocess.run([os.path.join(BIN, "detect-example"), made["folder"]], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        refused = subprocess.run([os.path.join(BIN, "detect-example"), made["folder"]], stdin=subprocess.DEVNULL, capture_output=True, timeout=250)
         self.assertEqual((refused.returncode, refused.stderr), (1, b"detect-example: the model reads opcodes, not calls\n"))
         self.train(*FAST, expect=3)
         self.assertIn("--sequence opcode", self.talk)

@@ -260,7 +260,7 @@ class Report(unittest.TestCase):
             " small: Math.min(...[...d.querySelectorAll('svg text')].map(t => t.getBoundingClientRect().height))}); document.body.append(p); } }</script>")
         done = subprocess.run([chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
                                "--allow-file-access-from-files", "--user-data-dir=%s" % (self.root / "profile"), "--enable-logging=stderr", "--window-size=1500,1000",
-                               "--dump-dom", (self.root / "frames.html").as_uri()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
+                               "--dump-dom", (self.root / "frames.html").as_uri()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=250,
                               env=dict(os.environ, HOME=str(self.root)))
         self.assertNotIn("Content Security Policy", done.stderr.decode())
         found = [json.loads(text.replace("&amp;", "&")) for text in re.findall(r"<pre>(.*?)</pre>", done.stdout.decode())]

@@ -16,7 +16,7 @@ COMMON = ["NtClose", "NtCreateFile", "NtReadFile", "LdrLoadDll", "RegOpenKeyExW"
 REPORTS = 48
 
 
-def run(tool, *args, timeout=100):
+def run(tool, *args, timeout=250):
     return subprocess.run([os.path.join(BIN, tool), *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
 
 

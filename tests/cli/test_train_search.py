@@ -16,7 +16,7 @@ QUICK = ["--target", "malware", "--folds", "2", "--inner", "2", "--seeds", "1", 
 
 
 def run(tool, *args):
-    return subprocess.run([str(BIN / tool), *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=100)
+    return subprocess.run([str(BIN / tool), *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=250)
 
 
 class Search(unittest.TestCase):

@@ -42,14 +42,14 @@ class Place:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
         with start(conf, "-q", preexec_fn=limit, restore_signals=False) as process:
-            return process.communicate(timeout=100) and process.returncode
+            return process.communicate(timeout=250) and process.returncode
 
     def on_small_disk(self, conf, corpus, size):
         """A night on a file system of `size` bytes; None where none can be mounted."""
         script = 'mount -t tmpfs -o size=%d,mode=0700 none "$1" || exit 99; "$2" nightly -q --config "$3"; code=$?; cp -a "$1/." "$1.kept"; exit $code' % size
         corpus.mkdir()
         done = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", str(corpus), os.path.join(BIN, "malseq"), str(conf)],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=100, check=False)
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=250, check=False)
         if done.returncode in (99, 127) or not pathlib.Path(str(corpus) + ".kept").exists():
             return None
         corpus.rmdir()
@@ -63,7 +63,7 @@ class Place:
                 process.communicate(timeout=1.5 * share)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
-            process.communicate(timeout=60)
+            process.communicate(timeout=250)
             return process.returncode
 
     def disturb(self, moment, conf, corpus):
@@ -105,7 +105,7 @@ class Place:
                 raise AssertionError((moment, code, ended, talk))
         else:
             raise AssertionError((moment, code, talk))
-        checked = subprocess.run([os.path.join(BIN, "malseq"), "fsck", "--corpus", str(corpus)], capture_output=True, timeout=60, check=False)
+        checked = subprocess.run([os.path.join(BIN, "malseq"), "fsck", "--corpus", str(corpus)], capture_output=True, timeout=250, check=False)
         if checked.returncode != 0:
             raise AssertionError((moment, checked.stdout))
         shutil.rmtree(corpus)

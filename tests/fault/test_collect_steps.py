@@ -81,11 +81,11 @@ class Steps(unittest.TestCase):
                    "--git-host", cls.site.url, "--git-host", cls.hub.codeload.url, "--jobs", "2"]
         for folder in cls.folders:
             command += ["--dir", str(folder)]
-        return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False, **more)
+        return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=250, check=False, **more)
 
     @staticmethod
     def malseq(*args):
-        return subprocess.run([os.path.join(BIN, "malseq"), *map(str, args)], capture_output=True, timeout=60, check=False)
+        return subprocess.run([os.path.join(BIN, "malseq"), *map(str, args)], capture_output=True, timeout=250, check=False)
 
     @classmethod
     def digest(cls, corpus):

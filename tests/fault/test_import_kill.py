@@ -53,12 +53,12 @@ class Kill(unittest.TestCase):
         cls.commands = {"import": ["import", str(reports)], "dataset": ["dataset", "mal-api-2019", str(dataset)], "files": ["dataset", "avast-ctu", str(files)]}
 
     def extract(self, what, corpus, **environment):
-        done = subprocess.run([str(BIN / "extract"), *self.commands[what], "--corpus", str(corpus), "-q", "--jobs", "1"], capture_output=True, timeout=120,
+        done = subprocess.run([str(BIN / "extract"), *self.commands[what], "--corpus", str(corpus), "-q", "--jobs", "1"], capture_output=True, timeout=250,
                               env={**os.environ, **{key: str(value) for key, value in environment.items()}})
         return done.returncode
 
     def digest(self, corpus):
-        done = subprocess.run([str(BIN / "malseq"), "fsck", "--digest", "--corpus", str(corpus)], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([str(BIN / "malseq"), "fsck", "--digest", "--corpus", str(corpus)], capture_output=True, text=True, timeout=250)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout.strip()
 

@@ -51,12 +51,12 @@ class Kill(unittest.TestCase):
             (cls.reports / ("d%d.json" % number)).write_text(json.dumps(forms.report(form, forms.spec(9000 + number)), indent=2))
 
     def take(self, corpus, **environment):
-        done = subprocess.run([str(BIN / "label"), "import", str(self.reports), "--corpus", str(corpus), "-q"], capture_output=True, timeout=120,
+        done = subprocess.run([str(BIN / "label"), "import", str(self.reports), "--corpus", str(corpus), "-q"], capture_output=True, timeout=250,
                               env={**os.environ, **{key: str(value) for key, value in environment.items()}})
         return done.returncode
 
     def digest(self, corpus):
-        done = subprocess.run([str(BIN / "malseq"), "fsck", "--digest", "--corpus", str(corpus)], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([str(BIN / "malseq"), "fsck", "--digest", "--corpus", str(corpus)], capture_output=True, text=True, timeout=250)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout.strip()
 

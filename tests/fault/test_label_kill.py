@@ -61,7 +61,7 @@ class World:
 
     def label(self, corpus, *args, **environment):
         done = subprocess.run([str(BIN / "label"), "--vt-key", "--vt-url", self.vt.api, "--corpus", str(corpus), "--json", *args],
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=250, check=False,
                               env={**os.environ, "VT_API_KEY": self.vt.key, "VT_USER": self.vt.user, "XDG_STATE_HOME": str(self.folder / "state"),
                                    **self.vt.clock.environment(), **environment})
         return done.returncode, done.stderr
@@ -92,7 +92,7 @@ class Kill(unittest.TestCase):
             cls.worlds.put(world)
 
     def fsck(self, corpus, *args):
-        done = subprocess.run([str(BIN / "malseq"), "fsck", *args, "--corpus", str(corpus)], capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run([str(BIN / "malseq"), "fsck", *args, "--corpus", str(corpus)], capture_output=True, text=True, timeout=250, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout.strip()
 

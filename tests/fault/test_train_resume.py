@@ -16,7 +16,7 @@ SMALL = ["--kind", "lstm", "--hidden", "4", "--lr", "0.01", "--batch", "8", "--b
 
 def run(*args, env=None, corpus=None):
     args = [str(BIN / args[0]), *map(str, args[1:]), *(["--corpus", str(corpus)] if corpus else [])]
-    return subprocess.run(args, env=dict(os.environ, **(env or {})), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=100)
+    return subprocess.run(args, env=dict(os.environ, **(env or {})), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=250)
 
 
 def figures(value):

@@ -92,7 +92,7 @@ class Box:
 
     def run(self, *command, stdin=None, cwd=None):
         done = subprocess.run(command, cwd=cwd or self.source, input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
-                              capture_output=True, timeout=60, check=False)
+                              capture_output=True, timeout=250, check=False)
         if done.returncode:
             raise RuntimeError("%s: %s" % (" ".join(map(str, command)), (done.stdout + done.stderr).decode("utf-8", "replace")))
         return done.stdout

@@ -59,7 +59,7 @@ class ExtractCase(unittest.TestCase):
             (folder / ("%04d.bin" % index)).write_bytes(pe.pe(name, ("exe", "dll")[index % 2]))
         self.run_tool(0, "collect", "--dir", str(folder), *more)
 
-    def run_tool(self, expected, tool, *arguments, env=None, timeout=60):
+    def run_tool(self, expected, tool, *arguments, env=None, timeout=250):
         done = subprocess.run([os.path.join(BIN, tool), *map(str, arguments), "--corpus", str(self.corpus)], capture_output=True, timeout=timeout,
                               stdin=subprocess.DEVNULL, env=dict(os.environ, **(env or {})), check=False)
         self.talk = done.stderr.decode("utf-8", "replace")

@@ -40,7 +40,7 @@ class GitCase(unittest.TestCase):
             environment["GITHUB_TOKEN"] = token
         command = [os.path.join(BIN, "collect"), "--github-list", str(self.list), "--corpus", str(corpus or self.corpus), "--json",
                    *(["--git-host", self.host.url] if host else []), *args]
-        result = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=200, check=False)
+        result = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=250, check=False)
         self.talk, out = result.stderr.decode("utf-8", "replace"), result.stdout.decode("utf-8", "replace")
         if expect is not None:
             self.assertEqual(result.returncode, expect, self.talk + out)
@@ -59,10 +59,10 @@ class GitCase(unittest.TestCase):
 
     def digest(self, corpus):
         command = [os.path.join(BIN, "malseq"), "fsck", "--digest", "--corpus", str(corpus)]
-        return subprocess.run(command, capture_output=True, timeout=60, check=True).stdout.split()[-1]
+        return subprocess.run(command, capture_output=True, timeout=250, check=True).stdout.split()[-1]
 
     def tool(self, name, *args, expect=0):
         result = subprocess.run([os.path.join(BIN, name), *args, "--corpus", str(self.corpus)], stdin=subprocess.DEVNULL, capture_output=True,
-                                timeout=60, check=False)
+                                timeout=250, check=False)
         self.assertEqual(result.returncode, expect, result.stderr)
         return result.stdout.decode()

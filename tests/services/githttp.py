@@ -168,7 +168,7 @@ class GitServer:
         environment["GIT_CONFIG_COUNT"] = str(len(self.config))
         for index, (key, value) in enumerate(self.config.items()):
             environment["GIT_CONFIG_KEY_%d" % index], environment["GIT_CONFIG_VALUE_%d" % index] = key, value
-        out = subprocess.run(["git", "http-backend"], env=environment, input=request["body"], capture_output=True, timeout=60, check=False).stdout
+        out = subprocess.run(["git", "http-backend"], env=environment, input=request["body"], capture_output=True, timeout=250, check=False).stdout
         head, _, body = out.partition(b"\r\n\r\n")
         headers = dict(line.decode().split(": ", 1) for line in head.split(b"\r\n") if b": " in line)
         status = int(headers.pop("Status", "200").split()[0])

@@ -46,7 +46,7 @@ class GitHubCase(unittest.TestCase):
             args = ("--github-token", "env:GITHUB_TOKEN", *args) if "--github-token" not in args else args
         command = [os.path.join(BIN, "collect"), "--github-list", str(self.list), "--github-url", self.hub.url, "--corpus",
                    str(corpus or self.corpus), "--json", *args]
-        result = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False)
+        result = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=250, check=False)
         self.talk, out = result.stderr.decode("utf-8", "replace"), result.stdout.decode("utf-8", "replace")
         if expect is not None:
             self.assertEqual(result.returncode, expect, self.talk + out)
@@ -66,7 +66,7 @@ class GitHubCase(unittest.TestCase):
 
     def digest(self, corpus):
         command = [os.path.join(BIN, "malseq"), "fsck", "--digest", "--corpus", str(corpus)]
-        return subprocess.run(command, capture_output=True, timeout=60, check=True).stdout.split()[-1]
+        return subprocess.run(command, capture_output=True, timeout=250, check=True).stdout.split()[-1]
 
     def downloads(self):
         return self.hub.count("/git/blobs/")

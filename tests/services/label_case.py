@@ -105,7 +105,7 @@ class LabelCase(unittest.TestCase):
         command = [os.path.join(BIN, "label"), *args, "--corpus", self.corpus] + (["--json"] if json_lines else [])
         if vt and tool_args:
             command += [*tool_args, "--vt-url", vt.api]
-        result = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+        result = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=250, check=False)
         self.talk = result.stderr.decode("utf-8", "replace")
         self.out = result.stdout.decode("utf-8", "replace")
         self.assertEqual(result.returncode, expect, self.talk + self.out)

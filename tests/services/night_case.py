@@ -133,7 +133,7 @@ def start(conf, *arguments, env=None, **more):
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(**(env or {})), **more)
 
 
-def night(conf, *arguments, env=None, timeout=100):
+def night(conf, *arguments, env=None, timeout=250):
     """Exit code, stdout and stderr of a whole night."""
     with start(conf, *arguments, env=env) as process:
         try:
@@ -145,7 +145,7 @@ def night(conf, *arguments, env=None, timeout=100):
 
 
 def digest(corpus):
-    done = subprocess.run([os.path.join(BIN, "malseq"), "fsck", "--digest", "--corpus", str(corpus)], capture_output=True, timeout=60, check=True)
+    done = subprocess.run([os.path.join(BIN, "malseq"), "fsck", "--digest", "--corpus", str(corpus)], capture_output=True, timeout=250, check=True)
     return done.stdout.split()[-1].decode()
 
 

@@ -38,7 +38,7 @@ class Lfs(GitHubCase):
         self.write_list("lab/plain")
         self.collect()
         forgotten = hashlib.sha256(other).hexdigest()
-        subprocess.run([os.path.join(BIN, "collect"), "forget", forgotten, "--corpus", str(self.corpus)], check=True, capture_output=True, timeout=60)
+        subprocess.run([os.path.join(BIN, "collect"), "forget", forgotten, "--corpus", str(self.corpus)], check=True, capture_output=True, timeout=250)
         self.write_list("lab/large private")
         self.assertEqual(self.collect(), ([], []))
         self.assertEqual((self.hub.count("/objects/batch"), self.hub.count("/lfs-store/")), (0, 0))

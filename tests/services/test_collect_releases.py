@@ -52,7 +52,7 @@ class Releases(GitHubCase):
         self.hub.commit("lab/a", {"x.zip": archive.zipped({"x.exe": pe.pe("x")}), "o.exe": other, "l.txt": self.hub.put_lfs(b"no program")})
         self.collect()
         forgotten = hashlib.sha256(other).hexdigest()
-        subprocess.run([os.path.join(BIN, "collect"), "forget", forgotten, "--corpus", str(self.corpus)], check=True, capture_output=True, timeout=60)
+        subprocess.run([os.path.join(BIN, "collect"), "forget", forgotten, "--corpus", str(self.corpus)], check=True, capture_output=True, timeout=250)
         self.hub.release("lab/a", "v1", {"x.exe": pe.pe("x"), "o.exe": other, "same.txt": b"no program"})
         self.assertEqual(self.collect("--releases"), ([], []))
         self.assertEqual((self.fetched(), self.hub.count("/releases/assets/")), (0, 0))

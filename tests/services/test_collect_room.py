@@ -40,7 +40,7 @@ class Lost(GitHubCase):
         (self.corpus / "samples" / name[:2] / name[2:4] / name).unlink()
         self.assertEqual(self.collect(), ([], []))      # nothing moved: nothing is looked at
         fsck = [os.path.join(BIN, "malseq"), "fsck", "--repair", "--corpus", str(self.corpus)]
-        self.assertEqual(subprocess.run(fsck, capture_output=True, timeout=60, check=False).returncode, 0)
+        self.assertEqual(subprocess.run(fsck, capture_output=True, timeout=250, check=False).returncode, 0)
         samples, _ = self.collect()
         self.assertEqual([sample["sha256"] for sample in samples], [name])
         self.assertEqual(self.downloads() - downloads, 1)

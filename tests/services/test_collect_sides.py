@@ -69,7 +69,7 @@ class Sides(GitHubCase):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         tool = lambda name, *args: subprocess.run([os.path.join(BIN, name), *args, "--corpus", str(self.corpus)], capture_output=True,  # noqa: E731
-                                                  timeout=60, check=True).stdout
+                                                  timeout=250, check=True).stdout
         dry = [json.loads(line) for line in tool("collect", "--dir", str(folder), "--json", "--dry-run").splitlines()]
         self.assertEqual({sample["chain"]: sample["side_file"] for sample in dry}, said)
         tool("collect", "--dir", str(folder))

@@ -56,7 +56,7 @@ class UrlCase(unittest.TestCase):
         environment = dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(epoch), MALSEQ_TEST_SPEED="200", GITHUB_TOKEN=TOKEN, **dict(env))
         command = [os.path.join(BIN, "collect"), "--url-list", str(self.list), "--github-url", self.site.url, "--corpus",
                    str(corpus or self.corpus), "--json", *args]
-        result = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False)
+        result = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=250, check=False)
         self.talk, out = result.stderr.decode("utf-8", "replace"), result.stdout.decode("utf-8", "replace")
         if expect is not None:
             self.assertEqual(result.returncode, expect, self.talk + out)
@@ -72,7 +72,7 @@ class UrlCase(unittest.TestCase):
 
     def digest(self, corpus):
         command = [os.path.join(BIN, "malseq"), "fsck", "--digest", "--corpus", str(corpus)]
-        return subprocess.run(command, capture_output=True, timeout=60, check=True).stdout.split()[-1]
+        return subprocess.run(command, capture_output=True, timeout=250, check=True).stdout.split()[-1]
 
 
 class Urls(UrlCase):

@@ -54,7 +54,7 @@ class SandboxCase(unittest.TestCase):
         else:
             shutil.copytree(self.made[self.samples], self.corpus)
 
-    def run_tool(self, expected, tool, *arguments, environment=None, timeout=60):
+    def run_tool(self, expected, tool, *arguments, environment=None, timeout=250):
         done = subprocess.run([os.path.join(BIN, tool), *arguments, "--corpus", str(self.corpus)], capture_output=True, timeout=timeout,
                               env=dict(os.environ, **(environment or {})))
         if expected is not None:

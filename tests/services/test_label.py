@@ -271,7 +271,7 @@ class Tls(LabelCase):
         certificate = os.path.join(self.folder, "server.pem")
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test", "-addext",
                         "subjectAltName=IP:127.0.0.1", "-keyout", certificate, "-out", certificate + ".crt"],
-                       check=True, capture_output=True, timeout=60)
+                       check=True, capture_output=True, timeout=250)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate + ".crt", certificate)
         return context, certificate + ".crt"
@@ -315,7 +315,7 @@ class Tls(LabelCase):
         environment = dict(os.environ, VT_API_KEY="a" * 64, MALSEQ_TEST_SPEED=str(SPEED))
         command = [os.path.join(BIN, "label"), "--vt-url", "https://127.0.0.1:%d/api/v3" % listener.getsockname()[1], "--corpus", self.corpus,
                    "--hashes", self.write_list(digest(1), digest(2), digest(3)), "-v"]
-        result = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+        result = subprocess.run(command, env=environment, capture_output=True, timeout=250, check=False)
         self.assertEqual(result.returncode, 5, result.stderr)
         self.assertIn(b"certificate", result.stderr)
         self.assertEqual(len(accepted), 1)
@@ -369,7 +369,7 @@ class Key(LabelCase):
                            self.write_list(digest(1)), "-v"]
                 with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
                     try:
-                        deadline = time.monotonic() + 20
+                        deadline = time.monotonic() + 120
                         while vt.count("/files/") < 1 and time.monotonic() < deadline:
                             time.sleep(0.05)
                         self.assertEqual(vt.count("/files/"), 1)
@@ -458,7 +458,7 @@ class Key(LabelCase):
         self.assertEqual(len(vt.log), 0)
         environment = dict(os.environ, VT_API_KEY=vt.key)
         command = [os.path.join(BIN, "label"), "--vt-url", "http://vt.invalid/api/v3", "--corpus", self.corpus, "--hashes", path]
-        result = subprocess.run(command, env=environment, capture_output=True, timeout=30, check=False)
+        result = subprocess.run(command, env=environment, capture_output=True, timeout=250, check=False)
         self.assertEqual(result.returncode, 2, result.stderr)
         self.assertIn(b"https", result.stderr)
         self.label(vt, "--hashes", os.path.join(self.folder, "missing"), expect=3)

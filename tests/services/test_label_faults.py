@@ -179,7 +179,7 @@ class Faults(unittest.TestCase):
         environment = dict(os.environ, VT_API_KEY=vt.key, VT_USER=vt.user, XDG_STATE_HOME=folder, **vt.clock.environment(),
                            MALSEQ_TEST_PATIENCE_MS="5000")
         return subprocess.run([os.path.join(BIN, "label"), "--vt-key", "--vt-url", vt.api, "--corpus", os.path.join(folder, "corpus"), "--hashes", path,
-                               "--json", "-v"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False,
+                               "--json", "-v"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=250, check=False,
                               umask=umask)
 
     def check(self, name, number, row):

@@ -66,7 +66,7 @@ class Lists(LabelCase):
         vt.add(spec(1))
         command = [os.path.join(BIN, "label"), "--vt-key", "--vt-url", vt.api, "--corpus", self.corpus, "--hashes", "-", "--json"]
         environment = dict(os.environ, VT_API_KEY=vt.key, VT_USER=vt.user, XDG_STATE_HOME=self.folder, MALSEQ_TEST_EPOCH_MS=str(EPOCH))
-        result = subprocess.run(command, env=environment, input=digest(1).encode(), capture_output=True, timeout=30, check=False)
+        result = subprocess.run(command, env=environment, input=digest(1).encode(), capture_output=True, timeout=250, check=False)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn(b'"malicious"', result.stdout)
 
@@ -122,7 +122,7 @@ class TwoNames(LabelCase):
         path = os.path.join(self.folder, "report.json")
         with open(path, "w", encoding="utf-8") as file:
             json.dump({"data": file_object(spec(1))}, file)
-        result = subprocess.run([os.path.join(BIN, "label"), "import", path, "--corpus", self.corpus], capture_output=True, timeout=30, check=False,
+        result = subprocess.run([os.path.join(BIN, "label"), "import", path, "--corpus", self.corpus], capture_output=True, timeout=250, check=False,
                                 env=dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(EPOCH)))
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(self.rows("SELECT count(*), count(sha1), count(md5) FROM sample"), [(2, 1, 1)])
@@ -200,7 +200,7 @@ class Unchanged(LabelCase):
         with open(path, "w", encoding="utf-8") as file:
             json.dump({"data": file_object(spec(1, "Worm", 12, analysed=1772000000))}, file)
         self.label(vt, "--hashes", self.write_list(digest(1)))
-        subprocess.run([os.path.join(BIN, "label"), "import", path, "--corpus", self.corpus], capture_output=True, timeout=30, check=True,
+        subprocess.run([os.path.join(BIN, "label"), "import", path, "--corpus", self.corpus], capture_output=True, timeout=250, check=True,
                        env=dict(os.environ, MALSEQ_TEST_EPOCH_MS=str(EPOCH)))
         for _ in range(2):
             vt.clock.start += 400 * 86400

@@ -104,7 +104,7 @@ class Nights(LabelCase):
         return run
 
     def end(self, run, *expected):
-        _, talk = run.communicate(timeout=60)
+        _, talk = run.communicate(timeout=250)
         self.assertIn(run.returncode, expected, talk)
         return talk
 
@@ -169,7 +169,7 @@ class Nights(LabelCase):
         vt.used = honest
         vt.day, vt.quotas = vt.used()[2] + 1, lambda: {"api_requests_daily": {"user": {"used": 0, "allowed": 500}}}
         run = self.start(vt, "corpus", "--hashes", path, "--budget", "4")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while "second 429 for one day" not in "".join(vt.breaches) and time.monotonic() < deadline and run.poll() is None:
             time.sleep(0.05)
         run.kill()

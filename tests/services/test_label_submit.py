@@ -23,7 +23,7 @@ class Upload(SubmitCase):
             with open(os.path.join(source, name), "wb") as file:
                 file.write(data)
         result = subprocess.run([os.path.join(BIN, "collect"), "--dir", source, "--corpus", self.corpus, "-q", *args],
-                                stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+                                stdin=subprocess.DEVNULL, capture_output=True, timeout=250, check=False)
         self.assertEqual(result.returncode, 0, result.stderr)
         return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
 
@@ -63,7 +63,7 @@ class Upload(SubmitCase):
         environment = dict(os.environ, **vt.clock.environment(), TERM="dumb",
                            VT_API_KEY=vt.key, VT_USER=vt.user, XDG_STATE_HOME=os.path.join(self.folder, "state"))
         command = [os.path.join(BIN, "label"), "--upload", "--vt-key", "--vt-url", vt.api, "--corpus", self.corpus, *args]
-        shown, said, deadline = b"", False, time.monotonic() + 40
+        shown, said, deadline = b"", False, time.monotonic() + 120
         with subprocess.Popen(command, stdin=slave, stdout=subprocess.DEVNULL, stderr=slave, env=environment) as child:
             os.close(slave)
             try:
@@ -79,7 +79,7 @@ class Upload(SubmitCase):
                         self.assertEqual(self.uploads(vt), [])
                         os.write(master, answer)
                         said = True
-                code = child.wait(timeout=20)
+                code = child.wait(timeout=250)
             finally:
                 child.kill()
         return code, shown.decode("utf-8", "replace")

@@ -76,7 +76,7 @@ class Nightly(NightCase):
         self.world.hub.fault("slow", path="/repos/.*", piece=512, delay=.2)
         conf = self.world.conf(self.corpus)
         with start(conf, "-q") as first:
-            until = time.monotonic() + 30
+            until = time.monotonic() + 120
             while not (self.corpus / "nights").exists() and time.monotonic() < until:
                 time.sleep(.01)
             code, out, talk = night(conf)
@@ -85,7 +85,7 @@ class Nightly(NightCase):
             self.world.hub.clear_faults()
             # A signal ends the night in order: the stage under way is stopped, the rest not begun, the summary written.
             first.send_signal(signal.SIGTERM)
-            out, talk = first.communicate(timeout=60)
+            out, talk = first.communicate(timeout=250)
         self.assertEqual(first.returncode, -signal.SIGTERM, talk)
         self.assertIn(b"SIGTERM asked nightly to end", out, talk)
         self.assertTrue((self.corpus / "nights/000001/night.json").exists())

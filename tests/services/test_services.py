@@ -28,7 +28,7 @@ from services.virustotal import ERRORS, VirusTotal
 AGENT = {"User-Agent": "test/1"}
 
 
-def ask(url, method="GET", body=None, headers=None, timeout=5):
+def ask(url, method="GET", body=None, headers=None, timeout=60):
     """(status, headers, body) of one request on its own connection; redirects are not followed."""
     split = urlsplit(url)
     connection = http.client.HTTPConnection(split.hostname, split.port, timeout=timeout)
@@ -53,7 +53,7 @@ def multipart(data, filename="sample.bin", **fields):
             "headers": {"Content-Type": "multipart/form-data; boundary=" + mark}}
 
 
-def wait_for(check, seconds=5):
+def wait_for(check, seconds=60):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         value = check()
@@ -89,7 +89,7 @@ class Httpd(unittest.TestCase):
         self.assertEqual(self.service.requests(method="POST")[0]["body_bytes"], 5)
 
     def test_keep_alive_and_chunked_body(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=60)
         for _ in range(3):
             connection.request("POST", "/x", iter([b"ab", b"cde"]), {"Transfer-Encoding": "chunked"}, encode_chunked=True)
             self.assertEqual(connection.getresponse().read()[:9], b'{"path": ')

@@ -108,7 +108,7 @@ class SevenZipTest(unittest.TestCase):
 
     @staticmethod
     def extract(path, password):
-        run = subprocess.run(["7zz", "x", "-so", "-p" + password, path], stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
+        run = subprocess.run(["7zz", "x", "-so", "-p" + password, path], stdin=subprocess.DEVNULL, capture_output=True, timeout=250, check=False)
         return run.returncode, run.stdout
 
 
