@@ -249,15 +249,16 @@ static enum ms_status learn(struct demo *self, struct ms_error *err)
     char seed[24], jobs[24];
     (void)snprintf(seed, sizeof seed, "%llu", (unsigned long long)self->cli->common.seed);
     (void)snprintf(jobs, sizeof jobs, "%llu", (unsigned long long)self->cli->common.jobs);
-    /* Whether shuffled labels end at chance a few dozen held-out rows cannot tell: folds judge all,
-     * of one net a shape. Without them the NULL ends the words here. */
-    const char *judged = self->options->shuffle_labels ? "--folds" : NULL;
+    /* One net a shape and one fit, to be soon done. Whether shuffled labels end at chance a few
+     * dozen held-out rows cannot tell: folds judge all. */
+    const char *judged = self->options->shuffle_labels ? "--folds" : "--test-share";
+    const char *by = self->options->shuffle_labels ? "3" : ".2";
     const char *const classes[] = {"--corpus", self->corpus, "--target",  "class",  "--name",
                                    "classes",  "--seed",     seed,        "--jobs", jobs,
-                                   judged,     "3",          "--members", "1",      NULL};
+                                   judged,     by,           "--members", "1",      NULL};
     const char *const verdict[] = {"--corpus", self->corpus, "--target",  "malware", "--name",
                                    "malware",  "--seed",     seed,        "--jobs",  jobs,
-                                   judged,     "3",          "--members", "1",       NULL};
+                                   judged,     by,           "--members", "1",       NULL};
     enum ms_status status = malseq_demo_tool("train", classes, -1, err);
     return status == MS_OK ? malseq_demo_tool("train", verdict, -1, err) : status;
 }

@@ -151,9 +151,9 @@ enum ms_status malseq_demo_dataset(struct ms_cli *cli, const char *folder, const
     const char *const virus[] = {"--corpus",    corpus,    "--preset", "article", "--target",
                                  "class=Virus", "--batch", "32",       "--name",  "virus",
                                  "--seed",      seed,      "--jobs",   jobs,      NULL};
-    const char *const classes[] = {"--corpus", corpus,      "--target", "class",  "--name",
-                                   "classes",  "--members", "1",        "--seed", seed,
-                                   "--jobs",   jobs,        NULL};
+    const char *const classes[] = {"--corpus", corpus,      "--target", "class",        "--name",
+                                   "classes",  "--members", "1",        "--test-share", ".2",
+                                   "--seed",   seed,        "--jobs",   jobs,           NULL};
     status = malseq_demo_tool("extract", import, -1, err);
     if (status == MS_OK)
         status = malseq_demo_tool("train", article, -1, err);

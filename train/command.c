@@ -55,7 +55,6 @@ static enum ms_status make_split(const struct ms_train_options *o, const struct 
                             "--split-file says all of the split: no other option of it goes with "
                             "it");
     enum ms_status status = o->split ? ms_partition_how_parse(o->split, &split->how, err) : MS_OK;
-    split->folds = (uint32_t)o->folds;
     split->repeats = (uint32_t)o->repeats;
     split->test_share = !isnan(o->test_share) ? o->test_share : split->test_share;
     split->test_ratio = !isnan(o->test_ratio) ? o->test_ratio : 0;
@@ -63,6 +62,8 @@ static enum ms_status make_split(const struct ms_train_options *o, const struct 
         status = ms_error_set(err, MS_E_USAGE, "--test-ratio %g: must be over 0 and under 1",
                               o->test_ratio);
     bool timed = split->how == MS_PARTITION_TIME;
+    if (o->folds || timed || !isnan(o->test_share)) /* else the preset's; 0 is a hold-out */
+        split->folds = (uint32_t)o->folds;
     if (status == MS_OK && !timed && (o->split_date || !isnan(o->test_ratio)))
         status = ms_error_set(err, MS_E_USAGE, "--split-date and --test-ratio need --split time");
     if (status == MS_OK && timed && o->folds)

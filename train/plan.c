@@ -78,7 +78,7 @@ void ms_plan_default(struct ms_plan *out)
                    .bigram_buckets = 4096,
                    .trigram_buckets = 4096},
         .feature_scale = .1,
-        .split = {.test_share = .2},
+        .split = {.folds = 5, .test_share = .2},
         .tuning = {.calibrate = MS_TUNE_FREE, .threshold = .5},
         .fit = {.config = {.embedding = 48,
                            .embedding_init = MS_NET_EMBEDDING_NORMAL,

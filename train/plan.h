@@ -56,9 +56,9 @@ struct ms_plan {
  * logarithms of its run length and of how many runs the call has, and of the hashed 2- and 3-grams
  * that end there; one bidirectional LSTM(64), mean+max+last pooling; hybrid shapes join 64
  * units over the presence of n-grams of 1 to 3 calls, weighted by TF-IDF; AdamW .003 with decay
- * .01, clip 1, smoothing .1, batch 32, one warm-up epoch and a cosine over 20, hold-out 20 %. The
- * threshold of both is .5; default is calibrated where that costs no further training, article is
- * not. */
+ * .01, clip 1, smoothing .1, batch 32, one warm-up epoch and a cosine over 20; 5 grouped
+ * folds (a hold-out, where one is asked for, is 20 %). The threshold of both is .5; default is
+ * calibrated where that costs no further training, article is not. */
 void ms_plan_article(struct ms_plan *out);
 void ms_plan_default(struct ms_plan *out);
 

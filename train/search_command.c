@@ -67,7 +67,7 @@ static enum ms_status make_plan(const struct ms_search_options *o, const struct 
     plan->fit.epochs = o->epochs ? (uint32_t)o->epochs : plan->fit.epochs;
     plan->seeds = o->seeds ? (uint32_t)o->seeds : plan->seeds;
     plan->split_file = o->split_file;
-    plan->split.folds = o->folds ? (uint32_t)o->folds : 5;
+    plan->split.folds = o->folds ? (uint32_t)o->folds : plan->split.folds;
     plan->split.repeats = (uint32_t)o->repeats;
     if (o->split_file && (o->split || o->folds || o->repeats))
         return ms_error_set(err, MS_E_USAGE, "--split-file says all of the split");

@@ -142,10 +142,12 @@ static const struct ms_option table[] = {
      .kind = MS_OPT_REAL,
      .arg = "SHARE",
      .offset = AT(test_share),
-     .help = "share of the traces held out for the test (default: .2, article .15)"},
+     .help = "hold out this share of the traces and judge once, instead of by folds (article: .15, "
+             "--split time: .2 unless told)"},
     FOLDS_OPTION("folds", AT(folds),
                  "judge every trace by K-fold cross-validation, then "
-                 "train the model on all of them"),
+                 "train the model on all of them (default: 5; article and --split time: a "
+                 "hold-out)"),
     REPEATS_OPTION(AT(repeats),
                    "deal and judge the hold-out or the folds R times, each time from another seed"),
     EPOCHS_OPTION(AT(epochs), "passes over the training rows (default: 20, article 10)"),
@@ -214,10 +216,10 @@ static const struct ms_option table[] = {
      .arg = "HOW",
      .choices = "auto|none|temperature|platt|isotonic",
      .offset = AT(calibrate),
-     .help = "make probabilities of the scores, by rows that the model did not see: with --folds "
-             "the other folds, else training traces, for which a net is trained once more and "
+     .help = "make probabilities of the scores, by rows that the model did not see: of folds "
+             "the others, else training traces, for which a net is trained once more and "
              "other kinds five times; auto: Platt for two classes, else the temperature (default: "
-             "auto with --folds, else none; article none)"},
+             "auto with folds, else none; article none)"},
     {.name = "target-fpr",
      .kind = MS_OPT_REAL,
      .arg = "RATE",
@@ -351,12 +353,11 @@ const struct ms_tool ms_train_tool = {
     .name = "train",
     .summary = "train a detector on the labelled traces of a corpus, and judge it",
     .description =
-        "Makes a dataset of the labelled traces, splits it so that copies of a trace "
-        "never lie on both "
-        "sides, trains a model on one part and judges it on the other: confusion matrix, "
-        "accuracy with its "
+        "Makes a dataset of the labelled traces and deals it into 5 folds: each has its share of "
+        "every class, and copies of a trace are in one. Each fold is judged by a model of "
+        "the others, then the model is trained on all: confusion matrix, accuracy with its "
         "interval and the majority-class row beside it, rates by class, simpler models on the "
-        "same parts.\n\n"
+        "same folds. --test-share holds traces out instead: one training, not six.\n\n"
         "The model sees what the normalisation leaves of a trace. The default preset takes "
         "the first 400 calls with --fold case --collapse 1 --once yes --min-calls 5; "
         "article the last 100 with --fold case --pseudo keep.\n\n"
@@ -366,11 +367,11 @@ const struct ms_tool ms_train_tool = {
         "gives the same model, whatever --jobs is.",
     .verbs = verbs,
     .verb_count = sizeof verbs / sizeof *verbs,
-    .examples =
-        "# malicious or benign, with the default net\ntrain\n"
-        "# the classes of malware, every trace judged once\ntrain --target class --folds 5\n"
-        "# the published LSTM against one class\n"
-        "train --preset article --target class=Virus --batch 32\n"
-        "# a model for another runtime\n"
-        "train --kind lstm --name net\ntrain onnx corpus/models/net --output model.onnx\n",
+    .examples = "# malicious or benign, with the default net\ntrain\n"
+                "# the classes of malware, the folds dealt ten times over\n"
+                "train --target class --repeats 10\n"
+                "# the published LSTM against one class\n"
+                "train --preset article --target class=Virus --batch 32\n"
+                "# a model for another runtime\n"
+                "train --kind lstm --name net\ntrain onnx corpus/models/net --output model.onnx\n",
 };

@@ -15,7 +15,7 @@ def made_model(work):
     corpus = os.path.join(work, "detect-corpus")
     folder = made_dataset(os.path.join(work, "detect-dataset"), 2, 160)
     for command in (tool("extract", "dataset", "-q", "--corpus", corpus, "mal-api-2019", folder),
-                    tool("train", "-q", "--corpus", corpus, "--target", "class", "--epochs", "1", "--name", "bench")):
+                    tool("train", "-q", "--corpus", corpus, "--target", "class", "--test-share", ".2", "--epochs", "1", "--name", "bench")):
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode not in (0, 1):
             raise Wrong("%s ended with %d: %s" % (command[0], result.returncode, result.stderr[-300:]))

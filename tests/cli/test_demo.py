@@ -36,7 +36,7 @@ class Demo(unittest.TestCase):
         return json.loads(result.stdout)
 
     def test_small_world(self):
-        result = demo("--samples", "180", "--keep", self.keep)
+        result = demo("--samples", "240", "--keep", self.keep)
         self.assertEqual(result.returncode, 0, result.stdout[-3000:] + result.stderr[-3000:])
         # The real tools, shown as they were run.
         for tool in ("collect", "label", "extract", "train", "detect"):

@@ -77,11 +77,20 @@ class Calibrate(unittest.TestCase):
         return json.loads(data[8:8 + int.from_bytes(data[:8], "little")])["__metadata__"]
 
     def test_defaults(self):
-        r = self.train("plain")
+        r = self.train("plain", "--test-share", ".3")
         self.assertEqual((r["threshold"], r["tuning"]["calibration"], r["tuning"]["rows"], r["tuning"]["before"], r["tuning"]["unknown_band"]), (.5, "none", 0, None, None))
         meta = self.metadata("plain")
         self.assertEqual((meta["threshold"], meta["calibration"], meta["unknown_band"]), ("0.5", "none", "none"))
         self.assertEqual(self.train("article", "--preset", "article", "--folds", "3")["tuning"]["calibration"], "none")
+
+    def test_judged_by_folds_unless_told(self):
+        """Grouped, stratified, five, and calibrated, which costs nothing there."""
+        for args, split, calibrated in (([], "fold5-seed1", "platt"), (["--split", "near"], "near-fold5-seed1", "platt"), (["--folds", "3"], "fold3-seed1", "platt"),
+                                        (["--test-share", ".3"], "holdout-30-seed1", "none"), (["--preset", "article"], "holdout-15-seed1", "none")):
+            with self.subTest(args=args):
+                r = self.train("judged", *args)
+                self.assertEqual((r["split"]["name"], r["tuning"]["calibration"].split()[0]), (split, calibrated))
+                self.assertEqual(r["judged"] == 200, "fold" in split)
 
     def test_folds_are_calibrated_by_the_others(self):
         raw = self.train("raw", "--folds", "4", "--calibrate", "none")
@@ -141,7 +150,7 @@ class Calibrate(unittest.TestCase):
 
     def test_labels_of_judged_rows_do_not_reach_the_tuning(self):
         args = ["--calibrate", "auto", "--target-fpr", ".3", "--unknown-band", "auto"]
-        one = self.train("honest", *args)
+        one = self.train("honest", "--test-share", ".2", *args)
         split = self.corpus / "models" / "honest" / "split.jsonl"
         judged = [row["key"] for row in map(json.loads, split.read_text().splitlines()[1:]) if row["parts"] == [1]]
         turned = self.root / "turned"
@@ -216,7 +225,7 @@ class Calibrate(unittest.TestCase):
     def test_net_in_a_hold_out(self):
         """A net is trained once more, on four fifths of the training rows."""
         r = json.loads(self.good(run("train", "--corpus", self.corpus, "--json", "-q", "--kind", "lstm", "--baselines", "no", "--epochs", "3", "--hidden", "4", "--lr", ".02",
-                                     "--name", "net", "--calibrate", "temperature")).stdout)
+                                     "--name", "net", "--calibrate", "temperature", "--test-share", ".2")).stdout)
         self.assertTrue(r["tuning"]["calibration"].startswith("temperature "))
         self.assertAlmostEqual(r["tuning"]["rows"] / (200 - r["judged"]), .2, delta=.03)
 

@@ -22,6 +22,7 @@ BAD = ["WriteProcessMemory", "CreateRemoteThread"]
 GOOD = ["MessageBoxTimeoutW", "DrawTextExW"]
 SMALL = ["--kind", "lstm", "--baselines", "no", "--epochs", "8", "--hidden", "16", "--lr", "0.01"]
 PLAIN = ["--kind", "lstm", "--baselines", "no"]
+HELD = ["--test-share", ".2"]    # one training a run
 
 
 def run(tool, *args, stdin=None, timeout=250):
@@ -128,7 +129,7 @@ class Corpora(unittest.TestCase):
 
     @classmethod
     def train(cls, corpus, *args):
-        return json.loads(cls.good(run("train", "--corpus", corpus, "--json", "-q", *SMALL, *args)).stdout)
+        return json.loads(cls.good(run("train", "--corpus", corpus, "--json", "-q", *SMALL, *([] if "--folds" in args or "--preset" in args else HELD), *args)).stdout)
 
 
 class Train(Corpora):
@@ -223,7 +224,7 @@ class Train(Corpora):
         digest = None
         for step in ("train.publish.model", "train.publish.files", "train.publish.rows", None):
             env = dict(os.environ, MALSEQ_TEST_KILL=step + ":1") if step else None
-            args = [os.path.join(BIN, "train"), "--corpus", self.verdicts, "--json", "-q", "--name", "killed", *SMALL]
+            args = [os.path.join(BIN, "train"), "--corpus", self.verdicts, "--json", "-q", "--name", "killed", *SMALL, *HELD]
             done = subprocess.run(args, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=250)
             self.assertEqual(done.returncode, -9 if step else 0, done.stderr)
             digest = json.loads(done.stdout)["model_digest"] if not step else None
@@ -232,7 +233,7 @@ class Train(Corpora):
         self.assertEqual(db.execute("select count(*), lower(hex(digest)) from model where name = 'killed'").fetchone(), (1, digest))
 
     def test_text_has_the_majority_row_and_the_matrix(self):
-        text = self.good(run("train", "--corpus", self.verdicts, *PLAIN, "--epochs", "1", "--hidden", "4", "--name", "text")).stdout.decode()
+        text = self.good(run("train", "--corpus", self.verdicts, *PLAIN, *HELD, "--epochs", "1", "--hidden", "4", "--name", "text")).stdout.decode()
         accuracy, majority = text.index("accuracy            0."), text.index("majority class      0.")
         self.assertLess(majority - accuracy, 120)
         self.assertIn("rows: predicted, columns: true", text)
@@ -273,9 +274,10 @@ class Train(Corpora):
                    " (select sample from label where verdict = 'malicious' limit 1)")
         db.commit()
         db.close()
-        done = run("train", "--corpus", corpus, *PLAIN, "--epochs", "1")
-        self.assertEqual(done.returncode, 3)
-        self.assertIn("too few for this split", done.stderr.decode())
+        for judged, words in ((HELD, "too few for this split"), ([], "2 distinct sequences cannot be divided into 5 parts")):
+            done = run("train", "--corpus", corpus, *PLAIN, *judged, "--epochs", "1")
+            self.assertEqual(done.returncode, 3)
+            self.assertIn(words, done.stderr.decode())
 
     def test_min_calls_leaves_out(self):
         r = json.loads(self.good(run("train", "--corpus", self.classes, "--dry-run", "--json", "--target", "class", "--min-calls", "15")).stdout)
@@ -319,14 +321,14 @@ class Page(Corpora):
         db.execute("update label set class = ? where class = 'Virus'", (self.HOSTILE,))
         db.commit()
         db.close()
-        done = self.good(run("train", "--corpus", corpus, *PLAIN, "--name", "default-class", "--target", "class", "--epochs", "1", "--hidden", "4"))
+        done = self.good(run("train", "--corpus", corpus, *PLAIN, *HELD, "--name", "default-class", "--target", "class", "--epochs", "1", "--hidden", "4"))
         page = (corpus / "models" / "default-class" / "report.html").read_text()
         self.assertIn("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;", page)
         self.assertIn("\\u{202e}", page)
         self.assertNotIn("\u202e", page)
         self.assertNotIn("\u202e", done.stdout.decode())
         self.check(page)
-        self.good(run("train", "--corpus", corpus, *PLAIN, "--target", "class=" + self.HOSTILE, "--epochs", "1", "--hidden", "4", "--name", "one"))
+        self.good(run("train", "--corpus", corpus, *PLAIN, *HELD, "--target", "class=" + self.HOSTILE, "--epochs", "1", "--hidden", "4", "--name", "one"))
         self.check((corpus / "models" / "one" / "report.html").read_text())
 
     def test_page_is_self_contained(self):

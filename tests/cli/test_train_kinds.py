@@ -55,7 +55,7 @@ class Kinds(unittest.TestCase):
         return done
 
     def train(self, *args):
-        return json.loads(self.good(run("train", "--corpus", self.corpus, "--json", "-q", *args)).stdout)
+        return json.loads(self.good(run("train", "--corpus", self.corpus, "--json", "-q", *([] if "--folds" in args else ["--test-share", ".2"]), *args)).stdout)
 
     def test_each_kind_learns_and_does_not_depend_on_jobs(self):
         for kind, args in KINDS.items():
@@ -114,7 +114,7 @@ class Kinds(unittest.TestCase):
         """Others write meanwhile, one sample is forgotten, and the model waits for a lock that is held when it is done."""
         corpus = self.root / "busy"
         self.good(run("extract", "dataset", "malbehavd-v1", self.root / "set.csv", "--corpus", corpus, "-q"))
-        args = ["train", "--corpus", corpus, "--json", "-q", "--kind", "lstm", "--baselines", "no", "--epochs", "400", "--hidden", "24", "--name", "slow"]
+        args = ["train", "--corpus", corpus, "--json", "-q", "--kind", "lstm", "--baselines", "no", "--epochs", "400", "--hidden", "24", "--test-share", ".2", "--name", "slow"]
         training = subprocess.Popen([os.path.join(BIN, args[0]), *map(str, args[1:])], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
             database, begun = corpus / "corpus.db", 0

@@ -131,7 +131,7 @@ class Verb(unittest.TestCase):
         (cls.root / "set.csv").write_text("sha256,labels," + ",".join(map(str, range(7))) + "\n" + "\n".join(rows) + "\n")
         cls.corpus = cls.root / "corpus"
         for args in (["extract", "dataset", "malbehavd-v1", cls.root / "set.csv"],
-                     ["train", "-q", "--name", "plain", "--kind", "lstm", "--baselines", "no", "--epochs", "3", "--hidden", "8", "--lr", "0.01"],
+                     ["train", "-q", "--name", "plain", "--kind", "lstm", "--baselines", "no", "--test-share", ".2", "--epochs", "3", "--hidden", "8", "--lr", "0.01"],
                      ["train", "-q", "--name", "article", "--preset", "article", "--baselines", "no", "--epochs", "1", "--hidden", "8"]):
             done = run(*args, "--corpus", cls.corpus)
             if done.returncode != 0:

@@ -171,7 +171,7 @@ class Vault(Corpus):
 
     def test_static_features_in_a_net(self):
         made = self.train("--sequence", "opcode", "--static", "joined", "--kind", "lstm", "--wide", "yes", "--baselines", "no", "--epochs", "12", "--hidden", "4",
-                          "--lr", ".02")
+                          "--lr", ".02", "--test-share", ".2")
         self.assertEqual((made["kind"], made["static"]), ("lstm", "joined"))
         flagged = self.judged(made)
         self.assertGreater(len(flagged & set(self.bad)) - len(flagged & set(self.good)), 15)

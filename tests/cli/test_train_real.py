@@ -33,7 +33,8 @@ class Real(unittest.TestCase):
         run("extract", "dataset", "malbehavd-v1", pathlib.Path(DATA, "malbehavd-v1", "MalBehavD-V1-dataset.csv"), "--corpus", cls.verdicts)
 
     def train(self, corpus, *args):
-        return json.loads(run("train", "--corpus", corpus, "--json", "-q", "--baselines", "no", *args))
+        judged = [] if "--preset" in args else ["--test-share", ".2"]
+        return json.loads(run("train", "--corpus", corpus, "--json", "-q", "--baselines", "no", *judged, *args))
 
     def check(self, r):
         """What must hold of every run."""

@@ -93,7 +93,7 @@ class Report(unittest.TestCase):
 
     def test_json_is_as_described(self):
         schema = json.loads((SCHEMAS / "train.schema.json").read_text())
-        held = json.loads(good(run("train", "--corpus", self.two, *NET, "--baselines", "no", "--name", "held", "--json")).stdout)
+        held = json.loads(good(run("train", "--corpus", self.two, *NET, "--baselines", "no", "--test-share", ".2", "--name", "held", "--json")).stdout)
         boosted = json.loads(good(run("train", "--corpus", self.two, "--kind", "linear", "--baselines", "no", "--name", "linear", "--json")).stdout)
         for value in (self.json, self.many, held, boosted):
             check_schema(value, schema)

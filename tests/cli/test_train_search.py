@@ -74,7 +74,7 @@ class Search(unittest.TestCase):
             self.assertIn(why, done.stderr.decode())
 
     def test_an_ensemble_of_the_chosen_parts_detects(self):
-        done = run("train", "-q", "--corpus", self.corpus, "--name", "mix", "--ensemble", "pooled+linear", "--members", "2", "--epochs", "1",
+        done = run("train", "-q", "--corpus", self.corpus, "--name", "mix", "--ensemble", "pooled+linear", "--members", "2", "--epochs", "1", "--test-share", ".2",
                    "--baselines", "no", "--json")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("parts=pooled+linear seeds=2", done.stdout.decode())

@@ -53,7 +53,8 @@ class Resume(unittest.TestCase):
         env = dict(more.pop("env", {}))
         if kill:
             env["MALSEQ_TEST_KILL"] = kill
-        done = run("train", "-q", "--name", name, *SMALL, *args, env=env, corpus=more.pop("corpus", self.corpus))
+        judged = [] if {"--folds", "--test-share"} & set(args) else ["--test-share", "0.2"]
+        done = run("train", "-q", "--name", name, *SMALL, *judged, *args, env=env, corpus=more.pop("corpus", self.corpus))
         self.assertEqual(done.returncode, (-9 if kill else 0) if code is None else code, done.stderr.decode())
         return done.stderr.decode()
 
