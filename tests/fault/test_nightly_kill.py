@@ -1,6 +1,6 @@
 """A whole night disturbed in six ways, then an undisturbed one: the corpus is that of a night that nothing happened to. The same at hundreds
 of moments: test_nightly_kills.py."""
-# ctest: full release timeout=120
+# ctest: full release
 import pathlib
 import signal
 import sys

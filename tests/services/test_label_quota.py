@@ -1,4 +1,5 @@
 """label's quota as the service counts it, and kill -9 between reserving, answering and storing."""
+# ctest: full clocked cost=60
 import os
 import signal
 import subprocess

@@ -1,6 +1,6 @@
 """A whole night over loopback services: what it does the first time, the second time, when another runs, when a stage fails or has no time
 left, and when it is killed."""
-# ctest: full also-release timeout=120
+# ctest: full also-release
 import html.parser
 import json
 import os
