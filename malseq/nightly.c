@@ -202,23 +202,11 @@ static enum ms_status print_summary(const struct malseq_night *night, struct ms_
     return MS_OK;
 }
 
-static int64_t newest_run(const char *dir)
-{
-    struct ms_corpus *corpus = NULL;
-    struct ms_error err;
-    int64_t run = 0;
-    if (ms_corpus_open(dir, MS_CORPUS_READ, &corpus, &err) != MS_OK ||
-        ms_night_newest_run(corpus, &run, &err) != MS_OK)
-        run = 0;
-    ms_corpus_close(corpus);
-    return run;
-}
-
 static enum ms_status sum_up(struct malseq_night *night, const json_t *history,
                              struct ms_error *err)
 {
     night->ended_ms = ms_clock_wall_ms();
-    night->last_run = newest_run(night->corpus);
+    night->last_run = malseq_night_newest_run(night->corpus);
     struct ms_error late = {.status = MS_OK};
     /* A corpus that cannot be read does not keep the summary from who waits for it: that is when it
      * is needed most. */
@@ -272,7 +260,7 @@ static enum ms_status carry_out(struct malseq_night *night, struct ms_error *err
         night->before = NULL;
     if (status == MS_OK)
         status = malseq_night_note_begin(night, err);
-    night->first_run = newest_run(night->corpus);
+    night->first_run = malseq_night_newest_run(night->corpus);
     if (status == MS_OK)
         status = malseq_nights_read(night->corpus, HISTORY_NIGHTS, &history, err);
     if (json_array_size(history))

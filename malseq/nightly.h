@@ -207,6 +207,10 @@ enum ms_status malseq_run_tool(const char *tool, const char *const *words,
                                const struct malseq_running *how, struct malseq_ran *out,
                                struct ms_error *err) MS_MUST_USE;
 
+/* The newest row of run in the corpus of that folder; 0 where there is none yet, or none that can
+ * be read. */
+int64_t malseq_night_newest_run(const char *corpus);
+
 /* Runs one step of the night and sets its state. Fails only when the night cannot go on. */
 enum ms_status malseq_step_run(struct malseq_night *night, struct malseq_step *step, size_t number,
                                struct ms_error *err) MS_MUST_USE;

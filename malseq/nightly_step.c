@@ -166,8 +166,7 @@ static enum ms_status run_words(struct malseq_night *night, struct malseq_step *
     return status;
 }
 
-/* The newest run before the step; 0 where there is no corpus yet, or none that can be read. */
-static int64_t newest_run(const char *dir)
+int64_t malseq_night_newest_run(const char *dir)
 {
     struct ms_corpus *corpus = NULL;
     struct ms_error err;
@@ -403,7 +402,7 @@ enum ms_status malseq_step_run(struct malseq_night *night, struct malseq_step *s
     struct names names;
     if (!may_run(night, step))
         return MS_OK;
-    int64_t before = newest_run(night->corpus);
+    int64_t before = malseq_night_newest_run(night->corpus);
     if (step->kind != MALSEQ_STEP_PLAIN && stands(night, step))
         return MS_OK;
     if (step->kind == MALSEQ_STEP_TRAIN) {
