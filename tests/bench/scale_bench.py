@@ -21,13 +21,20 @@ CONF = """[corpus]
 dir = %s
 [collect]
 dir = %s
+[label]
+import = %s
 [extract]
 import = %s
 [train]
-enabled = no
-[audit]
-enabled = no
+target = malware
+kind = linear
+test-share = 0.2
+[time]
+budget = 3h
 """
+# Label has one answer to take in, of a program the corpus does not know.
+ANSWER = {"data": {"id": "ab" * 32, "type": "file", "attributes": {"last_analysis_date": 1700000000, "last_analysis_results": {
+    "Engine": {"category": "malicious", "engine_name": "Engine", "result": "Trojan.Agent"}}}}}
 
 
 class Peak(threading.Thread):
@@ -84,8 +91,10 @@ def commands(work, corpus):
     """name: command. What changes nothing comes first; the night twice, for its second run finds nothing new."""
     empty, conf = os.path.join(work, "empty"), os.path.join(work, "nightly.conf")
     os.makedirs(empty, exist_ok=True)
+    with open(os.path.join(work, "answer.json"), "w", encoding="utf-8") as file:
+        json.dump(ANSWER, file)
     with open(conf, "w", encoding="utf-8") as file:
-        file.write(CONF % (corpus, empty, empty))
+        file.write(CONF % (corpus, empty, os.path.join(work, "answer.json"), empty))
     at = ["--corpus", corpus]
     return [
         ("status", tool("malseq", "status", *at)),
