@@ -1,5 +1,6 @@
 """malseq audit: every figure against a plain computation over generated traces, the groups file, sources that show and sources that do
 not, and the published data sets where they are."""
+# in release: Published
 import collections
 import csv
 import io

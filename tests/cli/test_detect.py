@@ -1,4 +1,5 @@
 """detect's reasons, early verdicts, samples of a corpus, and logs that are followed."""
+# in release: Why.test_a_long_log_of_two_calls
 import json
 import os
 import pathlib
@@ -141,7 +142,6 @@ class Why(Detect):
         line = self.line(json.dumps(data).encode())
         self.assertEqual((line["verdict"], [why["count"] for why in line["why"]]), ("malicious", [1] * 5))
         self.assertLess(time.monotonic() - begun, 60)
-
 
     def test_a_long_log_of_two_calls(self):
         pair = log(["NtClose", "NtOpenKey"], pid=3)

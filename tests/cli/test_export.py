@@ -1,6 +1,7 @@
 """malseq export: JSON lines against their schema, CSV columns against the header fields that the generated programs were given, the order, the
 labels of a policy, what must stay inside (private, forgotten), files that appear whole, and memory that does not grow with the corpus.
 The programs are generated headers without code; nothing leaves the machine."""
+# in release: Files.test_memory_does_not_grow
 import csv
 import hashlib
 import io

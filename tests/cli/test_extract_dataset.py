@@ -1,4 +1,5 @@
 """extract dataset: the published formats in small, generated files, damaged ones, and the real ones."""
+# in release: MalApi.test_real Oliveira.test_long_line
 import csv
 import gzip
 import hashlib

@@ -1,4 +1,5 @@
 """extract dataset avast-ctu and big-2015: a file a sample, in folders and in the archives they are published in; damaged and hostile ones."""
+# in release: Big.test_large
 import gzip
 import io
 import json

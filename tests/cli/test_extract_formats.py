@@ -18,7 +18,6 @@ from gen.schema import Schema  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("MALSEQ_BIN", ROOT / "build/release/bin"))
-SANITIZED = os.environ.get("MALSEQ_SANITIZED") == "1"
 DATA = os.environ.get("MALSEQ_DATA")
 SCHEMA = Schema("extract.schema.json")
 

@@ -1,4 +1,5 @@
 """extract import: reports made to hurt its reader, a small one of each kind; each has one outcome, and costs the report beside it nothing."""
+# in release: Hostile.test_endless_strings
 import gzip
 import json
 import os

@@ -1,4 +1,5 @@
 """extract import: counts against an independent reading of the same reports, mutated and damaged ones included."""
+# in release: BadReports.test_every_cut
 import gzip
 import json
 import os

@@ -1,5 +1,6 @@
 """label avclass beside AVClass: its recorded output on real and made-up reports where MALSEQ_DATA is set, and everywhere the oracle of
 tests/ref on thousands of generated ones, with rules made for the test. Files that are broken or hostile, and the download of rules."""
+# in release: Reference.test_recombined_real_labels Differential.test_generated_reports Differential.test_mutated_lines Differential.test_odd_rules Files.test_many_words
 import bz2
 import gzip
 import hashlib
@@ -26,6 +27,7 @@ from services.label_case import SCHEMA, check_schema  # noqa: E402
 BIN = os.environ.get("MALSEQ_BIN", "build/dev/bin")
 DATA = os.environ.get("MALSEQ_DATA")
 SLOW = os.environ.get("MALSEQ_SANITIZED") == "1"
+LONG = bool(os.environ.get("MALSEQ_LONG"))
 
 TAXONOMY = """# rules of the test
 FAM:zelphira
@@ -222,7 +224,7 @@ class Differential(Case):
     def test_generated_reports(self):
         rng = random.Random(1)
         for form in ("lb", "vt2", "vt3", "md"):
-            lines = [make_report(rng, form, i) for i in range(150 if SLOW else 2500)]
+            lines = [make_report(rng, form, i) for i in range(150 if SLOW else 2500 if LONG else 600)]
             path = self.file(form + ".jsonl", "\n".join(lines) + "\n")
             tagged = 0
             for mode in MODES:
@@ -278,7 +280,7 @@ class Differential(Case):
         alphabet = ["FAM", "gen", "Class", ":", ":", "\t", " ", "\n", "\n", "\r\n", "\r", "#", "zelphira", "korvath", "adware", "Grayware", "worm", "win",
                     "abcd", "\x1c", "ab"]
         path = self.file("in.jsonl", "\n".join(make_report(rng, "lb", i) for i in range(120)))
-        for turn in range(5 if SLOW else 30):
+        for turn in range(5 if SLOW else 30 if LONG else 12):
             for name in ("taxonomy", "tagging", "expansion"):
                 self.file("rules/default." + name, "".join(rng.choice(alphabet) for _ in range(rng.choice((0, 5, 200)))))
             for mode in (["-t"], ["--pup"]):

@@ -1,7 +1,7 @@
 """A whole night disturbed at 300 moments and more, spread over all named steps (kill -9), at any time (kill -9 of all of it), by write
 errors, full disks, spent quotas, clocks that step, and services that are down; each then made up for by undisturbed nights, to the same
 digest, and fsck finds nothing. By hand, for it takes a quarter of an hour; MALSEQ_NIGHT_PART=2/8 lives through the second eighth."""
-# ctest: long release timeout=3600
+# ctest: long release
 import os
 import pathlib
 import random

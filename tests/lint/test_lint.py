@@ -1,6 +1,7 @@
 """Rules of the house that a compiler does not know: layers, first lines, sizes, style, spelling, and that help, man page and
 completion agree. It judges the tree, not what the programs do."""
 # ctest: full cost=50
+import ast
 import os
 import re
 import shutil
@@ -155,6 +156,63 @@ class Files(unittest.TestCase):
         for name in tracked(".py"):
             with self.subTest(file=name):
                 compile(read(name), name, "exec")
+
+
+def depend_on(tree, word):
+    """Names at the top of a module whose value comes of the string `word`, also by way of another name."""
+    found = set()
+    for statement in tree.body:
+        inside = list(ast.walk(statement))
+        if isinstance(statement, ast.Assign) and any(getattr(node, "value", None) == word or getattr(node, "id", None) in found for node in inside):
+            found |= {node.id for target in statement.targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+    return found
+
+
+def tests_that_see(tree, word):
+    """CLASS or CLASS.METHOD of the tests in whose text the string `word` is, or a name that depends on it; "" for functions that are no test's own."""
+    names = depend_on(tree, word)
+
+    def sees(*nodes):
+        return any(getattr(inner, "value", None) == word or getattr(inner, "id", None) in names for node in nodes for inner in ast.walk(node))
+    found = {"" for statement in tree.body if not isinstance(statement, (ast.Assign, ast.ClassDef)) and sees(statement)}
+    for group in (statement for statement in tree.body if isinstance(statement, ast.ClassDef)):
+        if sees(*group.decorator_list):
+            found.add(group.name)
+        for part in (part for part in group.body if sees(part)):
+            found.add("%s.%s" % (group.name, part.name) if getattr(part, "name", "").startswith("test") else "")
+    return found
+
+
+class Halves(unittest.TestCase):
+    """What is skipped or weaker where sanitised runs in the release half of ./run test: the whole script, or what it names."""
+    SCRIPTS = ("tests/cli/", "tests/fault/", "tests/services/", "tests/lint/")
+
+    @staticmethod
+    def missing(text):
+        """Tests that see whether they are sanitised and do not run otherwise; and whether any does."""
+        seen = tests_that_see(ast.parse(text), "MALSEQ_" + "SANITIZED")
+        labels = re.search(r"^# ctest: (.*)$", text, re.M)
+        if labels and {"release", "also-release", "quick"} & set(labels[1].split()):
+            return set(), seen
+        named = re.search(r"^# in release: (.+)$", text, re.M)
+        named = set(named[1].split()) if named else set()
+        return {name for name in seen if not (named if name == "" else {name, name.split(".")[0]} & named)}, seen
+
+    def test_what_sees_sanitizers_runs_without(self):
+        count = 0
+        for name in tracked(".py"):
+            if name.startswith(self.SCRIPTS) and os.path.basename(name).startswith("test_"):
+                missing, seen = self.missing(read(name))
+                count += bool(seen)
+                with self.subTest(file=name):
+                    self.assertEqual(missing, set(), "label it release, also-release or quick, or name these in a line '# in release: CLASS.METHOD'")
+        self.assertGreater(count, 10)
+
+    def test_of_the_rule(self):
+        sees = 'import os\n%%s\nA = os.environ.get("MALSEQ_%s") == "1"\nB = 1 if A else 2\nclass C:\n    def test_a(self):\n        return %%s\n' % "SANITIZED"
+        for head, value, want in (("", "B", {"C.test_a"}), ("", "2", set()), ("# ctest: full", "A", {"C.test_a"}), ("# ctest: full also-release", "A", set()),
+                                  ("# in release: C.test_b", "B", {"C.test_a"}), ("# in release: C.test_a", "B", set()), ("# in release: D C", "B", set())):
+            self.assertEqual(self.missing(sees % (head, value))[0], want, (head, value))
 
 
 class Schema(unittest.TestCase):

@@ -1,6 +1,7 @@
 """A repository and a folder of archives that mean harm, good samples among them: each costs itself alone, is recorded with its reason and the
 member's name, and is not opened again; its neighbours are kept, and the run ends 1."""
 # ctest: full cost=45
+# in release: Folder.test_folder
 import functools
 import hashlib
 import json

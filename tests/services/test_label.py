@@ -1,4 +1,5 @@
 """label against the loopback VirusTotal: verdicts, every documented answer, faults of the wire, certificates, secrecy of the key."""
+# in release: Key.test_processes_hold_no_key
 import re
 import hashlib
 import json
