@@ -22,7 +22,8 @@ static const struct {
      "SELECT 'stored', vaulted FROM total UNION ALL"
      " SELECT * FROM (SELECT 'labelled ' || name, sum(n) FROM tally WHERE what = 'label'"
      "  GROUP BY name HAVING sum(n) > 0 ORDER BY name) UNION ALL"
-     " SELECT 'detonated', detonated FROM total UNION ALL SELECT 'traced', traced FROM total"},
+     " SELECT 'detonated', detonated FROM total UNION ALL SELECT 'traced', traced FROM total"
+     " UNION ALL SELECT 'never submitted', unsubmitted FROM total"},
     {"origins", "SELECT state, count(*) FROM origin GROUP BY state ORDER BY state"},
     {"sightings", "SELECT 'present', sightings - sightings_gone FROM total UNION ALL"
                   " SELECT 'gone', sightings_gone FROM total"},

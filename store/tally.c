@@ -1,5 +1,5 @@
 /* Whether the counts that triggers keep up are right, and their mending. Nothing else writes to
- * them but the triggers of schemas/014. */
+ * them but the triggers of schemas/014 to 016. */
 #include "store/tally.h"
 
 #include "store/internal.h"
@@ -15,7 +15,9 @@
 #define SUMMED                                                                              \
     "SELECT 1 AS id, s.n, s.vaulted, s.private, s.bytes, g.n, g.gone, a.reports, a.bytes,"  \
     " a.processes, a.calls, a.expanded, (SELECT count(DISTINCT sample) FROM analysis_ran)," \
-    " (SELECT count(DISTINCT sample) FROM analysis_ran WHERE traced)"                       \
+    " (SELECT count(DISTINCT sample) FROM analysis_ran WHERE traced),"                      \
+    " (SELECT count(*) FROM sample u WHERE u.vaulted = 1 AND u.private = 0 AND NOT EXISTS"  \
+    "  (SELECT 1 FROM analysis_sent t WHERE t.sample = u.id))"                              \
     " FROM (SELECT count(*) AS n, coalesce(sum(vaulted), 0) AS vaulted,"                    \
     "  coalesce(sum(private), 0) AS private,"                                               \
     "  coalesce(sum(vaulted * coalesce(size, 0)), 0) AS bytes FROM sample) s,"              \

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -180,13 +181,43 @@ class Status(Corpus):
         self.assertEqual(counts["analyses"], {"no_calls": 1, "ok": 1})
         self.assertEqual((counts["traces"]["calls"], counts["traces"]["calls expanded"]), (10, 12))
         Schema("status.schema.json").check(counts, "status")
-        self.assertEqual(counts["coverage"], {"stored": 0, "labelled ember2024": 5, "detonated": 2, "traced": 1})
+        self.assertEqual(counts["coverage"], {"stored": 0, "labelled ember2024": 5, "detonated": 2, "traced": 1, "never submitted": 0})
         day, month = counts["quota"]
         self.assertEqual((day["key"], day["window"], day["allowed"], day["used"], day["left"]), ("0123abcd", "day", 500, 2, 498))  # one the service said, one sent since
         self.assertEqual((month["window"], month["allowed"], month["left"]), ("month", None, None))
         self.assertEqual([row["what"] for row in counts["waiting"]], ["runs without an end"])
         self.assertEqual(counts["unfinished runs"], {"extract": 1})
         self.assertGreater(counts["disk bytes"]["database"], 4096)
+
+    def test_never_submitted(self):
+        """Whatever is done to samples and analyses, in whatever order: the count is that of the rows, and fsck puts a wrong one right."""
+        db, chance, seen = sqlite3.connect(os.path.join(self.corpus, "corpus.db")), random.Random(1), set()
+        db.execute("PRAGMA foreign_keys = ON")
+        for number in range(600):
+            sample, flag, some = chance.randint(100, 105), chance.randint(0, 1), chance.choice((None, 7))
+            verb, values = chance.choice((
+                ("INSERT OR IGNORE INTO sample (id, sha256, vaulted, private) VALUES (?1, randomblob(32), ?2, ?3 IS NULL)", (sample, flag, some)),
+                ("UPDATE sample SET vaulted = ?2, private = ?3 IS NULL WHERE id = ?1", (sample, flag, some)),
+                ("DELETE FROM sample WHERE id = ?1 AND ?2", (sample, flag)),
+                ("INSERT INTO analysis (sample, sandbox, state, submitted_ms, attempts, updated_ms) SELECT id, 'cape', 'ok', ?3, ?2, 1 FROM sample WHERE id = ?1", (sample, flag, some)),
+                ("UPDATE analysis SET submitted_ms = ?3, attempts = ?2 WHERE sample = ?1 AND id % 2 = ?2", (sample, flag, some)),
+                ("UPDATE analysis SET sample = (SELECT max(id) FROM sample WHERE id < ?1) WHERE sample = ?1 AND id % 2 = ?2", (sample, flag)),
+                ("DELETE FROM analysis WHERE sample = ?1 AND id % 2 = ?2", (sample, flag))))
+            db.execute(verb, values)
+            count, = db.execute("SELECT unsubmitted FROM total").fetchone()
+            rows, = db.execute("SELECT count(*) FROM sample WHERE vaulted AND NOT private AND id NOT IN (SELECT sample FROM analysis"
+                               " WHERE sample IS NOT NULL AND (submitted_ms IS NOT NULL OR attempts > 0))").fetchone()
+            self.assertEqual(count, rows, (number, verb, values))
+            seen.add(count)
+        self.assertGreater(len(seen), 3)
+        db.execute("DELETE FROM sample WHERE id >= 100")
+        db.execute("UPDATE total SET unsubmitted = 9")
+        db.commit()
+        db.close()
+        shown = lambda: json.loads(run(MALSEQ, "status", "--json", "--corpus", self.corpus).out)["coverage"]["never submitted"]
+        self.assertEqual(shown(), 9)
+        self.assertRegex(run(MALSEQ, "fsck", "--repair", "--corpus", self.corpus).out, "(?i)counts")
+        self.assertEqual(shown(), 0)
 
     def test_table(self):
         result = run(MALSEQ, "status", "--corpus", self.corpus)
