@@ -255,14 +255,25 @@ static enum ms_status take_objects(struct backup *self, struct ms_error *err)
     return status;
 }
 
+/* Beside the vault, by names that others may have the contents of tomorrow. */
+static const char *const other_names[] = {"models", "nights", "nightly.conf"};
+enum { OTHER_NAMES = sizeof other_names / sizeof *other_names };
+
 static enum ms_status take_others(struct backup *self, struct ms_error *err)
 {
-    static const char *const names[] = {"models", "nights", "nightly.conf"};
     enum ms_status status = MS_OK;
     self->others = (struct malseq_backup_copy){
         .from = self->corpus, .to = self->to, .distrust = self->copy.distrust};
-    for (size_t i = 0; i < sizeof names / sizeof *names && status == MS_OK; i++)
-        status = malseq_backup_tree(&self->others, names[i], err);
+    for (size_t i = 0; i < OTHER_NAMES && status == MS_OK; i++)
+        status = malseq_backup_tree(&self->others, other_names[i], err);
+    return status;
+}
+
+static enum ms_status settle_others(struct backup *self, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < OTHER_NAMES && status == MS_OK; i++)
+        status = malseq_backup_tree_settle(&self->others, other_names[i], err);
     return status;
 }
 
@@ -322,8 +333,9 @@ static enum ms_status write_text(const struct backup *self, const char *name, co
     return status == MS_OK ? ms_file_write_atomic(path, text, strlen(text), 0600, err) : status;
 }
 
-/* The database's copy gets its name last but for the record: until then the folder holds the
- * earlier database with all its objects, from then on the new one with all of its. */
+/* The database's copy gets its name when all that it names is there: until then the folder holds
+ * the earlier database with all that it names, from then on the new one. Only then goes what the
+ * new one does not name. */
 static enum ms_status put_in_place(struct backup *self, json_t **record, struct ms_error *err)
 {
     char database[65] = "", manifest[65] = "", text[256], new[PATH_MAX], path[PATH_MAX];
@@ -342,9 +354,12 @@ static enum ms_status put_in_place(struct backup *self, json_t **record, struct 
     ms_step("malseq.backup.rename");
     if (status == MS_OK && rename(new, path) != 0)
         return ms_error_set_errno(err, MS_E_IO, errno, "cannot rename the copy");
+    ms_step("malseq.backup.renamed");
+    if (status == MS_OK)
+        status = settle_others(self, err);
     if (status == MS_OK)
         status = sync_all(self, err);
-    ms_step("malseq.backup.renamed");
+    ms_step("malseq.backup.settled");
     (void)snprintf(text, sizeof text, "%s  corpus.db\n%s  " MANIFEST "\n", database, manifest);
     if (status == MS_OK)
         status = write_text(self, SUMS, text, err);

@@ -1,4 +1,5 @@
-/* Files of a backup: copied beside their names, then renamed; or linked. */
+/* Files of a backup: copied beside their names, then renamed; or linked. What a tree replaces waits
+ * beside its name until it is told that its time has come. */
 #define _GNU_SOURCE /* copy_file_range */
 #include "malseq/backup_files.h"
 
@@ -12,6 +13,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Behind the name of a file of a tree that is to replace another. */
+#define NEXT ".next"
 
 enum { BLOCK_BYTES = 256 << 10 };
 
@@ -125,6 +129,23 @@ static bool is_done(const struct malseq_backup_copy *self, int in, const struct 
     return same;
 }
 
+/* Of a file that may change: what an earlier run left waiting goes, and `to` becomes the name to
+ * wait under where there is another that it replaces. */
+static enum ms_status make_way(char to[PATH_MAX], bool done, struct ms_error *err)
+{
+    struct stat there;
+    size_t n = strlen(to);
+    bool other = lstat(to, &there) == 0;
+    if (n + sizeof NEXT > PATH_MAX)
+        return ms_error_set(err, MS_E_IO, "a path of the backup is too long");
+    memcpy(to + n, NEXT, sizeof NEXT);
+    if (unlink(to) != 0 && errno != ENOENT && errno != ENOTDIR)
+        return fail("remove", to, err);
+    if (done || !other)
+        to[n] = '\0';
+    return MS_OK;
+}
+
 enum ms_status malseq_backup_file(struct malseq_backup_copy *self, const char *name, bool fixed,
                                   bool *there, struct ms_error *err)
 {
@@ -145,7 +166,10 @@ enum ms_status malseq_backup_file(struct malseq_backup_copy *self, const char *n
         close(in);
         return ms_error_set(err, MS_E_IO, "what stands for a file of the corpus is none");
     }
-    if (!is_done(self, in, &st, to, fixed)) {
+    bool done = is_done(self, in, &st, to, fixed);
+    if (!fixed)
+        status = make_way(to, done, err);
+    if (status == MS_OK && !done) {
         status = make_folders(to, err);
         bool linked = status == MS_OK && self->link && fixed &&
                       (unlink(temporary) == 0 || errno == ENOENT) && link(from, temporary) == 0 &&
@@ -177,17 +201,44 @@ static enum ms_status on_file(void *ctx, const char *path, const struct stat *st
     return malseq_backup_file(self->copy, path + self->root + 1, false, &there, err);
 }
 
-static enum ms_status drop_if_gone(void *ctx, const char *path, const struct stat *st, int errnum,
-                                   struct ms_error *err)
+/* The file of the corpus that this path of the backup is a copy of, or waits to be. */
+static enum ms_status source_of(const struct walk *self, const char *path, bool next, bool *there,
+                                struct ms_error *err)
 {
-    struct walk *self = ctx;
     char from[PATH_MAX];
-    struct stat there;
+    struct stat st;
+    enum ms_status status = join(from, self->copy->from, path + self->root + 1, "", err);
+    if (status != MS_OK)
+        return status;
+    if (next)
+        from[strlen(from) - (sizeof NEXT - 1)] = '\0';
+    *there = lstat(from, &st) == 0 || errno != ENOENT;
+    return MS_OK;
+}
+
+/* A file of the backup's tree: takes the place it waited for, or goes where the corpus has it no
+ * more. */
+static enum ms_status settle(void *ctx, const char *path, const struct stat *st, int errnum,
+                             struct ms_error *err)
+{
+    const struct walk *self = ctx;
+    const char *base = strrchr(path, '/');
+    char name[PATH_MAX];
+    size_t n = strlen(path), suffix = sizeof NEXT - 1;
+    bool there = true, awaited = false;
     (void)errnum;
     if (!st)
         return MS_OK;
-    enum ms_status status = join(from, self->copy->from, path + self->root + 1, "", err);
-    if (status == MS_OK && lstat(from, &there) != 0 && errno == ENOENT && unlink(path) != 0)
+    enum ms_status status = source_of(self, path, false, &there, err);
+    if (status != MS_OK || there)
+        return status;
+    if (base && strlen(base + 1) > suffix && strcmp(path + n - suffix, NEXT) == 0)
+        status = source_of(self, path, true, &awaited, err);
+    if (status == MS_OK && awaited) {
+        (void)snprintf(name, sizeof name, "%.*s", (int)(n - suffix), path);
+        return rename(path, name) == 0 ? MS_OK : fail("rename", path, err);
+    }
+    if (status == MS_OK && unlink(path) != 0)
         status = fail("remove", path, err);
     return status;
 }
@@ -201,10 +252,17 @@ enum ms_status malseq_backup_tree(struct malseq_backup_copy *self, const char *n
     enum ms_status status = join(path, self->from, name, "", err);
     if (status == MS_OK && lstat(path, &st) == 0)
         status = ms_file_walk(path, on_file, &walk, err);
-    walk.root = strlen(self->to);
-    if (status == MS_OK)
-        status = join(path, self->to, name, "", err);
+    return status;
+}
+
+enum ms_status malseq_backup_tree_settle(struct malseq_backup_copy *self, const char *name,
+                                         struct ms_error *err)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    struct walk walk = {self, strlen(self->to)};
+    enum ms_status status = join(path, self->to, name, "", err);
     if (status == MS_OK && lstat(path, &st) == 0)
-        status = ms_file_walk(path, drop_if_gone, &walk, err);
+        status = ms_file_walk(path, settle, &walk, err);
     return status;
 }

@@ -110,18 +110,32 @@ class Backup(unittest.TestCase):
         self.assertEqual((self.copy / "corpus.db").read_bytes(), before)
         self.tool("malseq", "fsck", corpus=self.copy)
 
+    def models(self, corpus):
+        return {str(path.relative_to(corpus)): path.read_text() for path in (corpus / "models").rglob("*") if path.is_file()}
+
     def test_a_death_at_any_step(self):
+        models = self.corpus / "models"
+        models.mkdir(exist_ok=True)
+        (models / "0.json").write_text("goes")
+        (models / "trained anew").write_text("0")
         self.backup("--objects")
-        for step in ("malseq.backup.object:2", "store.backup.pages:1", "malseq.backup.rename:1", "malseq.backup.renamed:1"):
+        for number, step in enumerate(("malseq.backup.object:2", "store.backup.pages:1", "malseq.backup.rename:1", "malseq.backup.renamed:1", "malseq.backup.settled:1")):
             with self.subTest(step=step):
                 (self.input / f"{step}.exe").write_bytes(pe.pe(step))
                 self.tool("collect", "--dir", self.input, "-q")
+                before = self.models(self.copy)
+                (models / f"{number}.json").unlink()            # what the earlier database names is there as it was, until the new one is
+                (models / f"{number + 1}.json").write_text("comes")
+                (models / "trained anew").write_text(f"{number + 1}")
                 self.backup("--objects", expect=-9, env={"MALSEQ_TEST_KILL": step})
                 self.tool("malseq", "query", "select count(*) from sample", corpus=self.copy)
                 found = self.tool("malseq", "fsck", "--json", corpus=self.copy, expect=None).splitlines()
                 self.assertEqual([line for line in found if "no row names it" not in line], [])
+                left = self.models(self.copy)
+                self.assertLessEqual(before.items() if number < 4 else self.models(self.corpus).items(), left.items())
                 self.backup("--objects")
                 self.same()
+                self.assertEqual(self.models(self.copy), self.models(self.corpus))
 
     def test_one_view_while_others_write(self):
         stop = threading.Event()
