@@ -2,7 +2,7 @@
 #include "store/forget_models.h"
 #include "store/internal.h"
 #include "store/sample.h"
-#include "store/vault.h"
+#include "store/vault_group.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -15,10 +15,7 @@
  * which fsck removes because no row names them. The other order would leave rows that name
  * nothing. */
 struct doomed {
-    struct object {
-        enum ms_vault_kind kind;
-        uint8_t sha256[MS_SHA256_BYTES];
-    } * items;
+    struct ms_vault_object *items;
     size_t count, cap;
     char **keys; /* of the samples, as the files of models have them */
     size_t key_count, key_cap;
@@ -31,7 +28,7 @@ static enum ms_status doom(struct doomed *self, enum ms_vault_kind kind, struct 
         return MS_OK;
     if (self->count == self->cap) {
         size_t cap = self->cap ? self->cap * 2 : 16;
-        struct object *items = realloc(self->items, cap * sizeof *items);
+        struct ms_vault_object *items = realloc(self->items, cap * sizeof *items);
         if (!items)
             return ms_error_set(err, MS_E_NOMEM, "out of memory");
         self->items = items;
@@ -245,8 +242,8 @@ static enum ms_status finish(struct ms_corpus *corpus, enum ms_status status, st
     else
         ms_corpus_rollback(corpus);
     ms_step("store.forget.committed");
-    for (size_t i = 0; i < doomed->count && status == MS_OK; i++)
-        status = ms_vault_remove(corpus, doomed->items[i].kind, doomed->items[i].sha256, err);
+    if (status == MS_OK)
+        status = ms_vault_remove_all(corpus, doomed->items, doomed->count, err);
     if (status == MS_OK)
         (void)sqlite3_wal_checkpoint_v2(corpus->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     for (size_t i = 0; i < doomed->key_count; i++)

@@ -5,6 +5,7 @@
 #include "base/step.h"
 #include "base/stop.h"
 #include "store/internal.h"
+#include "store/vault_group.h"
 
 #include <string.h>
 
@@ -39,8 +40,8 @@ struct piece {
     size_t count;
     struct item {
         int64_t id, bytes;
-        uint8_t sha256[MS_SHA256_BYTES];
     } items[PIECE];
+    struct ms_vault_object objects[PIECE]; /* of the items */
 };
 
 static enum ms_vault_kind kind_of(enum ms_retain_rule rule)
@@ -62,13 +63,14 @@ static enum ms_status read_piece(struct ms_corpus *corpus, enum ms_retain_rule r
     ms_db_bind_int(statement, 2, after);
     ms_db_bind_int(statement, 3, PIECE);
     while ((status = ms_db_step(corpus, statement, &row, err)) == MS_OK && row) {
-        struct item *item = &out->items[out->count++];
+        struct item *item = &out->items[out->count];
+        struct ms_vault_object *object = &out->objects[out->count++];
         struct ms_span digest = ms_db_blob(statement, 1);
         item->id = ms_db_int(statement, 0, 0);
         item->bytes = ms_db_int(statement, 2, -1);
-        memset(item->sha256, 0, sizeof item->sha256);
-        if (digest.len == sizeof item->sha256)
-            memcpy(item->sha256, digest.data, digest.len);
+        *object = (struct ms_vault_object){.kind = kind_of(rule)};
+        if (digest.len == sizeof object->sha256)
+            memcpy(object->sha256, digest.data, digest.len);
     }
     ms_db_done(statement);
     return status;
@@ -107,14 +109,12 @@ static enum ms_status walk(struct ms_corpus *corpus, enum ms_retain_rule rule, i
         status = read_piece(corpus, rule, before_ms, after, &piece, err);
         if (status == MS_OK && now_ms && piece.count)
             status = mark_piece(corpus, rule, &piece, now_ms, err);
+        if (status == MS_OK && now_ms)
+            status = ms_vault_remove_all(corpus, piece.objects, piece.count, err);
         for (size_t i = 0; i < piece.count && status == MS_OK; i++) {
             const struct item *item = &piece.items[i];
             after = item->id;
-            ms_step("store.retain.object");
-            if (now_ms)
-                status = ms_vault_remove(corpus, kind_of(rule), item->sha256, err);
-            if (status == MS_OK)
-                status = visit(ctx, kind_of(rule), item->sha256, item->bytes, err);
+            status = visit(ctx, kind_of(rule), piece.objects[i].sha256, item->bytes, err);
         }
     } while (status == MS_OK && piece.count == PIECE);
     return status;

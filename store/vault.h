@@ -59,7 +59,7 @@ enum ms_status ms_vault_read_fd(struct ms_corpus *corpus, enum ms_vault_kind kin
 enum ms_status ms_vault_open_report(struct ms_corpus *corpus, const uint8_t sha256[32], int *fd,
                                     struct ms_error *err) MS_MUST_USE;
 bool ms_vault_has(struct ms_corpus *corpus, enum ms_vault_kind kind, const uint8_t sha256[32]);
-/* Removes an object (forget, retention). Absent is fine. */
+/* Removes an object, durably. Absent is fine. Of several: store/vault_group. */
 enum ms_status ms_vault_remove(struct ms_corpus *corpus, enum ms_vault_kind kind,
                                const uint8_t sha256[32], struct ms_error *err) MS_MUST_USE;
 

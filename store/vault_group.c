@@ -1,5 +1,5 @@
-/* Groups of objects and how they are synced: one by one where they are few, else by one sync of
- * the file system for all. Writing and naming an object is vault.c's. */
+/* Groups of objects and how they, or their removal, are synced: one by one where they are few, else
+ * by one sync of the file system for all. Writing and naming an object is vault.c's. */
 #define _GNU_SOURCE /* syncfs */
 #include "store/vault_group.h"
 
@@ -140,16 +140,21 @@ static uint16_t shard_of(const uint8_t sha256[32])
 
 /* The kernel tells one caller of each error, but it concerns all: remembered, and asked for one at
  * a time. Returns an errno or 0. */
-static int sync_file_system(struct ms_vault_group *self)
+static int sync_whole(struct ms_corpus *corpus, enum ms_vault_kind kind)
 {
-    struct ms_corpus *corpus = self->corpus;
     (void)pthread_mutex_lock(&corpus->sync_lock);
     int errnum = corpus->sync_errnum;
-    if (!errnum && syncfs(ms_vault_folder(corpus, self->kind)) != 0)
+    if (!errnum && syncfs(ms_vault_folder(corpus, kind)) != 0)
         errnum = errno;
     if (errnum != ENOSYS && errnum != EPERM)
         corpus->sync_errnum = errnum;
     (void)pthread_mutex_unlock(&corpus->sync_lock);
+    return errnum;
+}
+
+static int sync_file_system(struct ms_vault_group *self)
+{
+    int errnum = sync_whole(self->corpus, self->kind);
     if (!errnum)
         fasten(self);
     return errnum;
@@ -214,12 +219,11 @@ static enum ms_status settle(struct ms_vault_group *self, struct ms_error *err)
     return status;
 }
 
-static int sync_shard(struct ms_vault_group *self, uint16_t shard)
+static int sync_shard(const struct ms_corpus *corpus, enum ms_vault_kind kind, uint16_t shard)
 {
     char name[6];
     (void)snprintf(name, sizeof name, "%02x/%02x", (unsigned)shard >> 8, (unsigned)shard & 255);
-    int fd =
-        openat(ms_vault_folder(self->corpus, self->kind), name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(ms_vault_folder(corpus, kind), name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int errnum = fd >= 0 && fsync(fd) == 0 ? 0 : errno;
     if (fd >= 0)
         (void)close(fd);
@@ -236,7 +240,7 @@ enum ms_status ms_vault_group_sync(struct ms_vault_group *self, struct ms_error 
     if (self->loose || atomic_load(&self->corpus->loose_groups))
         errnum = sync_file_system(self);
     for (size_t i = 0; i < self->shard_count && !errnum; i++)
-        errnum = sync_shard(self, self->shards[i]);
+        errnum = sync_shard(self->corpus, self->kind, self->shards[i]);
     if (errnum)
         return fail(self, errnum, "cannot sync the folders of objects", err);
     fasten(self);
@@ -338,4 +342,65 @@ enum ms_status ms_vault_group_join(struct ms_vault_group *self, struct ms_vault_
     fasten(from);
     self->singly = self->singly || from->singly;
     return MS_OK;
+}
+
+/* ---- removal ---- */
+
+enum { SHARDS = 1 << 16 };
+
+/* Unlinks those of a kind; sets the bits of the folders that lost one. */
+static enum ms_status unlink_all(struct ms_corpus *corpus, enum ms_vault_kind kind,
+                                 const struct ms_vault_object *objects, size_t count,
+                                 uint8_t touched[SHARDS / 8], size_t *folders, struct ms_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        char name[MS_VAULT_NAME_BYTES];
+        uint16_t shard = shard_of(objects[i].sha256);
+        if (objects[i].kind != kind)
+            continue;
+        ms_vault_name(kind, objects[i].sha256, name, NULL);
+        if (unlinkat(ms_vault_folder(corpus, kind), name, 0) == 0) {
+            *folders += !(touched[shard / 8] >> shard % 8 & 1);
+            touched[shard / 8] |= (uint8_t)(1 << shard % 8);
+        } else if (errno != ENOENT)
+            return ms_vault_error(corpus, kind, objects[i].sha256, MS_E_IO, errno, "cannot remove",
+                                  err);
+        ms_step("store.vault.removed");
+    }
+    return MS_OK;
+}
+
+static enum ms_status sync_removal(struct ms_corpus *corpus, enum ms_vault_kind kind,
+                                   const uint8_t touched[SHARDS / 8], size_t folders,
+                                   struct ms_error *err)
+{
+    bool whole = folders > FEW && syncfs_tells();
+    int errnum = whole ? sync_whole(corpus, kind) : 0;
+    if (whole && (errnum == ENOSYS || errnum == EPERM)) {
+        whole = false;
+        errnum = 0;
+    }
+    for (unsigned shard = 0; shard < SHARDS && folders && !whole && !errnum; shard++)
+        if (touched[shard / 8] >> shard % 8 & 1)
+            errnum = sync_shard(corpus, kind, (uint16_t)shard);
+    return errnum ? ms_vault_error(corpus, kind, NULL, MS_E_IO, errnum,
+                                   "cannot sync the folders of removed objects", err)
+                  : MS_OK;
+}
+
+enum ms_status ms_vault_remove_all(struct ms_corpus *corpus, const struct ms_vault_object *objects,
+                                   size_t count, struct ms_error *err)
+{
+    enum ms_status status = MS_OK;
+    if (corpus->mode == MS_CORPUS_READ)
+        return ms_error_set(err, MS_E_BUG, "a removal from a corpus opened for reading");
+    for (int kind = MS_VAULT_SAMPLE; kind <= MS_VAULT_REPORT && status == MS_OK; kind++) {
+        uint8_t touched[SHARDS / 8] = {0};
+        size_t folders = 0;
+        status =
+            unlink_all(corpus, (enum ms_vault_kind)kind, objects, count, touched, &folders, err);
+        if (status == MS_OK)
+            status = sync_removal(corpus, (enum ms_vault_kind)kind, touched, folders, err);
+    }
+    return status;
 }

@@ -4,6 +4,7 @@
 #ifndef MS_STORE_VAULT_GROUP_H
 #define MS_STORE_VAULT_GROUP_H
 
+#include "base/hash.h"
 #include "store/vault.h"
 
 /* One thread at a time uses a group; groups of several threads do not disturb each other. */
@@ -30,6 +31,16 @@ void ms_vault_group_rest(struct ms_vault_group *self);
 /* All of `from` becomes self's, both of one corpus and kind. `from` is empty afterwards. */
 enum ms_status ms_vault_group_join(struct ms_vault_group *self, struct ms_vault_group *from,
                                    struct ms_error *err) MS_MUST_USE;
+
+/* An object by its name. */
+struct ms_vault_object {
+    enum ms_vault_kind kind;
+    uint8_t sha256[MS_SHA256_BYTES];
+};
+/* Removes objects (forget, retention), durably when this gives MS_OK: by a sync of each folder that
+ * lost one, or of the file system where these are many. Absent ones are fine. Needs no group. */
+enum ms_status ms_vault_remove_all(struct ms_corpus *corpus, const struct ms_vault_object *objects,
+                                   size_t count, struct ms_error *err) MS_MUST_USE;
 
 /* All objects added so far are durable under their names when this gives MS_OK: rows may be
  * written. After an error (MS_E_IO) none may; what waited is dropped. */

@@ -85,7 +85,7 @@ class Retain(unittest.TestCase):
         self.assertEqual(self.sql("SELECT count(*) FROM sample WHERE bytes_gone_ms IS NOT NULL"), [(2,)])
 
     def test_a_death_between_row_and_object(self):
-        for step in ("store.retain.marked:1", "store.retain.object:2", "store.corpus.committed:1"):
+        for step in ("store.retain.marked:1", "store.vault.removed:2", "store.corpus.committed:1"):
             with self.subTest(step=step):
                 self.retain("--reports", 30, "--benign", 30, expect=-9, env={"MALSEQ_TEST_KILL": step})
                 self.tool("malseq", "fsck", "--repair")

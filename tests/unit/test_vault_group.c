@@ -404,6 +404,49 @@ static void test_threads(void **state)
     assert_int_equal(fixture->corpus->loose_groups, 0);
 }
 
+/* Removed by one sync, by one of each folder where they are few or it is forbidden; an error is
+ * told. */
+static void test_removal(void **state)
+{
+    enum { MANY = 50 };
+    static const struct {
+        unsigned count;
+        bool forbidden;
+        long calls, whole;
+    } cases[] = {{MANY, false, 1, 1}, {2, false, 2, 0}, {MANY, true, MANY, 0}};
+    struct fixture *fixture = *state;
+    struct ms_vault_object doomed[MANY];
+    struct ms_error err;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ms_vault_group *group = group_of(fixture);
+        for (unsigned number = 0; number < cases[i].count; number++) {
+            doomed[number].kind = MS_VAULT_SAMPLE;
+            assert_ok(add(group, number, doomed[number].sha256, &err), &err);
+        }
+        assert_ok(ms_vault_group_sync(group, &err), &err);
+        ms_vault_group_free(group);
+        assert_int_equal(objects(fixture).count, cases[i].count);
+        atomic_store(&syncs.forbidden, cases[i].forbidden);
+        expect_syncs(0);
+        assert_ok(ms_vault_remove_all(fixture->corpus, doomed, cases[i].count, &err), &err);
+        assert_int_equal(objects(fixture).count, 0);
+        assert_int_equal(syncs.calls, cases[i].calls);
+        assert_int_equal(syncs.whole, cases[i].whole);
+        /* None is there: nothing to sync. */
+        expect_syncs(0);
+        assert_ok(ms_vault_remove_all(fixture->corpus, doomed, cases[i].count, &err), &err);
+        assert_int_equal(syncs.calls, 0);
+        atomic_store(&syncs.forbidden, false);
+    }
+    struct ms_vault_group *group = group_of(fixture);
+    assert_ok(add(group, 0, doomed[0].sha256, &err), &err);
+    assert_ok(ms_vault_group_sync(group, &err), &err);
+    ms_vault_group_free(group);
+    expect_syncs(1);
+    assert_int_equal(ms_vault_remove_all(fixture->corpus, doomed, 1, &err), MS_E_IO);
+    expect_syncs(0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,6 +459,7 @@ int main(void)
         fixture_test(test_existing),
         fixture_test(test_room),
         fixture_test(test_threads),
+        fixture_test(test_removal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
