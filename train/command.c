@@ -94,8 +94,11 @@ static enum ms_status check_kind(const struct ms_train_options *o, const struct 
                             ms_model_kind_name(plan->kind));
     if (o->members && !ensemble)
         return ms_error_set(err, MS_E_USAGE, "--members is for --kind ensemble");
-    if ((o->rounds || o->depth) && plan->kind != MS_MODEL_BOOSTED && !plan->baselines)
-        return ms_error_set(err, MS_E_USAGE, "--rounds and --depth are for --kind boosted");
+    bool trees = plan->kind == MS_MODEL_BOOSTED || plan->baselines ||
+                 (ensemble && (ms_plan_parts(plan) & MS_PART_BIT(MS_PART_BOOSTED)));
+    if ((o->rounds || o->depth) && !trees)
+        return ms_error_set(err, MS_E_USAGE,
+                            "--rounds and --depth are for --kind boosted and ensembles with it");
     if (o->patience && is_yes(o->average))
         return ms_error_set(err, MS_E_USAGE,
                             "--patience takes the best epoch's weights: no --average with it");
@@ -122,7 +125,11 @@ static enum ms_status take_parts(const struct ms_train_options *o, struct ms_pla
         return ms_error_set(err, MS_E_USAGE,
                             "--ensemble needs a net; see --kind linear and --kind boosted");
     ms_plan_take_parts(plan, parts);
-    return parts & MS_PART_BIT(MS_PART_BOOSTED) ? ms_learner_check(MS_MODEL_BOOSTED, err) : MS_OK;
+    plan->left_out = 0; /* what was asked for is trained or refused */
+    status = parts & MS_PART_BIT(MS_PART_BOOSTED) ? ms_learner_check(MS_MODEL_BOOSTED, err) : MS_OK;
+    if (status != MS_OK)
+        ms_error_prepend(err, "--ensemble");
+    return status;
 }
 
 /* The wide branch: the parts of an ensemble say which have it; a single net has it when asked. */

@@ -39,7 +39,7 @@ enum ms_status ms_learner_check(enum ms_model_kind kind, struct ms_error *err)
 {
     if (kind == MS_MODEL_BOOSTED && !ms_boost_is_built())
         return ms_error_set(err, MS_E_INPUT,
-                            "--kind boosted: this malseq was built without libxgboost; install "
+                            "boosted: this malseq was built without libxgboost; install "
                             "libxgboost-dev and build again");
     return MS_OK;
 }

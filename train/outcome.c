@@ -93,6 +93,24 @@ static void say(struct sentences *s, bool warning, const char *format, ...)
     va_end(args);
 }
 
+/* What the model is made of, for the default of a build is not that of every other. */
+static void say_parts(const struct ms_outcome *self, struct sentences *s)
+{
+    const struct ms_plan *plan = self->plan;
+    char parts[MS_PARTS_TEXT_BYTES], missing[MS_PARTS_TEXT_BYTES];
+    if (plan->kind != MS_MODEL_ENSEMBLE)
+        return;
+    ms_parts_text(ms_plan_parts(plan), parts);
+    ms_parts_text(plan->left_out, missing);
+    if (plan->left_out)
+        say(s, true,
+            "The model is the mean of %s: %s, a part of the default, was LEFT OUT, because this "
+            "malseq was built without libxgboost. Figures of the default are not this model's.",
+            parts, missing);
+    else
+        say(s, false, "The model is the mean of %s.", parts);
+}
+
 static void say_losses(const struct ms_outcome *self, struct sentences *s)
 {
     const struct ms_experiment *e = self->experiment;
@@ -188,6 +206,7 @@ size_t ms_outcome_sentences(const struct ms_outcome *self, struct ms_sentence ou
     say(&s, m->accuracy_low <= m->majority, "The %.500s.", verdict);
     say_target(self, &s);
     say_recurrence(self, &s);
+    say_parts(self, &s);
     say_data(self, &s);
     say_losses(self, &s);
     return s.count;

@@ -63,8 +63,9 @@ bool ms_outcome_source_suspect(const struct ms_outcome *self);
 void ms_outcome_verdict(const struct ms_outcome *self, char out[512]);
 
 /* What a reader must know beyond it, most important first, the verdict among it: losing to a
- * baseline, what recurrence added, copies that straddle, near copies, the source, shuffled labels,
- * contradicting labels. Escaped for a terminal. Returns how many there are. */
+ * baseline, what recurrence added, what an ensemble is made of, copies that straddle, near copies,
+ * the source, shuffled labels, contradicting labels. Escaped for a terminal. Returns how many there
+ * are. */
 enum { MS_SENTENCES_MAX = 12, MS_SENTENCE_BYTES = 512 };
 struct ms_sentence {
     bool warning; /* the figures mislead, or the model is not worth its cost */

@@ -18,12 +18,14 @@ void ms_search_defaults(struct ms_search_request *request)
         LIN = MS_PART_BIT(MS_PART_LINEAR),
         BOOST = MS_PART_BIT(MS_PART_BOOSTED),
     };
-    static const uint32_t list[] = {REC, HYB, GRU, POOL, POOLHYB, LIN, REC | HYB, HYB | LIN,
-                                    REC | HYB | LIN, GRU | LIN, HYB | GRU | LIN, POOL | POOLHYB,
-                                    POOLHYB | LIN, POOL | POOLHYB | LIN, HYB | POOLHYB | LIN,
-                                    REC | HYB | POOL | POOLHYB | LIN,
-                                    /* from here on where trees can be grown */
-                                    BOOST, LIN | BOOST, HYB | LIN | BOOST, REC | HYB | LIN | BOOST};
+    static const uint32_t list[] = {
+        REC, HYB, GRU, POOL, POOLHYB, LIN, REC | HYB, HYB | LIN, REC | HYB | LIN, GRU | LIN,
+        HYB | GRU | LIN, POOL | POOLHYB, POOLHYB | LIN, POOL | POOLHYB | LIN, HYB | POOLHYB | LIN,
+        REC | HYB | POOL | POOLHYB | LIN,
+        /* from here on where trees can be grown */
+        BOOST, LIN | BOOST, HYB | BOOST, REC | HYB | BOOST, HYB | LIN | BOOST,
+        REC | HYB | LIN | BOOST, POOL | POOLHYB | BOOST, REC | HYB | POOL | POOLHYB | BOOST,
+        REC | HYB | POOL | POOLHYB | LIN | BOOST};
     bool boosted = ms_learner_check(MS_MODEL_BOOSTED, NULL) == MS_OK;
     request->count = 0;
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)

@@ -2,6 +2,7 @@
  * as model files. */
 #include "train/default_ensemble.h"
 #include "train/learner.h"
+#include "train/outcome.h"
 #include "train/search.h"
 
 #include "base/rng.h"
@@ -359,16 +360,61 @@ static void default_can_be_trained(void **state)
     assert_int_equal(ms_parts_parse(MS_DEFAULT_PARTS, &parts, &err), MS_OK);
     ms_plan_default(&plan);
     assert_true(ms_parts_nets(parts) != 0);
-    assert_int_equal(ms_plan_parts(&plan) | MS_PART_BIT(MS_PART_BOOSTED),
-                     parts | MS_PART_BIT(MS_PART_BOOSTED));
+    assert_int_equal(ms_plan_parts(&plan) | plan.left_out, parts);
+    assert_int_equal(plan.left_out == 0 || !ms_boost_is_built(), 1);
     assert_in_range(plan.seeds * ms_parts_count(parts), 1, MS_LIMIT_MODEL_MEMBERS);
     assert_int_equal(plan.inputs.ngrams.max_n > 0, ms_parts_sparse(parts) != 0);
     assert_int_equal(plan.inputs.wide, ms_parts_wide(parts) != 0);
 }
 
+/* The sentence of `text` in what a run of an ensemble says; NULL: none. */
+static const struct ms_sentence *said(const struct ms_plan *plan, const char *text)
+{
+    static struct ms_sentence list[MS_SENTENCES_MAX];
+    static char yes[] = "yes", no[] = "no";
+    static char *classes[] = {yes, no};
+    const struct ms_dataset two = {.classes = 2, .class_names = classes, .binary = true};
+    struct ms_experiment *e = calloc(1, sizeof *e);
+    const struct ms_findings none = {0};
+    assert_non_null(e);
+    e->entry_count = 1;
+    const struct ms_outcome outcome = {
+        .plan = plan, .set = &two, .experiment = e, .findings = &none};
+    size_t n = ms_outcome_sentences(&outcome, list), at = 0;
+    free(e);
+    while (at < n && !strstr(list[at].text, text))
+        at++;
+    return at < n ? &list[at] : NULL;
+}
+
+/* A default without trees is another model, and the run says so; what was asked for is no default.
+ */
+static void a_part_that_is_left_out_is_named(void **state)
+{
+    (void)state;
+    struct ms_plan plan;
+    uint32_t missing, whole = ms_plan_default_parts(true, &missing);
+    assert_int_equal(missing, 0);
+    uint32_t parts = ms_plan_default_parts(false, &missing);
+    assert_int_equal(parts & MS_PART_BIT(MS_PART_BOOSTED), 0);
+    assert_int_equal(parts | missing, whole);
+    assert_true(ms_parts_nets(parts) != 0);
+    ms_plan_default(&plan);
+    ms_plan_take_parts(&plan, MS_PART_BIT(MS_PART_HYBRID) | MS_PART_BIT(MS_PART_LINEAR));
+    plan.left_out = 0;
+    const struct ms_sentence *s = said(&plan, "the mean of hybrid+linear.");
+    assert_true(s && !s->warning);
+    plan.left_out = MS_PART_BIT(MS_PART_BOOSTED);
+    s = said(&plan, "the mean of hybrid+linear: boosted, a part of the default, was LEFT OUT");
+    assert_true(s && s->warning);
+    plan.kind = MS_MODEL_LSTM;
+    assert_null(said(&plan, "the mean of"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_part_that_is_left_out_is_named),
         cmocka_unit_test(parts_as_text),
         cmocka_unit_test(ties),
         cmocka_unit_test(order_is_seen_by_recurrence_alone),
