@@ -80,6 +80,15 @@ static enum ms_status malformed(struct ms_error *err)
     return ms_error_set(err, MS_REJECT, "the worker's answer is malformed");
 }
 
+/* What a worker may say has its end, and so has memory. */
+static enum ms_status take_bytes(struct ms_buf *to, struct ms_span bytes, struct ms_error *err)
+{
+    enum ms_status status = ms_buf_append(to, bytes.data, bytes.len);
+    if (status == MS_E_NOMEM)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory for a trace");
+    return status == MS_OK ? MS_OK : malformed(err);
+}
+
 /* Room for one more item in a list. */
 static enum ms_status reserve(void **items, size_t count, size_t *capacity, size_t item_bytes,
                               struct ms_error *err)
@@ -98,10 +107,9 @@ static enum ms_status reserve(void **items, size_t count, size_t *capacity, size
 static enum ms_status take_member(struct ms_read_trace *t, struct ms_span bytes,
                                   struct ms_error *err)
 {
-    if (t->member_bytes.len || !bytes.len ||
-        ms_buf_append(&t->member_bytes, bytes.data, bytes.len) != MS_OK)
+    if (t->member_bytes.len || !bytes.len)
         return malformed(err);
-    return MS_OK;
+    return take_bytes(&t->member_bytes, bytes, err);
 }
 
 static enum ms_status take_names(struct ms_read_trace *t, struct ms_span bytes,
@@ -117,10 +125,10 @@ static enum ms_status take_names(struct ms_read_trace *t, struct ms_span bytes,
         enum ms_status status =
             reserve(&ends, t->name_count, &t->name_cap, sizeof *t->name_end, err);
         t->name_end = ends;
+        if (status == MS_OK)
+            status = take_bytes(&t->name_bytes, name, err);
         if (status != MS_OK)
             return status;
-        if (ms_buf_append(&t->name_bytes, name.data, name.len) != MS_OK)
-            return malformed(err);
         t->name_end[t->name_count++] = t->name_bytes.len;
     }
     return MS_OK;
@@ -157,10 +165,10 @@ static enum ms_status take_processes(struct ms_read_trace *t, struct ms_span byt
         enum ms_status status =
             reserve(&list, t->process_count, &t->process_cap, sizeof *t->process_list, err);
         t->process_list = list;
+        if (status == MS_OK)
+            status = take_bytes(&t->process_names, name, err);
         if (status != MS_OK)
             return status;
-        if (ms_buf_append(&t->process_names, name.data, name.len) != MS_OK)
-            return malformed(err);
         t->process_list[t->process_count++] =
             (struct ms_read_process){pid, ms_span_of(NULL, name.len)};
     }

@@ -252,6 +252,10 @@ static enum ms_status open_path(struct ms_model_file *self, const char *path, ui
     (void)ms_buf_append_text(&file, path);
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
         (void)ms_buf_append_text(&file, "/model.safetensors");
+    if (file.failed) {
+        ms_buf_release(&file);
+        return ms_error_set(err, MS_E_NOMEM, "out of memory for a model");
+    }
     self->fd = open(ms_buf_text(&file), O_RDONLY | O_CLOEXEC);
     self->regular = self->fd >= 0 && fstat(self->fd, &st) == 0 && S_ISREG(st.st_mode);
     if (self->regular && (uint64_t)st.st_size > MS_LIMIT_MODEL_BYTES)
@@ -285,7 +289,7 @@ enum ms_status ms_model_file_open(const char *path, struct ms_model_file **out,
     enum ms_status status = open_path(self, path, &size, err);
     if (status != MS_OK) {
         ms_error_prepend(err, "model");
-        status = MS_E_INPUT;
+        status = status == MS_E_NOMEM ? status : MS_E_INPUT;
         if (err)
             err->status = status;
     } else {

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,16 @@
 static enum ms_status no_memory(struct ms_error *err)
 {
     return ms_error_set(err, MS_E_NOMEM, "out of memory for a model");
+}
+
+/* Why there is no JSON; jansson says nothing where it had no memory. */
+static enum ms_status no_json(const char *what, const json_error_t *why, struct ms_error *err)
+{
+    char shown[JSON_ERROR_TEXT_LENGTH * 2];
+    if (!why->text[0] || json_error_code(why) == json_error_out_of_memory)
+        return no_memory(err);
+    return ms_error_set(err, MS_E_INPUT, "its %s is not JSON: %s", what,
+                        ms_escape_text(why->text, shown, sizeof shown));
 }
 
 /* A string member of the metadata; NULL, and *status set, when it is not there. */
@@ -36,9 +47,11 @@ static json_t *parse_member(const struct ms_model *m, const char *name, enum ms_
 {
     const char *text = text_of(m, name, status, err);
     json_error_t why;
+    char what[48];
     json_t *json = text ? json_loads(text, JSON_REJECT_DUPLICATES, &why) : NULL;
+    (void)snprintf(what, sizeof what, "metadata '%.24s'", name);
     if (text && !json && *status == MS_OK)
-        *status = ms_error_set(err, MS_E_INPUT, "its metadata '%s' is not JSON", name);
+        *status = no_json(what, &why, err);
     return json;
 }
 
@@ -79,9 +92,11 @@ static enum ms_status read_vocabulary(struct ms_model *m, uint32_t limit, struct
         const json_t *name = json_array_get(list, i);
         if (!json_is_string(name))
             status = ms_error_set(err, MS_E_INPUT, "its vocabulary has an entry that is no text");
-        else if (ms_vocabulary_count(m->parts.vocabulary,
-                                     ms_span_of(json_string_value(name), json_string_length(name)),
-                                     n - i, err) != MS_OK)
+        else
+            status = ms_vocabulary_count(
+                m->parts.vocabulary, ms_span_of(json_string_value(name), json_string_length(name)),
+                n - i, err);
+        if (status == MS_E_LIMIT)
             status = ms_error_set(err, MS_E_INPUT, "its vocabulary has an entry that is too long");
     }
     json_decref(list);
@@ -183,12 +198,7 @@ static enum ms_status parse_header(struct ms_span text, json_t **out, struct ms_
     if (text.len == 0 || text.data[0] != '{')
         return ms_error_set(err, MS_E_INPUT, "its header does not begin with {");
     *out = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, &why);
-    if (!*out) {
-        char shown[JSON_ERROR_TEXT_LENGTH * 2];
-        return ms_error_set(err, MS_E_INPUT, "its header is not JSON: %s",
-                            ms_escape_text(why.text, shown, sizeof shown));
-    }
-    return MS_OK;
+    return *out ? MS_OK : no_json("header", &why, err);
 }
 
 /* ---- members ---- */

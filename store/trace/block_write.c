@@ -4,8 +4,9 @@
 #include <string.h>
 
 enum {
-    RUN_BYTES = 8,  /* runs must take one byte in so many */
-    LZ4_BYTES = 64, /* shorter streams stay plain */
+    BLOCK_MAX_BYTES = 64 * MS_TRACE_BLOCK, /* more than the largest has */
+    RUN_BYTES = 8,                         /* runs must take one byte in so many */
+    LZ4_BYTES = 64,                        /* shorter streams stay plain */
     LONG_BYTES = 8192,
     TID_SLOTS = 1024
 };
@@ -307,6 +308,8 @@ enum ms_status ms_block_write(struct ms_block_writer *self, const struct ms_bloc
     if (status != MS_OK)
         return status;
     if (self->list.failed)
+        return ms_error_set(err, MS_E_NOMEM, "no memory for a trace");
+    if (out->failed && out->max - out->len > BLOCK_MAX_BYTES) /* then it was not its maximum */
         return ms_error_set(err, MS_E_NOMEM, "no memory for a trace");
     if (out->failed)
         return ms_error_set(err, MS_REJECT, "a trace is too large");

@@ -8,6 +8,9 @@
 /* Slots of the id map: a power of two well above the dictionary's limit. */
 enum { SLOTS = 16384 };
 
+/* A head has no more bytes than so many, and so many an API, beside its index. */
+enum { HEAD_BYTES = 64, HEAD_API_BYTES = 5 };
+
 struct ms_trace_encoder {
     uint64_t calls, expanded;
     uint32_t api_count, last; /* last: place looked up last */
@@ -143,10 +146,22 @@ enum ms_status ms_trace_encoder_add(struct ms_trace_encoder *self, const struct 
     return block->n == MS_TRACE_BLOCK ? end_block(self, err) : MS_OK;
 }
 
+/* Of a buffer that takes no more. */
+static enum ms_status full(enum ms_status status, struct ms_error *err)
+{
+    if (status == MS_E_NOMEM)
+        return ms_error_set(err, MS_E_NOMEM, "no memory for a trace");
+    return status == MS_OK ? MS_OK : ms_error_set(err, MS_REJECT, "a trace is too large");
+}
+
 enum ms_status ms_trace_encoder_finish_head(struct ms_trace_encoder *self, struct ms_buf *head,
                                             struct ms_error *err)
 {
     enum ms_status status = end_block(self, err);
+    if (status == MS_OK)
+        status = full(ms_buf_reserve(head, HEAD_BYTES + HEAD_API_BYTES * (size_t)self->api_count +
+                                               self->index.len),
+                      err);
     if (status == MS_OK) {
         ms_buf_append_byte(head, MS_TRACE_VERSION);
         ms_buf_append_varint(head, self->calls);
@@ -157,8 +172,6 @@ enum ms_status ms_trace_encoder_finish_head(struct ms_trace_encoder *self, struc
         if (self->calls)
             ms_buf_append_varint(head, self->block_count);
         ms_buf_append(head, self->index.data, self->index.len);
-        if (head->failed)
-            status = ms_error_set(err, MS_REJECT, "a trace is too large");
     }
     begin_trace(self);
     return status;
@@ -168,8 +181,8 @@ enum ms_status ms_trace_encoder_finish(struct ms_trace_encoder *self, struct ms_
                                        struct ms_error *err)
 {
     enum ms_status status = ms_trace_encoder_finish_head(self, out, err);
-    if (status == MS_OK && ms_buf_append(out, self->blocks.data, self->blocks.len) != MS_OK)
-        status = ms_error_set(err, MS_REJECT, "a trace is too large");
+    if (status == MS_OK)
+        status = full(ms_buf_append(out, self->blocks.data, self->blocks.len), err);
     ms_trace_encoder_reset(self);
     return status;
 }
