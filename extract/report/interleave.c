@@ -13,7 +13,8 @@
 enum {
     CHUNK_MIN_BYTES = 128,
     CHUNK_MAX_BYTES = 16384,
-    PIECE_BYTES = 65536, /* what goes into the file at a time */
+    PIECE_BYTES = 65536,    /* what goes into the file at a time */
+    ARENA_SLACK_BYTES = 64, /* what alignment may take of an arena for one piece */
     API_SLOTS = 16384,
     PROCESS_SLOTS = 2 * MS_LIMIT_PROCESSES
 };
@@ -44,6 +45,7 @@ struct ms_interleave {
     size_t process_count, process_cap;
     size_t recent; /* the process of the last call: calls come in runs */
     uint64_t calls, beyond_calls;
+    uint64_t seed;
     struct api *apis;
     uint32_t api_count;
     bool beyond;                      /* the last API is MS_API_BEYOND */
@@ -61,6 +63,7 @@ enum ms_status ms_interleave_new(struct ms_interleave **out, struct ms_error *er
     struct ms_interleave *self = calloc(1, sizeof *self);
     if (!self)
         return ms_error_set(err, MS_E_NOMEM, "no memory to read a report");
+    self->seed = (uint64_t)(uintptr_t)self; /* what a report's author does not know */
     ms_arena_init(&self->names, MS_LIMIT_REPORT_NAMES_BYTES);
     ms_arena_init(&self->chunks, MS_LIMIT_INTERLEAVED_BYTES);
     ms_buf_init(&self->piece, PIECE_BYTES + MS_PACKED_MAX_BYTES);
@@ -135,8 +138,21 @@ static enum ms_status full(struct ms_error *err)
     return ms_error_set(err, MS_REJECT, "too many calls of processes that take turns");
 }
 
-static enum ms_status no_room(struct ms_error *err)
+static enum ms_status no_memory(struct ms_error *err)
 {
+    return ms_error_set(err, MS_E_NOMEM, "no memory to read a report");
+}
+
+/* `bytes` are not to be had: an arena has an end before memory has. */
+static bool beyond(const struct ms_arena *arena, size_t bytes)
+{
+    return bytes + ARENA_SLACK_BYTES > arena->max_bytes - arena->used_bytes;
+}
+
+static enum ms_status no_room(const struct ms_interleave *self, struct ms_error *err)
+{
+    if (!beyond(&self->names, 2 * MS_LIMIT_NAME_BYTES))
+        return no_memory(err);
     return ms_error_set(err, MS_REJECT, "the names of one report are too large");
 }
 
@@ -148,19 +164,22 @@ static bool copy(struct ms_interleave *self, struct ms_span from, size_t cap, st
     return !n || bytes;
 }
 
-/* Collisions made on purpose cost probes, and the worker's CPU limit ends them. */
+static uint64_t mix_word(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15U;
+    return hash ^ hash >> 29;
+}
+
+/* Seeded, so that no report makes one chain of the table; what it finds by chance costs probes. */
 static uint32_t mix(uint64_t hash, struct ms_span bytes)
 {
-    const uint64_t odd = 0x9e3779b97f4a7c15U;
     for (size_t at = 0; at < bytes.len; at += 8) {
         size_t n = bytes.len - at < 8 ? bytes.len - at : 8;
         uint64_t word = 0;
         memcpy(&word, bytes.data + at, n);
-        hash = (hash ^ word) * odd;
-        hash ^= hash >> 29;
+        hash = mix_word(hash, word);
     }
-    hash *= odd;
-    return (uint32_t)(hash >> 32);
+    return (uint32_t)(mix_word(hash, bytes.len) >> 32);
 }
 
 /* The number of the call's API. */
@@ -170,7 +189,7 @@ static enum ms_status find_api(struct ms_interleave *self, const struct ms_call_
     struct ms_span name = call->api;
     if (name.len > MS_LIMIT_API_NAME_BYTES)
         name.len = MS_LIMIT_API_NAME_BYTES;
-    uint32_t hash = mix(name.len + 1, name), slot = hash % API_SLOTS;
+    uint32_t hash = mix(self->seed, name), slot = hash % API_SLOTS;
     for (; self->api_slots[slot]; slot = (slot + 1) % API_SLOTS) {
         const struct api *api = &self->apis[self->api_slots[slot] - 1];
         if (api->hash == hash && ms_span_equal(api->name, name)) {
@@ -190,17 +209,15 @@ static enum ms_status find_api(struct ms_interleave *self, const struct ms_call_
     struct api *api = &self->apis[self->api_count];
     if (!copy(self, name, MS_LIMIT_API_NAME_BYTES, &api->name) ||
         !copy(self, call->category, MS_LIMIT_API_NAME_BYTES, &api->category))
-        return no_room(err);
+        return no_room(self, err);
     api->hash = hash;
     self->api_slots[slot] = (uint16_t)(++self->api_count);
     return MS_OK;
 }
 
-static bool is_process(const struct process *process, uint32_t hash,
-                       const struct ms_process_info *info)
+static bool is_process(const struct process *process, const struct ms_process_info *info)
 {
-    return process->hash == hash && process->info.pid == info->pid &&
-           process->info.parent_pid == info->parent_pid &&
+    return process->info.pid == info->pid && process->info.parent_pid == info->parent_pid &&
            ms_span_equal(process->info.name, info->name);
 }
 
@@ -221,7 +238,7 @@ static enum ms_status add_process(struct ms_interleave *self, const struct ms_pr
     *process = (struct process){.info = *info, .hash = hash, .before = MS_PACKED_FIRST};
     process->info.first_seen_us = time_us;
     if (!copy(self, info->name, MS_LIMIT_NAME_BYTES, &process->info.name))
-        return no_room(err);
+        return no_room(self, err);
     self->process_count++;
     return MS_OK;
 }
@@ -232,16 +249,17 @@ static enum ms_status find_process(struct ms_interleave *self, const struct ms_p
     struct ms_process_info info = *given;
     if (info.name.len > MS_LIMIT_NAME_BYTES)
         info.name.len = MS_LIMIT_NAME_BYTES;
-    uint32_t hash = mix(info.pid * 31 + info.parent_pid, info.name);
-    if (self->recent < self->process_count &&
-        is_process(&self->processes[self->recent], hash, &info)) {
+    if (self->recent < self->process_count && is_process(&self->processes[self->recent], &info)) {
         *out = &self->processes[self->recent];
         return MS_OK;
     }
+    uint32_t hash = mix(mix_word(mix_word(self->seed, info.pid), info.parent_pid), info.name);
     uint32_t slot = hash % PROCESS_SLOTS;
-    for (; self->process_slots[slot]; slot = (slot + 1) % PROCESS_SLOTS)
-        if (is_process(&self->processes[self->process_slots[slot] - 1], hash, &info))
+    for (; self->process_slots[slot]; slot = (slot + 1) % PROCESS_SLOTS) {
+        const struct process *process = &self->processes[self->process_slots[slot] - 1];
+        if (process->hash == hash && is_process(process, &info))
             break;
+    }
     if (!self->process_slots[slot]) {
         enum ms_status status = add_process(self, &info, hash, time_us, err);
         if (status != MS_OK)
@@ -395,7 +413,9 @@ static enum ms_status find_room(struct ms_interleave *self, struct process *proc
         if (status == MS_OK)
             *out = new_chunk(self, process);
     }
-    return status != MS_OK || *out ? status : full(err);
+    if (status != MS_OK || *out)
+        return status;
+    return beyond(&self->chunks, sizeof **out + CHUNK_MAX_BYTES) ? full(err) : no_memory(err);
 }
 
 enum ms_status ms_interleave_add(struct ms_interleave *self, const struct ms_process_info *info,
