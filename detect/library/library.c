@@ -7,14 +7,22 @@
 #include "detect/judge.h"
 #include "extract/report/interleave.h"
 
+#include <locale.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* What the first header of soname 0 knows of: up to the end of `reason`. */
+enum {
+    VERDICT_LEAST_BYTES =
+        offsetof(struct malseq_verdict, reason) + sizeof(((struct malseq_verdict *)0)->reason)
+};
+
 struct malseq_model {
     struct ms_model *model;
     pthread_mutex_t turn; /* a model keeps what it computes with */
+    locale_t plain;       /* in which numbers of model files and reasons are written */
 };
 
 struct malseq_trace {
@@ -90,17 +98,32 @@ static enum ms_status load(const char *path, struct ms_model **out, struct ms_er
     return ms_error_set(err, MS_E_INPUT, "%s", lack);
 }
 
+/* A host may write its numbers with a comma; that is its own thread's business. */
+static struct malseq_model *new_model(void)
+{
+    struct malseq_model *self = calloc(1, sizeof *self);
+    if (!self)
+        return NULL;
+    self->plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (self->plain && pthread_mutex_init(&self->turn, NULL) == 0)
+        return self;
+    if (self->plain)
+        freelocale(self->plain);
+    free(self);
+    return NULL;
+}
+
 int malseq_model_open(const char *path, struct malseq_model **out, struct malseq_error *err)
 {
     struct ms_error why = {.status = MS_OK};
     if (!path || !out)
         return wrong(err, "malseq_model_open: no path, or no place for the model");
-    struct malseq_model *self = calloc(1, sizeof *self);
-    if (!self || pthread_mutex_init(&self->turn, NULL) != 0) {
-        free(self);
+    struct malseq_model *self = new_model();
+    if (!self)
         return fail(err, MS_E_NOMEM, "out of memory for a model");
-    }
+    const locale_t host = uselocale(self->plain);
     enum ms_status status = load(path, &self->model, &why);
+    (void)uselocale(host);
     if (status == MS_OK)
         *out = self;
     else
@@ -114,6 +137,7 @@ void malseq_model_close(struct malseq_model *self)
         return;
     ms_model_free(self->model);
     (void)pthread_mutex_destroy(&self->turn);
+    freelocale(self->plain);
     free(self);
 }
 
@@ -290,14 +314,16 @@ int malseq_trace_verdict(struct malseq_trace *self, struct malseq_verdict *out,
 {
     struct ms_error why = {.status = MS_OK};
     struct ms_judgement judgement;
-    if (!self || !out || out->size < offsetof(struct malseq_verdict, reason))
+    if (!self || !out || out->size < VERDICT_LEAST_BYTES)
         return wrong(err, "malseq_trace_verdict: no trace, or no MALSEQ_VERDICT_INIT");
+    const locale_t host = uselocale(self->model->plain);
     enum ms_status status = make_view(self, &why);
     if (status == MS_OK) {
         (void)pthread_mutex_lock(&self->model->turn);
         status = ms_judge_trace(&self->judge, &self->view, &judgement, &why);
         (void)pthread_mutex_unlock(&self->model->turn);
     }
+    (void)uselocale(host);
     if (status != MS_OK)
         return fail(err, status, why.text);
     give(&judgement.verdict, out);

@@ -16,9 +16,13 @@
  * MALSEQ_OK they fill `err`, which is the caller's and may be NULL, and leave their outputs as they
  * were; otherwise they leave `err` alone. The library prints nothing, and ends no process.
  *
- * Threads. Models and traces may be used from any thread. A trace is for one thread at a time.
- * Different traces of one model may be fed at once; their verdicts take turns. Who wants verdicts
- * at once opens the model several times.
+ * Threads. What may be shared: a model, by any number of threads and traces; it does not change
+ * while it is open. A trace is one thread's at a time. Different traces of one model are fed at
+ * once; their verdicts take turns, for a model keeps what it computes with. Who wants verdicts at
+ * once opens the model several times. A model is closed when none of its traces is left.
+ *
+ * The host. No handlers, no threads, no files but the model's while it is opened, and whatever the
+ * process's locale, numbers are read and written in the C one.
  *
  * Trust. Model files and calls may be hostile: they are checked, and bounded in time and memory. A
  * model decides what the verdict is: take models only from whom you would take verdicts.
@@ -100,9 +104,10 @@ MALSEQ_API int malseq_trace_clear(struct malseq_trace *self, struct malseq_error
  * turns. `pid` tells processes apart (of one number that was given again, the second needs
  * another). `name` as the sandbox writes it, copied; time_us: microseconds of any one clock, or
  * MALSEQ_NO_TIME: models look at it, if at all, to order processes. One call more costs a few
- * bytes. MALSEQ_E_LIMIT: more than 65,536 processes, or more calls or
- * names than a report may have; it
- * was not taken, what was taken before stays. MALSEQ_E_MEMORY. */
+ * bytes. Names are cut at 256 bytes; beyond 4,096 distinct ones the others are one pseudo-call.
+ * MALSEQ_E_LIMIT: more than 65,536 processes, or more calls than a report may
+ * have (64 Mi of a process, 256 MiB packed); the call was not taken, what was taken before stays,
+ * and a verdict on it can still be had. MALSEQ_E_MEMORY. */
 MALSEQ_API int malseq_trace_add(struct malseq_trace *self, uint64_t pid, const char *name,
                                 int64_t time_us, struct malseq_error *err);
 /* Calls taken. */

@@ -1,5 +1,6 @@
 /* An allocator that fails at one place, for tests that fail each allocation in turn: it stands in
- * for the C library's in the whole program, so not under ASan. `live` counts what was not freed. */
+ * for the C library's in the whole program, so not under ASan or TSan. `live` counts what was not
+ * freed. */
 #ifndef MS_TESTS_FAILING_ALLOCATOR_H
 #define MS_TESTS_FAILING_ALLOCATOR_H
 
@@ -7,10 +8,10 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define REPLACED 0
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define REPLACED 0
 #endif
 #endif
