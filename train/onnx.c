@@ -1,5 +1,6 @@
-/* From a net's layers to the operators of ONNX. The format itself is in onnx_graph.c. Values are
- * laid out as the recurrent operators want them: steps first, T x B x width. */
+/* From the layers of nets, and from linear parts, to the operators of ONNX. The format itself is in
+ * onnx_graph.c. Values are laid out as the recurrent operators want them: steps first, T x B x
+ * width. */
 #include "train/onnx.h"
 
 #include "train/onnx_graph.h"
@@ -17,10 +18,11 @@
 
 enum { LSTM_GATES = 4, GRU_GATES = 3, NAME_BYTES = 80 };
 
-/* What every net of the file reads, made once. */
+/* What the members of the file read, made once. */
 struct inputs {
     struct ms_onnx_graph *g;
     ms_onnx_value tokens, wide;
+    ms_onnx_value presence; /* 1 for each n-gram that a row has; NULL until somebody wants it */
     ms_onnx_value features[MS_LIMIT_NET_FEATURES];
     ms_onnx_value lengths;     /* int64 B */
     ms_onnx_value clamped;     /* int32 B, at least 1; "" without masking */
@@ -311,17 +313,27 @@ static ms_onnx_value pool(struct maker *m, ms_onnx_value x)
 
 /* ---- the whole ---- */
 
+static ms_onnx_value softmax(struct ms_onnx_graph *g, ms_onnx_value x)
+{
+    x = NODE(g, "Softmax", x);
+    ms_onnx_attribute_int(g, "axis", 1);
+    return x;
+}
+
+/* p and 1 - p */
+static ms_onnx_value both_classes(struct ms_onnx_graph *g, ms_onnx_value p)
+{
+    const ms_onnx_value both[2] = {p, NODE(g, "Sub", ms_onnx_scalar(g, 1), p)};
+    return concat(g, both, 2);
+}
+
 static ms_onnx_value head(struct maker *m, ms_onnx_value x)
 {
-    if (m->config->head == MS_NET_HEAD_SOFTMAX) {
-        x = NODE(m->g, "Softmax", x);
-        ms_onnx_attribute_int(m->g, "axis", 1);
-        return x;
-    }
+    if (m->config->head == MS_NET_HEAD_SOFTMAX)
+        return softmax(m->g, x);
     if (m->config->head == MS_NET_HEAD_SIGMOID)
         x = NODE(m->g, "Sigmoid", x);
-    const ms_onnx_value both[2] = {x, NODE(m->g, "Sub", ms_onnx_scalar(m->g, 1), x)};
-    return concat(m->g, both, 2);
+    return both_classes(m->g, x);
 }
 
 /* B x C */
@@ -342,6 +354,27 @@ static ms_onnx_value net_scores(struct maker *m)
         x = dense(m, x, prefix, c->dense[i].activation);
     }
     return head(m, dense(m, x, "output", MS_NET_LINEAR));
+}
+
+/* B x C: sigmoids, of more than two classes divided by their sum (model_linear.h). That is the
+ * softmax of their logarithms, ln s(z) = -ln(1 + e^-z), and holds where all of them are nearly 0.
+ */
+static ms_onnx_value linear_scores(struct inputs *in, const struct ms_member *member,
+                                   const char *prefix)
+{
+    const struct ms_linear *l = &member->linear;
+    const int64_t dims[2] = {(int64_t)l->size, (int64_t)l->outputs};
+    char name[NAME_BYTES];
+    if (member->presence && !in->presence) /* weights of n-grams are over 0 */
+        in->presence = NODE(in->g, "Sign", in->wide);
+    (void)snprintf(name, sizeof name, "%slinear.kernel", prefix);
+    ms_onnx_value w = ms_onnx_floats(in->g, name, dims, 2, l->kernel);
+    (void)snprintf(name, sizeof name, "%slinear.bias", prefix);
+    ms_onnx_value b = ms_onnx_floats(in->g, name, dims + 1, 1, l->bias);
+    ms_onnx_value z = NODE(in->g, "Gemm", member->presence ? in->presence : in->wide, w, b);
+    if (l->outputs == 1)
+        return both_classes(in->g, NODE(in->g, "Sigmoid", z));
+    return softmax(in->g, NODE(in->g, "Neg", NODE(in->g, "Softplus", NODE(in->g, "Neg", z))));
 }
 
 /* The values that say which steps count. */
@@ -370,7 +403,7 @@ static void make_masks(struct inputs *in, const struct ms_net_config *c)
     in->some = to_float(g, NODE(g, "Greater", n, INT64S(g, 0)));
 }
 
-static void make_inputs(struct inputs *in, const struct ms_net_config *c)
+static void make_steps(struct inputs *in, const struct ms_net_config *c)
 {
     const struct ms_onnx_dim steps[2] = {{"batch", 0},
                                          {"steps", c->mask_padding ? 0 : c->pad_length}};
@@ -386,73 +419,114 @@ static void make_inputs(struct inputs *in, const struct ms_net_config *c)
         in->features[i] = ms_onnx_input(in->g, name, MS_ONNX_INT64, steps, 2,
                                         "an id of this feature for each step, -1 for none");
     }
-    const struct ms_onnx_dim wide[2] = {{"batch", 0}, {"features", c->wide.size}};
-    if (c->wide.size > 0)
-        in->wide = ms_onnx_input(in->g, "wide", MS_ONNX_FLOAT, wide, 2,
-                                 "the weights of the n-grams that a row has, 0 for the others");
-    make_masks(in, c);
 }
 
-/* Feature tables and the wide branch are read by the nets that have them. */
-static bool add_inputs(struct ms_net_config *all, const struct ms_net_config *one)
+static void make_inputs(struct inputs *in, const struct ms_onnx_inputs *all)
 {
-    bool same = all->vocabulary == one->vocabulary && all->mask_padding == one->mask_padding &&
-                (all->mask_padding || all->pad_length == one->pad_length) &&
-                ms_net_config_classes(all) == ms_net_config_classes(one) &&
-                (all->wide.size == 0 || one->wide.size == 0 || all->wide.size == one->wide.size) &&
-                (all->feature_count == 0 || one->feature_count == 0 ||
-                 all->feature_count == one->feature_count);
-    for (uint32_t i = 0; same && i < all->feature_count && i < one->feature_count; i++)
-        same = all->feature[i].size == one->feature[i].size;
-    if (all->wide.size == 0)
-        all->wide = one->wide;
-    for (uint32_t i = all->feature_count; i < one->feature_count; i++)
-        all->feature[i] = one->feature[i];
-    if (all->feature_count == 0)
-        all->feature_count = one->feature_count;
+    const struct ms_onnx_dim wide[2] = {{"batch", 0}, {"features", all->wide}};
+    if (all->steps)
+        make_steps(in, &all->net);
+    if (all->wide > 0)
+        in->wide = ms_onnx_input(in->g, "wide", MS_ONNX_FLOAT, wide, 2,
+                                 "the weights of the n-grams that a row has, 0 for the others");
+    if (all->steps)
+        make_masks(in, &all->net);
+}
+
+/* Feature tables are read by the nets that have them. */
+static bool add_net(struct ms_onnx_inputs *all, const struct ms_net_config *one)
+{
+    struct ms_net_config *net = &all->net;
+    if (!all->steps)
+        *net = *one;
+    all->steps = true;
+    bool same = net->vocabulary == one->vocabulary && net->mask_padding == one->mask_padding &&
+                (net->mask_padding || net->pad_length == one->pad_length) &&
+                (net->feature_count == 0 || one->feature_count == 0 ||
+                 net->feature_count == one->feature_count);
+    for (uint32_t i = 0; same && i < net->feature_count && i < one->feature_count; i++)
+        same = net->feature[i].size == one->feature[i].size;
+    for (uint32_t i = net->feature_count; i < one->feature_count; i++)
+        net->feature[i] = one->feature[i];
+    if (net->feature_count == 0)
+        net->feature_count = one->feature_count;
     return same;
 }
 
-enum ms_status ms_onnx_inputs(const struct ms_onnx_request *request, struct ms_net_config *out,
+/* Its inputs, and whether they and its classes are those of the members before it. */
+static bool add_member(struct ms_onnx_inputs *all, const struct ms_member *member, uint32_t classes)
+{
+    const struct ms_net_config *net =
+        member->kind == MS_MEMBER_NET ? ms_net_config_get(member->net) : NULL;
+    const uint32_t wide = net ? net->wide.size : member->linear.size;
+    const uint32_t outputs = member->linear.outputs;
+    bool same = all->wide == 0 || wide == 0 || all->wide == wide;
+    all->wide = wide ? wide : all->wide;
+    if (net)
+        return add_net(all, net) && same && ms_net_config_classes(net) == classes;
+    return same && (outputs == 1 ? 2 : outputs) == classes;
+}
+
+enum ms_status ms_onnx_inputs(const struct ms_onnx_request *request, struct ms_onnx_inputs *out,
                               struct ms_error *err)
 {
-    *out = *ms_net_config_get(request->nets[0]);
-    for (size_t i = 1; i < request->count; i++)
-        if (!add_inputs(out, ms_net_config_get(request->nets[i])))
+    *out = (struct ms_onnx_inputs){0};
+    for (size_t i = 0; i < request->count; i++) {
+        const struct ms_member *member = &request->members[i];
+        if (member->kind != MS_MEMBER_NET && member->kind != MS_MEMBER_LINEAR)
+            return ms_error_set(err, MS_E_INPUT, "boosted trees have no ONNX form");
+        if (!add_member(out, member, request->classes))
             return ms_error_set(err, MS_E_INPUT,
-                                "nets 1 and %zu of the ensemble do not read the same inputs",
+                                "parts 1 and %zu of the ensemble do not read the same inputs",
                                 i + 1);
+    }
     return MS_OK;
 }
 
-/* The mean of the nets' scores. */
-static enum ms_status make_scores(const struct ms_onnx_request *request, const struct inputs *in,
+static ms_onnx_value member_scores(struct inputs *in, const struct ms_member *member,
+                                   const char *prefix, enum ms_status *status, struct ms_error *err)
+{
+    if (member->kind == MS_MEMBER_LINEAR)
+        return linear_scores(in, member, prefix);
+    struct maker m = {.in = in,
+                      .g = in->g,
+                      .net = member->net,
+                      .config = ms_net_config_get(member->net),
+                      .err = err};
+    (void)snprintf(m.prefix, sizeof m.prefix, "%s", prefix);
+    ms_onnx_value scores = net_scores(&m);
+    *status = m.status;
+    return scores;
+}
+
+/* The mean of the members' scores, each counted as often as its weight says. */
+static enum ms_status make_scores(const struct ms_onnx_request *request, struct inputs *in,
                                   ms_onnx_value *out, struct ms_error *err)
 {
     enum ms_status status = MS_OK;
     ms_onnx_value sum = NULL;
+    uint32_t weights = 0;
     for (size_t i = 0; i < request->count && status == MS_OK; i++) {
-        struct maker m = {.in = in,
-                          .g = in->g,
-                          .net = request->nets[i],
-                          .config = ms_net_config_get(request->nets[i]),
-                          .err = err};
+        char prefix[16] = "";
         if (request->count > 1)
-            (void)snprintf(m.prefix, sizeof m.prefix, "member%u.", (unsigned)i % 100000);
-        ms_onnx_value scores = net_scores(&m);
+            (void)snprintf(prefix, sizeof prefix, "member%u.", (unsigned)i % 100000);
+        const struct ms_member *member = &request->members[i];
+        const uint32_t weight = member->weight ? member->weight : 1;
+        ms_onnx_value scores = member_scores(in, member, prefix, &status, err);
+        if (weight > 1 && request->count > 1)
+            scores = NODE(in->g, "Mul", scores, ms_onnx_scalar(in->g, (float)weight));
         sum = i == 0 ? scores : NODE(in->g, "Add", sum, scores);
-        status = m.status;
+        weights += weight;
     }
-    *out = request->count > 1
-               ? NODE(in->g, "Div", sum, ms_onnx_scalar(in->g, (float)request->count))
-               : sum;
+    *out =
+        request->count > 1 ? NODE(in->g, "Div", sum, ms_onnx_scalar(in->g, (float)weights)) : sum;
     return status;
 }
 
 enum ms_status ms_onnx_encode(const struct ms_onnx_request *request, struct ms_buf *out,
                               struct ms_error *err)
 {
-    struct ms_net_config all;
+    struct ms_onnx_inputs all;
     enum ms_status status = ms_onnx_inputs(request, &all, err);
     if (status != MS_OK)
         return status;
@@ -463,7 +537,7 @@ enum ms_status ms_onnx_encode(const struct ms_onnx_request *request, struct ms_b
     make_inputs(&in, &all);
     ms_onnx_value scores;
     status = make_scores(request, &in, &scores, err);
-    const struct ms_onnx_dim dims[2] = {{"batch", 0}, {"classes", ms_net_config_classes(&all)}};
+    const struct ms_onnx_dim dims[2] = {{"batch", 0}, {"classes", request->classes}};
     ms_onnx_output(in.g, "scores", scores, MS_ONNX_FLOAT, dims, 2,
                    "a score for each class, in the order of the metadata's classes");
     if (status == MS_OK)

@@ -13,22 +13,24 @@
 #include <stdlib.h>
 
 /* Names and shapes of what the file reads, as onnx.h describes them. */
-static void describe(const struct ms_net_config *c, json_t *inputs)
+static void describe(const struct ms_onnx_inputs *all, json_t *inputs)
 {
+    const struct ms_net_config *c = &all->net;
     const json_int_t steps = c->mask_padding ? 0 : (json_int_t)c->pad_length;
     json_t *any = json_string("steps");
     json_t *length = steps ? json_integer(steps) : json_incref(any);
-    (void)json_object_set_new(inputs, "tokens", json_pack("[s, O]", "batch", length));
-    if (c->mask_padding)
+    if (all->steps)
+        (void)json_object_set_new(inputs, "tokens", json_pack("[s, O]", "batch", length));
+    if (all->steps && c->mask_padding)
         (void)json_object_set_new(inputs, "lengths", json_pack("[s]", "batch"));
     for (uint32_t i = 0; i < c->feature_count; i++) {
         char name[24];
         (void)snprintf(name, sizeof name, "feature%u", i);
         (void)json_object_set_new(inputs, name, json_pack("[s, O]", "batch", length));
     }
-    if (c->wide.size)
+    if (all->wide)
         (void)json_object_set_new(inputs, "wide",
-                                  json_pack("[s, I]", "batch", (json_int_t)c->wide.size));
+                                  json_pack("[s, I]", "batch", (json_int_t)all->wide));
     json_decref(length);
     json_decref(any);
 }
@@ -49,17 +51,20 @@ static enum ms_status write_file(const char *path, const struct ms_buf *bytes, s
 }
 
 static enum ms_status print_result(const struct ms_cli *cli, const char *output, size_t bytes,
-                                   size_t nets, const struct ms_net_config *config,
-                                   struct ms_error *err)
+                                   const struct ms_onnx_request *request,
+                                   const struct ms_onnx_inputs *all, struct ms_error *err)
 {
     json_t *inputs = json_object();
-    describe(config, inputs);
+    json_int_t nets = 0;
+    for (size_t i = 0; i < request->count; i++)
+        nets += request->members[i].kind == MS_MEMBER_NET;
+    describe(all, inputs);
     if (cli->common.json)
         return ms_json_line(stdout,
-                            json_pack("{s:o, s:I, s:I, s:o, s:[s, I]}", "output",
+                            json_pack("{s:o, s:I, s:I, s:I, s:o, s:[s, I]}", "output",
                                       ms_json_text(output), "bytes", (json_int_t)bytes, "nets",
-                                      (json_int_t)nets, "inputs", inputs, "scores", "batch",
-                                      (json_int_t)ms_net_config_classes(config)),
+                                      nets, "linear", (json_int_t)request->count - nets, "inputs",
+                                      inputs, "scores", "batch", (json_int_t)request->classes),
                             err);
     char shown[4096];
     const char *name;
@@ -71,27 +76,22 @@ static enum ms_status print_result(const struct ms_cli *cli, const char *output,
         (void)printf("  in   %-9s %s\n", name, text ? text : "");
         free(text);
     }
-    (void)printf("  out  %-9s [\"batch\",%u]\n", "scores", ms_net_config_classes(config));
+    (void)printf("  out  %-9s [\"batch\",%u]\n", "scores", request->classes);
     json_decref(inputs);
     return MS_OK;
 }
 
-/* The nets of the model, borrowed. */
-static enum ms_status take_nets(const struct ms_model *model, struct ms_net **nets, size_t *count,
-                                struct ms_error *err)
+/* What of a model has no ONNX form, and what to do about it. */
+static enum ms_status check_members(const struct ms_model_parts *parts, struct ms_error *err)
 {
-    const struct ms_model_parts *parts = ms_model_parts_get(model);
-    for (uint32_t i = 0; i < parts->member_count; i++) {
-        nets[i] = parts->members[i].net;
-        if (!nets[i])
+    for (uint32_t i = 0; i < parts->member_count; i++)
+        if (parts->members[i].kind != MS_MEMBER_NET && parts->members[i].kind != MS_MEMBER_LINEAR)
             return ms_error_set(err, MS_E_INPUT,
                                 parts->kind == MS_MODEL_ENSEMBLE
-                                    ? "an %s with a linear or boosted part has no ONNX file: "
-                                      "train --ensemble with nets alone"
-                                    : "a model of kind %s is no net: it has no ONNX file",
+                                    ? "the boosted part of this %s has no ONNX form: train "
+                                      "--ensemble without boosted"
+                                    : "a model of kind %s has no ONNX form",
                                 ms_model_kind_name(parts->kind));
-    }
-    *count = parts->member_count;
     return MS_OK;
 }
 
@@ -104,12 +104,13 @@ enum ms_status ms_onnx_run(struct ms_cli *cli, struct ms_error *err)
     enum ms_status status = ms_model_open(cli->operands[0], 1, &model, err);
     if (status != MS_OK)
         return status;
-    struct ms_net *nets[MS_LIMIT_MODEL_MEMBERS];
-    struct ms_onnx_request request = {.nets = nets, .metadata = ms_model_metadata(model)};
-    struct ms_net_config inputs;
+    const struct ms_model_parts *parts = ms_model_parts_get(model);
+    const struct ms_onnx_request request = {parts->members, parts->member_count, parts->classes,
+                                            ms_model_metadata(model)};
+    struct ms_onnx_inputs inputs;
     struct ms_buf bytes;
     ms_buf_init(&bytes, MS_LIMIT_MODEL_BYTES);
-    status = take_nets(model, nets, &request.count, err);
+    status = check_members(parts, err);
     if (status == MS_OK)
         status = ms_onnx_inputs(&request, &inputs, err);
     if (status == MS_OK)
@@ -117,8 +118,7 @@ enum ms_status ms_onnx_run(struct ms_cli *cli, struct ms_error *err)
     if (status == MS_OK && !cli->common.dry_run)
         status = write_file(o->output, &bytes, err);
     if (status == MS_OK)
-        status =
-            print_result(cli, o->output, bytes.len, request.count, ms_net_config_get(nets[0]), err);
+        status = print_result(cli, o->output, bytes.len, &request, &inputs, err);
     ms_buf_release(&bytes);
     ms_model_free(model);
     return status;

@@ -337,10 +337,10 @@ static const struct ms_verb verbs[] = {
      .run = ms_search_command},
     {.name = "onnx",
      .synopsis = "MODEL --output FILE",
-     .summary =
-         "write a trained net as an ONNX file for other runtimes: inputs tokens and lengths, "
-         "output scores; its metadata has the vocabulary, the normalisation, the classes "
-         "and the threshold",
+     .summary = "write a trained model, boosted trees excepted, as an ONNX file for other "
+                "runtimes: inputs "
+                "tokens, lengths and n-grams, output scores; its metadata has the vocabulary, the "
+                "normalisation, the classes and the threshold",
      .options = onnx_table,
      .option_count = sizeof onnx_table / sizeof *onnx_table,
      .options_bytes = sizeof(struct ms_onnx_options),
@@ -373,5 +373,6 @@ const struct ms_tool ms_train_tool = {
                 "# the published LSTM against one class\n"
                 "train --preset article --target class=Virus --batch 32\n"
                 "# a model for another runtime\n"
-                "train --kind lstm --name net\ntrain onnx corpus/models/net --output model.onnx\n",
+                "train --name mixed --ensemble recurrent,linear\ntrain onnx corpus/models/mixed "
+                "--output model.onnx\n",
 };

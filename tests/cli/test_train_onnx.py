@@ -87,7 +87,7 @@ class Shapes(unittest.TestCase):
     def test_onnxruntime_says_what_the_net_says(self):
         found = node("onnx_run.js", *(self.root / (name + end) for name in self.names for end in (".onnx", ".json")))
         self.assertEqual([f["model"][:-5] for f in found], self.names)
-        self.assertGreaterEqual(len(found), 25)
+        self.assertGreaterEqual(len(found), 30)
         for f in found:
             with self.subTest(model=f["model"]):
                 # the mse head is no probability: its numbers are as large as they like
@@ -106,7 +106,8 @@ class Shapes(unittest.TestCase):
                 self.assertEqual((model["ir"], model["opset"], model["producer"]), (7, [("", 13)], "malseq"))
                 self.assertEqual(model["metadata"], {"case": name, "text": "é \"quoted\""})
                 self.assertEqual(list(model["outputs"]), ["scores"])
-                self.assertEqual("lengths" in model["inputs"], name != "article" and "unmasked" not in name)
+                self.assertEqual("tokens" in model["inputs"], not name.startswith("linear"))
+                self.assertEqual("lengths" in model["inputs"], name != "article" and "unmasked" not in name and not name.startswith("linear"))
                 names = model["initializers"] + list(model["inputs"])
                 self.assertEqual(len(names), len(set(names)))
         deep = onnx.read((self.root / "deep.onnx").read_bytes())
@@ -132,6 +133,10 @@ class Verb(unittest.TestCase):
         cls.corpus = cls.root / "corpus"
         for args in (["extract", "dataset", "malbehavd-v1", cls.root / "set.csv"],
                      ["train", "-q", "--name", "plain", "--kind", "lstm", "--baselines", "no", "--test-share", ".2", "--epochs", "3", "--hidden", "8", "--lr", "0.01"],
+                     ["train", "-q", "--name", "whole", "--calibrate", "none", "--baselines", "no", "--test-share", ".2", "--epochs", "2", "--hidden", "4",
+                      "--ensemble", "recurrent,hybrid,pooled,pooled-hybrid,linear"],
+                     ["train", "-q", "--name", "straight", "--kind", "linear", "--calibrate", "none", "--baselines", "no", "--test-share", ".2"],
+                     ["train", "-q", "--name", "trees", "--kind", "boosted", "--baselines", "no", "--test-share", ".2"],
                      ["train", "-q", "--name", "article", "--preset", "article", "--baselines", "no", "--epochs", "1", "--hidden", "8"]):
             done = run(*args, "--corpus", cls.corpus)
             if done.returncode != 0:
@@ -151,11 +156,21 @@ class Verb(unittest.TestCase):
         self.assertIn(done.returncode, (0, 1), done.stderr)
         return [json.loads(line)["score"] for line in done.stdout.splitlines()]
 
+    def wide_of(self, name, meta):
+        options = dict(word.split("=") for word in meta["inputs"].split()[1:])
+        _, tensors = safetensors.read((self.corpus / "models" / name / "model.safetensors").read_bytes())
+        words = json.loads(meta["ngram_calls"])
+        places = struct.unpack("<%di" % (len(tensors["ngrams.calls"][2]) // 4), tensors["ngrams.calls"][2])
+        weights = struct.unpack("<%df" % (len(tensors["ngrams.weight"][2]) // 4), tensors["ngrams.weight"][2])
+        grams = [tuple(words[p] for p in places[3 * i:3 * i + 3] if p >= 0) for i in range(len(weights))]
+        return [weigh(calls, grams, weights, options["l2"] == "yes") for calls in self.traces]
+
     def inputs_of(self, name, model):
         """What docs/onnx.md and the metadata say is fed to the file, made here without malseq."""
         meta = model["metadata"]
+        if "tokens" not in model["inputs"]:
+            return {"wide": self.wide_of(name, meta)}
         names, options = json.loads(meta["vocabulary"]), dict(word.split("=") for word in meta["inputs"].split()[1:])
-        _, tensors = safetensors.read((self.corpus / "models" / name / "model.safetensors").read_bytes())
         rows = [view(calls, names, 2 if meta["unknown"] == "yes" else 1, "once=yes" in meta["normalisation"]) for calls in self.traces]
         steps = model["inputs"]["tokens"][1][1]
         longest = steps if isinstance(steps, int) else max(len(row) for row in rows)
@@ -175,15 +190,11 @@ class Verb(unittest.TestCase):
         if "lengths" in model["inputs"]:
             inputs["lengths"] = [len(row) for row in rows]
         if "wide" in model["inputs"]:
-            words = json.loads(meta["ngram_calls"])
-            places = struct.unpack("<%di" % (len(tensors["ngrams.calls"][2]) // 4), tensors["ngrams.calls"][2])
-            weights = struct.unpack("<%df" % (len(tensors["ngrams.weight"][2]) // 4), tensors["ngrams.weight"][2])
-            grams = [tuple(words[p] for p in places[3 * i:3 * i + 3] if p >= 0) for i in range(len(weights))]
-            inputs["wide"] = [weigh(calls, grams, weights, options["l2"] == "yes") for calls in self.traces]
+            inputs["wide"] = self.wide_of(name, meta)
         return inputs
 
     def test_a_model_detects_the_same_elsewhere(self):
-        for name in ("plain", "article"):
+        for name in ("plain", "article", "whole", "straight"):
             told, model = self.export(name)
             want = self.scores(name)
             self.assertEqual(len(want), len(self.traces))
@@ -249,6 +260,7 @@ class Verb(unittest.TestCase):
             (["-o", self.root / "x.onnx"], 2, ""),
             ([self.root / "none", "-o", self.root / "x.onnx"], 3, "none"),
             ([self.root / "junk.safetensors", "-o", self.root / "x.onnx"], 3, "no model of malseq"),
+            ([self.corpus / "models" / "trees", "-o", self.root / "x.onnx"], 3, "kind boosted has no ONNX form"),
             ([model, "-o", self.root / "no" / "x.onnx"], 4, "x.onnx"),
             ([model, "-o", self.root], 2, ""),
         ]:

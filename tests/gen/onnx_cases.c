@@ -1,5 +1,6 @@
-/* Writes nets of every shape as ONNX files, and beside each what the net itself says about random
- * rows: onnx_cases FOLDER makes NAME.onnx and NAME.json. A program of tests/cli/test_train_onnx.py.
+/* Writes nets of every shape, and linear parts, as ONNX files, and beside each what the net itself
+ * says about random rows: onnx_cases FOLDER makes NAME.onnx and NAME.json. A program of
+ * tests/cli/test_train_onnx.py.
  */
 #include "base/file.h"
 #include "base/rng.h"
@@ -48,7 +49,7 @@ static void make_rows(const struct ms_net_config *c, struct ms_rng *rng, struct 
         for (uint32_t i = 0; b != 3 && i < c->wide.size; i++)
             if (ms_rng_below(rng, 3) == 0) {
                 r->ids[b][w->count] = i;
-                r->values[b][w->count++] = (float)ms_rng_normal(rng);
+                r->values[b][w->count++] = (float)(.01 + fabs(ms_rng_normal(rng)));
             }
     }
 }
@@ -91,6 +92,10 @@ static json_t *wide_grid(const struct ms_net_config *c, const struct rows *r)
 static json_t *inputs_json(const struct ms_net_config *c, const struct rows *r)
 {
     json_t *inputs = json_object();
+    if (c->wide.size)
+        (void)json_object_set_new(inputs, "wide", wide_grid(c, r));
+    if (!c->vocabulary) /* no net */
+        return inputs;
     /* behind a row's end a masked net must read nothing: any token may stand there */
     (void)json_object_set_new(
         inputs, "tokens", grid(c, r, r->tokens[0], STEPS, 1, c->mask_padding ? VOCABULARY - 1 : 0));
@@ -108,35 +113,28 @@ static json_t *inputs_json(const struct ms_net_config *c, const struct rows *r)
         (void)json_object_set_new(inputs, "lengths", lengths);
     else
         json_decref(lengths);
-    if (c->wide.size)
-        (void)json_object_set_new(inputs, "wide", wide_grid(c, r));
     return inputs;
 }
 
-/* Adds a net's scores, as ms_model_scores gives them. */
-static void add_scores(struct ms_net *net, const struct rows *r, double *scores)
+/* Adds a member's scores as often as its weight says. */
+static void add_scores(struct ms_member *member, uint32_t features, uint32_t classes,
+                       const struct rows *r, double *scores)
 {
-    const struct ms_net_config *c = ms_net_config_get(net);
-    const uint32_t classes = ms_net_config_classes(c);
-    const int32_t *tokens[ROWS], *features[ROWS];
-    for (uint32_t b = 0; b < ROWS; b++) {
-        tokens[b] = r->tokens[b];
-        features[b] = r->features[b];
-    }
-    const struct ms_net_batch batch = {.rows = ROWS,
-                                       .tokens = tokens,
-                                       .lengths = r->lengths,
-                                       .features = c->feature_count ? features : NULL,
-                                       .wide = c->wide.size ? r->wide : NULL};
-    ms_real raw[ROWS * MS_LIMIT_NET_DENSES];
+    struct ms_input_row rows[ROWS] = {{0}};
+    double own[ROWS * MS_LIMIT_NET_DENSES];
     struct ms_error err;
-    if (ms_net_predict(net, &batch, raw, &err) != MS_OK)
-        stop("predict", &err);
-    for (uint32_t b = 0; b < ROWS; b++)
-        for (uint32_t k = 0; k < classes; k++) {
-            double p = (double)raw[b * c->outputs + (c->outputs == 1 ? 0 : k)];
-            scores[b * classes + k] += c->outputs == 1 && k == 1 ? 1 - p : p;
-        }
+    for (uint32_t b = 0; b < ROWS; b++) {
+        rows[b].tokens = (int32_t *)(uintptr_t)r->tokens[b];
+        rows[b].features = features ? (int32_t *)(uintptr_t)r->features[b] : NULL;
+        rows[b].n = r->lengths[b];
+        rows[b].ids = (uint32_t *)(uintptr_t)r->wide[b].ids;
+        rows[b].values = (float *)(uintptr_t)r->wide[b].values;
+        rows[b].count = r->wide[b].count;
+    }
+    if (ms_member_scores(member, classes, rows, ROWS, own, &err) != MS_OK)
+        stop("scores", &err);
+    for (uint32_t i = 0; i < ROWS * classes; i++)
+        scores[i] += (member->weight ? member->weight : 1) * own[i];
 }
 
 static void write_file(const char *folder, const char *name, const char *suffix, const void *bytes,
@@ -150,39 +148,52 @@ static void write_file(const char *folder, const char *name, const char *suffix,
 }
 
 /* A net with random parameters large enough that every gate and activation bends. */
-static struct ms_net *make_net(const struct ms_net_config *config, uint64_t seed)
+static struct ms_member make_net(const struct ms_net_config *config, uint64_t seed)
 {
-    struct ms_net *net;
+    struct ms_member m = {.kind = MS_MEMBER_NET};
     struct ms_error err;
     struct ms_rng rng;
-    if (ms_net_new(config, seed, 1, &net, &err) != MS_OK)
+    if (ms_net_new(config, seed, 1, &m.net, &err) != MS_OK)
         stop("net", &err);
     ms_rng_init(&rng, seed, 1, 1);
-    for (size_t i = 0; i < ms_net_param_count(net); i++)
-        ms_net_params(net)[i] = (ms_real)(.4 * ms_rng_normal(&rng));
-    return net;
+    for (size_t i = 0; i < ms_net_param_count(m.net); i++)
+        ms_net_params(m.net)[i] = (ms_real)(.4 * ms_rng_normal(&rng));
+    return m;
 }
 
-/* `more`: a second net's shape for an ensemble of MEMBERS, NULL for one net alone. */
-static void write_case(const char *folder, const char *name, const struct ms_net_config *config,
-                       const struct ms_net_config *more)
+/* scale: how large its numbers are. */
+static struct ms_member make_linear(uint32_t classes, bool presence, double scale)
 {
-    const size_t count = more ? MEMBERS : 1;
-    const uint32_t classes = ms_net_config_classes(config);
-    struct ms_net *nets[MEMBERS];
+    struct ms_member m = {.kind = MS_MEMBER_LINEAR, .presence = presence, .weight = 2};
+    struct ms_error err;
+    struct ms_rng rng;
+    if (ms_linear_make(WIDE, classes == 2 ? 1 : classes, &m.linear, &err) != MS_OK)
+        stop("linear", &err);
+    ms_rng_init(&rng, 9, 1, 1);
+    for (uint32_t i = 0; i < WIDE * m.linear.outputs; i++)
+        m.linear.kernel[i] = (float)(scale * ms_rng_normal(&rng));
+    for (uint32_t i = 0; i < m.linear.outputs; i++)
+        m.linear.bias[i] = (float)(scale * (ms_rng_normal(&rng) - 1));
+    return m;
+}
+
+/* Takes the members over. inputs: what they read together; vocabulary 0 when there is no net. */
+static void write_members(const char *folder, const char *name, const struct ms_net_config *inputs,
+                          uint32_t classes, struct ms_member *members, size_t count)
+{
     struct ms_rng rng;
     struct ms_error err;
     struct ms_buf bytes;
     static struct rows rows;
-    double scores[ROWS * MS_LIMIT_NET_DENSES] = {0};
+    double scores[ROWS * MS_LIMIT_NET_DENSES] = {0}, weights = 0;
     ms_rng_init(&rng, 3, 2, strlen(name));
-    make_rows(config, &rng, &rows);
+    make_rows(inputs, &rng, &rows);
     for (size_t i = 0; i < count; i++) {
-        nets[i] = make_net(i % 2 ? more : config, i + 1);
-        add_scores(nets[i], &rows, scores);
+        add_scores(&members[i], inputs->feature_count, classes, &rows, scores);
+        weights += members[i].weight ? members[i].weight : 1;
     }
     json_t *metadata = json_pack("{s:s, s:s}", "case", name, "text", "\xc3\xa9 \"quoted\"");
-    const struct ms_onnx_request request = {nets, count, metadata};
+    const struct ms_onnx_request request = {members, count, classes, metadata};
     ms_buf_init(&bytes, 1 << 24);
     if (ms_onnx_encode(&request, &bytes, &err) != MS_OK)
         stop(name, &err);
@@ -191,10 +202,10 @@ static void write_case(const char *folder, const char *name, const struct ms_net
     for (uint32_t b = 0; b < ROWS; b++) {
         json_t *row = json_array();
         for (uint32_t k = 0; k < classes; k++)
-            (void)json_array_append_new(row, json_real(scores[b * classes + k] / (double)count));
+            (void)json_array_append_new(row, json_real(scores[b * classes + k] / weights));
         (void)json_array_append_new(expected, row);
     }
-    json_t *all = json_pack("{s:o, s:o}", "inputs", inputs_json(config, &rows), "scores", expected);
+    json_t *all = json_pack("{s:o, s:o}", "inputs", inputs_json(inputs, &rows), "scores", expected);
     char *text = json_dumps(all, JSON_COMPACT);
     write_file(folder, name, ".json", text, strlen(text));
     free(text);
@@ -202,7 +213,18 @@ static void write_case(const char *folder, const char *name, const struct ms_net
     json_decref(metadata);
     ms_buf_release(&bytes);
     for (size_t i = 0; i < count; i++)
-        ms_net_free(nets[i]);
+        ms_member_release(&members[i]);
+}
+
+/* `more`: a second net's shape for an ensemble of MEMBERS, NULL for one net alone. */
+static void write_case(const char *folder, const char *name, const struct ms_net_config *config,
+                       const struct ms_net_config *more)
+{
+    const size_t count = more ? MEMBERS : 1;
+    struct ms_member members[MEMBERS];
+    for (size_t i = 0; i < count; i++)
+        members[i] = make_net(i % 2 ? more : config, i + 1);
+    write_members(folder, name, config, ms_net_config_classes(config), members, count);
 }
 
 static struct ms_net_config base_config(void)
@@ -291,6 +313,35 @@ static void write_branches(const char *folder)
     write_case(folder, "ensemble_half_wide", &c, &other);
 }
 
+/* Linear parts: alone, with values so large that every class is all but impossible, and beside nets
+ * with and without a wide branch, as the default preset has them. */
+static void write_linear(const char *folder)
+{
+    struct ms_net_config c = base_config();
+    const struct ms_net_config none = {.mask_padding = true, .wide = {.size = WIDE}};
+    struct ms_member members[3];
+    members[0] = make_linear(4, false, .5);
+    write_members(folder, "linear", &none, 4, members, 1);
+    members[0] = make_linear(4, true, 30);
+    write_members(folder, "linear_far", &none, 4, members, 1);
+    members[0] = make_linear(2, true, .5);
+    write_members(folder, "linear_two", &none, 2, members, 1);
+    c.feature_count = 1;
+    c.feature[0] = (struct ms_net_feature){.size = 5, .scale = 1};
+    struct ms_net_config hybrid = c;
+    hybrid.wide = (struct ms_net_wide){.size = WIDE, .units = 3, .activation = MS_NET_RELU};
+    members[0] = make_linear(4, true, .5);
+    members[1] = make_net(&c, 1);
+    members[2] = make_net(&hybrid, 2);
+    write_members(folder, "ensemble_linear", &hybrid, 4, members, 3);
+    c.outputs = 1;
+    c.head = MS_NET_HEAD_SIGMOID;
+    members[0] = make_net(&c, 1);
+    members[1] = make_linear(2, false, .5);
+    c.wide.size = WIDE;
+    write_members(folder, "ensemble_linear_two", &c, 2, members, 2);
+}
+
 /* The article's net as it is but for its widths: padding is computed. */
 static void write_article(const char *folder)
 {
@@ -312,6 +363,7 @@ int main(int argc, char **argv)
     write_poolings(argv[1]);
     write_heads(argv[1]);
     write_branches(argv[1]);
+    write_linear(argv[1]);
     write_article(argv[1]);
     return 0;
 }
