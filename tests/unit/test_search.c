@@ -376,8 +376,10 @@ static const struct ms_sentence *said(const struct ms_plan *plan, const char *te
     const struct ms_dataset two = {.classes = 2, .class_names = classes, .binary = true};
     struct ms_experiment *e = calloc(1, sizeof *e);
     const struct ms_findings none = {0};
+    struct ms_class_scores rates[2] = {{0}};
     assert_non_null(e);
     e->entry_count = 1;
+    e->entries[0].metrics.by_class = rates;
     const struct ms_outcome outcome = {
         .plan = plan, .set = &two, .experiment = e, .findings = &none};
     size_t n = ms_outcome_sentences(&outcome, list), at = 0;
