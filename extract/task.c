@@ -64,6 +64,7 @@ static enum ms_status after_submit(struct ms_task_loop *loop, struct ms_task_ser
         loop->counts->submitted++;
         server->share.submitted++;
         server->pending++;
+        ms_task_server_took(server);
         status = ms_task_enter(loop, task, MS_PHASE_PENDING, NULL, NULL, err);
         ms_step("extract.task.accepted");
         return status;
@@ -84,6 +85,8 @@ static enum ms_status after_submit(struct ms_task_loop *loop, struct ms_task_ser
     task->refusal_is_final = result->end == MS_SUBMIT_DUPLICATE;
     task->next_ms = ms_clock_mono_ms() + loop->options->poll_ms;
     (void)snprintf(task->reason, sizeof task->reason, "%s", result->reason);
+    if (result->end == MS_SUBMIT_AMBIGUOUS)
+        ms_task_server_refused(server, task);
     status = ms_task_enter(loop, task, MS_PHASE_SUBMITTING, NULL, result->reason, err);
     if (status == MS_OK && result->unanswered)
         status = ms_error_set(err, MS_E_REMOTE, "%s did not answer a submission",
@@ -198,7 +201,8 @@ static enum ms_status not_found(struct ms_task_loop *loop, struct ms_task *task,
     if (!certain)
         return ms_task_finish(loop, task, "failed",
                               "the server cannot say any more whether it took it", false, err);
-    if (task->sends >= SENDS_MAX)
+    /* Of a server that takes nothing at all the sample knows nothing. */
+    if (task->sends >= SENDS_MAX && ms_task_server_takes(&loop->servers[task->server]))
         return ms_task_finish(loop, task, "failed",
                               *task->reason ? task->reason : "no server ever took it", false, err);
     return ms_task_requeue(loop, task, false, *task->reason ? task->reason : NULL, err);
@@ -233,6 +237,7 @@ static enum ms_status reconcile(struct ms_task_loop *loop, struct ms_task_server
     if (task->phase == MS_PHASE_SUBMITTING) {
         loop->counts->submitted++;
         server->share.submitted++;
+        ms_task_server_took(server);
     }
     memcpy(task->task_id, id, sizeof id);
     task->unknown_ms = 0;

@@ -90,8 +90,8 @@ bool ms_task_is_settings(const char *text);
 /* Queues every sample of the vault that is not private and was not submitted with these settings,
  * and sees all of them to their ends, with a thread a server. MS_OK also when a signal asked for an
  * end (base/stop): see counts->left. MS_E_REMOTE when no server can be used any more, or one with
- * tasks in flight cannot; MS_E_LATER when they ask to wait for long: the tasks stay in the corpus
- * and are taken up by the next run. */
+ * tasks in flight cannot; MS_E_LATER when they ask to wait for long, or take none of the
+ * files: the tasks stay in the corpus and are taken up by the next run. */
 enum ms_status ms_tasks_run(struct ms_corpus *corpus, const struct ms_task_options *options,
                             struct ms_task_counts *counts, struct ms_error *err) MS_MUST_USE;
 

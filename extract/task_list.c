@@ -118,6 +118,7 @@ static enum ms_status load_one(void *ctx, const struct ms_task_row *row, struct 
                              .phase = phase,
                              .server = server,
                              .shunned = SIZE_MAX,
+                             .refused_at = row->submitted_ms ? 0 : -1,
                              .failures = row->attempts,
                              .submitted_ms = row->submitted_ms,
                              .late_ms = late_after_restart(self, row, phase)};
@@ -144,7 +145,8 @@ static enum ms_status queue_new(struct ms_task_loop *self, struct ms_error *err)
     return status;
 }
 
-/* Room for each task in the queue, and at each server. */
+/* Room for each task in the queue, and at each server. What an earlier run sent in vain comes after
+ * what is new: files that break a server do not keep the others from it. */
 static enum ms_status place_all(struct ms_task_loop *self, struct ms_error *err)
 {
     size_t room = self->task_count + 1;
@@ -158,13 +160,16 @@ static enum ms_status place_all(struct ms_task_loop *self, struct ms_error *err)
     }
     for (size_t i = 0; i < self->task_count; i++) {
         struct ms_task *task = &self->tasks[i];
-        if (task->server == SIZE_MAX) {
-            self->queue[self->queue_count++] = i;
-        } else {
+        if (task->server != SIZE_MAX) {
             struct ms_task_server *server = &self->servers[task->server];
             server->active[server->active_count++] = i;
+        } else if (task->submitted_ms == 0) {
+            self->queue[self->queue_count++] = i;
         }
     }
+    for (size_t i = 0; i < self->task_count; i++)
+        if (self->tasks[i].server == SIZE_MAX && self->tasks[i].submitted_ms != 0)
+            self->queue[self->queue_count++] = i;
     self->undone = self->task_count;
     return MS_OK;
 }
@@ -246,7 +251,7 @@ enum ms_status ms_tasks_count(struct ms_corpus *corpus, const struct ms_task_opt
 static bool has_other(const struct ms_task_loop *self, size_t server)
 {
     for (size_t i = 0; i < self->options->server_count; i++)
-        if (i != server && ms_task_server_is_well(&self->servers[i]))
+        if (i != server && ms_task_server_takes(&self->servers[i]))
             return true;
     return false;
 }

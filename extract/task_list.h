@@ -32,6 +32,7 @@ struct ms_task {
     int64_t next_ms;       /* monotonic: not looked at before */
     int64_t unknown_ms;    /* monotonic: since then the server does not know it; 0: it does */
     unsigned sends;        /* in this run */
+    int64_t refused_at;    /* counts->submitted when first no server took it; -1: never yet */
     unsigned fetches;      /* of its report */
     bool refusal_is_final; /* the server said it has the file */
     bool has_bad_report;   /* one came, and could not be read */
@@ -52,9 +53,12 @@ struct ms_task_server {
     int64_t pending; /* tasks of anybody that wait there */
     unsigned faults; /* in a row */
     unsigned survey_faults;
-    bool ill;           /* too many faults in a row: asked again now and then */
-    bool no_load;       /* it does not say how busy it is */
-    bool surveys_whole; /* its surveys show all that has not ended */
+    unsigned refusals;       /* files in a row of which it gave no task id */
+    int64_t submit_after_ms; /* monotonic: the next file */
+    char refusal[256];       /* the last, escaped */
+    bool ill;                /* too many faults in a row: asked again now and then */
+    bool no_load;            /* it does not say how busy it is */
+    bool surveys_whole;      /* its surveys show all that has not ended */
     struct ms_survey survey;
     struct ms_error fault; /* the last */
     struct ms_task_share share;
@@ -89,12 +93,15 @@ void ms_task_loop_release(struct ms_task_loop *self);
 
 /* Can it do anything soon, or was it set aside (ill, or asks to wait for long)? */
 bool ms_task_server_is_well(const struct ms_task_server *server);
+/* Is it well, and does it take files? One that takes none of several in a row, whatever else it
+ * answers, is given one now and then while the run goes on. */
+bool ms_task_server_takes(const struct ms_task_server *server);
 
 const char *ms_task_phase_name(enum ms_task_phase phase);
 int64_t ms_task_phase_limit_ms(const struct ms_task_options *options, enum ms_task_phase phase);
 
 /* Takes the next queued task to a server; NULL when there is none for it: one that failed there
- * waits for another server that is well. */
+ * waits for another server that takes files. */
 struct ms_task *ms_task_take(struct ms_task_loop *self, struct ms_task_server *server);
 /* Takes a task away from its server. */
 void ms_task_leave(struct ms_task_loop *self, struct ms_task *task);

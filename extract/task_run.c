@@ -9,7 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TICK_MS = 200 };
+enum {
+    TICK_MS = 200,
+    REFUSING_MS = 3600000, /* nobody can say when a server is mended that takes no file */
+};
 
 /* Threads whose signals go to the main thread, which remembers them. */
 static enum ms_status start_threads(struct ms_task_loop *loop, struct ms_error *err)
@@ -37,13 +40,16 @@ static void stop_threads(struct ms_task_loop *loop)
             (void)pthread_join(loop->servers[i].thread, NULL);
 }
 
-/* Is a server that is well at work, or could it be? */
+/* Is a server that is well at work, or could it be? What one did not take has to show itself there,
+ * or not, before the run ends. */
 static bool goes_on(const struct ms_task_loop *loop)
 {
-    for (size_t i = 0; i < loop->options->server_count; i++)
-        if (ms_task_server_is_well(&loop->servers[i]) &&
-            (loop->queue_count > 0 || loop->servers[i].active_count > 0))
+    for (size_t i = 0; i < loop->options->server_count; i++) {
+        const struct ms_task_server *server = &loop->servers[i];
+        if ((loop->queue_count > 0 && ms_task_server_takes(server)) ||
+            (server->active_count > 0 && ms_task_server_is_well(server)))
             return true;
+    }
     return false;
 }
 
@@ -53,7 +59,7 @@ static void show(const struct ms_task_loop *loop)
     for (size_t i = 0; i < loop->options->server_count; i++) {
         const struct ms_task_server *server = &loop->servers[i];
         in_flight += server->active_count;
-        held += !ms_task_server_is_well(server);
+        held += !ms_task_server_takes(server);
         for (size_t k = 0; k < server->active_count; k++)
             running += loop->tasks[server->active[k]].phase == MS_PHASE_RUNNING;
     }
@@ -88,12 +94,15 @@ static enum ms_status tell_left(const struct ms_task_loop *loop, struct ms_error
     size_t in_flight = 0;
     int64_t later_ms = INT64_MAX, now = ms_clock_mono_ms();
     const struct ms_error *fault = NULL;
+    const struct ms_task_server *refusing = NULL;
     for (size_t i = 0; i < loop->options->server_count; i++) {
         const struct ms_task_server *server = &loop->servers[i];
         in_flight += server->active_count;
         if (server->fault.status == MS_E_LATER && server->rest_until_ms - now < later_ms &&
             !server->ill)
             later_ms = server->rest_until_ms - now;
+        if (ms_task_server_is_well(server) && !ms_task_server_takes(server))
+            refusing = server;
         if (server->fault.status == MS_E_REMOTE || !fault)
             fault = &server->fault;
     }
@@ -110,6 +119,14 @@ static enum ms_status tell_left(const struct ms_task_loop *loop, struct ms_error
                            loop->undone);
         if (err)
             err->resume_at_ms = ms_clock_wall_ms() + (later_ms > 0 ? later_ms : 0);
+        return MS_E_LATER;
+    }
+    if (refusing) {
+        (void)ms_error_set(err, MS_E_LATER,
+                           "%s takes no file (%s); %zu samples are left for a later run",
+                           ms_sandbox_url(refusing->sandbox), refusing->refusal, loop->undone);
+        if (err)
+            err->resume_at_ms = ms_clock_wall_ms() + REFUSING_MS;
         return MS_E_LATER;
     }
     if (loop->queue_count > 0)

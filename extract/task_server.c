@@ -5,11 +5,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    FAULTS_MAX = 5, /* in a row, before a server counts as ill */
+    FAULTS_MAX = 5,   /* in a row, before a server counts as ill */
+    REFUSALS_MAX = 5, /* of files in a row, before a server gets no more but now and then */
     BACKOFF_MS = 500,
     BACKOFF_MAX_MS = 60000,
     REST_MAX_MS = 600000,  /* who asks for a longer rest than this is set aside */
@@ -33,6 +35,42 @@ void ms_task_server_rest(struct ms_task_server *server, int64_t wait_ms)
 bool ms_task_server_is_well(const struct ms_task_server *server)
 {
     return !server->ill && server->rest_until_ms - ms_clock_mono_ms() <= REST_MAX_MS;
+}
+
+bool ms_task_server_takes(const struct ms_task_server *server)
+{
+    return server->refusals < REFUSALS_MAX && ms_task_server_is_well(server);
+}
+
+/* Longer each time. */
+static int64_t backoff_ms(unsigned times)
+{
+    int64_t ms = (int64_t)BACKOFF_MS << (times < 8 ? times : 8);
+    return ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS;
+}
+
+void ms_task_server_took(struct ms_task_server *server)
+{
+    if (server->refusals >= REFUSALS_MAX)
+        ms_log(MS_LOG_INFO, "%s takes files again", ms_sandbox_url(server->sandbox));
+    server->refusals = 0;
+    server->submit_after_ms = 0;
+}
+
+void ms_task_server_refused(struct ms_task_server *server, struct ms_task *task)
+{
+    int64_t taken = (int64_t)server->loop->counts->submitted;
+    /* Others were taken since it was not: the sample is to blame. */
+    if (task->refused_at >= 0 && task->refused_at < taken)
+        return;
+    task->refused_at = taken;
+    server->refusals++;
+    server->submit_after_ms = ms_clock_mono_ms() + backoff_ms(server->refusals);
+    (void)snprintf(server->refusal, sizeof server->refusal, "%s", task->reason);
+    if (server->refusals == REFUSALS_MAX)
+        ms_log(MS_LOG_WARNING,
+               "%s took none of %d files in a row (%s); set aside until it takes one",
+               ms_sandbox_url(server->sandbox), REFUSALS_MAX, server->refusal);
 }
 
 static bool surveys(const struct ms_task_server *server)
@@ -70,9 +108,7 @@ static enum ms_status note(struct ms_task_server *server, enum ms_status status,
     server->share.faults++;
     server->faults++;
     bool refused = ms_sandbox_token_refused(server->sandbox);
-    int64_t rest_ms = (int64_t)BACKOFF_MS << (server->faults < 8 ? server->faults : 8);
-    rest_ms = rest_ms < BACKOFF_MAX_MS ? rest_ms : BACKOFF_MAX_MS;
-    ms_task_server_rest(server, refused ? REFUSED_MS : rest_ms);
+    ms_task_server_rest(server, refused ? REFUSED_MS : backoff_ms(server->faults));
     bool was_ill = server->ill;
     server->ill = was_ill || server->faults >= FAULTS_MAX || refused;
     server->fault = *fault;
@@ -182,9 +218,26 @@ static enum ms_status ask_load(struct ms_task_server *server, struct ms_error *e
     return MS_OK;
 }
 
+/* Is there more to do than to find out what became of files that nobody took? */
+static bool is_busy(const struct ms_task_loop *loop)
+{
+    for (size_t i = 0; i < loop->options->server_count; i++) {
+        const struct ms_task_server *server = &loop->servers[i];
+        if (ms_task_server_takes(server))
+            return true;
+        for (size_t k = 0; k < server->active_count && ms_task_server_is_well(server); k++)
+            if (loop->tasks[server->active[k]].phase != MS_PHASE_SUBMITTING)
+                return true;
+    }
+    return false;
+}
+
+/* A server that takes nothing gets another file as long as the run goes on for other reasons. */
 static bool wants_more(const struct ms_task_server *server)
 {
-    return server->loop->queue_count > 0 && server->active_count < server->in_flight;
+    return server->loop->queue_count > 0 && server->active_count < server->in_flight &&
+           server->submit_after_ms <= ms_clock_mono_ms() &&
+           (ms_task_server_takes(server) || is_busy(server->loop));
 }
 
 static bool is_held(const struct ms_task_server *server)

@@ -16,6 +16,11 @@ enum ms_status ms_task_seen(struct ms_task_loop *loop, struct ms_task_server *se
                             struct ms_task *task, enum ms_task_status seen,
                             struct ms_error *err) MS_MUST_USE;
 
+/* It gave a task id for a file, or knows a task of one that was sent to it. */
+void ms_task_server_took(struct ms_task_server *server);
+/* It gave none for this task's file (task->reason says what it answered); whether it has it all the
+ * same is found out by hash. The next file waits, longer each time. */
+void ms_task_server_refused(struct ms_task_server *server, struct ms_task *task);
 /* The server asks to be left alone for so long. */
 void ms_task_server_rest(struct ms_task_server *server, int64_t wait_ms);
 /* The thread of a server: all its tasks until loop->stop. */

@@ -19,7 +19,7 @@ class Night(unittest.TestCase):
         print(table(results))
         self.assertEqual(lost(results), [])
         codes = {moment: code for moment, code, _ in results}
-        self.assertEqual((codes[MOMENTS[0]], codes[MOMENTS[1]]), (-signal.SIGKILL, 70))
+        self.assertEqual((codes[MOMENTS[0]], codes[MOMENTS[1]], codes[MOMENTS[2]]), (-signal.SIGKILL, 70, -signal.SIGKILL))
         self.assertEqual((codes[MOMENTS[3]], codes[MOMENTS[4]], codes[MOMENTS[5]]), (4, 75, 0))
 
 

@@ -18,12 +18,13 @@ class Nights(unittest.TestCase):
         part, parts = map(int, os.environ.get("MALSEQ_NIGHT_PART", "1/1").split("/"))
         results, steps = live_through_all(lambda reached: all_moments(reached, 5, 80, random.Random(20261123))[part - 1::parts], 4)
         self.assertEqual(STEPS - steps, set())
-        print("\n%d moments\n%s" % (len(results), table(results)))
+        done = sum(code is not None for _, code, _ in results)      # None: this machine cannot do it (no mount)
+        print("\n%d moments, %d of them done\n%s" % (len(results), done, table(results)), flush=True)
         self.assertEqual(lost(results), [])
         if parts == 1:
-            self.assertGreaterEqual(len(results), 300)
+            self.assertGreaterEqual(done, 300)
         for moment, code, _ in results:
-            if moment[0] == "step" and moment[1].startswith("nightly."):
+            if moment[0] == "kill" or moment[0] == "step" and moment[1].startswith("nightly."):
                 self.assertEqual(code, -signal.SIGKILL, moment)
 
 

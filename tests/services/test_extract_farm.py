@@ -1,6 +1,7 @@
 """extract --cuckoo over several servers and long lives: shares, back-pressure, throttling, servers that hang or lie, deadlines and clocks that are set,
 what is never sent, how a run ends and what the next one finds."""
 # ctest: full release cost=60
+import hashlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from services.cape import Cape
 from services.cuckoo import Cuckoo
 from services.drakvuf import Drakvuf
 from services.extract_case import BIN, SPEED, ExtractCase, calls_of, drakvuf_log
+from services.httpd import Fault
 
 
 class Servers(ExtractCase):
@@ -335,6 +337,105 @@ class Servers(ExtractCase):
         self.assertEqual(len(server.table.tasks), self.samples + 5)
         self.assertEqual(len({task.fields["custom"] for task in server.table.tasks.values()}), self.samples + 5)
         self.run_tool(0, "malseq", "fsck")
+
+
+CREATE = "/tasks/create|/api/upload"
+
+
+def poisoned(base):
+    class Server(base):
+        """Answers 500 to some files, by their digests, and remembers how often."""
+        poison = ()
+
+        def take_fault(self, request):
+            start = request.body.find(b"\r\n\r\n", max(0, request.body.find(b"filename="))) + 4
+            digest = hashlib.sha256(request.body[start:request.body.find(b"\r\n--", start)]).hexdigest() if request.method == "POST" else None
+            return Fault("status", status=500) if digest in self.poison else None
+    return Server
+
+
+class Untaken(ExtractCase):
+    """A server that takes no file is ill, whatever else it answers; a file that no server takes costs itself."""
+    samples = 8
+
+    def digests(self):
+        return [row[0] for row in self.sql("SELECT lower(hex(sha256)) FROM sample ORDER BY id")]
+
+    def under(self, timeout):
+        """{digest: state} of the submissions with this --timeout, by which one corpus serves several runs."""
+        return dict(self.sql("SELECT lower(hex(sha256)), state FROM analysis a JOIN sample s ON s.id = a.sample WHERE settings LIKE '%%timeout=%d'" % timeout))
+
+    def test_all_of_them(self):
+        """An error costs no sample an attempt, nor does an upload without an answer, and the next run finds all as they were."""
+        cases = [(Cuckoo, "status"), (Cuckoo, "html"), (Cuckoo, "reset"), (Cape, "status"), (Drakvuf, "status")]
+        for timeout, (kind, fault) in enumerate(cases, 60):
+            with self.subTest(kind.__name__, fault=fault):
+                server = self.serve(kind)
+                server.fault(fault, path=CREATE, **({"status": 500} if fault == "status" else {}))
+                options = ["--in-flight", "6", "--timeout", str(timeout), "--route", "default" if kind is Drakvuf else "none"]
+                # A server that does not answer may count as down before it counts as one that takes no files.
+                done = self.extract(None if fault == "reset" else 75, server, *options, speed=100)
+                if done.returncode == 75:
+                    self.assertRegex(self.talk, r"(?s)takes no file \(.+\); 8 samples are left.*try again at \d{4}-")
+                self.assertIn(done.returncode, (5, 75))
+                self.assertEqual((server.count(CREATE), len(server.table.tasks)), (5, 0))
+                self.assertLessEqual(set(self.under(timeout).values()), {"queued", "submitting"})
+                self.assertEqual(self.sql("SELECT max(attempts) FROM analysis"), [(0,)])
+                server.clear_faults()
+                self.extract(0, server, *options, speed=100)
+                self.assertEqual((set(self.under(timeout).values()), self.submitted(server)), ({"ok"}, 1))
+
+    def test_what_it_took_before_is_seen_to_its_end(self):
+        server = self.serve(running_seconds=.3)
+        server.fault("status", status=500, path=CREATE, nth=range(4, 1000))
+        self.extract(75, server, "--in-flight", "8", speed=100)
+        self.assertEqual(self.states()["ok"], 3)
+        self.assertEqual(sum(self.states().get(state, 0) for state in ("queued", "submitting")), 5)
+
+    def test_it_recovers(self):
+        server = self.serve()
+        server.fault("status", status=500, path=CREATE, nth=range(1, 5))
+        self.extract(0, server, speed=100)
+        self.assertEqual((self.states(), self.submitted(server)), ({"ok": 8}, 1))
+
+    def test_another_server_takes_them(self):
+        well, ill = self.serve(running_seconds=.2), self.serve()
+        ill.fault("status", status=500, path=CREATE)
+        self.extract(0, [ill, well], "--in-flight", "2", speed=100)
+        self.assertEqual((self.states(), self.submitted(well), len(ill.table.tasks)), ({"ok": 8}, 1, 0))
+
+    def test_a_file_that_breaks_it(self):
+        for timeout, kind in enumerate((Cuckoo, Cape, Drakvuf), 60):
+            with self.subTest(kind.__name__):
+                server = self.serve(poisoned(kind))
+                bad = server.poison = self.digests()[2:3]
+                self.extract(1, server, "--timeout", str(timeout), "--route", "default" if kind is Drakvuf else "none", speed=100)
+                self.assertEqual(self.under(timeout), {digest: "failed" if digest in bad else "ok" for digest in self.digests()})
+                self.assertEqual((server.count(CREATE, status=500), self.submitted(server)), (3, 1))
+
+    def test_many_files_that_break_it(self):
+        """In a row they look like an ill server; the next run begins with the others, and then knows better."""
+        server = self.serve(poisoned(Cuckoo))
+        bad = server.poison = self.digests()[:5]
+        self.extract(75, server, "--in-flight", "1", "--timeout", "60", speed=100)
+        self.assertNotIn("failed", self.states())
+        self.extract(1, server, "--in-flight", "1", "--timeout", "60", speed=100)
+        self.assertEqual(self.under(60), {digest: "failed" if digest in bad else "ok" for digest in self.digests()})
+        self.assertEqual(self.submitted(server), 1)
+
+
+class Few(ExtractCase):
+    samples = 2
+
+    def test_no_attempt_is_used_up(self):
+        """Two samples are sent again and again until the server counts as ill: then neither is the worse for it."""
+        server = self.serve()
+        server.fault("status", status=500, path=CREATE)
+        self.extract(75, server, speed=100)
+        self.assertEqual((server.count(CREATE), "failed" in self.states()), (5, False))
+        server.clear_faults()
+        self.extract(0, server, speed=100)
+        self.assertEqual((self.states(), self.submitted(server)), ({"ok": 2}, 1))
 
 
 if __name__ == "__main__":
