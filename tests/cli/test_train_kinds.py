@@ -16,7 +16,7 @@ BIN = os.environ["MALSEQ_BIN"]
 COMMON = ["NtClose", "NtCreateFile", "NtReadFile", "NtWriteFile", "LdrLoadDll", "RegOpenKeyExW", "NtOpenKey", "NtQueryValueKey"]
 BAD, GOOD = ["WriteProcessMemory", "CreateRemoteThread"], ["MessageBoxTimeoutW", "DrawTextExW"]
 TINY = ["--epochs", "6", "--hidden", "6", "--lr", "0.02", "--batch", "8"]
-KINDS = {"lstm": TINY, "gru": TINY, "linear": [], "boosted": ["--rounds", "30"], "ensemble": [*TINY, "--members", "1"]}
+KINDS = {"lstm": TINY, "gru": TINY, "linear": [], "boosted": ["--rounds", "30"], "ensemble": [*TINY, "--members", "1", "--rounds", "30"]}
 
 
 def run(tool, *args, timeout=250, **more):
@@ -65,6 +65,8 @@ class Kinds(unittest.TestCase):
                 self.assertGreaterEqual(one["accuracy"], .9)
                 self.assertEqual(one["baselines"], [])
                 self.assertEqual(bool(one["curve"]), kind not in ("linear", "boosted"))
+                made = [f["text"] for f in one["findings"] if "is the mean of" in f["text"]]
+                self.assertEqual(made, ["The model is the mean of recurrent+hybrid+boosted."] if kind == "ensemble" else [])
                 lines = run("detect", "--model", self.corpus / "models" / kind, self.reports, "--json").stdout.splitlines()
                 verdicts = [json.loads(line) for line in lines]
                 right = sum(("-" + v["verdict"] + ".") in v["file"] for v in verdicts)
@@ -98,7 +100,8 @@ class Kinds(unittest.TestCase):
     def test_options_that_do_not_go_together(self):
         for args, why in (((["--kind", "linear", "--epochs", "3"]), "are for nets"), ((["--kind", "lstm", "--members", "2"]), "--kind ensemble"),
                           ((["--patience", "2", "--average", "yes"]), "no --average"), ((["--kind", "linear", "--cost", "-1"]), "--cost"),
-                          ((["--kind", "svm"]), "--kind")):
+                          ((["--kind", "svm"]), "--kind"),
+                          ((["--ensemble", "hybrid+linear", "--baselines", "no", "--rounds", "9"]), "--rounds")):
             with self.subTest(args=args):
                 done = run("train", "--corpus", self.corpus, *args)
                 self.assertEqual(done.returncode, 2)
