@@ -1,7 +1,9 @@
 /* Fuzz target: published datasets. The first byte says which job reads the rest; what it sends is
- * taken as the parent takes it, and must be well formed and agree with itself. Tables, listings and
- * dumps are also read in pieces of other sizes, which must give the same. */
+ * taken as the parent takes it, must be well formed, and be what a plain reading of the text gives
+ * (plain_dataset.h). Tables, listings and dumps are also read in pieces of other sizes, which must
+ * give the same. */
 #include "base/file.h"
+#include "base/stream.h"
 #include "base/worker_private.h"
 #include "extract/dataset_csv.h"
 #include "extract/dataset_job.h"
@@ -11,10 +13,14 @@
 #include "extract/dataset_row.h"
 #include "extract/dataset_table.h"
 #include "extract/trace_frames.h"
+#include "plain_dataset.h"
+#include "store/trace/encode.h"
 #include "worker_memory.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -53,22 +59,72 @@ struct seen {
     struct ms_trace_received received;
     struct ms_dataset_labels labels;
     bool listed, big;
-    uint64_t rows;
+    uint64_t apis[MS_LIMIT_APIS_PER_REPORT + 1]; /* digests of the names: they are sent once */
+    size_t api_count;
+    struct plain_rows *rows;
 };
+
+static void take_api(struct seen *seen)
+{
+    const struct ms_received_api *api = &seen->received.apis[seen->received.api_count - 1];
+    check(seen->api_count <= MS_LIMIT_APIS_PER_REPORT);
+    seen->apis[seen->api_count++] = plain_span(ms_trace_received_span(&seen->received, api->name));
+}
+
+/* The names of a process's calls, from its blob. */
+static void sum_names(struct seen *seen, size_t process, struct plain_row *sum)
+{
+    static struct ms_trace_decoder *decoder;
+    static struct ms_trace_call calls[256];
+    const struct ms_received_process *p = &seen->received.processes[process];
+    struct ms_buf blob;
+    size_t n = 1;
+    ms_buf_init(&blob, (size_t)64 << 20);
+    check(ms_trace_received_head(&seen->received, process, &blob, NULL) == MS_OK);
+    uint8_t *blocks = malloc(p->block_bytes + 1);
+    check(blocks && ms_trace_received_blocks(&seen->received, process, 0, blocks, p->block_bytes,
+                                             NULL) == MS_OK);
+    check(ms_buf_append(&blob, blocks, p->block_bytes) == MS_OK);
+    free(blocks);
+    check(decoder || ms_trace_decoder_new(&decoder, NULL) == MS_OK);
+    check(ms_trace_decoder_load(decoder, ms_span_of(blob.data, blob.len), NULL) == MS_OK);
+    while (n) {
+        check(ms_trace_decoder_next(decoder, calls, 256, &n, NULL) == MS_OK);
+        for (size_t i = 0; i < n; i++) {
+            check(calls[i].api < seen->api_count);
+            plain_name(sum, seen->apis[calls[i].api]);
+        }
+    }
+    ms_buf_release(&blob);
+}
 
 static void take_row(struct seen *seen, struct ms_span bytes)
 {
     struct ms_dataset_row row;
+    struct plain_row sum = {.names = 0};
     uint64_t calls = 0;
     check(ms_dataset_row_take(bytes, &row, NULL) == MS_OK);
-    for (size_t i = 0; i < seen->received.process_count; i++)
+    struct plain_row *mine = plain_next_row(seen->rows, row.line);
+    for (size_t i = 0; i < seen->received.process_count; i++) {
         calls += seen->received.processes[i].calls;
+        sum_names(seen, i, &sum);
+    }
+    check(sum.calls == calls);
+    *mine = (struct plain_row){.line = row.line,
+                               .calls = calls,
+                               .names = sum.names,
+                               .bytes = row.bytes,
+                               .key = plain_span(row.key),
+                               .label = plain_span(row.label),
+                               .second = plain_span(row.second),
+                               .date = plain_span(row.date),
+                               .state = row.what == MS_DATASET_REPORT ? row.state : MS_REPORT_OK,
+                               .refused = row.reason.len > 0};
     check(calls == row.calls || row.reason.len);
     check(row.what != MS_DATASET_SIZE || !calls);
     if (seen->listed && !row.reason.len)
         check(ms_dataset_labels_add(&seen->labels, seen->big, &row, NULL) != MS_E_NOMEM);
     ms_trace_received_next(&seen->received);
-    seen->rows++;
 }
 
 static void take_frames(struct seen *seen, struct ms_span rest)
@@ -84,6 +140,8 @@ static void take_frames(struct seen *seen, struct ms_span rest)
             take_row(seen, bytes);
         else
             check(ms_trace_received_frame(&seen->received, head.type, bytes, NULL) == MS_OK);
+        if (head.type == MS_FRAME_API)
+            take_api(seen);
     }
 }
 
@@ -113,12 +171,70 @@ static void take_answers(struct seen *seen, int fd)
     free(bytes);
 }
 
+/* False: there is nothing to compare with. */
+static bool read_plain(size_t which, struct ms_span text, struct plain_rows *due)
+{
+    bool table = which >= 3 && which <= 6;
+    due->count = 0;
+    due->refused = false;
+    if (text.len > PLAIN_DOCUMENT_BYTES || (text.len && ms_stream_is_packed(text.data, text.len)) ||
+        (table && text.len && memchr(text.data, '"', text.len)))
+        return false;
+    if (table && text.len >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0)
+        text = ms_span_of(text.data + 3, text.len - 3);
+    if (which == 0)
+        plain_names_rows(due, text);
+    else if (which == 2)
+        plain_class_rows(due, text);
+    else if (which == 3 || which == 4)
+        plain_table_rows(due, text, which == 4);
+    else if (which == 5 || which == 6)
+        plain_label_rows(due, text, which == 6);
+    else if (which == 7)
+        return plain_report(due, text, ms_span_of(jobs[7].arg + strlen("avast-ctu/"), 64));
+    else if (which == 8)
+        plain_listing(due, text);
+    else if (which == 9)
+        plain_dump(due, text);
+    else
+        return false;
+    return due->count <= PLAIN_ROWS;
+}
+
+static void compare(size_t which, const struct plain_rows *got, const struct plain_rows *due,
+                    enum ms_status status)
+{
+    check((status != MS_OK) == due->refused);
+    if (status != MS_OK)
+        return;
+    check(got->count == due->count);
+    for (size_t i = 0; i < due->count; i++) {
+        const struct plain_row *a = &got->rows[i], *b = &due->rows[i];
+        check(a->refused == b->refused);
+        if (which >=
+            7) { /* one record: its name is not in it, and its calls are void when refused */
+            check(b->refused || (a->calls == b->calls && a->names == b->names &&
+                                 a->bytes == b->bytes && a->state == b->state));
+            continue;
+        }
+        check(a->line == b->line && a->calls == b->calls && a->names == b->names);
+        check(a->key == b->key && a->label == b->label && a->second == b->second &&
+              a->date == b->date);
+    }
+}
+
 static void run_job(size_t which, const uint8_t *data, size_t size)
 {
-    struct seen seen = {.listed = which == 5 || which == 6 || which == 12, .big = which == 6};
+    static struct plain_rows got, due;
+    static struct seen seen;
+    seen.listed = which == 5 || which == 6 || which == 12;
+    seen.big = which == 6;
+    seen.rows = &got;
+    seen.api_count = 0;
     struct ms_worker_out out;
     struct ms_error err = {.status = MS_OK};
     int input;
+    got.count = 0;
     check(ms_file_memory("input", &input, NULL) == MS_OK);
     check(ms_file_memory("answers", &out.fd, NULL) == MS_OK);
     check(ms_file_write_all(input, data, size, NULL) == MS_OK && lseek(input, 0, SEEK_SET) == 0);
@@ -128,6 +244,8 @@ static void run_job(size_t which, const uint8_t *data, size_t size)
         jobs[which].job(input, ms_span_of(jobs[which].arg, strlen(jobs[which].arg)), &out, &err);
     check(status != MS_E_BUG && (status == MS_OK || err.text[0]));
     take_answers(&seen, out.fd);
+    if (read_plain(which, ms_span_of(data, size), &due))
+        compare(which, &got, &due, status);
     ms_dataset_labels_release(&seen.labels);
     ms_trace_received_release(&seen.received);
     (void)close(input);

@@ -1,5 +1,6 @@
 /* Fuzz target: split manifests, as they are and with the digest that their rows should have, and
  * files of predictions. What reads must say the same when it is written and read again. */
+#include "json_mutator.h"
 #include "train/manifest.h"
 #include "train/predictions.h"
 
@@ -8,6 +9,39 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+const char *const json_mutator_names[] = {
+    "name",        "dataset",       "how",      "folds",     "repeats",    "seed",
+    "rows",        "undated",       "moved",    "one_sided", "parts",      "thinned",
+    "rows_sha256", "split_date_ms", "redacted", "from",      "windows_ms", "key",
+    "group",       "sequence",      "window",   "predicted", "classes",    NULL};
+
+/* Whatever reads rows and parts by number relies on these. */
+static void check_manifest(const struct ms_manifest *m)
+{
+    const uint32_t parts = m->folds ? m->folds : 2;
+    bool good = m->rows && m->repeats && m->repeats <= MS_PARTITION_REPEATS_MAX && m->folds != 1 &&
+                m->folds <= MS_SPLIT_PARTS_MAX && m->forgotten <= m->rows &&
+                m->window_count <= MS_PARTITION_WINDOWS_MAX;
+    for (uint32_t i = 1; good && i < m->window_count; i++)
+        good = m->windows_ms[i] > m->windows_ms[i - 1];
+    for (size_t i = 0; good && i < m->rows; i++) {
+        good = m->keys[i] && m->groups[i] < m->rows &&
+               (!m->window_of || m->window_of[i] == MS_PARTITION_OUT ||
+                m->window_of[i] < m->window_count);
+        if (good && i && i < m->rows - m->forgotten)
+            good = strcmp(m->keys[i - 1], m->keys[i]) <= 0;
+        for (uint32_t r = 0; good && r < m->repeats; r++) {
+            const uint32_t *part_of = m->part_of + r * m->rows, part = part_of[i];
+            good = part == MS_PARTITION_OUT || part < parts;
+            for (size_t k = 0; good && i < 64 && k < i && m->how != MS_PARTITION_NAIVE; k++)
+                good = m->groups[k] != m->groups[i] || part == MS_PARTITION_OUT ||
+                       part_of[k] == MS_PARTITION_OUT || part_of[k] == part;
+        }
+    }
+    if (!good)
+        abort();
+}
 
 static void split(struct ms_span bytes)
 {
@@ -19,9 +53,7 @@ static void split(struct ms_span bytes)
     if (ms_manifest_decode(bytes, &first, &err) == MS_OK) {
         if (ms_manifest_encode(&first, &out, digest, &err) != MS_OK)
             abort();
-        for (size_t i = 0; i < first.rows; i++)
-            if (first.groups[i] >= first.rows)
-                abort();
+        check_manifest(&first);
         if (first.redacted_from) /* that is not written, and its last rows have no order */
             goto out;
         if (ms_manifest_decode(ms_span_of(out.data, out.len), &second, &err) != MS_OK)
@@ -31,7 +63,9 @@ static void split(struct ms_span bytes)
                    first.rows * first.repeats * sizeof *first.part_of) != 0)
             abort();
         for (size_t i = 0; i < first.rows; i++)
-            if (first.groups[i] != second.groups[i] || strcmp(first.keys[i], second.keys[i]) != 0)
+            if (first.groups[i] != second.groups[i] || strcmp(first.keys[i], second.keys[i]) != 0 ||
+                memcmp(first.sequences[i], second.sequences[i], sizeof *first.sequences) != 0 ||
+                (first.window_of && first.window_of[i] != second.window_of[i]))
                 abort();
         ms_manifest_release(&second);
     }
