@@ -228,7 +228,8 @@ enum ms_status malseq_nights_begin(const char *corpus, struct malseq_night *nigh
 enum ms_status malseq_night_note_begin(const struct malseq_night *night,
                                        struct ms_error *err) MS_MUST_USE;
 /* What there was before all that no summary has told of yet: the census of the last night that
- * ended, else what the oldest night noted. New reference; NULL where nothing is known. */
+ * ended and could read the corpus, else what the oldest night noted. New reference; NULL where
+ * nothing is known. */
 enum ms_status malseq_nights_base(const struct malseq_night *night, const json_t *history,
                                   json_t **out, struct ms_error *err) MS_MUST_USE;
 /* Removes what is older than the newest `keep` nights, and of those beyond `keep_logs` all but the

@@ -139,11 +139,14 @@ enum ms_status malseq_nights_base(const struct malseq_night *night, const json_t
     struct numbers numbers;
     struct ms_buf text;
     struct ms_error ignored;
-    size_t n = json_array_size(history);
-    json_t *last = n ? json_object_get(json_array_get(history, n - 1), "census") : NULL;
-    *out = json_is_object(last) ? json_incref(last) : NULL;
-    if (*out)
-        return MS_OK;
+    *out = NULL;
+    for (size_t n = json_array_size(history); n > 0; n--) {
+        json_t *census = json_object_get(json_array_get(history, n - 1), "census");
+        if (json_is_object(census)) { /* null: that night could not read the corpus */
+            *out = json_incref(census);
+            return MS_OK;
+        }
+    }
     enum ms_status status = list_numbers(night->corpus, &numbers, err);
     ms_buf_init(&text, MS_LIMIT_NIGHT_RECORD_BYTES);
     for (size_t i = 0; i < numbers.count && status == MS_OK && !*out; i++) {

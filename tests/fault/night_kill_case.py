@@ -139,9 +139,9 @@ def all_moments(reached, most, kills, rng):
     return moments
 
 
-def live_through_all(choose, threads):
+def live_through_all(choose, threads, tell=lambda result: None):
     """Lets each thread's world live through the moments that choose(reached) gives; [(moment, exit code, nights)] and the steps there are.
-    Where the corpus was lost the reason stands in the place of the nights."""
+    Where the corpus was lost the reason stands in the place of the nights. Each result is told as it comes."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="malseq-night-kill-", dir=memory()))
     places, free = [], queue.Queue()
     try:
@@ -153,11 +153,13 @@ def live_through_all(choose, threads):
             def one(job):
                 place = free.get()
                 try:
-                    return (job[1], *place.live_through(*job))
+                    result = (job[1], *place.live_through(*job))
                 except (AssertionError, subprocess.TimeoutExpired) as reason:
-                    return (job[1], None, reason)
+                    result = (job[1], None, reason)
                 finally:
                     free.put(place)
+                tell(result)
+                return result
             results = list(pool.map(one, enumerate(choose(places[0].reached))))
         return results, set(places[0].reached)
     finally:

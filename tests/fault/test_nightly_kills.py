@@ -16,7 +16,8 @@ from night_kill_case import STEPS, all_moments, live_through_all, lost, table  #
 class Nights(unittest.TestCase):
     def test_all_moments(self):
         part, parts = map(int, os.environ.get("MALSEQ_NIGHT_PART", "1/1").split("/"))
-        results, steps = live_through_all(lambda reached: all_moments(reached, 5, 80, random.Random(20261123))[part - 1::parts], 4)
+        results, steps = live_through_all(lambda reached: all_moments(reached, 5, 80, random.Random(20261123))[part - 1::parts], 4,
+                                          lambda result: print(*result, flush=True))
         self.assertEqual(STEPS - steps, set())
         done = sum(code is not None for _, code, _ in results)      # None: this machine cannot do it (no mount)
         print("\n%d moments, %d of them done\n%s" % (len(results), done, table(results)), flush=True)
