@@ -125,7 +125,7 @@ static enum ms_status take_parts(const struct ms_train_options *o, struct ms_pla
         return ms_error_set(err, MS_E_USAGE,
                             "--ensemble needs a net; see --kind linear and --kind boosted");
     ms_plan_take_parts(plan, parts);
-    plan->left_out = 0; /* what was asked for is trained or refused */
+    plan->stands_in = false; /* what was asked for is trained or refused */
     status = parts & MS_PART_BIT(MS_PART_BOOSTED) ? ms_learner_check(MS_MODEL_BOOSTED, err) : MS_OK;
     if (status != MS_OK)
         ms_error_prepend(err, "--ensemble");

@@ -97,16 +97,17 @@ static void say(struct sentences *s, bool warning, const char *format, ...)
 static void say_parts(const struct ms_outcome *self, struct sentences *s)
 {
     const struct ms_plan *plan = self->plan;
-    char parts[MS_PARTS_TEXT_BYTES], missing[MS_PARTS_TEXT_BYTES];
+    char parts[MS_PARTS_TEXT_BYTES], whole[MS_PARTS_TEXT_BYTES];
     if (plan->kind != MS_MODEL_ENSEMBLE)
         return;
     ms_parts_text(ms_plan_parts(plan), parts);
-    ms_parts_text(plan->left_out, missing);
-    if (plan->left_out)
+    ms_parts_text(ms_plan_default_parts(true), whole);
+    if (plan->stands_in)
         say(s, true,
-            "The model is the mean of %s: %s, a part of the default, was LEFT OUT, because this "
-            "malseq was built without libxgboost. Figures of the default are not this model's.",
-            parts, missing);
+            "The model is the mean of %s, which STANDS IN for the default, %s: this malseq was "
+            "built without libxgboost and grows no trees. Figures of the default are not this "
+            "model's.",
+            parts, whole);
     else
         say(s, false, "The model is the mean of %s.", parts);
 }

@@ -50,14 +50,13 @@ void ms_plan_article(struct ms_plan *out)
     ms_optimizer_defaults(MS_OPTIMIZER_RMSPROP, &out->fit.optimizer);
 }
 
-uint32_t ms_plan_default_parts(bool boosts, uint32_t *left_out)
+uint32_t ms_plan_default_parts(bool boosts)
 {
     uint32_t parts = 0;
-    *left_out = 0;
-    if (ms_parts_parse(MS_DEFAULT_PARTS, &parts, NULL) != MS_OK)
-        return 0; /* refused by whatever trains it; a test reads the line */
-    *left_out = boosts ? 0 : parts & MS_PART_BIT(MS_PART_BOOSTED);
-    return parts & ~*left_out;
+    const char *text = boosts ? MS_DEFAULT_PARTS : MS_DEFAULT_PARTS_WITHOUT_TREES;
+    if (ms_parts_parse(text, &parts, NULL) != MS_OK)
+        return 0; /* refused by whatever trains it; a test reads the lines */
+    return parts;
 }
 
 void ms_plan_default(struct ms_plan *out)
@@ -101,7 +100,8 @@ void ms_plan_default(struct ms_plan *out)
                 .by_length = true},
     };
     plan_others(out);
-    ms_plan_take_parts(out, ms_plan_default_parts(ms_boost_is_built(), &out->left_out));
+    ms_plan_take_parts(out, ms_plan_default_parts(ms_boost_is_built()));
+    out->stands_in = ms_plan_parts(out) != ms_plan_default_parts(true);
     ms_optimizer_defaults(MS_OPTIMIZER_ADAMW, &out->fit.optimizer);
     out->fit.optimizer.weight_decay = .01;
     out->fit.optimizer.clip_norm = 1;

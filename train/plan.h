@@ -33,8 +33,8 @@ struct ms_plan {
     struct ms_fit_options fit;      /* config.vocabulary 0: as large as the vocabulary */
     double feature_scale;           /* of every feature table */
     uint32_t parts;                 /* of an ensemble: a set of enum ms_part; see ms_plan_parts */
-    uint32_t left_out;              /* parts of the default ensemble that this build cannot train */
-    uint32_t seeds;                 /* of an ensemble: nets of each shape */
+    bool stands_in; /* the parts are the default of a build that cannot grow trees */
+    uint32_t seeds; /* of an ensemble: nets of each shape */
     struct ms_ngram_options linear_ngrams, boost_ngrams;
     double cost; /* C of logistic regression */
     struct ms_boost_options boost;
@@ -62,9 +62,8 @@ struct ms_plan {
  * calibrated where that costs no further training, article is not. */
 void ms_plan_article(struct ms_plan *out);
 void ms_plan_default(struct ms_plan *out);
-/* The parts of the default ensemble in a build that can grow trees, or cannot; *left_out: those of
- * train/default_ensemble.h that are then missing. */
-uint32_t ms_plan_default_parts(bool boosts, uint32_t *left_out);
+/* The parts of the default ensemble in a build that can grow trees, or cannot. */
+uint32_t ms_plan_default_parts(bool boosts);
 
 /* The parts of the plan's ensemble: without a wide branch in the inputs those that have it are left
  * out. */

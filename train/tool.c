@@ -72,6 +72,7 @@ static const struct ms_option table[] = {
      .help =
          "what an ensemble is made of: some of recurrent, hybrid, gru, gru-hybrid, pooled, "
          "pooled-hybrid, linear and boosted, with commas or + between (default: " MS_DEFAULT_PARTS
+         "; built without libxgboost " MS_DEFAULT_PARTS_WITHOUT_TREES
          "); a hybrid has the branch of --wide, a pooled net no recurrent "
          "layer"},
     {.name = "wide",

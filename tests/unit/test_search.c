@@ -351,18 +351,21 @@ static void too_little_is_refused(void **state)
     assert_non_null(strstr(err.text, "members"));
 }
 
-/* The line that a search's result is written into. */
+/* The lines that searches' results are written into. */
 static void default_can_be_trained(void **state)
 {
     (void)state;
-    uint32_t parts;
     struct ms_plan plan;
-    assert_int_equal(ms_parts_parse(MS_DEFAULT_PARTS, &parts, &err), MS_OK);
     ms_plan_default(&plan);
-    assert_true(ms_parts_nets(parts) != 0);
-    assert_int_equal(ms_plan_parts(&plan) | plan.left_out, parts);
-    assert_int_equal(plan.left_out == 0 || !ms_boost_is_built(), 1);
-    assert_in_range(plan.seeds * ms_parts_count(parts), 1, MS_LIMIT_MODEL_MEMBERS);
+    for (int boosts = 0; boosts < 2; boosts++) {
+        uint32_t parts = ms_plan_default_parts(boosts);
+        assert_true(ms_parts_nets(parts) != 0);
+        assert_true(boosts || !(parts & MS_PART_BIT(MS_PART_BOOSTED)));
+        assert_in_range(plan.seeds * ms_parts_count(parts), 1, MS_LIMIT_MODEL_MEMBERS);
+    }
+    uint32_t parts = ms_plan_default_parts(ms_boost_is_built());
+    assert_int_equal(ms_plan_parts(&plan), parts);
+    assert_int_equal(plan.stands_in, parts != ms_plan_default_parts(true));
     assert_int_equal(plan.inputs.ngrams.max_n > 0, ms_parts_sparse(parts) != 0);
     assert_int_equal(plan.inputs.wide, ms_parts_wide(parts) != 0);
 }
@@ -389,25 +392,19 @@ static const struct ms_sentence *said(const struct ms_plan *plan, const char *te
     return at < n ? &list[at] : NULL;
 }
 
-/* A default without trees is another model, and the run says so; what was asked for is no default.
- */
-static void a_part_that_is_left_out_is_named(void **state)
+/* A default without trees is another model, and the run says so. */
+static void what_stands_in_for_the_default_is_named(void **state)
 {
     (void)state;
     struct ms_plan plan;
-    uint32_t missing, whole = ms_plan_default_parts(true, &missing);
-    assert_int_equal(missing, 0);
-    uint32_t parts = ms_plan_default_parts(false, &missing);
-    assert_int_equal(parts & MS_PART_BIT(MS_PART_BOOSTED), 0);
-    assert_int_equal(parts | missing, whole);
-    assert_true(ms_parts_nets(parts) != 0);
     ms_plan_default(&plan);
     ms_plan_take_parts(&plan, MS_PART_BIT(MS_PART_HYBRID) | MS_PART_BIT(MS_PART_LINEAR));
-    plan.left_out = 0;
+    plan.stands_in = false;
     const struct ms_sentence *s = said(&plan, "the mean of hybrid+linear.");
     assert_true(s && !s->warning);
-    plan.left_out = MS_PART_BIT(MS_PART_BOOSTED);
-    s = said(&plan, "the mean of hybrid+linear: boosted, a part of the default, was LEFT OUT");
+    plan.stands_in = true;
+    s = said(&plan,
+             "the mean of hybrid+linear, which STANDS IN for the default, " MS_DEFAULT_PARTS);
     assert_true(s && s->warning);
     plan.kind = MS_MODEL_LSTM;
     assert_null(said(&plan, "the mean of"));
@@ -416,7 +413,7 @@ static void a_part_that_is_left_out_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_part_that_is_left_out_is_named),
+        cmocka_unit_test(what_stands_in_for_the_default_is_named),
         cmocka_unit_test(parts_as_text),
         cmocka_unit_test(ties),
         cmocka_unit_test(order_is_seen_by_recurrence_alone),
