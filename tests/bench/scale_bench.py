@@ -38,16 +38,19 @@ ANSWER = {"data": {"id": "ab" * 32, "type": "file", "attributes": {"last_analysi
 
 
 class Peak(threading.Thread):
-    """Anonymous memory and memfds of a command and all below it, looked at twenty times a second."""
+    """Anonymous memory and memfds of a command and all below it, looked at often, but no more than a hundredth of the time: the kernel
+    walks all pages for a look, and keeps the command from getting memory meanwhile."""
 
     def __init__(self, pid):
         super().__init__(daemon=True)
         self.pid, self.bytes, self.ended = pid, 0, threading.Event()
 
     def run(self):
-        while not self.ended.wait(0.05):
-            files = {}
+        pause = 0.05
+        while not self.ended.wait(pause):
+            files, begun = {}, time.perf_counter()
             self.bytes = max(self.bytes, sum(held(pid, files) for pid in children(self.pid)) + sum(files.values()))
+            pause = max(0.05, 100 * (time.perf_counter() - begun))
 
 
 def once(command, codes=(0, 1), out=subprocess.DEVNULL):
@@ -108,20 +111,25 @@ def commands(work, corpus):
     ]
 
 
+def measured(work, corpus, size):
+    """(name, (seconds, processor seconds, peak MiB), bytes on disk or None) of each command, as it ends."""
+    rows = generate(work, size)
+    yield "import", once(tool("extract", "dataset", "malbehavd-v1", rows, "-q", "--corpus", corpus)), disk(corpus)
+    os.unlink(rows)
+    for name, command in commands(work, corpus):
+        try:
+            runs = [once(command) for _ in range(3 if size <= 10000 and not name.startswith("nightly") else 1)]
+        except Wrong as why:
+            print(json.dumps({"bench": "scale." + name, "case": str(size), "failed": str(why)}), flush=True)
+            continue
+        yield name, tuple(statistics.median(run[i] for run in runs) for i in range(3)), None
+
+
 def scale(work):
     before = {}
     for size in SIZES:
-        corpus, rows = os.path.join(work, "corpus-%d" % size), generate(work, size)
-        lines = [("import", once(tool("extract", "dataset", "malbehavd-v1", rows, "-q", "--corpus", corpus)), disk(corpus))]
-        os.unlink(rows)
-        for name, command in commands(work, corpus):
-            try:
-                runs = [once(command) for _ in range(3 if size <= 10000 and not name.startswith("nightly") else 1)]
-            except Wrong as why:
-                print(json.dumps({"bench": "scale." + name, "case": str(size), "failed": str(why)}), flush=True)
-                continue
-            lines.append((name, tuple(statistics.median(run[i] for run in runs) for i in range(3)), None))
-        for name, (seconds, cpu, peak), taken in lines:
+        corpus = os.path.join(work, "corpus-%d" % size)
+        for name, (seconds, cpu, peak), taken in measured(work, corpus, size):
             line = {"bench": "scale." + name, "case": str(size), "ours": rounded(seconds), "cpu": rounded(cpu), "unit": "s", "peak_mib": rounded(peak)}
             if name in before:
                 line["ratio"] = rounded(cpu / before[name][1] / (size / before[name][0]))
