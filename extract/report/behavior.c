@@ -425,6 +425,16 @@ static enum ms_status read_members(struct reader *self, struct ms_error *err)
     return status;
 }
 
+/* A `behavior` of "[]", as writers give that have one kind of table for lists and objects. */
+static enum ms_status pass_empty(struct ms_scanner *scan, struct ms_error *err)
+{
+    bool more = false;
+    enum ms_status status = ms_scanner_enter(scan, err);
+    if (status == MS_OK)
+        status = ms_scanner_element(scan, &more, err);
+    return status == MS_OK && more ? ms_scanner_fault(scan, "behavior is no object", err) : status;
+}
+
 enum ms_status ms_behavior_read(struct ms_scanner *scan, const struct ms_trace_sink *sink,
                                 struct ms_behavior_seen *seen, struct ms_error *err)
 {
@@ -434,6 +444,8 @@ enum ms_status ms_behavior_read(struct ms_scanner *scan, const struct ms_trace_s
         return status;
     if (kind == MS_SCAN_NULL)
         return ms_scanner_skip(scan, err);
+    if (kind == MS_SCAN_ARRAY)
+        return pass_empty(scan, err);
     if (kind != MS_SCAN_OBJECT)
         return ms_scanner_fault(scan, "behavior is no object", err);
     seen->behavior = true;

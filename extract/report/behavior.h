@@ -24,9 +24,10 @@ struct ms_behavior_seen {
 
 /* Reads the value of the member `behavior`, which is due in `scan`, and emits its processes and
  * calls to `sink` (its `info` is not called). Rules:
- * - `behavior`, `processes` and `calls` may be null, which is as if absent; any other type than the
- *   documented one, and an entry of `processes` or `calls` that is no object, is a fault (MS_REJECT
- *   with line and byte): such a report has no trustworthy count.
+ * - `behavior`, `processes` and `calls` may be null, which is as if absent, and so is a `behavior`
+ *   that is an empty list; any other type than the documented one, and an entry of `processes` or
+ *   `calls` that is no object, is a fault (MS_REJECT with line and byte): such a report has no
+ *   trustworthy count.
  * - a field of a call or process that has another type than expected counts as absent.
  * - of duplicate fields the last rules; a second `processes`, or a second `calls` in a process, is
  *   a fault, for the first one's events are out.

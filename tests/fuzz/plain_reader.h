@@ -279,7 +279,7 @@ static inline bool plain_take_behavior(struct plain *self, const json_t *behavio
     json_t *process;
     const json_t *list = json_object_get(behavior, "processes");
     if (!json_is_object(behavior))
-        return json_is_null(behavior);
+        return json_is_null(behavior) || (json_is_array(behavior) && !json_array_size(behavior));
     self->behavior = true;
     self->dict_form |=
         json_object_get(behavior, "apistats") || json_object_get(behavior, "generic");

@@ -211,6 +211,7 @@ static void test_states(void **state)
     expect("{\"info\": {}, \"behavior\": null}", MS_REPORT_NO_BEHAVIOR,
            "info unknown '' '' '' '' 00\n");
     expect("{\"behavior\": {}}", MS_REPORT_NO_BEHAVIOR, "info unknown '' '' '' '' 10\n");
+    expect("{\"behavior\": [ ]}", MS_REPORT_NO_BEHAVIOR, "info unknown '' '' '' '' 00\n");
     expect("{\"behavior\": {\"apistats\": {}, \"processes\": null}}", MS_REPORT_NO_BEHAVIOR,
            "info cuckoo2 '' '' '' '' 10\n");
     expect("{\"CAPE\": [], \"behavior\": {\"processes\": []}}", MS_REPORT_NO_CALLS,
