@@ -162,6 +162,13 @@ static const char *take_secret(struct reading *self, unsigned line, const char *
     return NULL;
 }
 
+/* A URL with a name and a password in front of the host, which no tool takes. */
+static bool has_login(const char *text)
+{
+    const char *host = strstr(text, "://");
+    return host && host[3 + strcspn(host + 3, "/,?#@")] == '@';
+}
+
 /* A server's URL with settings behind it; token= among them is a secret. */
 static const char *take_server(struct reading *self, unsigned line, const char *text)
 {
@@ -173,7 +180,7 @@ static const char *take_server(struct reading *self, unsigned line, const char *
         (void)bad(self, line, "cuckoo: a server begins with http:// or https://");
         return NULL;
     }
-    if (text[scheme + strcspn(text + scheme, "/,@")] == '@') {
+    if (has_login(text)) {
         (void)bad(self, line,
                   "cuckoo: no name and password in the URL: a secret does not stand in "
                   "this file; give token = @FILE");
@@ -227,6 +234,10 @@ static void check_value(struct reading *self, const struct malseq_key *key, cons
     case MALSEQ_KEY_TEXT:
         if (*text == '-')
             refuse_value(self, key, text, "no option of a command line");
+        else if (has_login(text))
+            (void)bad(self, self->line,
+                      "%s: no name and password in a URL: a secret does not stand in this file",
+                      key->name);
         break;
     case MALSEQ_KEY_PATH:
         value->text = join(self, text);

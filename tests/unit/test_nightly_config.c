@@ -100,7 +100,10 @@ static void test_secrets_in_clear(void **state)
                                         "[collect]\ngithub-token = hunter2hunter2\n",
                                         "[extract]\ntoken = hunter2hunter2\n",
                                         "[extract]\ncuckoo = http://a:8090,token=hunter2hunter2\n",
-                                        "[extract]\ncuckoo = http://me:hunter2hunter2@a:8090\n"};
+                                        "[extract]\ncuckoo = http://me:hunter2hunter2@a:8090\n",
+                                        "[label]\nvt-url = https://me:hunter2hunter2@a/api\n",
+                                        "[collect]\ngithub-url = https://hunter2hunter2@a\n",
+                                        "[collect]\ngit-host = https://me:hunter2hunter2@a\n"};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(parse(cases[i]), MS_E_INPUT);
