@@ -111,19 +111,23 @@ static enum ms_status on_failure(void *ctx, const char *what, const char *state,
     return MS_OK;
 }
 
-static enum ms_status failures_json(const struct malseq_night *night, json_t **out,
-                                    struct ms_error *err)
+/* As many as can be read: a damaged page of the database does not keep the summary from who waits
+ * for it. */
+static json_t *failures_json(const struct malseq_night *night)
 {
     struct ms_corpus *corpus = NULL;
-    *out = json_array();
+    struct ms_error err = {.status = MS_OK};
+    json_t *out = json_array();
     if (!night->after) /* there is none, or it cannot be read */
-        return MS_OK;
-    enum ms_status status = ms_corpus_open(night->corpus, MS_CORPUS_READ, &corpus, err);
+        return out;
+    enum ms_status status = ms_corpus_open(night->corpus, MS_CORPUS_READ, &corpus, &err);
     if (status == MS_OK)
         status = ms_night_failures(corpus, night->first_run, night->started_ms, FAILURES_MOST,
-                                   on_failure, *out, err);
+                                   on_failure, out, &err);
+    if (status != MS_OK)
+        ms_log(MS_LOG_WARNING, "what failed cannot be read: %s", err.text);
     ms_corpus_close(corpus);
-    return status;
+    return out;
 }
 
 /* ---- quota, disk, models ---- */
@@ -265,10 +269,8 @@ enum ms_status malseq_night_record(struct malseq_night *night, const json_t *his
                                    struct ms_error *err)
 {
     struct ms_error end = {.status = MS_OK};
-    json_t *record = json_object(), *steps = json_array(), *failures = NULL, *base = NULL;
-    enum ms_status status = failures_json(night, &failures, err);
-    if (status == MS_OK)
-        status = malseq_nights_base(night, history, &base, err);
+    json_t *record = json_object(), *steps = json_array(), *base = NULL;
+    enum ms_status status = malseq_nights_base(night, history, &base, err);
     enum ms_status verdict = malseq_night_verdict(night, &end);
     for (size_t i = 0; i < night->plan->count; i++)
         (void)json_array_append_new(steps, step_json(&night->plan->steps[i]));
@@ -288,7 +290,7 @@ enum ms_status malseq_night_record(struct malseq_night *night, const json_t *his
     set(record, "off", stages_json(night->plan));
     set(record, "new", difference(base, night->after));
     (void)json_object_set(record, "census", night->after ? night->after : json_null());
-    set(record, "failures", failures);
+    set(record, "failures", failures_json(night));
     set(record, "quota", quota_json(night->after));
     set(record, "disk", disk_json(night->corpus));
     add_models(night, record);

@@ -160,6 +160,20 @@ class Nightly(NightCase):
             db.executescript("PRAGMA user_version = %d" % len(files))
         # That night could count nothing: the next tells what changed since the one before it.
         self.assertEqual({name for name in self.night("--stage", "audit")["new"]} - {"runs", "requests today"}, set())
+        # Where one table cannot be read the summary is written all the same.
+        with contextlib.closing(sqlite3.connect(self.corpus / "corpus.db")) as db:
+            root, = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'blob'").fetchone()
+            size, = db.execute("PRAGMA page_size").fetchone()
+        with open(self.corpus / "corpus.db", "r+b") as file:
+            file.seek((root - 1) * size)
+            page = file.read(size)
+            file.seek((root - 1) * size)
+            file.write(b"\xff" * size)
+        self.assertEqual(self.night("--stage", "audit")["failures"], [])
+        self.assertRegex(self.talk, "warning: what failed cannot be read: .*malformed")
+        with open(self.corpus / "corpus.db", "r+b") as file:
+            file.seek((root - 1) * size)
+            file.write(page)
         # A damaged object of the vault and a damaged database are found by fsck; the night over the latter says so, and changes no object.
         victim = next((self.corpus / "samples").glob("*/*/*"))
         whole = victim.read_bytes()
