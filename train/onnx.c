@@ -1,11 +1,13 @@
-/* From the layers of nets, and from linear parts, to the operators of ONNX. The format itself is in
- * onnx_graph.c. Values are laid out as the recurrent operators want them: steps first, T x B x
- * width. */
+/* From the layers of nets, and from linear parts and trees, to the operators of ONNX. The format
+ * itself is in onnx_graph.c. Values are laid out as the recurrent operators want them: steps first,
+ * T x B x width. */
 #include "train/onnx.h"
 
 #include "train/onnx_graph.h"
+#include "train/onnx_trees.h"
 
 #include <float.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -377,6 +379,18 @@ static ms_onnx_value linear_scores(struct inputs *in, const struct ms_member *me
     return softmax(in->g, NODE(in->g, "Neg", NODE(in->g, "Softplus", NODE(in->g, "Neg", z))));
 }
 
+/* B x C: a sigmoid or a softmax over the sums of the leaves (model_trees.h). */
+static ms_onnx_value trees_scores(struct inputs *in, const struct ms_member *member)
+{
+    ms_onnx_value none = NODE(in->g, "Equal", in->wide, ms_onnx_scalar(in->g, 0));
+    ms_onnx_value x = member->presence ? ms_onnx_scalar(in->g, 1) : in->wide;
+    x = NODE(in->g, "Where", none, ms_onnx_scalar(in->g, NAN), x);
+    ms_onnx_value z = ms_onnx_trees(in->g, &member->trees, x);
+    if (member->trees.outputs == 1)
+        return both_classes(in->g, NODE(in->g, "Sigmoid", z));
+    return softmax(in->g, z);
+}
+
 /* The values that say which steps count. */
 static void make_masks(struct inputs *in, const struct ms_net_config *c)
 {
@@ -458,8 +472,9 @@ static bool add_member(struct ms_onnx_inputs *all, const struct ms_member *membe
 {
     const struct ms_net_config *net =
         member->kind == MS_MEMBER_NET ? ms_net_config_get(member->net) : NULL;
-    const uint32_t wide = net ? net->wide.size : member->linear.size;
-    const uint32_t outputs = member->linear.outputs;
+    const bool trees = member->kind == MS_MEMBER_TREES;
+    const uint32_t wide = net ? net->wide.size : trees ? member->trees.size : member->linear.size;
+    const uint32_t outputs = trees ? member->trees.outputs : member->linear.outputs;
     bool same = all->wide == 0 || wide == 0 || all->wide == wide;
     all->wide = wide ? wide : all->wide;
     if (net)
@@ -473,8 +488,8 @@ enum ms_status ms_onnx_inputs(const struct ms_onnx_request *request, struct ms_o
     *out = (struct ms_onnx_inputs){0};
     for (size_t i = 0; i < request->count; i++) {
         const struct ms_member *member = &request->members[i];
-        if (member->kind != MS_MEMBER_NET && member->kind != MS_MEMBER_LINEAR)
-            return ms_error_set(err, MS_E_INPUT, "boosted trees have no ONNX form");
+        if (member->kind == MS_MEMBER_SHARES)
+            return ms_error_set(err, MS_E_INPUT, "shares of classes have no ONNX form");
         if (!add_member(out, member, request->classes))
             return ms_error_set(err, MS_E_INPUT,
                                 "parts 1 and %zu of the ensemble do not read the same inputs",
@@ -488,6 +503,8 @@ static ms_onnx_value member_scores(struct inputs *in, const struct ms_member *me
 {
     if (member->kind == MS_MEMBER_LINEAR)
         return linear_scores(in, member, prefix);
+    if (member->kind == MS_MEMBER_TREES)
+        return trees_scores(in, member);
     struct maker m = {.in = in,
                       .g = in->g,
                       .net = member->net,

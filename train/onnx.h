@@ -1,5 +1,5 @@
-/* Trained models as an ONNX file that other runtimes compute: nets, linear parts, and ensembles of
- * them. Reads no file and trains nothing. */
+/* Trained models as an ONNX file that other runtimes compute: nets, linear models, boosted
+ * trees, and ensembles of them. Reads no file and trains nothing. */
 #ifndef MS_TRAIN_ONNX_H
 #define MS_TRAIN_ONNX_H
 
@@ -24,11 +24,12 @@ struct ms_onnx_inputs {
                                  behind the pooling means nothing */
     uint32_t wide;            /* numbers in the sparse vector; 0: it is not read */
 };
-/* MS_E_INPUT when the members cannot read the same, or one is neither net nor linear. */
+/* MS_E_INPUT when the members cannot read the same, or one is none of net, linear and trees. */
 enum ms_status ms_onnx_inputs(const struct ms_onnx_request *request, struct ms_onnx_inputs *out,
                               struct ms_error *err) MS_MUST_USE;
 
-/* The file (https://onnx.ai/onnx/repo-docs/IR.html), operator set 13. B rows, T steps:
+/* The file (https://onnx.ai/onnx/repo-docs/IR.html), operator set 13, trees as
+ * ai.onnx.ml 2. B rows, T steps:
  *   tokens    int64 [B, T]  of nets: token numbers, what is behind a row's length is not read.
  * Without masking T is the net's pad_length, and rows are padded in front with 0 lengths   int64
  * [B]     steps of each row, 0 .. T; only with masking featureN  int64 [B, T]  for each feature

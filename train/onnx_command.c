@@ -55,16 +55,17 @@ static enum ms_status print_result(const struct ms_cli *cli, const char *output,
                                    const struct ms_onnx_inputs *all, struct ms_error *err)
 {
     json_t *inputs = json_object();
-    json_int_t nets = 0;
+    json_int_t of[MS_MEMBER_SHARES + 1] = {0};
     for (size_t i = 0; i < request->count; i++)
-        nets += request->members[i].kind == MS_MEMBER_NET;
+        of[request->members[i].kind]++;
     describe(all, inputs);
     if (cli->common.json)
         return ms_json_line(stdout,
-                            json_pack("{s:o, s:I, s:I, s:I, s:o, s:[s, I]}", "output",
+                            json_pack("{s:o, s:I, s:I, s:I, s:I, s:o, s:[s, I]}", "output",
                                       ms_json_text(output), "bytes", (json_int_t)bytes, "nets",
-                                      nets, "linear", (json_int_t)request->count - nets, "inputs",
-                                      inputs, "scores", "batch", (json_int_t)request->classes),
+                                      of[MS_MEMBER_NET], "linear", of[MS_MEMBER_LINEAR], "boosted",
+                                      of[MS_MEMBER_TREES], "inputs", inputs, "scores", "batch",
+                                      (json_int_t)request->classes),
                             err);
     char shown[4096];
     const char *name;
@@ -78,20 +79,6 @@ static enum ms_status print_result(const struct ms_cli *cli, const char *output,
     }
     (void)printf("  out  %-9s [\"batch\",%u]\n", "scores", request->classes);
     json_decref(inputs);
-    return MS_OK;
-}
-
-/* What of a model has no ONNX form, and what to do about it. */
-static enum ms_status check_members(const struct ms_model_parts *parts, struct ms_error *err)
-{
-    for (uint32_t i = 0; i < parts->member_count; i++)
-        if (parts->members[i].kind != MS_MEMBER_NET && parts->members[i].kind != MS_MEMBER_LINEAR)
-            return ms_error_set(err, MS_E_INPUT,
-                                parts->kind == MS_MODEL_ENSEMBLE
-                                    ? "the boosted part of this %s has no ONNX form: train "
-                                      "--ensemble without boosted"
-                                    : "a model of kind %s has no ONNX form",
-                                ms_model_kind_name(parts->kind));
     return MS_OK;
 }
 
@@ -110,9 +97,7 @@ enum ms_status ms_onnx_run(struct ms_cli *cli, struct ms_error *err)
     struct ms_onnx_inputs inputs;
     struct ms_buf bytes;
     ms_buf_init(&bytes, MS_LIMIT_MODEL_BYTES);
-    status = check_members(parts, err);
-    if (status == MS_OK)
-        status = ms_onnx_inputs(&request, &inputs, err);
+    status = ms_onnx_inputs(&request, &inputs, err);
     if (status == MS_OK)
         status = ms_onnx_encode(&request, &bytes, err);
     if (status == MS_OK && !cli->common.dry_run)

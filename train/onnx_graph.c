@@ -7,8 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IR_VERSION = 7, OPERATOR_SET = 13, NAME_BYTES = 64 };
-enum { ATTRIBUTE_INT = 2, ATTRIBUTE_STRING = 3, ATTRIBUTE_INTS = 7, ATTRIBUTE_STRINGS = 8 };
+enum { IR_VERSION = 7, OPERATOR_SET = 13, ML_OPERATOR_SET = 2, NAME_BYTES = 64 };
+enum {
+    ATTRIBUTE_INT = 2,
+    ATTRIBUTE_STRING = 3,
+    ATTRIBUTE_FLOATS = 6,
+    ATTRIBUTE_INTS = 7,
+    ATTRIBUTE_STRINGS = 8
+};
+static const char ml_domain[] = "ai.onnx.ml";
 /* Protocol buffers have no message of 2 GiB or more. */
 static const size_t FORMAT_MAX_BYTES = INT32_MAX;
 
@@ -21,6 +28,7 @@ struct list {
 struct ms_onnx_graph {
     struct ms_arena memory;
     bool failed;
+    bool ml;           /* a node's operator is of ml_domain */
     unsigned numbered; /* values that were named by number */
     struct list nodes, tensors, inputs, outputs;
     MsOnnx__Node *last;
@@ -190,6 +198,13 @@ void ms_onnx_output(struct ms_onnx_graph *self, const char *name, ms_onnx_value 
     push(self, &self->outputs, make_info(self, name, type, dims, rank, doc));
 }
 
+void ms_onnx_ml(struct ms_onnx_graph *self)
+{
+    self->ml = true;
+    if (self->last)
+        self->last->domain = copy(self, ml_domain);
+}
+
 static MsOnnx__Attribute *add_attribute(struct ms_onnx_graph *self, const char *name, int type)
 {
     MsOnnx__Attribute *a = ms_onnx_take(self, 1, sizeof *a);
@@ -222,6 +237,18 @@ void ms_onnx_attribute_ints(struct ms_onnx_graph *self, const char *name, const 
     memcpy(ints, values, count * sizeof *ints);
     a->n_ints = count;
     a->ints = ints;
+}
+
+void ms_onnx_attribute_floats(struct ms_onnx_graph *self, const char *name, const float *values,
+                              size_t count)
+{
+    MsOnnx__Attribute *a = add_attribute(self, name, ATTRIBUTE_FLOATS);
+    float *floats = ms_onnx_take(self, count, sizeof *floats);
+    if (!a || !floats)
+        return;
+    memcpy(floats, values, count * sizeof *floats);
+    a->n_floats = count;
+    a->floats = floats;
 }
 
 static ProtobufCBinaryData bytes_of(struct ms_onnx_graph *self, const char *text)
@@ -351,7 +378,8 @@ enum ms_status ms_onnx_graph_encode(struct ms_onnx_graph *self, const char *name
     finish_node(self);
     MsOnnx__Graph graph = MS_ONNX__GRAPH__INIT;
     MsOnnx__Model model = MS_ONNX__MODEL__INIT;
-    MsOnnx__OperatorSet set = MS_ONNX__OPERATOR_SET__INIT, *sets[1] = {&set};
+    MsOnnx__OperatorSet set = MS_ONNX__OPERATOR_SET__INIT, ml = MS_ONNX__OPERATOR_SET__INIT;
+    MsOnnx__OperatorSet *sets[2] = {&set, &ml};
     graph.name = copy(self, name);
     graph.n_node = self->nodes.count;
     graph.node = (MsOnnx__Node **)self->nodes.items;
@@ -369,7 +397,10 @@ enum ms_status ms_onnx_graph_encode(struct ms_onnx_graph *self, const char *name
     model.producer_name = copy(self, "malseq");
     model.producer_version = copy(self, MS_VERSION);
     model.graph = &graph;
-    model.n_opset_import = 1;
+    ml.has_version = 1;
+    ml.version = ML_OPERATOR_SET;
+    ml.domain = copy(self, ml_domain);
+    model.n_opset_import = self->ml ? 2 : 1;
     model.opset_import = sets;
     add_metadata(self, metadata, &model);
     return self->failed ? ms_error_set(err, MS_E_NOMEM, "out of memory for an ONNX graph")

@@ -51,16 +51,20 @@ ms_onnx_value ms_onnx_scalar(struct ms_onnx_graph *self, float value);
  * output. Attributes and further outputs belong to the node that was made last. */
 ms_onnx_value ms_onnx_node(struct ms_onnx_graph *self, const char *op, const ms_onnx_value *inputs,
                            size_t count);
+/* The operator is one of ai.onnx.ml, the set for models that are no nets. */
+void ms_onnx_ml(struct ms_onnx_graph *self);
 void ms_onnx_attribute_int(struct ms_onnx_graph *self, const char *name, int64_t value);
 void ms_onnx_attribute_ints(struct ms_onnx_graph *self, const char *name, const int64_t *values,
                             size_t count);
+void ms_onnx_attribute_floats(struct ms_onnx_graph *self, const char *name, const float *values,
+                              size_t count);
 void ms_onnx_attribute_text(struct ms_onnx_graph *self, const char *name, const char *text);
 void ms_onnx_attribute_texts(struct ms_onnx_graph *self, const char *name, const char *const *texts,
                              size_t count);
 
-/* The file: IR version 7, operator set 13, the members of `metadata` (texts) as its metadata.
- * MS_E_NOMEM; MS_E_LIMIT by out's maximum and where the format's own, 2 GiB, is passed. The same
- * calls give the same bytes. */
+/* The file: IR version 7, operator set 13 (and ai.onnx.ml 2 where it is used), the members of
+ * `metadata` (texts) as its metadata. MS_E_NOMEM; MS_E_LIMIT by out's maximum and where the
+ * format's own, 2 GiB, is passed. The same calls give the same bytes. */
 enum ms_status ms_onnx_graph_encode(struct ms_onnx_graph *self, const char *name,
                                     const json_t *metadata, struct ms_buf *out,
                                     struct ms_error *err) MS_MUST_USE;

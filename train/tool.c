@@ -338,7 +338,7 @@ static const struct ms_verb verbs[] = {
      .run = ms_search_command},
     {.name = "onnx",
      .synopsis = "MODEL --output FILE",
-     .summary = "write a trained model, boosted trees excepted, as an ONNX file for other "
+     .summary = "write a trained model as an ONNX file for other "
                 "runtimes: inputs "
                 "tokens, lengths and n-grams, output scores; its metadata has the vocabulary, the "
                 "normalisation, the classes and the threshold",

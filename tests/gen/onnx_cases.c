@@ -1,5 +1,5 @@
-/* Writes nets of every shape, and linear parts, as ONNX files, and beside each what the net itself
- * says about random rows: onnx_cases FOLDER makes NAME.onnx and NAME.json. A program of
+/* Writes nets of every shape, linear parts and trees as ONNX files, and beside each what the net
+ * itself says about random rows: onnx_cases FOLDER makes NAME.onnx and NAME.json. A program of
  * tests/cli/test_train_onnx.py.
  */
 #include "base/file.h"
@@ -177,6 +177,33 @@ static struct ms_member make_linear(uint32_t classes, bool presence, double scal
     return m;
 }
 
+/* Two trees an output, on features that rows have and have not. */
+static struct ms_member make_trees(uint32_t classes, bool presence)
+{
+    static const int32_t feature[5] = {3, 7, -1, -1, -1}, right[5] = {4, 3, 0, 0, 0};
+    const uint32_t outputs = classes == 2 ? 1 : classes, trees = 2 * outputs;
+    struct ms_member m = {.kind = MS_MEMBER_TREES, .presence = presence};
+    struct ms_error err;
+    struct ms_rng rng;
+    if (ms_trees_make(WIDE, outputs, trees, 5 * trees, &m.trees, &err) != MS_OK)
+        stop("trees", &err);
+    ms_rng_init(&rng, 11, 1, 1);
+    for (uint32_t t = 0; t < trees; t++) {
+        m.trees.start[t + 1] = (int32_t)(5 * (t + 1));
+        m.trees.output[t] = (int32_t)(t % outputs);
+        for (uint32_t i = 0; i < 5; i++) {
+            const bool leaf = feature[i] < 0;
+            m.trees.feature[5 * t + i] = leaf ? -1 : (int32_t)((uint32_t)feature[i] + t) % WIDE;
+            m.trees.right[5 * t + i] = right[i];
+            m.trees.absent[5 * t + i] = !leaf && (t + i) % 2;
+            m.trees.value[5 * t + i] = (float)(leaf ? ms_rng_normal(&rng) : presence ? .5 : .7);
+        }
+    }
+    if (ms_trees_check(&m.trees, &err) != MS_OK)
+        stop("trees", &err);
+    return m;
+}
+
 /* Takes the members over. inputs: what they read together; vocabulary 0 when there is no net. */
 static void write_members(const char *folder, const char *name, const struct ms_net_config *inputs,
                           uint32_t classes, struct ms_member *members, size_t count)
@@ -313,9 +340,9 @@ static void write_branches(const char *folder)
     write_case(folder, "ensemble_half_wide", &c, &other);
 }
 
-/* Linear parts: alone, with values so large that every class is all but impossible, and beside nets
- * with and without a wide branch, as the default preset has them. */
-static void write_linear(const char *folder)
+/* Linear parts and trees: alone, with values so large that every class is all but impossible, and
+ * beside nets with and without a wide branch, as the default preset has them. */
+static void write_sparse(const char *folder)
 {
     struct ms_net_config c = base_config();
     const struct ms_net_config none = {.mask_padding = true, .wide = {.size = WIDE}};
@@ -326,6 +353,10 @@ static void write_linear(const char *folder)
     write_members(folder, "linear_far", &none, 4, members, 1);
     members[0] = make_linear(2, true, .5);
     write_members(folder, "linear_two", &none, 2, members, 1);
+    members[0] = make_trees(4, false);
+    write_members(folder, "trees", &none, 4, members, 1);
+    members[0] = make_trees(2, true);
+    write_members(folder, "trees_two", &none, 2, members, 1);
     c.feature_count = 1;
     c.feature[0] = (struct ms_net_feature){.size = 5, .scale = 1};
     struct ms_net_config hybrid = c;
@@ -336,10 +367,15 @@ static void write_linear(const char *folder)
     write_members(folder, "ensemble_linear", &hybrid, 4, members, 3);
     c.outputs = 1;
     c.head = MS_NET_HEAD_SIGMOID;
-    members[0] = make_net(&c, 1);
-    members[1] = make_linear(2, false, .5);
+    const struct ms_net_config net = c;
     c.wide.size = WIDE;
+    members[0] = make_net(&net, 1);
+    members[1] = make_linear(2, false, .5);
     write_members(folder, "ensemble_linear_two", &c, 2, members, 2);
+    members[0] = make_net(&net, 1);
+    members[1] = make_trees(2, true);
+    members[2] = make_linear(2, true, .5);
+    write_members(folder, "ensemble_trees", &c, 2, members, 3);
 }
 
 /* The article's net as it is but for its widths: padding is computed. */
@@ -363,7 +399,7 @@ int main(int argc, char **argv)
     write_poolings(argv[1]);
     write_heads(argv[1]);
     write_branches(argv[1]);
-    write_linear(argv[1]);
+    write_sparse(argv[1]);
     write_article(argv[1]);
     return 0;
 }
