@@ -374,6 +374,5 @@ const struct ms_tool ms_train_tool = {
                 "# the published LSTM against one class\n"
                 "train --preset article --target class=Virus --batch 32\n"
                 "# a model for another runtime\n"
-                "train --name mixed --ensemble recurrent,linear\ntrain onnx corpus/models/mixed "
-                "--output model.onnx\n",
+                "train --kind lstm --name net\ntrain onnx corpus/models/net --output model.onnx\n",
 };
