@@ -4,6 +4,7 @@
  * time runs; none moves a secret. */
 #include "base/clock.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,28 +25,34 @@ static int64_t test_number(const char *name, int64_t fallback)
     return text ? strtoll(text, NULL, 10) : fallback;
 }
 
-/* How many times faster than the world's our time runs; sleeps are shorter by as much. */
+/* How many times faster than the world's our time runs; sleeps are shorter by as much. Threads that
+ * ask first at once all find the same. */
 static int64_t speed(void)
 {
-    static int64_t known;
-    if (known == 0) {
-        known = test_number("MALSEQ_TEST_SPEED", 1);
-        if (known < 1 || known > 100000)
-            known = 1;
+    static _Atomic int64_t known;
+    int64_t found = atomic_load(&known);
+    if (found == 0) {
+        found = test_number("MALSEQ_TEST_SPEED", 1);
+        if (found < 1 || found > 100000)
+            found = 1;
+        atomic_store(&known, found);
     }
-    return known;
+    return found;
 }
 
+/* Our time is the world's times its speed, and this; the first thread that asks decides it. */
 static int64_t system_wall(void *ctx)
 {
-    static int64_t start, real_start;
+    static _Atomic int64_t ahead = INT64_MIN;
     (void)ctx;
-    int64_t real = system_read(CLOCK_REALTIME);
-    if (real_start == 0) {
-        real_start = test_number("MALSEQ_TEST_ORIGIN_MS", real);
-        start = test_number("MALSEQ_TEST_EPOCH_MS", real);
+    int64_t real = system_read(CLOCK_REALTIME), by = atomic_load(&ahead);
+    if (by == INT64_MIN) {
+        int64_t origin = test_number("MALSEQ_TEST_ORIGIN_MS", real);
+        int64_t mine = test_number("MALSEQ_TEST_EPOCH_MS", real) - origin * speed();
+        if (atomic_compare_exchange_strong(&ahead, &by, mine))
+            by = mine;
     }
-    return start + (real - real_start) * speed();
+    return real * speed() + by;
 }
 
 static int64_t system_mono(void *ctx)

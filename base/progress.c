@@ -101,16 +101,15 @@ static void draw_locked(int64_t now)
     line.drawn_ms = now;
 }
 
+/* Between the two nobody draws: the message has its line to itself. */
 static void hook_before(void)
 {
     pthread_mutex_lock(&line.lock);
     wipe_locked();
-    pthread_mutex_unlock(&line.lock);
 }
 
 static void hook_after(void)
 {
-    pthread_mutex_lock(&line.lock);
     if (line.active && line.shown && line.terminal)
         draw_locked(ms_clock_mono_ms());
     pthread_mutex_unlock(&line.lock);

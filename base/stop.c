@@ -2,6 +2,7 @@
 #include "base/stop.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 
 static const struct {
@@ -10,7 +11,8 @@ static const struct {
 } signals[] = {{SIGINT, "SIGINT"}, {SIGTERM, "SIGTERM"}, {SIGHUP, "SIGHUP"}};
 enum { SIGNALS = sizeof signals / sizeof *signals };
 
-static volatile sig_atomic_t came;
+/* Whichever thread a signal interrupts, all of them are to see it. */
+static atomic_int came;
 
 static void settle(void (*action)(int), int flags)
 {

@@ -1,5 +1,5 @@
 /* Unit tests of base/progress and the log: what reaches stderr, and what never does. */
-#define _GNU_SOURCE /* posix_openpt */
+#define _GNU_SOURCE /* posix_openpt, F_SETPIPE_SZ */
 #include "base/progress.h"
 
 #include <setjmp.h>
@@ -16,6 +16,9 @@
 #include "base/log.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <termios.h>
 #include <unistd.h>
@@ -178,14 +181,91 @@ static void test_levels(void **state)
                         "tool: error: two\\nlines\ntool: info\ntool: debug: debug\n");
 }
 
+enum { THREADS = 4 };
+
+static pthread_barrier_t together;
+
+static void *ask_the_time(void *out)
+{
+    (void)pthread_barrier_wait(&together);
+    *(int64_t *)out = ms_clock_wall_ms();
+    return NULL;
+}
+
+/* Run first: nobody has read the clock yet. */
+static void test_threads_that_read_the_clock_first_agree(void **state)
+{
+    (void)state;
+    pthread_t threads[THREADS];
+    int64_t times[THREADS];
+    assert_int_equal(pthread_barrier_init(&together, NULL, THREADS), 0);
+    for (size_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, ask_the_time, &times[i]), 0);
+    for (size_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    int64_t now = ms_clock_wall_ms();
+    for (size_t i = 0; i < THREADS; i++)
+        assert_in_range(times[i], now - 60000, now);
+    (void)pthread_barrier_destroy(&together);
+}
+
+static void *log_much(void *ctx)
+{
+    char text[2001];
+    memset(text, 1, sizeof text - 1); /* each is four bytes as it is printed */
+    text[sizeof text - 1] = '\0';
+    ms_log(MS_LOG_WARNING, "%s", text);
+    return ctx;
+}
+
+static void *update(void *ctx)
+{
+    ms_progress_update(1);
+    atomic_store((atomic_bool *)ctx, true);
+    return NULL;
+}
+
+/* stderr is a pipe with too little room: while the message is on its way nobody else draws. */
+static void test_messages_stand_alone_beside_a_thread_that_draws(void **state)
+{
+    (void)state;
+    char text[16384];
+    int ends[2], waiting = 0, saved = dup(STDERR_FILENO);
+    pthread_t logs, updates;
+    atomic_bool updated = false;
+    assert_int_equal(pipe(ends), 0);
+    assert_true(fcntl(ends[0], F_SETPIPE_SZ, 4096) >= 4096 && dup2(ends[1], STDERR_FILENO) >= 0);
+    ms_log_init("tool", MS_LOG_INFO);
+    ms_progress_init(MS_PROGRESS_ALWAYS);
+    ms_progress_begin("at work", 0, "rows");
+    assert_int_equal(pthread_create(&logs, NULL, log_much, NULL), 0);
+    while (waiting == 0)
+        assert_true(usleep(1000) == 0 && ioctl(ends[0], FIONREAD, &waiting) == 0);
+    assert_int_equal(pthread_create(&updates, NULL, update, &updated), 0);
+    (void)usleep(50000);
+    bool early = atomic_load(&updated);
+    size_t got = 0;
+    while (got < 8000)
+        got += (size_t)read(ends[0], text + got, sizeof text - got);
+    assert_int_equal(pthread_join(logs, NULL), 0);
+    assert_int_equal(pthread_join(updates, NULL), 0);
+    assert_true(dup2(saved, STDERR_FILENO) >= 0);
+    assert_true(close(saved) == 0 && close(ends[0]) == 0 && close(ends[1]) == 0);
+    ms_progress_init(MS_PROGRESS_NEVER);
+    ms_progress_end();
+    assert_false(early);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_threads_that_read_the_clock_first_agree),
         cmocka_unit_test(test_always_prints_whole_lines_without_a_terminal),
         cmocka_unit_test(test_auto_and_never_are_silent_without_a_terminal),
         cmocka_unit_test(test_terminal_is_redrawn_around_messages),
         cmocka_unit_test(test_bytes_are_megabytes),
         cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_messages_stand_alone_beside_a_thread_that_draws),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
