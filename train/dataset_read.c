@@ -258,9 +258,10 @@ enum ms_status ms_rows_read(const struct ms_row_reading *reading, struct ms_row 
     (void)pthread_mutex_init(&shared.gram_lock, NULL);
     while (made < jobs && shared.status == MS_OK)
         shared.status = reader_make(&readers[made++], &shared, &shared.error);
+    bool ready = shared.status == MS_OK; /* from here on the status is for who holds the lock */
     ms_progress_begin("reading traces", count, "samples");
     /* one thread less than jobs: this one reads too, and alone where no other can be had */
-    while (shared.status == MS_OK && started + 1 < jobs &&
+    while (ready && started + 1 < jobs &&
            pthread_create(&threads[started], NULL, read_rows, &readers[started + 1]) == 0)
         started++;
     if (made > 0)
