@@ -81,13 +81,17 @@ static void draw_axes(const struct ms_chart *c, struct ms_buf *out)
 {
     char label[32];
     double step = round_step(c->y_max - c->y_min, 5, false);
-    for (double y = ceil(c->y_min / step - 1e-9) * step; y <= c->y_max + step * 1e-6; y += step) {
+    double first = ceil(c->y_min / step - 1e-9);
+    for (unsigned i = 0; (first + i) * step <= c->y_max + step * 1e-6; i++) {
+        double y = (first + i) * step;
         line(out, LEFT, at_y(c, y), RIGHT, at_y(c, y), "grid");
         number(label, y);
         text_at(out, LEFT - 7, at_y(c, y) + 4, "end", "tick", label);
     }
     step = round_step(c->x_max - c->x_min, 8, c->x_whole);
-    for (double x = ceil(c->x_min / step - 1e-9) * step; x <= c->x_max + step * 1e-6; x += step) {
+    first = ceil(c->x_min / step - 1e-9);
+    for (unsigned i = 0; (first + i) * step <= c->x_max + step * 1e-6; i++) {
+        double x = (first + i) * step;
         line(out, at_x(c, x), BOTTOM, at_x(c, x), BOTTOM + 4, "axis");
         number(label, x);
         text_at(out, at_x(c, x), BOTTOM + 17, "middle", "tick", label);

@@ -40,6 +40,7 @@ static bool is_loopback(const char *host)
         return true;
     unsigned a, b, c, d;
     char rest;
+    /* NOLINTNEXTLINE(cert-err34-c): three digits convert */
     return sscanf(host, "%3u.%3u.%3u.%3u%c", &a, &b, &c, &d, &rest) == 4 && a == 127;
 }
 

@@ -97,7 +97,7 @@ enum ms_status ms_json_parse(const void *bytes, size_t n, json_t **out, struct m
 json_t *ms_json_at(const json_t *object, const char *path)
 {
     const json_t *at = object;
-    while (at && json_is_object(at)) {
+    while (json_is_object(at)) {
         size_t n = strcspn(path, ".");
         char key[128];
         if (n >= sizeof key)

@@ -16,11 +16,11 @@ enum ms_status ms_dataset_read_files(struct ms_dataset_import *self,
                                      struct ms_error *err) MS_MUST_USE;
 void ms_dataset_files_free(struct ms_dataset_files *self);
 
-/* Stores one record with its label: sample, analysis with the processes received, label. *state is
- * that of the analysis ("" for a size). MS_REJECT when it contradicts what the corpus holds. */
+/* Stores one record with its label: sample, analysis with the processes received, label.
+ * MS_REJECT when it contradicts what the corpus holds. */
 enum ms_status ms_dataset_store_record(struct ms_dataset_import *self,
                                        const struct ms_dataset_row *row,
-                                       const struct ms_dataset_label *label,
+                                       const struct ms_dataset_label *listed,
                                        struct ms_error *err) MS_MUST_USE;
 
 #endif

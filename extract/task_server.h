@@ -23,8 +23,8 @@ void ms_task_server_took(struct ms_task_server *server);
 void ms_task_server_refused(struct ms_task_server *server, struct ms_task *task);
 /* The server asks to be left alone for so long. */
 void ms_task_server_rest(struct ms_task_server *server, int64_t wait_ms);
-/* The thread of a server: all its tasks until loop->stop. */
-void *ms_task_server_run(void *server);
+/* The thread of the server that ctx is: all its tasks until loop->stop. */
+void *ms_task_server_run(void *ctx);
 /* When a look at one task is due again that has just been looked at. */
 int64_t ms_task_server_next_ms(const struct ms_task_server *server);
 

@@ -72,7 +72,7 @@ enum ms_status ms_policy_parse(struct ms_span text, struct ms_policy **out,
 enum ms_status ms_policy_open(const char *spec, const struct ms_policy **out,
                               struct ms_error *err) MS_MUST_USE;
 /* Built-in ones and NULL stay. */
-void ms_policy_free(const struct ms_policy *self);
+void ms_policy_free(const struct ms_policy *policy);
 
 /* Days between first submission and the scan the report holds; -1 when either date is unknown. A
  * scan "before" the first submission counts as age 0. */

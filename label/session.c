@@ -39,6 +39,7 @@ enum ms_status ms_session_parse_until(const char *text, int64_t *out, struct ms_
     if (!text)
         return MS_OK;
     if (strlen(text) > 5 || strspn(text, "0123456789:") != strlen(text) ||
+        /* NOLINTNEXTLINE(cert-err34-c): two digits convert */
         sscanf(text, "%2u:%2u%c", &hour, &minute, &rest) != 2 || hour > 23 || minute > 59)
         return ms_error_set(err, MS_E_USAGE, "--until wants HH:MM, a time of day in UTC");
     int64_t now = ms_clock_wall_ms();

@@ -23,13 +23,13 @@ struct ms_tokens {
     enum ms_class class_;
 };
 
-/* text: the label as ms_label_normalise left it. hashes: the sample's own digests as lower-case
+/* label: as ms_label_normalise left it. hashes: the sample's own digests as lower-case
  * text (NULL where unknown); tokens that are a prefix of one say nothing. The steps, after AVClass
  * 2 (Sebastián and Caballero, ACSAC 2020) where it does not err: ms_label_normalise; "not-a-virus"
  * becomes the word notavirus (it says the contrary of virus); vendors that append a variant lose
  * it; the rest is split at everything that is no letter or digit, lower-cased, and loses trailing
  * digits. */
-void ms_tokens_read(struct ms_tokens *self, const char *engine, const char *text,
+void ms_tokens_read(struct ms_tokens *self, const char *engine, const char *label,
                     const char *const hashes[3]);
 
 /* The label as compared for copies: unprintable bytes are dropped; " (B)" at the end and "Malware."

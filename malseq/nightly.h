@@ -207,9 +207,9 @@ enum ms_status malseq_run_tool(const char *tool, const char *const *words,
                                const struct malseq_running *how, struct malseq_ran *out,
                                struct ms_error *err) MS_MUST_USE;
 
-/* The newest row of run in the corpus of that folder; 0 where there is none yet, or none that can
+/* The newest row of run in the corpus of folder dir; 0 where there is none yet, or none that can
  * be read. */
-int64_t malseq_night_newest_run(const char *corpus);
+int64_t malseq_night_newest_run(const char *dir);
 
 /* Runs one step of the night and sets its state. Fails only when the night cannot go on. */
 enum ms_status malseq_step_run(struct malseq_night *night, struct malseq_step *step, size_t number,
@@ -238,8 +238,7 @@ enum ms_status malseq_nights_prune(const char *corpus, uint64_t keep, uint64_t k
                                    struct ms_error *err) MS_MUST_USE;
 
 /* section -> name -> count; *out NULL when there is no corpus yet. */
-enum ms_status malseq_census_json(const char *corpus, json_t **out,
-                                  struct ms_error *err) MS_MUST_USE;
+enum ms_status malseq_census_json(const char *dir, json_t **out, struct ms_error *err) MS_MUST_USE;
 /* Fills night->record from the night and the nights before. */
 enum ms_status malseq_night_record(struct malseq_night *night, const json_t *history,
                                    struct ms_error *err) MS_MUST_USE;

@@ -75,7 +75,7 @@ static size_t decode(struct work *self, const struct ms_code_region *region, siz
 static bool branch_of(const uint8_t *bytes, size_t n, int64_t *distance)
 {
     if (n == 2 && (bytes[0] == 0xeb || (bytes[0] & 0xf0) == 0x70 || (bytes[0] & 0xfc) == 0xe0)) {
-        *distance = (int8_t)bytes[1];
+        *distance = (bytes[1] ^ 0x80) - 0x80; /* its sign extended */
         return true;
     }
     const bool near = n == 5 && (bytes[0] == 0xe8 || bytes[0] == 0xe9);

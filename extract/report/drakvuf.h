@@ -48,7 +48,7 @@ enum ms_status ms_drakvuf_reader_new(struct ms_drakvuf_seen *seen, struct ms_dra
 void ms_drakvuf_reader_free(struct ms_drakvuf_reader *self);
 /* The next bytes, which may end anywhere; a line counts when its end has come. MS_REJECT as above:
  * then no more is taken. */
-enum ms_status ms_drakvuf_reader_feed(struct ms_drakvuf_reader *self, struct ms_span bytes,
+enum ms_status ms_drakvuf_reader_feed(struct ms_drakvuf_reader *self, struct ms_span block,
                                       struct ms_error *err) MS_MUST_USE;
 /* The log is at its end: its last line counts though it has none. */
 enum ms_status ms_drakvuf_reader_end(struct ms_drakvuf_reader *self,

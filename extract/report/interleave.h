@@ -13,13 +13,14 @@ struct ms_interleave;
 enum ms_status ms_interleave_new(struct ms_interleave **out, struct ms_error *err) MS_MUST_USE;
 void ms_interleave_free(struct ms_interleave *self);
 
-/* Takes a call of `process`; both are copied. A process is known by pid, parent and name together,
- * for numbers are given again; its first_seen_us is that of its first call. A call takes some five
- * bytes here. Names are cut at MS_LIMIT_NAME_BYTES, those of APIs at MS_LIMIT_API_NAME_BYTES;
- * distinct ones beyond MS_LIMIT_APIS_PER_REPORT share the name of MS_API_BEYOND. MS_REJECT, without
- * a place, beyond MS_LIMIT_PROCESSES, MS_LIMIT_CALLS (of a process), MS_LIMIT_REPORT_NAMES_BYTES,
- * and MS_LIMIT_INTERLEAVED_BYTES or, where calls are put aside, MS_LIMIT_TURNS_BYTES. */
-enum ms_status ms_interleave_add(struct ms_interleave *self, const struct ms_process_info *process,
+/* Takes a call of the process `info`; both are copied. A process is known by pid, parent and name
+ * together, for numbers are given again; its first_seen_us is that of its first call. A call takes
+ * some five bytes here. Names are cut at MS_LIMIT_NAME_BYTES, those of APIs at
+ * MS_LIMIT_API_NAME_BYTES; distinct ones beyond MS_LIMIT_APIS_PER_REPORT share the name of
+ * MS_API_BEYOND. MS_REJECT, without a place, beyond MS_LIMIT_PROCESSES, MS_LIMIT_CALLS (of a
+ * process), MS_LIMIT_REPORT_NAMES_BYTES, and MS_LIMIT_INTERLEAVED_BYTES or, where calls are put
+ * aside, MS_LIMIT_TURNS_BYTES. */
+enum ms_status ms_interleave_add(struct ms_interleave *self, const struct ms_process_info *info,
                                  const struct ms_call_info *call, struct ms_error *err) MS_MUST_USE;
 #define MS_API_BEYOND "__overflow__"
 

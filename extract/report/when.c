@@ -125,7 +125,8 @@ static bool take_separator(struct ms_span text, size_t *at, const char *one_of)
 {
     if (!one_of)
         return true;
-    if (*at >= text.len || (text.data[*at] != one_of[0] && text.data[*at] != one_of[1]))
+    if (*at >= text.len ||
+        (text.data[*at] != (uint8_t)one_of[0] && text.data[*at] != (uint8_t)one_of[1]))
         return false;
     (*at)++;
     return true;
