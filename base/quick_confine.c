@@ -72,6 +72,12 @@ static const struct rule rules[] = {
     {"gettid", false, 0, {{0}}},
     {"set_robust_list", true, 0, {{0}}},
 #endif
+#ifdef MS_VALGRIND
+    {"mmap", false, 0, {{0}}},
+    {"mprotect", false, 0, {{0}}},
+    {"rt_sigtimedwait", false, 0, {{0}}},
+    {"tgkill", false, 0, {{0}}},
+#endif
 };
 
 static int take_code(scmp_filter_ctx filter, struct program *out)

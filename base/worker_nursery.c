@@ -327,6 +327,9 @@ static void wipe_argv_and_environment(void)
         if (at && field >= 48)
             bounds[field - 48] = strtoull(at + 1, NULL, 10);
     }
+#ifdef MS_VALGRIND
+    memset(bounds, 0, sizeof bounds); /* these are valgrind's own, and it still reads them */
+#endif
     for (int i = 0; i < 4; i += 2)
         if (bounds[i] && bounds[i + 1] > bounds[i])
             explicit_bzero((void *)(uintptr_t)bounds[i], (size_t)(bounds[i + 1] - bounds[i]));

@@ -5,16 +5,25 @@
 #include "base/worker.h"
 
 /* Sanitizer runtimes need a few more system calls, reserve terabytes of address space and write
- * their report to stderr. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+ * their report to stderr; so does valgrind, for which a build of its own is made (MS_VALGRIND):
+ * what users run has no such switch. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(MS_VALGRIND)
 #define MS_WORKER_SANITIZED 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define MS_WORKER_SANITIZED 1
 #endif
 #endif
 #ifndef MS_WORKER_SANITIZED
 #define MS_WORKER_SANITIZED 0
+#endif
+
+/* What a forbidden call costs. Valgrind does not know seccomp(2), by which libseccomp asks whether
+ * the whole process can be killed; a child has one thread. */
+#ifdef MS_VALGRIND
+#define MS_WORKER_KILL SCMP_ACT_KILL_THREAD
+#else
+#define MS_WORKER_KILL SCMP_ACT_KILL_PROCESS
 #endif
 
 /* Descriptors of a confined child; 0 to 2 are /dev/null. */
