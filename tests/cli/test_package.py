@@ -88,17 +88,24 @@ class Package(unittest.TestCase):
     # What an example of a man page gets beside what it says, by how it begins: another run of the demo's services, less to learn, less to wait.
     BESIDE = {"collect --github-list": "--github-url {github_url} --github-token @{github}", "malseq collect --github-list": "--github-url {github_url} --github-token @{github}",
               "label --vt-key": "--vt-url {virustotal_url}", "train onnx": "", "train --kind lstm": "--epochs 1 --baselines no", "train": "--dry-run", "label avclass --fetch-data": "--dry-run",
-              "malseq nightly": "--dry-run"}
-    INSTEAD = {"http://sandbox:8090": "{cuckoo_url}", "http://a:8090": "{cuckoo_url}", "http://b:8000": "{cuckoo_url}/", "/etc/malseq/vt.key": "vt.key", "--until 60": "--until 2",
+              "malseq nightly": "--dry-run",
+              "malseq doctor --github-token": "--github-url {github_url} --vt-url {virustotal_url}", "malseq collect --github-list /etc": "--github-url {github_url}",
+              "malseq label quota": "--vt-url {virustotal_url}", "malseq label --vt-key": "--vt-url {virustotal_url} --vt-user {vt_user}",
+              "malseq train --target malware --name first": "--kind lstm --hidden 8 --epochs 1 --test-share .2"}
+    INSTEAD = {"http://sandbox:8090": "{cuckoo_url}", "http://a:8090": "{cuckoo_url}", "http://b:8000": "{cuckoo_url}/", "/etc/malseq/vt.key": "vt.key", "/etc/malseq/github.key": "{github}",
+               "/etc/malseq/cuckoo.key": "cuckoo.token", "/etc/malseq/": "", "/srv/vt-answers": "vt-answers", "/srv/reports": "reports", "/backup/": "backup/",
+               "--until 60": "--until 2",
                "/srv/clean": "clean", "corpus/models/default-malware": "corpus/models/malware",
                "275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f": "HASH", "44d88612fea8a8f36de82e1278abb02f": "HASH", "HASH": "{hash}"}
 
     def examples(self):
-        """The commands of the installed man pages."""
+        """The commands of the installed man pages, and of the page about the first hour."""
         for name in ("collect", "label", "extract", "train", "detect", None):
             text = pathlib.Path(self.unpacked, "usr/share/man/man1", "malseq%s.1" % ("-" + name if name else "")).read_text()
             for line in re.findall(r'^\.Dl "(.*)"$', text.split(".Sh EXAMPLES")[1], re.M):
                 yield line.replace('""', '"').replace("\\&", "").replace("\\-", "-").replace("\\e", "\\")
+        page = pathlib.Path(self.unpacked, "usr/share/doc/malseq/docs/first-hour.md").read_text()
+        yield from re.findall(r"(?m)^    (malseq .*?)(?: +#.*)?$", page)
 
     def prepare(self, folder, world):
         """What the examples speak of, and their programs by their names; returns the environment."""
@@ -131,7 +138,7 @@ class Package(unittest.TestCase):
         (folder / "names/malseq").symlink_to(self.malseq)
         return {"PATH": "%s:%s" % (folder / "names", os.environ["PATH"]), "HOME": str(folder), "VT_API_KEY": world["vt_key"], "MALSEQ_CORPUS": "corpus"}
 
-    def test_the_man_pages_examples(self):
+    def test_the_examples(self):
         folder = pathlib.Path(self.root, "examples")
         out = folder / "world"
         out.mkdir(parents=True)
@@ -159,7 +166,7 @@ class Package(unittest.TestCase):
                     self.assertIn(done.returncode, (0, 1), command + ": " + done.stderr[-500:])     # 1: findings
                 ran += 1
             services.stdin.close()
-        self.assertGreater(ran, 25)
+        self.assertGreater(ran, 45)
 
 
 if __name__ == "__main__":
