@@ -107,21 +107,23 @@ static void draw_growth(struct curves *self, struct ms_buf *out)
     draw(self, "The corpus over the nights", "how many", most, series, 3, out);
 }
 
+/* Without what is free: beside that, a corpus is a line along the axis. */
 static void draw_disk(struct curves *self, struct ms_buf *out)
 {
-    static const char *const keys[4] = {"disk.free_bytes", "disk.database_bytes",
-                                        "disk.samples_bytes", "disk.reports_bytes"};
-    struct ms_chart_series series[4] = {{.name = "free", .style = "a"},
-                                        {.name = "database", .style = "b"},
-                                        {.name = "samples", .style = "c"},
-                                        {.name = "reports", .style = "d"}};
-    double most = 0;
+    static const char *const keys[3] = {"disk.database_bytes", "disk.samples_bytes",
+                                        "disk.reports_bytes"};
+    struct ms_chart_series series[3] = {{.name = "database", .style = "a"},
+                                        {.name = "samples", .style = "b"},
+                                        {.name = "reports", .style = "c"}};
+    double most = 1e6;
     for (size_t i = 0; i < self->count; i++)
-        for (size_t k = 0; k < 4; k++) {
-            self->y[k][i] = (double)ms_json_int_at(self->nights[i], keys[k], 0) / 1e9;
-            most = fmax(most, self->y[k][i]);
-        }
-    draw(self, "The disk over the nights", "GB", most > 0 ? most : 1, series, 4, out);
+        for (size_t k = 0; k < 3; k++)
+            most = fmax(most, (double)ms_json_int_at(self->nights[i], keys[k], 0));
+    double unit = most < 1e9 ? 1e6 : 1e9;
+    for (size_t i = 0; i < self->count; i++)
+        for (size_t k = 0; k < 3; k++)
+            self->y[k][i] = (double)ms_json_int_at(self->nights[i], keys[k], 0) / unit;
+    draw(self, "The disk over the nights", unit < 1e9 ? "MB" : "GB", most / unit, series, 3, out);
 }
 
 void malseq_night_curves(const json_t *record, const json_t *history, struct ms_buf *out)
