@@ -56,8 +56,8 @@ class Root(unittest.TestCase):
         package, = cls.folder.glob("*.deb")
         cls.call("debootstrap", "--variant=minbase", "--include=" + PACKAGES, "bookworm", cls.root, MIRROR)
         shutil.copy("/etc/resolv.conf", cls.root / "etc/resolv.conf")
-        shutil.copy(package, cls.root / "root/malseq.deb")
-        cls.chrooted("apt-get update && apt-get install -y --no-install-recommends /root/malseq.deb")
+        shutil.copy(package, cls.root / "srv/malseq.deb")
+        cls.chrooted("apt-get update && apt-get install -y --no-install-recommends /srv/malseq.deb")
 
     @classmethod
     def call(cls, *words, code=0):
