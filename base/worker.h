@@ -118,11 +118,12 @@ enum ms_status ms_worker_run_fed(struct ms_worker *self, const char *kind, const
 
 /* The feeder's side: where the next MS_WORKER_FEED_BYTES at most are to be put, and sending n of
  * them. By ms_worker_emit they would be copied twice more. */
-enum { MS_WORKER_FEED_BYTES = 128 << 10 };
+enum { MS_WORKER_FEED_BYTES = 64 << 10 };
 uint8_t *ms_worker_feed_room(void);
 enum ms_status ms_worker_feed_send(struct ms_worker_out *out, size_t n) MS_MUST_USE;
 
 /* An input that a feeder sends; the reading job's storage. */
+enum { MS_WORKER_FEED_HELD_BYTES = 32 << 10 };
 struct ms_worker_feed {
     int fd;
     const uint8_t *block; /* of the ring: what is left of it; NULL: in the pipe */
@@ -130,6 +131,8 @@ struct ms_worker_feed {
     bool ended;           /* the feeder said that this was all */
     uint64_t bytes, max_bytes;
     struct ms_error end; /* what it failed with; MS_OK: nothing yet */
+    size_t held_at, held_len;
+    uint8_t held[MS_WORKER_FEED_HELD_BYTES]; /* of the pipe, read ahead */
 };
 
 /* At most max_bytes are delivered; a feeder that says more is MS_E_LIMIT. Borrows fd. */

@@ -41,20 +41,41 @@ void ms_worker_feed_init(struct ms_worker_feed *self, int fd, uint64_t max_bytes
     *self = (struct ms_worker_feed){.fd = fd, .max_bytes = max_bytes};
 }
 
-/* Reads n bytes; all of them, or what the feeder failed with is in self->end. */
+/* read(2) of what is there; what it failed with is in self->end. */
+static enum ms_status read_some(struct ms_worker_feed *self, void *to, size_t cap, size_t *n)
+{
+    ssize_t got;
+    do
+        got = read(self->fd, to, cap);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return ms_error_set_errno(&self->end, MS_E_IO, errno, "cannot read the input");
+    if (got == 0)
+        return ms_error_set(&self->end, MS_REJECT, "the feeding process broke off");
+    *n = (size_t)got;
+    return MS_OK;
+}
+
+/* Reads n bytes; all of them, or what the feeder failed with is in self->end. Little is read ahead
+ * of, much goes where it is to be. */
 static enum ms_status read_all(struct ms_worker_feed *self, void *to, size_t n)
 {
-    for (size_t done = 0; done < n;) {
-        ssize_t got = read(self->fd, (uint8_t *)to + done, n - done);
-        if (got < 0 && errno == EINTR)
+    enum ms_status status = MS_OK;
+    for (size_t done = 0, got = 0; status == MS_OK && done < n; done += got) {
+        size_t want = n - done, have = self->held_len - self->held_at;
+        got = have < want ? have : want;
+        memcpy((uint8_t *)to + done, self->held + self->held_at, got);
+        self->held_at += got;
+        if (got)
             continue;
-        if (got < 0)
-            return ms_error_set_errno(&self->end, MS_E_IO, errno, "cannot read the input");
-        if (got == 0)
-            return ms_error_set(&self->end, MS_REJECT, "the feeding process broke off");
-        done += (size_t)got;
+        if (want >= sizeof self->held) {
+            status = read_some(self, (uint8_t *)to + done, want, &got);
+        } else {
+            self->held_at = self->held_len = 0;
+            status = read_some(self, self->held, sizeof self->held, &self->held_len);
+        }
     }
-    return MS_OK;
+    return status;
 }
 
 /* The feeder's own end. Its status is what it claims: one that no job may have is a bad input. */

@@ -65,16 +65,21 @@ struct ms_worker_out {
 
 /* Between a feeder and its reader blocks lie in shared memory, which the reader cannot write to,
  * and the pipe has a frame of one page for each. It holds so many: the feeder then waits in
- * write(2). While the reader copies one block, that many may be sent, and the feeder fills one
- * more: no block is filled anew before it was read. */
+ * write(2). The reader takes all that are there at once, so that it wakes the feeder once for so
+ * many blocks and not for each, which costs more than the block where a processor has gone idle.
+ * While it copies the first of these, that many more may be sent, and the feeder fills one: no
+ * block is filled anew before it was read. */
 enum {
     MS_WORKER_RING_PAGE_BYTES = 4096,
-    MS_WORKER_RING_PAGES = 4,
-    MS_WORKER_RING_BLOCKS = 8,
+    MS_WORKER_RING_PAGES = MS_WORKER_FEED_HELD_BYTES / MS_WORKER_RING_PAGE_BYTES,
+    MS_WORKER_RING_BLOCKS = 2 * MS_WORKER_RING_PAGES + 2,
     MS_WORKER_RING_BYTES = MS_WORKER_RING_BLOCKS * MS_WORKER_FEED_BYTES,
     MS_WORKER_FRAME_BLOCK = 65537 /* the size of the next block as uint32_t, and zeros */
 };
-_Static_assert(MS_WORKER_RING_BLOCKS >= MS_WORKER_RING_PAGES + 2, "blocks would be overwritten");
+/* Those in the pipe, those that the reader holds with a part of one more, and the one being filled.
+ */
+_Static_assert(MS_WORKER_RING_BLOCKS >= 2 * MS_WORKER_RING_PAGES + 2,
+               "blocks would be overwritten");
 
 /* A child's mapping of these blocks; before its job begins. */
 void ms_worker_ring_use(uint8_t *at);

@@ -21,11 +21,6 @@ struct name_key {
 };
 enum { KEY_HOLDS = 24 };
 
-struct sent_api {
-    struct name_key key;
-    uint8_t name[MS_LIMIT_API_NAME_BYTES];
-};
-
 struct ms_trace_sender {
     struct ms_worker_out *out;
     struct ms_trace_encoder *encoder;
@@ -34,7 +29,9 @@ struct ms_trace_sender {
     uint64_t overflow;
     uint32_t api_count;
     uint16_t slots[SLOTS]; /* number + 1; 0 free */
-    struct sent_api apis[MAX_APIS];
+    /* What was sent, by number; the keys, which nearly always tell, lie close together. */
+    struct name_key keys[MAX_APIS];
+    uint8_t names[MAX_APIS][MS_LIMIT_API_NAME_BYTES];
 };
 
 enum ms_status ms_trace_sender_new(struct ms_worker_out *out, struct ms_trace_sender **sender,
@@ -128,13 +125,14 @@ static uint32_t slot_of(const struct name_key *key, const struct ms_call_info *c
     return (uint32_t)(hash >> 50); /* 14 bits: SLOTS */
 }
 
-static bool is_name(const struct sent_api *api, const struct name_key *key,
+static bool is_name(const struct ms_trace_sender *self, uint32_t number, const struct name_key *key,
                     const struct ms_call_info *call)
 {
-    const uint64_t differ = (api->key.what ^ key->what) | (api->key.first ^ key->first) |
-                            (api->key.middle ^ key->middle) | (api->key.last ^ key->last);
-    return differ == 0 &&
-           (call->api.len <= KEY_HOLDS || memcmp(api->name, call->api.data, call->api.len) == 0);
+    const struct name_key *sent = &self->keys[number];
+    const uint64_t differ = (sent->what ^ key->what) | (sent->first ^ key->first) |
+                            (sent->middle ^ key->middle) | (sent->last ^ key->last);
+    return differ == 0 && (call->api.len <= KEY_HOLDS ||
+                           memcmp(self->names[number], call->api.data, call->api.len) == 0);
 }
 
 /* A number for a name that has none yet: sends it. */
@@ -151,10 +149,9 @@ static enum ms_status new_number(struct ms_trace_sender *self, const struct name
             return MS_OK;
         return send_api(self, call, ms_span_of(MS_API_OVERFLOW, strlen(MS_API_OVERFLOW)), err);
     }
-    struct sent_api *api = &self->apis[self->api_count];
-    api->key = *key;
+    self->keys[self->api_count] = *key;
     if (call->api.len)
-        memcpy(api->name, call->api.data, call->api.len);
+        memcpy(self->names[self->api_count], call->api.data, call->api.len);
     *out = self->api_count++;
     self->slots[slot] = (uint16_t)self->api_count;
     return send_api(self, call, call->api, err);
@@ -167,7 +164,7 @@ static enum ms_status number_of(struct ms_trace_sender *self, const struct ms_ca
     const struct name_key key = key_of(call);
     uint32_t slot = slot_of(&key, call);
     for (; self->slots[slot]; slot = (slot + 1) % SLOTS)
-        if (is_name(&self->apis[self->slots[slot] - 1], &key, call)) {
+        if (is_name(self, self->slots[slot] - 1U, &key, call)) {
             *out = self->slots[slot] - 1U;
             return MS_OK;
         }

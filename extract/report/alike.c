@@ -30,19 +30,18 @@ static const struct ms_scanner_name names[NAMES] = {
     [CALLER] = MS_SCAN_NAME("caller"),     [PARENT_CALLER] = MS_SCAN_NAME("parentcaller"),
 };
 
-/* A text read last, for neighbours mostly have the same: the guest's clock is coarse, and one
- * thread calls many times. */
+/* The text of the time read last, for neighbours mostly have the same: the guest's clock is coarse.
+ */
 struct remembered {
     uint8_t bytes[32];
     size_t len;
     int64_t time_us;
-    uint64_t number;
 };
 
 struct ms_alike {
     struct ms_scanner_form *form;
     struct ms_scanner_field fields[NAMES];
-    struct remembered time, tid;
+    struct remembered time;
 };
 
 enum ms_status ms_alike_new(struct ms_alike **out, struct ms_error *err)
@@ -67,8 +66,7 @@ void ms_alike_free(struct ms_alike *self)
     free(self);
 }
 
-/* Whether the n bytes at both places are the same; two loads for what is mostly compared here,
- * times and threads. */
+/* Whether the n bytes at both places are the same; two loads for what is mostly compared here. */
 static inline bool is_same(const uint8_t *a, const uint8_t *b, size_t n)
 {
     uint64_t w[4];
@@ -138,13 +136,6 @@ static uint64_t number_of(const struct ms_scanner_field *field)
     return is_text(field, true) && ms_when_u64(field->text.bytes, &number) ? number : 0;
 }
 
-static uint64_t tid_of(struct ms_alike *self, const struct ms_scanner_field *field)
-{
-    if (!recall(&self->tid, field->text.bytes))
-        self->tid.number = number_of(field);
-    return is_text(field, true) ? self->tid.number : 0;
-}
-
 /* Of two names for one thing the one that there is; of both the one that stands last, as it would
  * overwrite the other. NULL: neither. */
 static const struct ms_scanner_field *either(const struct ms_alike *self, uint32_t found, int one,
@@ -170,7 +161,7 @@ bool ms_alike_next(struct ms_alike *self, struct ms_scanner *scan, struct ms_cal
         .api = name_text(self, found, API),
         .category = name_text(self, found, CATEGORY),
         .time_us = time ? time_of(self, time) : MS_TIME_NONE,
-        .tid = tid ? tid_of(self, tid) : MS_TID_NONE,
+        .tid = tid ? number_of(tid) : MS_TID_NONE,
     };
     if (found & one << REPEATED) {
         uint64_t repeated = number_of(&self->fields[REPEATED]);

@@ -3,7 +3,8 @@
 
 #include "store/trace/trace.h"
 
-enum { SECOND_US = 1000000, MAX_EXPONENT = 32, PLAIN_DIGITS = 12 };
+/* SAFE_DIGITS: so many cannot overflow 64 bits. */
+enum { SECOND_US = 1000000, MAX_EXPONENT = 32, PLAIN_DIGITS = 12, SAFE_DIGITS = 19 };
 
 static bool is_digit(uint8_t c)
 {
@@ -13,8 +14,17 @@ static bool is_digit(uint8_t c)
 bool ms_when_u64(struct ms_span text, uint64_t *out)
 {
     uint64_t value = 0;
-    if (text.len == 0)
-        return false;
+    unsigned bad = text.len == 0;
+    if (text.len <= SAFE_DIGITS) {
+        for (size_t i = 0; i < text.len; i++) {
+            unsigned digit = text.data[i] - (unsigned)'0';
+            bad |= digit > 9;
+            value = value * 10 + digit;
+        }
+        if (!bad)
+            *out = value;
+        return !bad;
+    }
     for (size_t i = 0; i < text.len; i++) {
         if (!is_digit(text.data[i]) || !ms_mul_u64(value, 10, &value) ||
             !ms_add_u64(value, (uint64_t)(text.data[i] - '0'), &value))

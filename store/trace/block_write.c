@@ -38,12 +38,17 @@ static bool pack_bits(struct ms_block_writer *self, const uint8_t *bytes, size_t
     const unsigned bits = all > 3 ? 4 : all > 1 ? 2 : 1, each = 8 / bits;
     ms_buf_clear(&self->packed);
     ms_buf_append_byte(&self->packed, (uint8_t)bits);
+    if (ms_buf_reserve(&self->packed, n / each + 1) != MS_OK)
+        return false;
+    uint8_t *to = self->packed.data + self->packed.len;
     for (size_t i = 0; i < n; i += each) {
         unsigned byte = 0;
         for (unsigned k = 0; k < each && i + k < n; k++)
             byte |= (unsigned)bytes[i + k] << (k * bits);
-        ms_buf_append_byte(&self->packed, (uint8_t)byte);
+        *to++ = (uint8_t)byte;
     }
+    *to = 0;
+    self->packed.len = (size_t)(to - self->packed.data);
     return true;
 }
 
@@ -99,22 +104,20 @@ static size_t list_tids(struct ms_block_writer *self, const struct ms_block_call
                         uint64_t *tids)
 {
     uint16_t slots[TID_SLOTS] = {0}; /* place + 1 */
-    size_t count = 0, last = 0;
+    size_t count = 0;
+    /* Whether a call's thread is that of the call before cannot be guessed: each is looked up. */
     for (size_t i = 0; i < calls->n; i++) {
         uint64_t tid = calls->tids[i];
-        if (!count || tids[last] != tid) {
-            size_t slot = (size_t)(tid * UINT64_C(0x9e3779b97f4a7c15) >> 54);
-            while (slots[slot] && tids[slots[slot] - 1] != tid)
-                slot = (slot + 1) % TID_SLOTS;
-            if (!slots[slot]) {
-                if (count == MS_BLOCK_TIDS)
-                    return MS_BLOCK_TIDS + 1;
-                tids[count++] = tid;
-                slots[slot] = (uint16_t)count;
-            }
-            last = slots[slot] - 1U;
+        size_t slot = (size_t)(tid * UINT64_C(0x9e3779b97f4a7c15) >> 54);
+        while (slots[slot] && tids[slots[slot] - 1] != tid)
+            slot = (slot + 1) % TID_SLOTS;
+        if (!slots[slot]) {
+            if (count == MS_BLOCK_TIDS)
+                return MS_BLOCK_TIDS + 1;
+            tids[count++] = tid;
+            slots[slot] = (uint16_t)count;
         }
-        self->low[i] = (uint8_t)last;
+        self->low[i] = (uint8_t)(slots[slot] - 1);
     }
     return count;
 }
@@ -200,9 +203,10 @@ static void find_width(const struct ms_block_calls *calls, struct clock *clock)
     for (size_t i = 0; i < calls->n; i++) {
         if (calls->times_us[i] == MS_TIME_NONE)
             continue;
-        uint64_t now = (uint64_t)calls->times_us[i], units = 0;
-        if (now != last)
-            units = in_units(now - last, clock->unit);
+        const uint64_t now = (uint64_t)calls->times_us[i];
+        if (now == last) /* no difference is no exception */
+            continue;
+        const uint64_t units = in_units(now - last, clock->unit);
         last = now;
         for (size_t way = 0; way < 4; way++)
             exceptions[way] += units + ways[way].bias > ways[way].most;

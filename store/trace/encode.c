@@ -13,7 +13,7 @@ enum { HEAD_BYTES = 64, HEAD_API_BYTES = 5 };
 
 struct ms_trace_encoder {
     uint64_t calls, expanded;
-    uint32_t api_count, last; /* last: place looked up last */
+    uint32_t api_count;
     uint32_t apis[MS_TRACE_APIS];
     uint16_t slots[SLOTS]; /* place + 1; 0: free */
     uint64_t block_count;
@@ -60,7 +60,7 @@ static void begin_trace(struct ms_trace_encoder *self)
     ms_buf_clear(&self->index);
     memset(self->slots, 0, sizeof self->slots);
     self->calls = self->expanded = self->block_count = 0;
-    self->api_count = self->last = 0;
+    self->api_count = 0;
 }
 
 void ms_trace_encoder_reset(struct ms_trace_encoder *self)
@@ -89,22 +89,22 @@ void ms_trace_encoder_take_blocks(struct ms_trace_encoder *self)
     ms_buf_clear(&self->blocks);
 }
 
-/* The place of an id, given to it when new; MS_TRACE_APIS when the dictionary is full. */
+/* The place of an id, given to it when new; MS_TRACE_APIS when the dictionary is full. Ids are
+ * numbered from zero, by the report or by the corpus: those of one trace have neighbouring slots,
+ * which stay in the processor's nearest memory, and higher ones are strewn by their upper bits. */
 static uint32_t place_of(struct ms_trace_encoder *self, uint32_t api)
 {
-    if (self->last < self->api_count && self->apis[self->last] == api)
-        return self->last;
-    uint32_t slot = api * 2654435761U >> 18; /* 14 bits: SLOTS */
+    uint32_t slot = (api + api / SLOTS * 5641) % SLOTS;
     for (; self->slots[slot]; slot = (slot + 1) % SLOTS) {
         uint32_t place = self->slots[slot] - 1U;
         if (self->apis[place] == api)
-            return self->last = place;
+            return place;
     }
     if (self->api_count == MS_TRACE_APIS)
         return MS_TRACE_APIS;
     self->apis[self->api_count++] = api;
     self->slots[slot] = (uint16_t)self->api_count;
-    return self->last = self->api_count - 1;
+    return self->api_count - 1;
 }
 
 static enum ms_status end_block(struct ms_trace_encoder *self, struct ms_error *err)

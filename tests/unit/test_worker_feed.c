@@ -66,14 +66,16 @@ static enum ms_status send_raw(const uint8_t *bytes, size_t n)
     _exit(0);
 }
 
-/* Forty blocks by way of the shared memory, which has room for eight. */
+/* Eighty blocks by way of the shared memory, which has room for fewer; no two are alike, so that
+ * one that is filled anew before it was read shows. */
 static enum ms_status feed_blocks(struct ms_worker_out *out)
 {
-    for (int block = 0; block < 40; block++) {
+    enum { BLOCKS = 80, BLOCK_BYTES = 50001 };
+    for (size_t at = 0; at < (size_t)BLOCKS * BLOCK_BYTES; at += BLOCK_BYTES) {
         uint8_t *room = ms_worker_feed_room();
-        for (size_t i = 0; i < 100000; i++)
-            room[i] = (uint8_t)(i % 251);
-        if (ms_worker_feed_send(out, 100000) != MS_OK)
+        for (size_t i = 0; i < BLOCK_BYTES; i++)
+            room[i] = (uint8_t)((at + i) % 100000 % 251);
+        if (ms_worker_feed_send(out, BLOCK_BYTES) != MS_OK)
             return MS_E_IO;
     }
     return ms_worker_feed_send(out, MS_WORKER_FEED_BYTES + 1) == MS_E_BUG ? MS_OK : MS_E_BUG;
@@ -270,7 +272,7 @@ static void test_feeder_ends(void **state)
     } cases[] = {
         {"o", 1, MS_OK, "", 200000},
         {"z", 1, MS_OK, "", 0},
-        {"R", 1, MS_OK, "", 4000000},
+        {"R", 1, MS_OK, "", 4000080},
         {"O", 1, MS_REJECT, "the feeding process sent a malformed frame", 0},
         {"m\1\0\1\0\4\0\0\0x", 10, MS_REJECT, "the feeding process sent a malformed frame", 200000},
         {"r", 1, MS_REJECT, "torn", 200000},
