@@ -241,15 +241,21 @@ enum ms_status ms_analysis_foreach(struct ms_corpus *corpus, const char *state, 
                               " AND (?2 IS NULL OR server = ?2) ORDER BY id";
     struct ms_ids ids = {NULL, 0, 0};
     sqlite3_stmt *statement;
-    enum ms_status status = ms_db_prepare(corpus, sql, &statement, err);
-    if (status != MS_OK)
-        return status;
-    ms_db_bind_text(statement, 1, state);
-    ms_db_bind_text(statement, 2, server);
-    status = ms_ids_collect(corpus, statement, &ids, err);
+    /* Who only reads sees one state all the time, and the file is locked once. */
+    const bool own = corpus->mode == MS_CORPUS_READ && sqlite3_get_autocommit(corpus->db);
+    enum ms_status status = own ? ms_db_exec(corpus, "BEGIN", err) : MS_OK;
+    if (status == MS_OK)
+        status = ms_db_prepare(corpus, sql, &statement, err);
+    if (status == MS_OK) {
+        ms_db_bind_text(statement, 1, state);
+        ms_db_bind_text(statement, 2, server);
+        status = ms_ids_collect(corpus, statement, &ids, err);
+    }
     for (size_t i = 0; i < ids.count && status == MS_OK; i++)
         status = visit(ctx, ids.items[i], err);
     ms_ids_release(&ids);
+    if (own)
+        ms_corpus_rollback(corpus);
     return status;
 }
 

@@ -72,7 +72,7 @@ enum ms_status ms_analysis_find_source(struct ms_corpus *corpus, int64_t sample,
                                        const char *sandbox, bool *found, int64_t *id,
                                        struct ms_error *err) MS_MUST_USE;
 /* Ids of the analyses in a state (of one server when given), oldest first; collected before the
- * first visit. */
+ * first visit. Of a corpus that was opened for reading all visits see one state. */
 typedef enum ms_status (*ms_analysis_visit)(void *ctx, int64_t id, struct ms_error *err);
 enum ms_status ms_analysis_foreach(struct ms_corpus *corpus, const char *state, const char *server,
                                    ms_analysis_visit visit, void *ctx,
