@@ -13,11 +13,12 @@ typedef enum ms_status (*ms_census_visit)(void *ctx, const char *section, const 
                                           int64_t value, struct ms_error *err);
 
 /* Visits every count: samples, how many of them are stored, labelled under each policy, detonated
- * and traced, and stored but never submitted to a sandbox; origins by state, blobs by outcome, look-ups by state, current labels by policy and
- * verdict, classes of them, analyses by state, processes and calls, models, runs by tool and those
- * never ended, and of each VirusTotal key (its print) the requests used since UTC midnight before
- * now_ms and those allowed a day, where known. Reads what triggers keep up (schemas/014 to 016) and small
- * tables alone: the size of the corpus does not matter. */
+ * and traced, and stored but never submitted to a sandbox; origins by state, blobs by outcome,
+ * look-ups by state, current labels by policy and verdict, classes of them, analyses by state,
+ * processes and calls, models, runs by tool and those never ended, and of each VirusTotal key (its
+ * print) the requests used since UTC midnight before now_ms and those allowed a day, where known.
+ * Reads what triggers keep up (schemas/014 to 016) and small tables alone: the size of the corpus
+ * does not matter. */
 enum ms_status ms_census_run(struct ms_corpus *corpus, int64_t now_ms, ms_census_visit visit,
                              void *ctx, struct ms_error *err) MS_MUST_USE;
 
