@@ -28,13 +28,13 @@ void ms_git_batch_init(struct ms_git_batch *self, struct ms_collect *session, st
     self->git = git;
     self->crawl = crawl;
     self->entries = entries;
-    ms_spool_init(&self->spool);
+    ms_blob_spool_init(&self->spool);
     self->most = FIRST_BLOBS;
 }
 
 void ms_git_batch_release(struct ms_git_batch *self)
 {
-    ms_spool_release(&self->spool);
+    ms_blob_spool_release(&self->spool);
     self->count = 0;
     if (self->aside)
         ms_git_batch_release(self->aside);
@@ -99,13 +99,13 @@ static enum ms_status begin_blob(struct ms_git_batch *self, struct ms_span bytes
     if (blob->too_big)
         return MS_OK;
     self->current = blob;
-    return ms_spool_begin(&self->spool, blob->id, blob->size, &blob->offset, err);
+    return ms_blob_spool_begin(&self->spool, blob->id, blob->size, &blob->offset, err);
 }
 
 static enum ms_status end_blob(struct ms_git_batch *self, struct ms_error *err)
 {
     struct ms_git_blob *blob = self->current;
-    enum ms_status status = ms_spool_end(&self->spool, err);
+    enum ms_status status = ms_blob_spool_end(&self->spool, err);
     self->current = NULL;
     if (status == MS_OK)
         blob->here = true;
@@ -118,7 +118,7 @@ static enum ms_status on_frame(void *ctx, uint32_t type, struct ms_span bytes, s
     case MS_GITJOB_BLOB:
         return begin_blob(ctx, bytes, err);
     case MS_GITJOB_DATA:
-        return ms_spool_add(&((struct ms_git_batch *)ctx)->spool, bytes, err);
+        return ms_blob_spool_add(&((struct ms_git_batch *)ctx)->spool, bytes, err);
     case MS_GITJOB_END:
         return end_blob(ctx, err);
     default:
@@ -135,7 +135,7 @@ static enum ms_status renew(struct ms_git_batch *self, struct ms_error *err)
         self->blobs[i].here = self->blobs[i].too_big = false;
         self->blobs[i].size = 0;
     }
-    return ms_spool_renew(&self->spool, "batch", err);
+    return ms_blob_spool_renew(&self->spool, "batch", err);
 }
 
 /* One request for all blobs of the table. MS_REJECT when the pack is not right or too large. */
@@ -270,7 +270,7 @@ static enum ms_status fetch_from(struct ms_git_batch *self, const struct ms_entr
         *outcome = "gone";
         return ms_error_set(err, MS_REJECT, "the server does not send this blob");
     }
-    return ms_spool_copy(&self->spool, blob->offset, blob->size, fd, err);
+    return ms_blob_spool_copy(&self->spool, blob->offset, blob->size, fd, err);
 }
 
 enum ms_status ms_git_batch_fetch(void *ctx, const struct ms_entry *entry, int *fd, uint64_t *size,

@@ -24,7 +24,7 @@ struct ms_git_batch {
     const struct ms_crawl *crawl;
     const struct ms_entries *entries;
     struct ms_git_batch *aside; /* one blob out of its turn; NULL until there was one */
-    struct ms_spool spool;
+    struct ms_blob_spool spool;
     struct ms_git_blob blobs[MS_GIT_BATCH_BLOBS];
     size_t count;
     size_t most;                 /* blobs of the next request: sizes are not known before */

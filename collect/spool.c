@@ -15,28 +15,29 @@ static enum ms_status nonsense(struct ms_error *err)
     return ms_error_set(err, MS_REJECT, "the worker's answer makes no sense");
 }
 
-void ms_spool_init(struct ms_spool *self)
+void ms_blob_spool_init(struct ms_blob_spool *self)
 {
-    *self = (struct ms_spool){.fd = -1};
+    *self = (struct ms_blob_spool){.fd = -1};
 }
 
-void ms_spool_release(struct ms_spool *self)
+void ms_blob_spool_release(struct ms_blob_spool *self)
 {
     if (self->fd >= 0)
         (void)close(self->fd);
     ms_hasher_free(self->hasher);
-    ms_spool_init(self);
+    ms_blob_spool_init(self);
 }
 
-enum ms_status ms_spool_renew(struct ms_spool *self, const char *name, struct ms_error *err)
+enum ms_status ms_blob_spool_renew(struct ms_blob_spool *self, const char *name,
+                                   struct ms_error *err)
 {
-    ms_spool_release(self);
+    ms_blob_spool_release(self);
     enum ms_status status = ms_file_memory(name, &self->fd, err);
     return status == MS_OK ? ms_hasher_new(MS_HASH_SHA1, &self->hasher, err) : status;
 }
 
-enum ms_status ms_spool_begin(struct ms_spool *self, const uint8_t id[MS_SHA1_BYTES], uint64_t size,
-                              uint64_t *offset, struct ms_error *err)
+enum ms_status ms_blob_spool_begin(struct ms_blob_spool *self, const uint8_t id[MS_SHA1_BYTES],
+                                   uint64_t size, uint64_t *offset, struct ms_error *err)
 {
     char head[48];
     if (self->open)
@@ -50,7 +51,8 @@ enum ms_status ms_spool_begin(struct ms_spool *self, const uint8_t id[MS_SHA1_BY
     return MS_OK;
 }
 
-enum ms_status ms_spool_add(struct ms_spool *self, struct ms_span bytes, struct ms_error *err)
+enum ms_status ms_blob_spool_add(struct ms_blob_spool *self, struct ms_span bytes,
+                                 struct ms_error *err)
 {
     if (!self->open || bytes.len > self->left_bytes)
         return nonsense(err);
@@ -61,7 +63,7 @@ enum ms_status ms_spool_add(struct ms_spool *self, struct ms_span bytes, struct 
 }
 
 /* The id is what the bytes say, not the worker. */
-enum ms_status ms_spool_end(struct ms_spool *self, struct ms_error *err)
+enum ms_status ms_blob_spool_end(struct ms_blob_spool *self, struct ms_error *err)
 {
     struct ms_digests digests;
     if (!self->open || self->left_bytes)
@@ -72,8 +74,8 @@ enum ms_status ms_spool_end(struct ms_spool *self, struct ms_error *err)
                                                                                  : status;
 }
 
-enum ms_status ms_spool_copy(const struct ms_spool *self, uint64_t offset, uint64_t size, int *fd,
-                             struct ms_error *err)
+enum ms_status ms_blob_spool_copy(const struct ms_blob_spool *self, uint64_t offset, uint64_t size,
+                                  int *fd, struct ms_error *err)
 {
     uint8_t block[COPY_BYTES];
     enum ms_status status = ms_file_memory("blob", fd, err);

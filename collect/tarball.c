@@ -267,13 +267,13 @@ static enum ms_status begin_blob(struct ms_tarball *self, struct ms_span bytes,
     if (want->state == HERE)
         return nonsense(err);
     self->current = want;
-    return ms_spool_begin(&self->spool, want->id, want->size, &want->offset, err);
+    return ms_blob_spool_begin(&self->spool, want->id, want->size, &want->offset, err);
 }
 
 static enum ms_status end_blob(struct ms_tarball *self, struct ms_error *err)
 {
     struct ms_tarball_want *want = self->current;
-    enum ms_status status = ms_spool_end(&self->spool, err);
+    enum ms_status status = ms_blob_spool_end(&self->spool, err);
     self->current = NULL;
     if (want)
         want->state = status == MS_OK ? HERE : MISSING;
@@ -286,7 +286,7 @@ static enum ms_status on_frame(void *ctx, uint32_t type, struct ms_span bytes, s
     case MS_TARJOB_FILE:
         return begin_blob(ctx, bytes, err);
     case MS_TARJOB_DATA:
-        return ms_spool_add(&((struct ms_tarball *)ctx)->spool, bytes, err);
+        return ms_blob_spool_add(&((struct ms_tarball *)ctx)->spool, bytes, err);
     case MS_TARJOB_END:
         return end_blob(ctx, err);
     default:
@@ -304,7 +304,7 @@ static enum ms_status renew(struct ms_tarball *self, struct ms_error *err)
             self->wants[self->window[i]].state = PENDING;
     self->current = NULL;
     self->window_count = 0;
-    return ms_spool_renew(&self->spool, "files", err);
+    return ms_blob_spool_renew(&self->spool, "files", err);
 }
 
 static int by_size(const void *a, const void *b, void *ctx)
@@ -407,13 +407,13 @@ void ms_tarball_init(struct ms_tarball *self, struct ms_collect *session, struct
     self->crawl = crawl;
     self->entries = entries;
     self->fd = -1;
-    ms_spool_init(&self->spool);
+    ms_blob_spool_init(&self->spool);
 }
 
 void ms_tarball_release(struct ms_tarball *self)
 {
     drop_tarball(self);
-    ms_spool_release(&self->spool);
+    ms_blob_spool_release(&self->spool);
     free(self->wants);
     free(self->turn);
     free(self->window);
@@ -439,5 +439,5 @@ enum ms_status ms_tarball_fetch(void *ctx, const struct ms_entry *entry, int *fd
     if (!want || want->state != HERE)
         return self->single(self->single_ctx, entry, fd, size, outcome, err);
     *size = want->size;
-    return ms_spool_copy(&self->spool, want->offset, want->size, fd, err);
+    return ms_blob_spool_copy(&self->spool, want->offset, want->size, fd, err);
 }

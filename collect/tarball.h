@@ -43,7 +43,7 @@ struct ms_tarball {
     /* What was read last: wants of one stretch of the crawl. */
     size_t *window; /* indexes of wants, in the order of the job's argument */
     size_t window_count;
-    struct ms_spool spool;
+    struct ms_blob_spool spool;
     struct ms_tarball_want *current; /* the one that the worker is sending */
 };
 
