@@ -122,6 +122,7 @@ class Package(unittest.TestCase):
             (folder / name).mkdir()
         (folder / "feed.jsonl.gz").write_bytes(gzip.compress(answer))
         (folder / "reports.jsonl").write_bytes(answer)
+        (folder / "vt-answers/one.json").write_bytes(answer)
         subprocess.run(["zstd", "-q", "-o", folder / "old-v2.json.zst"], input=answer, check=True)
         write_mal_api(folder / "malware_api_class", 20)
         shutil.copy(world["repos"], folder / "repos.txt")
