@@ -17,7 +17,7 @@ OPTIONS = ["-q", "--trace-children=yes", "--trace-children-skip=/usr/*,/bin/*,/s
 # These stand in for the C library's allocator; memcheck would put its own in the place of theirs.
 OWN_ALLOCATOR = ("test_nn_fault", "test_inputs_fault")
 # What valgrind says of itself and not of the program.
-TALK = re.compile(r"^(==\d+== *$|--\d+-- WARNING: unhandled amd64-linux syscall|--\d+-- You may be able|--\d+-- Nevertheless|--\d+-- Read the file"
+TALK = re.compile(r"^(==\d+== *$|--\d+-- WARNING: unhandled amd64-linux syscall|--\d+-- You may be able|--\d+-- Nevertheless|--\d+-- Read the file|--\d+-- it at http|$"
                   r"|==\d+== Warning: invalid file descriptor \d+ in syscall|==\d+== Warning: set address range perms"
                   r"|==\d+== (Process terminating with|at 0x|by 0x|  )|\*\*\d+\*\* )")
 
