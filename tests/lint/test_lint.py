@@ -269,7 +269,7 @@ class Outside(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr[:3000])
 
     def test_clang_tidy(self):
-        """Its cheap checks; ./run lint asks for all."""
+        """Its cheap checks; ./run lint --deep asks for all."""
         self.need("clang-tidy")
         build = os.path.dirname(os.path.realpath(BIN))
         if not os.path.isfile(os.path.join(build, "compile_commands.json")):
