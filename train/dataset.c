@@ -14,6 +14,7 @@
 #include "train/dataset_read.h"
 #include "train/dataset_statics.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,8 @@ struct loader {
     uint32_t *gram_of;           /* their places in set->grams, + 1; 0: not yet */
     char **why;                  /* N: why a trace is damaged */
     size_t why_count;
+    struct ms_row_numbers numbers; /* of the row at hand */
+    struct ms_buf scratch;
 };
 
 enum ms_status ms_target_parse(const char *text, struct ms_target *out, struct ms_error *err)
@@ -223,17 +226,6 @@ static void sort_rows(struct loader *l)
         qsort(set->rows, set->count, sizeof *set->rows, by_key);
 }
 
-static void row_release(struct ms_row *row)
-{
-    free(row->calls);
-    free(row->counts);
-    free(row->run_lengths);
-    free(row->run_counts);
-    free(row->grams);
-    row->calls = row->run_lengths = row->run_counts = row->grams = NULL;
-    row->counts = NULL;
-}
-
 /* The place of an n-gram in the dataset's list, at its end when it is new. */
 static enum ms_status place_gram(struct loader *l, uint32_t *gram, struct ms_error *err)
 {
@@ -253,16 +245,17 @@ static enum ms_status place_gram(struct loader *l, uint32_t *gram, struct ms_err
 
 /* Api ids become symbols, in the order of the rows and of first occurrence in them, so that the
  * numbers do not depend on who read what when. */
-static enum ms_status number_calls(struct loader *l, struct ms_row *row, struct ms_error *err)
+static enum ms_status number_calls(struct loader *l, struct ms_row_pack *pack, struct ms_error *err)
 {
-    enum ms_status status = MS_OK;
+    struct ms_row_numbers *row = &l->numbers;
+    enum ms_status status = ms_row_unpack(pack, row, err);
     for (size_t i = 0; i < row->count_n && status == MS_OK; i++)
         status = symbol_for(l, row->counts[i].symbol, &row->counts[i].symbol, err);
     for (size_t i = 0; i < row->n && status == MS_OK; i++)
         status = symbol_for(l, row->calls[i], &row->calls[i], err);
     for (size_t i = 0; i < row->gram_n && status == MS_OK; i++)
         status = place_gram(l, &row->grams[i], err);
-    return status;
+    return status == MS_OK ? ms_row_pack(pack, row, &l->scratch, err) : status;
 }
 
 static enum ms_status prepare_grams(struct loader *l, struct ms_error *err)
@@ -283,25 +276,24 @@ static enum ms_status sift_rows(struct loader *l, struct ms_error *err)
     size_t kept = 0;
     for (size_t i = 0; i < set->count; i++) {
         struct ms_row *row = &set->rows[i];
-        bool few = row->whole_length < l->request->min_calls || row->n == 0;
+        bool few = row->whole_length < l->request->min_calls || row->pack.n == 0;
         if (l->why[i])
             ms_log(MS_LOG_WARNING, "%s: trace left out: %s", row->key, l->why[i]);
         else if (row->grams_cut)
-            ms_log(MS_LOG_WARNING, "%s: only its first %zu n-grams are looked at", row->key,
-                   row->gram_n);
+            ms_log(MS_LOG_WARNING, "%s: only its first %" PRIu32 " n-grams are looked at", row->key,
+                   row->pack.gram_n);
         set->dropped_damaged += l->why[i] != NULL;
         set->dropped_short += !l->why[i] && few;
         if (l->why[i] || few || status != MS_OK) {
-            row_release(row);
+            ms_row_pack_release(&row->pack);
             continue;
         }
-        status = number_calls(l, row, err);
+        status = number_calls(l, &row->pack, err);
         memmove(l->keys + kept * MS_ROW_KEYS, l->keys + i * MS_ROW_KEYS,
                 MS_ROW_KEYS * sizeof *l->keys);
         if (kept != i) {
             set->rows[kept] = *row;
-            row->calls = row->run_lengths = row->run_counts = row->grams = NULL;
-            row->counts = NULL;
+            row->pack = (struct ms_row_pack){0};
         }
         kept++;
     }
@@ -330,6 +322,8 @@ static enum ms_status load_rows(struct loader *l, struct ms_error *err)
                                            .jobs = l->request->jobs};
     if (status == MS_OK)
         status = ms_rows_read(&reading, set->rows, set->count, l->keys, l->why, err);
+    if (l->grams)
+        ms_gram_index_close(l->grams);
     return status == MS_OK ? sift_rows(l, err) : status;
 }
 
@@ -484,7 +478,7 @@ static enum ms_status thin_rows(struct loader *l, struct ms_error *err)
     size_t kept = 0;
     for (size_t i = 0; status == MS_OK && i < set->count; i++) {
         if (!keep[i]) {
-            row_release(&set->rows[i]);
+            ms_row_pack_release(&set->rows[i].pack);
             continue;
         }
         memmove(l->keys + kept * MS_ROW_KEYS, l->keys + i * MS_ROW_KEYS,
@@ -604,6 +598,8 @@ static void loader_release(struct loader *l)
     free(l->gram_of);
     ms_gram_index_free(l->grams);
     ms_names_free(l->policies);
+    ms_row_numbers_release(&l->numbers);
+    ms_buf_release(&l->scratch);
 }
 
 enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset_request *request,
@@ -614,6 +610,7 @@ enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset
                                             .opcodes = request->opcodes,
                                             .features = request->statics != MS_STATIC_NO};
     struct loader l = {.corpus = corpus, .request = request, .set = out};
+    ms_buf_init(&l.scratch, SIZE_MAX / 2);
     ms_arena_init(&out->arena, SIZE_MAX / 2);
     ms_normal_options_text(&request->view, out->normalisation);
     enum ms_status status = ms_names_new(MS_LIMIT_VOCABULARY, &out->symbols, err);
@@ -656,7 +653,7 @@ enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset
 void ms_dataset_release(struct ms_dataset *self)
 {
     for (size_t i = 0; i < self->count; i++)
-        row_release(&self->rows[i]);
+        ms_row_pack_release(&self->rows[i].pack);
     free(self->rows);
     free(self->names);
     free(self->grams);
@@ -677,17 +674,23 @@ struct ms_gram_table ms_dataset_table(const struct ms_dataset *self)
                                   self->gram_count};
 }
 
-struct ms_input_trace ms_dataset_trace(const struct ms_dataset *self, size_t row)
+enum ms_status ms_dataset_trace(const struct ms_dataset *self, size_t row,
+                                struct ms_row_numbers *numbers, struct ms_input_trace *out,
+                                struct ms_error *err)
 {
-    const struct ms_row *r = &self->rows[row];
+    const struct ms_row_numbers *r = numbers;
     const bool alone = self->statics == MS_STATIC_ALONE;
-    const struct ms_gram_row grams = {alone ? r->grams + r->gram_n : r->grams,
+    enum ms_status status = ms_row_unpack(&self->rows[row].pack, numbers, err);
+    if (status != MS_OK)
+        return status;
+    const struct ms_gram_row grams = {r->grams && alone ? r->grams + r->gram_n : r->grams,
                                       alone ? r->static_n : r->gram_n + r->static_n};
-    return (struct ms_input_trace){.calls = r->calls,
+    *out = (struct ms_input_trace){.calls = r->calls,
                                    .n = r->n,
                                    .run_lengths = r->run_lengths,
                                    .run_counts = r->run_counts,
                                    .grams = grams};
+    return MS_OK;
 }
 
 struct ms_split_rows ms_dataset_split_rows(const struct ms_dataset *self, bool grouped)

@@ -8,6 +8,7 @@
 #include "store/corpus.h"
 #include "store/trace/names.h"
 #include "store/trace/normalise.h"
+#include "train/dataset_row.h"
 #include "train/model_inputs.h"
 #include "train/model_statics.h"
 #include "train/split.h"
@@ -45,30 +46,15 @@ struct ms_dataset_request {
     unsigned jobs;
 };
 
-/* How often a row's whole trace has a call, in order of first occurrence. */
-struct ms_row_count {
-    uint32_t symbol;
-    uint64_t times;
-};
-
 struct ms_row {
     int64_t analysis, sample;
     int64_t first_seen_ms; /* of the sample, by ms_labelled; 0 unknown */
     uint32_t source;       /* number of its sandbox or dataset in `sources` */
     const char *key;       /* sha256 in hexadecimal, else source and external id; escaped */
     uint32_t label;
-    uint32_t *calls; /* symbols: numbers in `symbols` */
-    size_t n;
-    /* n each, as in struct ms_sequence; NULL unless asked for */
-    uint32_t *run_lengths, *run_counts;
-    uint32_t *grams; /* the n-grams of the whole trace (store/trace/grams.h), in their order there:
-                        places in the dataset's `grams`; NULL unless asked for */
-    size_t gram_n;
-    size_t static_n;       /* marks of the sample's static features, behind the n-grams */
-    bool grams_cut;        /* it has more, which were left out */
-    uint64_t whole_length; /* calls of the trace before collapsing and cutting */
-    struct ms_row_count *counts;
-    size_t count_n;
+    struct ms_row_pack pack; /* its calls, n-grams and static features */
+    bool grams_cut;          /* it has more n-grams, which were left out */
+    uint64_t whole_length;   /* calls of the trace before collapsing and cutting */
     /* Of the whole trace with runs collapsed, by the folded names of the calls: in any corpus the
      * same trace has the same. Not a cryptographic digest (struct ms_sequence_hash). */
     uint64_t sequence[2];
@@ -120,10 +106,13 @@ enum ms_status ms_dataset_load(struct ms_corpus *corpus, const struct ms_dataset
                                struct ms_dataset *out, struct ms_error *err) MS_MUST_USE;
 void ms_dataset_release(struct ms_dataset *self);
 
-/* What rows refer to, and a row as what it is shown by (with its static features, as asked for);
- * both borrowed from the dataset. */
+/* What rows refer to; borrowed from the dataset. */
 struct ms_gram_table ms_dataset_table(const struct ms_dataset *self);
-struct ms_input_trace ms_dataset_trace(const struct ms_dataset *self, size_t row);
+/* A row as what it is shown by (with its static features, as asked for); unpacked into `numbers`
+ * and borrowed from them. MS_E_NOMEM. */
+enum ms_status ms_dataset_trace(const struct ms_dataset *self, size_t row,
+                                struct ms_row_numbers *numbers, struct ms_input_trace *out,
+                                struct ms_error *err) MS_MUST_USE;
 
 /* Rows and labels for ms_split_make; groups NULL for a naive split. */
 struct ms_split_rows ms_dataset_split_rows(const struct ms_dataset *self, bool grouped);

@@ -49,12 +49,16 @@ static uint64_t *gram_digests(struct ms_hasher *hasher, const struct ms_dataset 
 }
 
 static enum ms_status row_digest(struct ms_hasher *hasher, const struct ms_dataset *set,
-                                 const struct ms_row *row, const uint64_t *grams,
-                                 uint8_t out[MS_SHA256_BYTES], struct ms_error *err)
+                                 const struct ms_row *of, const uint64_t *grams,
+                                 struct ms_row_numbers *row, uint8_t out[MS_SHA256_BYTES],
+                                 struct ms_error *err)
 {
     struct ms_digests digests;
-    add_text(hasher, row->key);
-    add_text(hasher, set->class_names[row->label]);
+    enum ms_status status = ms_row_unpack(&of->pack, row, err);
+    if (status != MS_OK)
+        return status;
+    add_text(hasher, of->key);
+    add_text(hasher, set->class_names[of->label]);
     for (size_t i = 0; i < row->n; i++) {
         struct ms_span name = ms_names_get(set->symbols, row->calls[i]);
         ms_hasher_update(hasher, name.data, name.len);
@@ -66,7 +70,7 @@ static enum ms_status row_digest(struct ms_hasher *hasher, const struct ms_datas
     }
     for (size_t i = 0; i < row->gram_n + row->static_n; i++)
         ms_hasher_update(hasher, &grams[row->grams[i]], sizeof *grams);
-    enum ms_status status = ms_hasher_finish(hasher, &digests, err);
+    status = ms_hasher_finish(hasher, &digests, err);
     if (status == MS_OK)
         memcpy(out, digests.sha256, MS_SHA256_BYTES);
     return status;
@@ -81,8 +85,10 @@ enum ms_status ms_dataset_digest(struct ms_dataset *self, const struct ms_datase
     struct ms_hasher *hasher = NULL;
     enum ms_status status = ms_hasher_new(MS_HASH_SHA256, &hasher, err);
     uint64_t *grams = status == MS_OK ? gram_digests(hasher, self, &status, err) : NULL;
+    struct ms_row_numbers row = {0};
     for (size_t i = 0; i < self->count && status == MS_OK; i++)
-        status = row_digest(hasher, self, &self->rows[i], grams, rows[i], err);
+        status = row_digest(hasher, self, &self->rows[i], grams, &row, rows[i], err);
+    ms_row_numbers_release(&row);
     if (status == MS_OK) {
         qsort(rows, self->count, sizeof *rows, by_bytes);
         struct ms_digests digests;

@@ -46,15 +46,20 @@ void ms_gram_index_free(struct ms_gram_index *self)
     free(self);
 }
 
-/* The slot where the n-gram is, or the free one where it would go. */
-static uint32_t slot_of(const struct ms_gram_index *self, struct ms_gram gram)
+static uint32_t hash(const struct ms_gram_index *self, struct ms_gram gram)
 {
     uint64_t h = self->seed;
     for (int i = 0; i < MS_GRAM_MOST; i++) {
         h = (h ^ gram.symbol[i]) * 0x9e3779b97f4a7c15u;
         h ^= h >> 29;
     }
-    uint32_t at = (uint32_t)(h ^ h >> 32) & self->mask;
+    return (uint32_t)(h ^ h >> 32);
+}
+
+/* The slot where the n-gram is, or the free one where it would go. */
+static uint32_t slot_of(const struct ms_gram_index *self, struct ms_gram gram)
+{
+    uint32_t at = hash(self, gram) & self->mask;
     while (self->slots[at] != 0 &&
            memcmp(&self->items[self->slots[at] - 1], &gram, sizeof gram) != 0)
         at = (at + 1) & self->mask;
@@ -95,12 +100,29 @@ static enum ms_status append(struct ms_gram_index *self, struct ms_gram gram, st
     return MS_OK;
 }
 
+/* The table of a large corpus is in no cache: the slots of those to come are asked for ahead, and
+ * then the n-grams that they name. */
+static void fetch(const struct ms_gram_index *self, const struct ms_gram_set *set, size_t i,
+                  size_t n)
+{
+    enum { SLOT_AHEAD = 16, ITEM_AHEAD = 8 };
+    if (i + SLOT_AHEAD < n)
+        __builtin_prefetch(
+            &self->slots[hash(self, ms_gram_set_get(set, i + SLOT_AHEAD)) & self->mask]);
+    if (i + ITEM_AHEAD < n) {
+        uint32_t found = self->slots[hash(self, ms_gram_set_get(set, i + ITEM_AHEAD)) & self->mask];
+        if (found)
+            __builtin_prefetch(&self->items[found - 1]);
+    }
+}
+
 enum ms_status ms_gram_index_add(struct ms_gram_index *self, const struct ms_gram_set *set,
                                  uint32_t *ids, struct ms_error *err)
 {
     enum ms_status status = MS_OK;
     size_t n = ms_gram_set_count(set);
     for (size_t i = 0; i < n && status == MS_OK; i++) {
+        fetch(self, set, i, n);
         struct ms_gram gram = ms_gram_set_get(set, i);
         uint32_t found = self->slots[slot_of(self, gram)];
         if (!found) {
@@ -110,6 +132,12 @@ enum ms_status ms_gram_index_add(struct ms_gram_index *self, const struct ms_gra
         ids[i] = found - 1;
     }
     return status;
+}
+
+void ms_gram_index_close(struct ms_gram_index *self)
+{
+    free(self->slots);
+    self->slots = NULL;
 }
 
 uint32_t ms_gram_index_count(const struct ms_gram_index *self)

@@ -15,6 +15,9 @@ void ms_gram_index_free(struct ms_gram_index *self);
 enum ms_status ms_gram_index_add(struct ms_gram_index *self, const struct ms_gram_set *set,
                                  uint32_t *ids, struct ms_error *err) MS_MUST_USE;
 
+/* No more n-grams will come: frees what finds them. Only the next two may follow, and free. */
+void ms_gram_index_close(struct ms_gram_index *self);
+
 uint32_t ms_gram_index_count(const struct ms_gram_index *self);
 struct ms_gram ms_gram_index_get(const struct ms_gram_index *self, uint32_t id);
 

@@ -30,9 +30,13 @@ struct reader {
     struct ms_normal_process *processes;
     size_t process_count, process_capacity;
     struct ms_sequence sequence;
-    struct ms_gram_set *grams; /* of one row; NULL: not wanted */
-    uint64_t *times;           /* by api id; zero between rows */
-    uint32_t *touched;         /* api ids of a row in order of first occurrence */
+    struct ms_gram_set *grams;   /* of one row; NULL: not wanted */
+    uint64_t *times;             /* by api id; zero between rows */
+    struct ms_row_count *counts; /* of a row: as many as there are api ids at most */
+    uint32_t *gram_ids;          /* of a row */
+    size_t gram_capacity;
+    struct ms_row_numbers row; /* what is kept of a row, borrowed from the above */
+    struct ms_buf scratch;
 };
 
 static enum ms_status no_memory(struct ms_error *err)
@@ -65,8 +69,7 @@ static enum ms_status on_process(void *ctx, const struct ms_process_row *process
 }
 
 /* Counts the calls of the whole trace and takes its digests, as it is and with runs collapsed. */
-static enum ms_status scan_whole(struct reader *r, struct ms_row *row, struct ms_sequence_hash *key,
-                                 struct ms_error *err)
+static void scan_whole(struct reader *r, struct ms_row *row, struct ms_sequence_hash *key)
 {
     const uint32_t *calls = r->sequence.calls;
     size_t touched = 0, n = r->sequence.n;
@@ -87,47 +90,29 @@ static enum ms_status scan_whole(struct reader *r, struct ms_row *row, struct ms
         ms_sequence_hash_add(&key[MS_ROW_RAW], (uint32_t)length);
         ms_sequence_hash_add(&key[MS_ROW_RAW], (uint32_t)(length >> 32));
         if (r->times[calls[i]] == 0)
-            r->touched[touched++] = calls[i];
+            r->counts[touched++].symbol = calls[i];
         r->times[calls[i]] += length;
         row->whole_length += length;
     }
     row->sequence[0] = sequence.a;
     row->sequence[1] = sequence.b;
-    row->counts = calloc(touched + 1, sizeof *row->counts);
-    row->count_n = row->counts ? touched : 0;
     for (size_t i = 0; i < touched; i++) {
-        if (row->counts)
-            row->counts[i] = (struct ms_row_count){r->touched[i], r->times[r->touched[i]]};
-        r->times[r->touched[i]] = 0;
+        r->counts[i].times = r->times[r->counts[i].symbol];
+        r->times[r->counts[i].symbol] = 0;
     }
-    return row->counts ? MS_OK : no_memory(err);
+    r->row = (struct ms_row_numbers){.counts = r->counts, .count_n = touched};
 }
 
-static uint32_t *copy_numbers(const uint32_t *from, size_t n)
+static void keep_view(struct reader *r, struct ms_sequence_hash *key)
 {
-    uint32_t *copy = calloc(n + 1, sizeof *copy);
-    if (copy && n)
-        memcpy(copy, from, n * sizeof *copy);
-    return copy;
-}
-
-static enum ms_status keep_view(struct reader *r, struct ms_row *row, struct ms_sequence_hash *key,
-                                struct ms_error *err)
-{
-    row->n = r->sequence.n;
-    row->calls = calloc(row->n + 1, sizeof *row->calls);
-    if (!row->calls)
-        return no_memory(err);
+    const bool runs = r->shared->reading->want_runs;
+    r->row.calls = r->sequence.calls;
+    r->row.n = r->sequence.n;
+    r->row.run_lengths = runs ? r->sequence.run_lengths : NULL;
+    r->row.run_counts = runs ? r->sequence.run_counts : NULL;
     ms_sequence_hash_init(&key[MS_ROW_VIEW]);
-    for (size_t i = 0; i < row->n; i++) {
-        row->calls[i] = r->sequence.calls[i];
-        ms_sequence_hash_add(&key[MS_ROW_VIEW], row->calls[i]);
-    }
-    if (!r->shared->reading->want_runs)
-        return MS_OK;
-    row->run_lengths = copy_numbers(r->sequence.run_lengths, row->n);
-    row->run_counts = copy_numbers(r->sequence.run_counts, row->n);
-    return row->run_lengths && row->run_counts ? MS_OK : no_memory(err);
+    for (size_t i = 0; i < r->row.n; i++)
+        ms_sequence_hash_add(&key[MS_ROW_VIEW], r->row.calls[i]);
 }
 
 static enum ms_status keep_grams(struct reader *r, struct ms_row *row, struct ms_error *err)
@@ -138,13 +123,19 @@ static enum ms_status keep_grams(struct reader *r, struct ms_row *row, struct ms
     if (status != MS_OK)
         return status;
     size_t n = ms_gram_set_count(r->grams);
-    row->grams = calloc(n + 1, sizeof *row->grams);
-    if (!row->grams)
-        return no_memory(err);
+    if (n >= r->gram_capacity) {
+        free(r->gram_ids);
+        r->gram_capacity = 0;
+        r->gram_ids = calloc(n * 2 + 1, sizeof *r->gram_ids);
+        if (!r->gram_ids)
+            return no_memory(err);
+        r->gram_capacity = n * 2 + 1;
+    }
     (void)pthread_mutex_lock(&r->shared->gram_lock);
-    status = ms_gram_index_add(reading->grams, r->grams, row->grams, err);
+    status = ms_gram_index_add(reading->grams, r->grams, r->gram_ids, err);
     (void)pthread_mutex_unlock(&r->shared->gram_lock);
-    row->gram_n = status == MS_OK ? n : 0;
+    r->row.grams = r->gram_ids;
+    r->row.gram_n = n;
     row->grams_cut = ms_gram_set_cut(r->grams);
     return status;
 }
@@ -162,14 +153,16 @@ static enum ms_status normalise_row(struct reader *r, struct ms_row *row,
     whole.length = 0;
     enum ms_status status =
         ms_normalise(r->processes, r->process_count, &reading->apis, &whole, &r->sequence, err);
-    if (status == MS_OK)
-        status = scan_whole(r, row, key, err);
-    if (status == MS_OK)
-        status = ms_normalise(r->processes, r->process_count, &reading->apis, reading->view,
-                              &r->sequence, err);
-    if (status == MS_OK)
-        status = keep_view(r, row, key, err);
-    return status == MS_OK && r->grams ? keep_grams(r, row, err) : status;
+    if (status != MS_OK)
+        return status;
+    scan_whole(r, row, key);
+    status = ms_normalise(r->processes, r->process_count, &reading->apis, reading->view,
+                          &r->sequence, err);
+    if (status != MS_OK)
+        return status;
+    keep_view(r, key);
+    status = r->grams ? keep_grams(r, row, err) : MS_OK;
+    return status == MS_OK ? ms_row_pack(&row->pack, &r->row, &r->scratch, err) : status;
 }
 
 /* Takes the next row's blobs out of the corpus; false when there is none or something failed. */
@@ -227,8 +220,9 @@ static enum ms_status reader_make(struct reader *r, struct shared *shared, struc
     ms_arena_init(&r->blobs, SIZE_MAX / 2);
     ms_sequence_init(&r->sequence);
     r->times = calloc(apis, sizeof *r->times);
-    r->touched = calloc(apis, sizeof *r->touched);
-    if (!r->times || !r->touched)
+    r->counts = calloc(apis, sizeof *r->counts);
+    ms_buf_init(&r->scratch, SIZE_MAX / 2);
+    if (!r->times || !r->counts)
         return no_memory(err);
     return shared->reading->grams ? ms_gram_set_new(&r->grams, err) : MS_OK;
 }
@@ -240,7 +234,9 @@ static void reader_release(struct reader *r)
     ms_gram_set_free(r->grams);
     free(r->processes);
     free(r->times);
-    free(r->touched);
+    free(r->counts);
+    free(r->gram_ids);
+    ms_buf_release(&r->scratch);
 }
 
 enum ms_status ms_rows_read(const struct ms_row_reading *reading, struct ms_row *rows, size_t count,

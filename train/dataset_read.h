@@ -20,12 +20,12 @@ struct ms_row_reading {
     unsigned jobs;
 };
 
-/* Fills rows[i].calls, n, whole_length, counts, count_n, sequence (calls and symbols as api ids,
- * the lowest of those that fold alike), what is wanted of run_lengths, run_counts, grams, gram_n
- * and grams_cut (grams as numbers of `grams`) and keys[i * MS_ROW_KEYS ..] for every row. A damaged
- * trace leaves calls NULL and its reason in why[i] (from malloc), else why[i] is NULL. The arrays
- * come from malloc. The result does not depend on jobs, but for the numbers that `grams` gives. Any
- * status but MS_OK concerns the corpus or memory; what was filled is filled. */
+/* Fills rows[i].pack (calls and symbols as api ids, the lowest of those that fold alike; what is
+ * wanted of runs and n-grams, these as numbers of `grams`), whole_length, sequence, grams_cut and
+ * keys[i * MS_ROW_KEYS ..] for every row. A damaged trace leaves the pack empty and its reason in
+ * why[i] (from malloc), else why[i] is NULL. The result does not depend on jobs, but for the
+ * numbers that `grams` gives. Any status but MS_OK concerns the corpus or memory; what was filled
+ * is filled. */
 enum ms_status ms_rows_read(const struct ms_row_reading *reading, struct ms_row *rows, size_t count,
                             struct ms_sequence_hash *keys, char **why,
                             struct ms_error *err) MS_MUST_USE;

@@ -7,13 +7,17 @@
 #include "train/model_statics.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct adding {
     struct ms_dataset *set;
     uint32_t *gram_of; /* by symbol: its place in set->grams, + 1; 0: none */
     size_t symbols, gram_cap;
     struct ms_statics statics;
-    struct ms_buf features;
+    struct ms_buf features, scratch;
+    struct ms_row_numbers numbers; /* of the row at hand */
+    uint32_t *grams;               /* its n-grams, then its marks */
+    size_t room;
 };
 
 static enum ms_status no_memory(struct ms_error *err)
@@ -57,11 +61,17 @@ static enum ms_status append_gram(struct adding *a, uint32_t symbol, struct ms_e
 static enum ms_status add_row(struct adding *a, struct ms_row *row, struct ms_sequence_hash *key,
                               struct ms_error *err)
 {
-    const size_t n = a->statics.count;
-    uint32_t *grams = realloc(row->grams, (row->gram_n + n + 1) * sizeof *grams);
-    enum ms_status status = grams ? MS_OK : no_memory(err);
-    if (grams)
-        row->grams = grams;
+    const size_t n = a->statics.count, grams = row->pack.gram_n;
+    if (grams + n + 1 > a->room) {
+        uint32_t *longer = realloc(a->grams, (grams + n + 1) * sizeof *longer);
+        if (!longer)
+            return no_memory(err);
+        a->grams = longer;
+        a->room = grams + n + 1;
+    }
+    enum ms_status status = ms_row_unpack(&row->pack, &a->numbers, err);
+    if (status == MS_OK && a->numbers.grams)
+        memcpy(a->grams, a->numbers.grams, grams * sizeof *a->grams);
     if (a->set->statics == MS_STATIC_ALONE)
         ms_sequence_hash_init(key);
     for (size_t i = 0; i < n && status == MS_OK; i++) {
@@ -73,10 +83,12 @@ static enum ms_status add_row(struct adding *a, struct ms_row *row, struct ms_se
             status = append_gram(a, symbol, err);
         if (status != MS_OK)
             break;
-        row->grams[row->gram_n + row->static_n++] = a->gram_of[symbol] - 1;
+        a->grams[grams + i] = a->gram_of[symbol] - 1;
         ms_sequence_hash_add(key, symbol);
     }
-    return status;
+    a->numbers.grams = a->grams;
+    a->numbers.static_n = n;
+    return status == MS_OK ? ms_row_pack(&row->pack, &a->numbers, &a->scratch, err) : status;
 }
 
 enum ms_status ms_dataset_add_statics(struct ms_corpus *corpus, struct ms_dataset *set,
@@ -85,6 +97,7 @@ enum ms_status ms_dataset_add_statics(struct ms_corpus *corpus, struct ms_datase
     struct adding a = {.set = set};
     enum ms_status status = MS_OK;
     ms_buf_init(&a.features, MS_LIMIT_FRAME_BYTES);
+    ms_buf_init(&a.scratch, SIZE_MAX / 2);
     for (size_t i = 0; i < set->count && status == MS_OK; i++) {
         status = ms_sample_features_get(corpus, set->rows[i].sample, &a.features, err);
         if (status == MS_OK)
@@ -96,6 +109,9 @@ enum ms_status ms_dataset_add_statics(struct ms_corpus *corpus, struct ms_datase
     }
     ms_statics_release(&a.statics);
     ms_buf_release(&a.features);
+    ms_buf_release(&a.scratch);
+    ms_row_numbers_release(&a.numbers);
+    free(a.grams);
     free(a.gram_of);
     return status == MS_REJECT ? MS_E_INPUT : status;
 }

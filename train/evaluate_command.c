@@ -130,19 +130,23 @@ static enum ms_status score(struct evaluating *e, struct ms_error *err)
     struct ms_input_recipe recipe;
     struct ms_input_maker *maker = NULL;
     struct ms_input_row rows[BATCH_ROWS] = {0};
+    struct ms_row_numbers numbers = {0};
     ms_model_recipe(e->model, &recipe);
     enum ms_status status = ms_input_maker_new(&recipe, &table, &maker, err);
     for (size_t at = 0; at < e->count && status == MS_OK; at += BATCH_ROWS) {
         size_t n = e->count - at < BATCH_ROWS ? e->count - at : BATCH_ROWS;
         for (size_t i = 0; i < n && status == MS_OK; i++) {
-            const struct ms_input_trace trace = ms_dataset_trace(&e->set, e->judged[at + i]);
-            status = ms_input_row_make(maker, &trace, &rows[i], err);
+            struct ms_input_trace trace;
+            status = ms_dataset_trace(&e->set, e->judged[at + i], &numbers, &trace, err);
+            if (status == MS_OK)
+                status = ms_input_row_make(maker, &trace, &rows[i], err);
         }
         if (status == MS_OK)
             status = ms_model_scores(e->model, rows, n, e->scores + at * classes, err);
     }
     for (size_t i = 0; i < BATCH_ROWS; i++)
         ms_input_row_release(&rows[i]);
+    ms_row_numbers_release(&numbers);
     ms_input_maker_free(maker);
     return status;
 }

@@ -15,19 +15,25 @@ struct counts {
     uint64_t *times;
 };
 
-static void count_calls(const struct ms_plan *plan, const struct ms_learner_rows *rows,
-                        const struct counts *c)
+static enum ms_status count_calls(const struct ms_plan *plan, const struct ms_learner_rows *rows,
+                                  const struct counts *c, struct ms_error *err)
 {
-    for (size_t i = 0; i < rows->train_count; i++) {
-        const struct ms_row *row = &rows->set->rows[rows->train[i]];
-        for (size_t k = 0; k < row->count_n; k++) {
-            c->rows_with[row->counts[k].symbol]++;
+    struct ms_row_numbers row = {0};
+    enum ms_status status = MS_OK;
+    for (size_t i = 0; i < rows->train_count && status == MS_OK; i++) {
+        status = ms_row_unpack(&rows->set->rows[rows->train[i]].pack, &row, err);
+        if (status != MS_OK)
+            break;
+        for (size_t k = 0; k < row.count_n; k++) {
+            c->rows_with[row.counts[k].symbol]++;
             if (plan->count_whole)
-                c->times[row->counts[k].symbol] += row->counts[k].times;
+                c->times[row.counts[k].symbol] += row.counts[k].times;
         }
-        for (size_t k = 0; !plan->count_whole && k < row->n; k++)
-            c->times[row->calls[k]]++;
+        for (size_t k = 0; !plan->count_whole && k < row.n; k++)
+            c->times[row.calls[k]]++;
     }
+    ms_row_numbers_release(&row);
+    return status;
 }
 
 /* Symbols are numbered by first occurrence over the sorted rows, so that counting in their order is
@@ -40,10 +46,10 @@ enum ms_status ms_learner_vocabulary(const struct ms_plan *plan, const struct ms
                        calloc(symbols + 1u, sizeof *c.times)};
     struct ms_vocabulary *v = NULL;
     enum ms_status status = c.rows_with && c.times ? MS_OK : no_memory(err);
-    if (status == MS_OK) {
-        count_calls(plan, rows, &c);
+    if (status == MS_OK)
+        status = count_calls(plan, rows, &c, err);
+    if (status == MS_OK)
         status = ms_vocabulary_new(plan->text, plan->unknown, &v, err);
-    }
     for (uint32_t s = 0; s < symbols && status == MS_OK; s++)
         if (c.times[s] > 0 && c.rows_with[s] >= plan->vocabulary_rows)
             status = ms_vocabulary_count(v, ms_names_get(rows->set->symbols, s), c.times[s], err);
@@ -63,14 +69,19 @@ static enum ms_status make_ngrams(const struct ms_input_options *inputs,
                                   struct ms_error *err)
 {
     const struct ms_gram_table table = ms_dataset_table(rows->set);
-    struct ms_gram_row *grams = calloc(rows->train_count + 1, sizeof *grams);
-    if (!grams)
-        return no_memory(err);
-    for (size_t i = 0; i < rows->train_count; i++)
-        grams[i] = ms_dataset_trace(rows->set, rows->train[i]).grams;
-    enum ms_status status =
-        ms_ngrams_build(&inputs->ngrams, &table, grams, rows->train_count, out, err);
-    free(grams);
+    struct ms_row_numbers numbers = {0};
+    struct ms_input_trace trace;
+    uint32_t *rows_with = calloc((size_t)table.gram_count + 1, sizeof *rows_with);
+    enum ms_status status = rows_with ? MS_OK : no_memory(err);
+    for (size_t i = 0; i < rows->train_count && status == MS_OK; i++) {
+        status = ms_dataset_trace(rows->set, rows->train[i], &numbers, &trace, err);
+        for (size_t k = 0; status == MS_OK && k < trace.grams.n; k++)
+            rows_with[trace.grams.grams[k]]++;
+    }
+    if (status == MS_OK)
+        status = ms_ngrams_build(&inputs->ngrams, &table, rows_with, rows->train_count, out, err);
+    ms_row_numbers_release(&numbers);
+    free(rows_with);
     return status;
 }
 
@@ -79,13 +90,17 @@ static enum ms_status make_rows(const struct ms_input_recipe *recipe,
                                 struct ms_error *err)
 {
     const struct ms_gram_table table = ms_dataset_table(rows->set);
+    struct ms_row_numbers numbers = {0};
+    struct ms_input_trace trace;
     struct ms_input_maker *maker = NULL;
     enum ms_status status = ms_input_maker_new(recipe, &table, &maker, err);
     for (size_t i = 0; i < out->count && status == MS_OK; i++) {
         uint32_t row = i < rows->train_count ? rows->train[i] : rows->test[i - rows->train_count];
-        const struct ms_input_trace trace = ms_dataset_trace(rows->set, row);
-        status = ms_input_row_make(maker, &trace, &out->rows[i], err);
+        status = ms_dataset_trace(rows->set, row, &numbers, &trace, err);
+        if (status == MS_OK)
+            status = ms_input_row_make(maker, &trace, &out->rows[i], err);
     }
+    ms_row_numbers_release(&numbers);
     ms_input_maker_free(maker);
     return status;
 }

@@ -207,38 +207,21 @@ static enum ms_status keep(struct ms_ngrams *self, const struct ms_gram_table *t
                : ms_error_set(err, MS_E_BUG, "a table of n-grams has one twice");
 }
 
-/* df[g]: in how many rows gram g is. */
-static uint32_t *count_rows(const struct ms_gram_table *table, const struct ms_gram_row *rows,
-                            size_t count)
-{
-    uint32_t *df = calloc((size_t)table->gram_count + 1, sizeof *df);
-    for (size_t i = 0; df && i < count; i++)
-        for (size_t k = 0; k < rows[i].n; k++)
-            df[rows[i].grams ? rows[i].grams[k] : k]++;
-    return df;
-}
-
 enum ms_status ms_ngrams_build(const struct ms_ngram_options *options,
-                               const struct ms_gram_table *table, const struct ms_gram_row *rows,
-                               size_t count, struct ms_ngrams **out, struct ms_error *err)
+                               const struct ms_gram_table *table, const uint32_t *rows_with,
+                               size_t rows, struct ms_ngrams **out, struct ms_error *err)
 {
     struct candidate *chosen = NULL;
     struct ms_ngrams *self = NULL;
     size_t n = 0;
     enum ms_status status = ms_ngram_options_check(options, err);
-    if (status != MS_OK)
-        return status;
-    uint32_t *df = count_rows(table, rows, count);
-    if (!df)
-        return no_memory(err);
-    if (options->max_n > 0)
-        status = choose(options, table, df, &chosen, &n, err);
+    if (status == MS_OK && options->max_n > 0)
+        status = choose(options, table, rows_with, &chosen, &n, err);
     if (status == MS_OK)
         status = make(options, (uint32_t)n, &self, err);
     for (size_t i = 0; i < n && status == MS_OK; i++)
-        status = keep(self, table, &chosen[i], count, err);
+        status = keep(self, table, &chosen[i], rows, err);
     free(chosen);
-    free(df);
     if (status == MS_OK)
         *out = self;
     else

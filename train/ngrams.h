@@ -29,8 +29,7 @@ struct ms_gram_table {
     uint32_t gram_count;
 };
 
-/* The n-grams of a row as places in the table's list. For ms_ngrams_build each comes at most once.
- */
+/* The n-grams of a row as places in the table's list. */
 struct ms_gram_row {
     const uint32_t *grams; /* NULL: 0 to n - 1 */
     size_t n;
@@ -41,11 +40,12 @@ struct ms_gram_row {
  * on another vocabulary, which may leave rare names out. */
 struct ms_ngrams;
 
-/* From the training rows alone. The same rows in any order, and with symbols numbered in any way,
- * give the same numbers. There may be none. MS_E_INPUT as ms_ngram_options_check, MS_E_NOMEM. */
+/* From the training rows alone, `rows` of them: rows_with[g] of these have the table's n-gram g.
+ * The same rows in any order, and with symbols numbered in any way, give the same numbers. There
+ * may be none. MS_E_INPUT as ms_ngram_options_check, MS_E_NOMEM. */
 enum ms_status ms_ngrams_build(const struct ms_ngram_options *options,
-                               const struct ms_gram_table *table, const struct ms_gram_row *rows,
-                               size_t count, struct ms_ngrams **out,
+                               const struct ms_gram_table *table, const uint32_t *rows_with,
+                               size_t rows, struct ms_ngrams **out,
                                struct ms_error *err) MS_MUST_USE;
 void ms_ngrams_free(struct ms_ngrams *self);
 

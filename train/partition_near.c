@@ -1,4 +1,4 @@
-/* Lays the rows' short n-grams out for MinHash, and joins what it finds with what is identical. */
+/* Shows MinHash the rows' short n-grams, and joins what it finds with what is identical. */
 #include "train/partition_near.h"
 
 #include "base/log.h"
@@ -10,10 +10,14 @@
 /* Of the hash functions: groups do not depend on --seed, so that repeats keep the same ones. */
 enum { NEAR_SEED = 1 };
 
-/* The sets, one behind the other: row i's is item[first[i]] .. item[first[i + 1] - 1]. */
+/* Two rows' sets at a time: those of all would take more memory than the dataset. */
 struct sets {
-    size_t *first;
-    uint64_t *item;
+    const struct ms_dataset *set;
+    struct ms_row_numbers row;
+    struct ms_gram *grams; /* room for those of any row */
+    uint64_t *item[2];
+    enum ms_status status; /* the first failure; what follows is of no use */
+    struct ms_error error;
 };
 
 static enum ms_status no_memory(struct ms_error *err)
@@ -23,36 +27,37 @@ static enum ms_status no_memory(struct ms_error *err)
 
 static const uint64_t *get(void *ctx, size_t row, int side, size_t *n)
 {
-    const struct sets *sets = ctx;
-    (void)side; /* nothing is read anew: both sides stay valid */
-    *n = sets->first[row + 1] - sets->first[row];
-    return sets->item + sets->first[row];
+    struct sets *sets = ctx;
+    *n = 0;
+    if (sets->status == MS_OK)
+        sets->status = ms_row_unpack(&sets->set->rows[row].pack, &sets->row, &sets->error);
+    if (sets->status != MS_OK)
+        return sets->item[side];
+    for (size_t k = 0; k < sets->row.gram_n; k++)
+        sets->grams[k] = sets->set->grams[sets->row.grams[k]];
+    *n = ms_near_items(sets->grams, sets->row.gram_n, sets->item[side]);
+    return sets->item[side];
 }
 
 static enum ms_status sets_make(struct sets *sets, const struct ms_dataset *set,
                                 struct ms_error *err)
 {
-    size_t all = 0, most = 0;
-    for (size_t i = 0; i < set->count; i++) {
-        all += set->rows[i].gram_n;
-        most = set->rows[i].gram_n > most ? set->rows[i].gram_n : most;
-    }
-    struct ms_gram *grams = calloc(most + 1, sizeof *grams);
-    sets->first = calloc(set->count + 1, sizeof *sets->first);
-    sets->item = calloc(all + 1, sizeof *sets->item);
-    if (!grams || !sets->first || !sets->item) {
-        free(grams);
-        return no_memory(err);
-    }
-    for (size_t i = 0; i < set->count; i++) {
-        const struct ms_row *row = &set->rows[i];
-        for (size_t k = 0; k < row->gram_n; k++)
-            grams[k] = set->grams[row->grams[k]];
-        sets->first[i + 1] =
-            sets->first[i] + ms_near_items(grams, row->gram_n, sets->item + sets->first[i]);
-    }
-    free(grams);
-    return MS_OK;
+    size_t most = 1;
+    for (size_t i = 0; i < set->count; i++)
+        most = set->rows[i].pack.gram_n > most ? set->rows[i].pack.gram_n : most;
+    *sets = (struct sets){
+        .set = set,
+        .grams = calloc(most, sizeof *sets->grams),
+        .item = {calloc(most, sizeof *sets->item[0]), calloc(most, sizeof *sets->item[1])}};
+    return sets->grams && sets->item[0] && sets->item[1] ? MS_OK : no_memory(err);
+}
+
+static void sets_release(struct sets *sets)
+{
+    ms_row_numbers_release(&sets->row);
+    free(sets->grams);
+    free(sets->item[0]);
+    free(sets->item[1]);
 }
 
 /* Rows that share a group in either are one. */
@@ -95,6 +100,11 @@ enum ms_status ms_partition_join_near(struct ms_partition *p, const struct ms_da
     if (status == MS_OK)
         status = ms_near_groups(get, &sets, p->rows, MS_PARTITION_NEAR_THRESHOLD, NEAR_SEED, near,
                                 &count, &report, err);
+    if (status == MS_OK && sets.status != MS_OK) {
+        status = sets.status;
+        if (err)
+            *err = sets.error;
+    }
     if (status == MS_OK && report.not_looked)
         ms_log(MS_LOG_WARNING,
                "near groups: %" PRIu64 " pairs were too many to look at and may be torn apart",
@@ -102,8 +112,7 @@ enum ms_status ms_partition_join_near(struct ms_partition *p, const struct ms_da
     if (status == MS_OK)
         status = join(p, near, err);
     free(near);
-    free(sets.first);
-    free(sets.item);
+    sets_release(&sets);
     return status;
 }
 

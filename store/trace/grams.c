@@ -26,6 +26,7 @@ struct ms_gram_set {
     uint32_t *symbols; /* by place */
     uint32_t symbol_count, place_capacity;
     uint64_t last; /* the gram that ended with the last call: up to three fields */
+    struct ms_trace_decoder *decoder; /* of ms_grams_read; kept for the next trace */
     uint64_t seed;
     bool cut;
 };
@@ -70,6 +71,7 @@ void ms_gram_set_free(struct ms_gram_set *self)
     free(self->slots);
     free(self->place_of);
     free(self->symbols);
+    ms_trace_decoder_close(self->decoder);
     free(self);
 }
 
@@ -251,20 +253,18 @@ enum ms_status ms_grams_read(struct ms_normal_process *processes, size_t count,
                              const struct ms_normal_apis *apis, struct ms_gram_set *out,
                              struct ms_error *err)
 {
-    struct ms_trace_decoder *decoder = NULL;
     ms_gram_set_clear(out);
     size_t tracked = ms_normal_sort(processes, count);
-    enum ms_status status = ms_trace_decoder_new(&decoder, err);
+    enum ms_status status = out->decoder ? MS_OK : ms_trace_decoder_new(&out->decoder, err);
     for (size_t i = 0; i < tracked && status == MS_OK; i++) {
         struct ms_trace_columns block = {.n = 1};
         ms_gram_set_break(out);
-        status = ms_trace_decoder_load(decoder, processes[i].trace, err);
+        status = ms_trace_decoder_load(out->decoder, processes[i].trace, err);
         while (status == MS_OK && block.n) {
-            status = ms_trace_decoder_block(decoder, MS_COLUMN_API, &block, err);
+            status = ms_trace_decoder_block(out->decoder, MS_COLUMN_API, &block, err);
             if (status == MS_OK)
                 status = add_block(out, &block, apis, err);
         }
     }
-    ms_trace_decoder_close(decoder);
     return status;
 }

@@ -114,11 +114,40 @@ static void load(struct ms_corpus *corpus, bool runs, bool grams, unsigned jobs,
     assert_ok(ms_dataset_load(corpus, &request, out, &err), &err);
 }
 
+static void expect_numbers(const uint32_t *got, size_t n, const char *want)
+{
+    char text[64] = "";
+    for (size_t i = 0; i < n; i++)
+        (void)snprintf(text + strlen(text), sizeof text - strlen(text), "%u", got[i]);
+    assert_string_equal(text, want);
+}
+
+/* The caller's to release. */
+static struct ms_row_numbers unpacked(const struct ms_dataset *set, size_t row)
+{
+    struct ms_row_numbers numbers = {0};
+    struct ms_error err;
+    assert_ok(ms_row_unpack(&set->rows[row].pack, &numbers, &err), &err);
+    return numbers;
+}
+
+/* Of a row. */
+static void expect_runs(const struct ms_dataset *set, size_t row, const char *lengths,
+                        const char *counts)
+{
+    struct ms_row_numbers numbers = unpacked(set, row);
+    assert_int_equal(numbers.n, strlen(lengths));
+    expect_numbers(numbers.run_lengths, numbers.n, lengths);
+    expect_numbers(numbers.run_counts, numbers.n, counts);
+    ms_row_numbers_release(&numbers);
+}
+
 /* A row's n-grams as letters, apart by blanks. */
 static void expect_grams(const struct ms_dataset *set, size_t row, const char *want)
 {
     char text[256] = "", *at = text;
-    const struct ms_row *r = &set->rows[row];
+    struct ms_row_numbers numbers = unpacked(set, row);
+    const struct ms_row_numbers *r = &numbers;
     for (size_t i = 0; i < r->gram_n; i++) {
         struct ms_gram gram = set->grams[r->grams[i]];
         if (i)
@@ -128,14 +157,7 @@ static void expect_grams(const struct ms_dataset *set, size_t row, const char *w
     }
     *at = '\0';
     assert_string_equal(text, want);
-}
-
-static void expect_numbers(const uint32_t *got, size_t n, const char *want)
-{
-    char text[64] = "";
-    for (size_t i = 0; i < n; i++)
-        (void)snprintf(text + strlen(text), sizeof text - strlen(text), "%u", got[i]);
-    assert_string_equal(text, want);
+    ms_row_numbers_release(&numbers);
 }
 
 /* Keys rise with the seeds. */
@@ -160,17 +182,19 @@ static void by_hand(void **state)
     expect_grams(&set, 2, "c d cd");
     /* a b ab ba aba c ac bac d cd acd, and dc */
     assert_int_equal(set.gram_count, 12);
-    assert_int_equal(set.rows[0].n, 4);
-    expect_numbers(set.rows[0].run_lengths, 4, "2211");
-    expect_numbers(set.rows[0].run_counts, 4, "2121");
-    expect_numbers(set.rows[1].run_lengths, set.rows[1].n, "112");
-    expect_numbers(set.rows[2].run_lengths, set.rows[2].n, "51");
+    expect_runs(&set, 0, "2211", "2121");
+    expect_runs(&set, 1, "112", "111");
+    expect_runs(&set, 2, "51", "11");
     const struct ms_gram_table table = ms_dataset_table(&set);
-    const struct ms_input_trace trace = ms_dataset_trace(&set, 2);
+    struct ms_row_numbers numbers = {0};
+    struct ms_input_trace trace;
+    struct ms_error err;
+    assert_ok(ms_dataset_trace(&set, 2, &numbers, &trace, &err), &err);
     assert_int_equal(table.name_count, 4);
     assert_int_equal(table.gram_count, 12);
-    assert_true(trace.calls == set.rows[2].calls && trace.n == 2);
-    assert_true(trace.grams.grams == set.rows[2].grams && trace.grams.n == 3);
+    assert_true(trace.calls == numbers.calls && trace.n == 2);
+    assert_true(trace.grams.grams == numbers.grams && trace.grams.n == 3);
+    ms_row_numbers_release(&numbers);
     ms_dataset_release(&set);
 }
 
@@ -181,9 +205,8 @@ static void only_what_was_asked_for(void **state)
     put_programs(fixture->corpus, PROGRAMS, 4, "");
     for (int i = 0; i < 4; i++) {
         load(fixture->corpus, i & 1, i & 2, 2, &sets[i]);
-        assert_int_equal(sets[i].rows[0].run_lengths != NULL, i & 1);
-        assert_int_equal(sets[i].rows[0].run_counts != NULL, i & 1);
-        assert_int_equal(sets[i].rows[0].grams != NULL, i >> 1);
+        assert_int_equal(sets[i].rows[0].pack.runs, i & 1);
+        assert_int_equal(sets[i].rows[0].pack.grams, i >> 1);
         assert_int_equal(sets[i].grams != NULL, i >> 1);
         for (int k = 0; k < i; k++)
             assert_memory_not_equal(sets[i].digest, sets[k].digest, MS_SHA256_BYTES);
@@ -199,9 +222,9 @@ static void same_set(const struct ms_dataset *a, const struct ms_dataset *b)
     assert_memory_equal(a->digest, b->digest, MS_SHA256_BYTES);
     assert_memory_equal(a->grams, b->grams, a->gram_count * sizeof *a->grams);
     for (size_t i = 0; i < a->count; i++) {
-        assert_int_equal(a->rows[i].gram_n, b->rows[i].gram_n);
-        assert_memory_equal(a->rows[i].grams, b->rows[i].grams,
-                            a->rows[i].gram_n * sizeof *a->rows[i].grams);
+        assert_int_equal(a->rows[i].pack.gram_n, b->rows[i].pack.gram_n);
+        assert_int_equal(a->rows[i].pack.len, b->rows[i].pack.len);
+        assert_memory_equal(a->rows[i].pack.bytes, b->rows[i].pack.bytes, a->rows[i].pack.len);
     }
 }
 

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/failing_allocator.h"
+#include "tests/unit/gram_rows.h"
 #include "train/dataset_grams.h"
 #include "train/model_inputs.h"
 
@@ -73,7 +74,8 @@ static enum ms_status number(struct chain *c, const struct ms_gram_table *table,
 {
     const struct ms_gram_row rows[] = {{c->ids, table->gram_count}, {c->ids, 5}};
     const struct ms_ngram_options options = {3, 1, 3000, true, true};
-    enum ms_status status = ms_ngrams_build(&options, table, rows, 2, &c->built, err);
+    enum ms_status status =
+        ms_ngrams_build(&options, table, gram_rows_count(rows, 2), 2, &c->built, err);
     if (status != MS_OK)
         return status;
     uint32_t count = ms_ngrams_name_count(c->built);

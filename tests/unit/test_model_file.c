@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/gram_rows.h"
 static const char *const names[] = {"ntclose", "dnsquery_a", "ldrloaddll", "\xc3\xa9t\xc3\xa9"};
 static const char *const class_names[] = {"Worms <b>\"&", "Virus", "Trojan"};
 
@@ -51,7 +52,8 @@ static struct ms_ngrams *make_ngrams(const struct ms_ngram_options *options)
     static const uint32_t all[3] = {0, 1, 2};
     const struct ms_gram_row rows[2] = {{all, 3}, {all, 1}};
     struct ms_ngrams *n;
-    assert_int_equal(ms_ngrams_build(options, &table, rows, 2, &n, NULL), MS_OK);
+    assert_int_equal(ms_ngrams_build(options, &table, gram_rows_count(rows, 2), 2, &n, NULL),
+                     MS_OK);
     assert_int_equal(ms_ngrams_size(n), 3);
     return n;
 }

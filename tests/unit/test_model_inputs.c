@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/gram_rows.h"
 #define NONE MS_GRAM_NONE
 
 static struct ms_span text_of(const char *text)
@@ -299,7 +300,8 @@ static struct ms_ngrams *ngrams(bool idf, bool l2)
     const struct ms_ngram_options options = {3, 1, 100, idf, l2};
     struct ms_ngrams *n = NULL;
     struct ms_error err = {0};
-    assert_int_equal(ms_ngrams_build(&options, &table, rows, 3, &n, &err), MS_OK);
+    assert_int_equal(ms_ngrams_build(&options, &table, gram_rows_count(rows, 3), 3, &n, &err),
+                     MS_OK);
     assert_int_equal(ms_ngrams_size(n), 4); /* open, close, open > close, open > close > open */
     return n;
 }

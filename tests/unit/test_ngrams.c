@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/gram_rows.h"
 #define NONE MS_GRAM_NONE
 
 static struct ms_span text_of(const char *text)
@@ -37,7 +38,8 @@ static struct ms_ngrams *build(struct ms_ngram_options options)
     const struct ms_gram_table table = {names, 3, GRAMS, 7};
     struct ms_ngrams *ngrams = NULL;
     struct ms_error err = {0};
-    assert_int_equal(ms_ngrams_build(&options, &table, ROWS, 4, &ngrams, &err), MS_OK);
+    assert_int_equal(ms_ngrams_build(&options, &table, gram_rows_count(ROWS, 4), 4, &ngrams, &err),
+                     MS_OK);
     return ngrams;
 }
 
@@ -96,7 +98,8 @@ static void any_order(void **state)
     const struct ms_ngram_options options = {3, 1, 100, true, true};
     struct ms_ngrams *other = NULL, *first = build(options);
     struct ms_error err = {0};
-    assert_int_equal(ms_ngrams_build(&options, &table, rows, 4, &other, &err), MS_OK);
+    assert_int_equal(ms_ngrams_build(&options, &table, gram_rows_count(rows, 4), 4, &other, &err),
+                     MS_OK);
     assert_int_equal(ms_ngrams_size(first), ms_ngrams_size(other));
     assert_int_equal(ms_ngrams_name_count(first), ms_ngrams_name_count(other));
     assert_memory_equal(ms_ngrams_places(first), ms_ngrams_places(other), 7 * 3 * sizeof(int32_t));

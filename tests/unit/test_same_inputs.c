@@ -118,9 +118,12 @@ static enum ms_status keep_it(void *ctx, const struct ms_read_trace *trace, bool
 
 static void same_trace(const struct ms_dataset *set, size_t row, const struct ms_read_trace *trace)
 {
-    const struct ms_row *r = &set->rows[row];
+    struct ms_row_numbers numbers = {0};
+    const struct ms_row_numbers *r = &numbers;
+    struct ms_error err;
+    assert_ok(ms_row_unpack(&set->rows[row].pack, &numbers, &err), &err);
     assert_int_equal(trace->state, MS_REPORT_OK);
-    assert_int_equal(trace->whole_length, r->whole_length);
+    assert_int_equal(trace->whole_length, set->rows[row].whole_length);
     assert_int_equal(trace->n, r->n);
     for (size_t i = 0; i < r->n; i++)
         assert_true(ms_span_equal(set->names[r->calls[i]], trace->names[trace->symbols[i]]) &&
@@ -134,6 +137,7 @@ static void same_trace(const struct ms_dataset *set, size_t row, const struct ms
         for (uint32_t k = 0; k < ms_gram_length(a); k++)
             assert_true(ms_span_equal(set->names[a.symbol[k]], trace->names[b.symbol[k]]));
     }
+    ms_row_numbers_release(&numbers);
 }
 
 static void same_row(const struct ms_input_row *a, const struct ms_input_row *b, size_t tables)
@@ -152,20 +156,26 @@ static void make_recipe(const struct ms_dataset *set, struct ms_input_recipe *re
 {
     struct ms_vocabulary *v = NULL;
     struct ms_ngrams *n = NULL;
-    struct ms_gram_row rows[REPORTS];
+    struct ms_row_numbers numbers = {0};
     struct ms_error err;
     const struct ms_gram_table table = ms_dataset_table(set);
+    uint32_t *rows_with = calloc(table.gram_count + 1u, sizeof *rows_with);
+    assert_non_null(rows_with);
     assert_ok(ms_vocabulary_new(MS_VOCABULARY_NAME, true, &v, &err), &err);
     for (size_t i = 0; i < set->count / 2; i++) {
-        rows[i] = ms_dataset_trace(set, i).grams;
-        for (size_t k = 0; k < set->rows[i].n; k += 2)
-            assert_ok(ms_vocabulary_count(v, set->names[set->rows[i].calls[k]], 1, &err), &err);
+        assert_ok(ms_row_unpack(&set->rows[i].pack, &numbers, &err), &err);
+        for (size_t k = 0; k < numbers.gram_n; k++)
+            rows_with[numbers.grams[k]]++;
+        for (size_t k = 0; k < numbers.n; k += 2)
+            assert_ok(ms_vocabulary_count(v, set->names[numbers.calls[k]], 1, &err), &err);
     }
+    ms_row_numbers_release(&numbers);
     assert_ok(ms_vocabulary_finish(v, 0, &err), &err);
     recipe->options =
         (struct ms_input_options){true, true, 512, 512, true, {3, 2, 5000, true, true}};
-    assert_ok(ms_ngrams_build(&recipe->options.ngrams, &table, rows, set->count / 2, &n, &err),
+    assert_ok(ms_ngrams_build(&recipe->options.ngrams, &table, rows_with, set->count / 2, &n, &err),
               &err);
+    free(rows_with);
     assert_true(ms_ngrams_size(n) > 20);
     recipe->vocabulary = v;
     recipe->ngrams = n;
@@ -187,6 +197,8 @@ static void compare(struct ms_corpus *corpus, struct ms_worker *worker,
     struct ms_dataset set;
     struct ms_read_trace trace;
     struct ms_input_row here = {0}, there = {0};
+    struct ms_row_numbers numbers = {0};
+    struct ms_input_trace kept;
     struct ms_error err;
     const struct ms_dataset_request request = {.target = {MS_TARGET_MALWARE, NULL},
                                                .target_text = "malware",
@@ -206,7 +218,8 @@ static void compare(struct ms_corpus *corpus, struct ms_worker *worker,
         assert_ok(ms_read_traces(worker, fd, view, &trace, keep_it, NULL, &err), &err);
         close(fd);
         same_trace(&set, i, &trace);
-        make(&recipe, ms_dataset_table(&set), ms_dataset_trace(&set, i), &here);
+        assert_ok(ms_dataset_trace(&set, i, &numbers, &kept, &err), &err);
+        make(&recipe, ms_dataset_table(&set), kept, &here);
         make(&recipe, ms_read_trace_table(&trace), ms_read_trace_input(&trace), &there);
         assert_true(here.n > 0 && here.count > 0);
         same_row(&here, &there, 4);
@@ -214,6 +227,7 @@ static void compare(struct ms_corpus *corpus, struct ms_worker *worker,
     ms_read_trace_release(&trace);
     ms_input_row_release(&here);
     ms_input_row_release(&there);
+    ms_row_numbers_release(&numbers);
     ms_vocabulary_free((struct ms_vocabulary *)(uintptr_t)recipe.vocabulary);
     ms_ngrams_free((struct ms_ngrams *)(uintptr_t)recipe.ngrams);
     ms_dataset_release(&set);

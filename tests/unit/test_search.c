@@ -20,9 +20,8 @@
 
 enum { ROWS = 96, STEPS = 6, SYMBOLS = 8 };
 static struct ms_row rows[ROWS];
-static uint32_t labels[ROWS], groups[ROWS], calls[ROWS][STEPS], grams[ROWS][STEPS];
+static uint32_t labels[ROWS], groups[ROWS];
 static uint32_t ones[STEPS] = {1, 1, 1, 1, 1, 1};
-static struct ms_row_count counts[ROWS][STEPS];
 static char keys[ROWS][16];
 static struct ms_gram table[SYMBOLS];
 static struct ms_span names[SYMBOLS];
@@ -48,6 +47,8 @@ static int free_names(void **state)
 {
     (void)state;
     ms_names_free(set.symbols);
+    for (uint32_t i = 0; i < ROWS; i++)
+        ms_row_pack_release(&rows[i].pack);
     return 0;
 }
 
@@ -57,6 +58,8 @@ static int free_names(void **state)
 static void make_set(bool by_order)
 {
     struct ms_rng rng;
+    struct ms_buf scratch;
+    ms_buf_init(&scratch, 1 << 20);
     ms_rng_init(&rng, 11, 12, by_order);
     for (uint32_t i = 0; i < ROWS; i++) {
         uint32_t c[STEPS];
@@ -79,23 +82,23 @@ static void make_set(bool by_order)
             }
         } else
             c[first] = labels[i];
-        memcpy(calls[i], c, sizeof c);
-        memcpy(grams[i], c, sizeof c);
+        struct ms_row_count counts[STEPS];
         for (uint32_t k = 0; k < STEPS; k++)
-            counts[i][k] = (struct ms_row_count){c[k], 1};
+            counts[k] = (struct ms_row_count){c[k], 1};
+        const struct ms_row_numbers numbers = {.calls = c,
+                                               .n = STEPS,
+                                               .run_lengths = ones,
+                                               .run_counts = ones,
+                                               .counts = counts,
+                                               .count_n = STEPS,
+                                               .grams = c,
+                                               .gram_n = STEPS};
+        assert_int_equal(ms_row_pack(&rows[i].pack, &numbers, &scratch, &err), MS_OK);
         (void)snprintf(keys[i], sizeof keys[i], "key%04u", i);
-        rows[i] = (struct ms_row){.key = keys[i],
-                                  .label = labels[i],
-                                  .calls = calls[i],
-                                  .n = STEPS,
-                                  .run_lengths = ones,
-                                  .run_counts = ones,
-                                  .grams = grams[i],
-                                  .gram_n = STEPS,
-                                  .counts = counts[i],
-                                  .count_n = STEPS,
-                                  .sequence = {i, 7}};
+        rows[i] = (struct ms_row){
+            .key = keys[i], .label = labels[i], .pack = rows[i].pack, .sequence = {i, 7}};
     }
+    ms_buf_release(&scratch);
     struct ms_names *symbols = set.symbols;
     set = (struct ms_dataset){.rows = rows,
                               .count = ROWS,
@@ -281,17 +284,19 @@ static void a_mixed_ensemble_is_the_mean_of_its_parts(void **state)
     struct ms_input_recipe recipe;
     struct ms_input_maker *maker = NULL;
     struct ms_input_row row = {0};
+    struct ms_row_numbers numbers = {0};
     const struct ms_gram_table table_of = {names, SYMBOLS, table, SYMBOLS};
     ms_model_recipe(again, &recipe);
     assert_int_equal(ms_input_maker_new(&recipe, &table_of, &maker, &err), MS_OK);
     for (uint32_t i = 0; i < ROWS / 2; i++) {
-        const struct ms_row *r = &rows[half.test[i]];
-        const struct ms_input_trace trace = {r->calls, r->n, ones, ones, {r->grams, r->gram_n}};
+        struct ms_input_trace trace;
+        assert_int_equal(ms_dataset_trace(&set, half.test[i], &numbers, &trace, &err), MS_OK);
         assert_int_equal(ms_input_row_make(maker, &trace, &row, &err), MS_OK);
         assert_int_equal(ms_model_scores(again, &row, 1, said, &err), MS_OK);
         assert_true(fabs(said[0] - whole[2 * i]) < 1e-6);
     }
     ms_input_row_release(&row);
+    ms_row_numbers_release(&numbers);
     ms_input_maker_free(maker);
     ms_buf_release(&file);
     ms_model_free(model);
