@@ -21,6 +21,7 @@ void ms_sequence_release(struct ms_sequence *self)
     free(self->run_counts);
     free(self->processes);
     free(self->entries);
+    ms_trace_decoder_close(self->decoder);
     ms_sequence_init(self);
 }
 
@@ -62,10 +63,9 @@ struct normaliser {
     const struct ms_normal_options *options;
     const struct ms_normal_apis *apis;
     struct ms_sequence *out;
-    struct ms_trace_decoder *decoder; /* for one process after another; NULL until the first */
-    uint32_t *runs_of;                /* runs seen of each id */
-    size_t head, tail;                /* SIZE_MAX head: everything is kept */
-    size_t ring_at;                   /* next place in the ring to be overwritten */
+    uint32_t *runs_of; /* runs seen of each id */
+    size_t head, tail; /* SIZE_MAX head: everything is kept */
+    size_t ring_at;    /* next place in the ring to be overwritten */
     bool in_run;
     uint32_t run_api;
     uint64_t run_length;
@@ -234,12 +234,13 @@ static enum ms_status add_process(struct normaliser *self, const struct ms_norma
     size_t n = 1;
     uint64_t entry = 0;
     enum ms_status status = MS_OK;
-    if (!self->decoder)
-        status = ms_trace_decoder_new(&self->decoder, err);
+    struct ms_trace_decoder **decoder = &self->out->decoder; /* for one trace after another */
+    if (!*decoder)
+        status = ms_trace_decoder_new(decoder, err);
     if (status == MS_OK)
-        status = ms_trace_decoder_load(self->decoder, process->trace, err);
+        status = ms_trace_decoder_load(*decoder, process->trace, err);
     while (status == MS_OK && n) {
-        status = ms_trace_decoder_next(self->decoder, block, sizeof block / sizeof *block, &n, err);
+        status = ms_trace_decoder_next(*decoder, block, sizeof block / sizeof *block, &n, err);
         for (size_t i = 0; status == MS_OK && i < n; i++)
             status = add(self, process->ord, entry++, &block[i], err);
     }
@@ -351,7 +352,6 @@ enum ms_status ms_normalise(struct ms_normal_process *processes, size_t count,
         status = end_stretch(&self, err);
     if (status == MS_OK)
         settle(&self);
-    ms_trace_decoder_close(self.decoder);
     free(self.runs_of);
     free(self.window);
     return status;
