@@ -109,7 +109,7 @@ static char *database_path(const struct ms_corpus *self)
     size_t n = strlen(self->dir) + sizeof "./" + sizeof "/corpus.db";
     char *path = malloc(n);
     if (path)
-        snprintf(path, n, "%s%s/corpus.db", self->dir[0] == '/' ? "" : "./", self->dir);
+        (void)snprintf(path, n, "%s%s/corpus.db", self->dir[0] == '/' ? "" : "./", self->dir);
     return path;
 }
 
@@ -129,7 +129,7 @@ static char *immutable_uri(const char *path)
         else
             n += (size_t)snprintf(uri + n, room - n, "%%%02X", (unsigned)(unsigned char)*p);
     }
-    snprintf(uri + n, room - n, "?immutable=1");
+    (void)snprintf(uri + n, room - n, "?immutable=1");
     return uri;
 }
 

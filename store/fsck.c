@@ -167,7 +167,7 @@ static enum ms_status check_object(void *ctx, const uint8_t sha256[32], bool goo
     char where[400], shown[300];
     bool owned = false;
     ms_escape_text(name, shown, sizeof shown);
-    snprintf(where, sizeof where, "%s/%s", sample ? "samples" : "reports", shown);
+    (void)snprintf(where, sizeof where, "%s/%s", sample ? "samples" : "reports", shown);
     if (!good_name)
         return found(self, where, "does not belong here", false, err);
     self->counts.samples += sample;
@@ -221,8 +221,8 @@ static enum ms_status check_named(struct fsck *self, bool samples, struct ms_err
         bool repaired = self->repair && samples && named;
         if (repaired)
             status = lose_sample(self, sha256, err);
-        snprintf(where, sizeof where, "%s %lld", samples ? "sample" : "analysis",
-                 (long long)ids.items[i]);
+        (void)snprintf(where, sizeof where, "%s %lld", samples ? "sample" : "analysis",
+                       (long long)ids.items[i]);
         if (status == MS_OK)
             status = found(self, where, "its object is not in the vault", repaired, err);
     }
@@ -249,7 +249,8 @@ static enum ms_status check_temporaries(struct fsck *self, struct ms_error *err)
         char where[400], shown[300];
         if (entry->d_name[0] == '.')
             continue;
-        snprintf(where, sizeof where, "tmp/%s", ms_escape_text(entry->d_name, shown, sizeof shown));
+        (void)snprintf(where, sizeof where, "tmp/%s",
+                       ms_escape_text(entry->d_name, shown, sizeof shown));
         status = found(self, where, "left over by a run that was killed", false, err);
     }
     if (dir)
@@ -330,7 +331,7 @@ static enum ms_status check_traces(struct fsck *self, struct ms_error *err)
         self->counts.traces++;
         status = check_trace(self, ms_db_blob(statement, 3), (uint64_t)ms_db_int(statement, 1, 0),
                              (uint64_t)ms_db_int(statement, 2, 0), &why);
-        snprintf(where, sizeof where, "process %lld", (long long)ms_db_int(statement, 0, 0));
+        (void)snprintf(where, sizeof where, "process %lld", (long long)ms_db_int(statement, 0, 0));
         if (status == MS_REJECT)
             status = found(self, where, why.text, false, err);
         else if (status != MS_OK && err)
@@ -382,8 +383,8 @@ static enum ms_status check_policies(struct fsck *self, struct ms_error *err)
         if (ms_hash_sha256(text.data ? (const void *)text.data : "", text.len, sha256) != MS_OK)
             status = ms_error_set(err, MS_E_BUG, "the hash library failed");
         else if (digest.len != sizeof sha256 || memcmp(digest.data, sha256, sizeof sha256) != 0) {
-            snprintf(where, sizeof where, "policy %s",
-                     ms_escape_text(name ? name : "", shown, sizeof shown));
+            (void)snprintf(where, sizeof where, "policy %s",
+                           ms_escape_text(name ? name : "", shown, sizeof shown));
             status = found(self, where, "its text is not that of its digest", false, err);
         }
         if (status != MS_OK)

@@ -20,8 +20,8 @@ static enum ms_status apply(struct ms_corpus *corpus, const struct ms_migration 
                             unsigned version, struct ms_error *err)
 {
     char pragma[96];
-    snprintf(pragma, sizeof pragma, "PRAGMA application_id = %d; PRAGMA user_version = %u",
-             MS_APPLICATION_ID, version);
+    (void)snprintf(pragma, sizeof pragma, "PRAGMA application_id = %d; PRAGMA user_version = %u",
+                   MS_APPLICATION_ID, version);
     enum ms_status status = ms_db_exec(corpus, "BEGIN IMMEDIATE", err);
     if (status != MS_OK)
         return status;
@@ -60,9 +60,9 @@ enum ms_status ms_migrate_run(struct ms_corpus *corpus, const struct ms_migratio
         return refuse(corpus, "is not a malseq corpus: it belongs to another program", err);
     if (version < 0 || version > (int64_t)count) {
         char why[160];
-        snprintf(why, sizeof why,
-                 "has schema version %lld; this malseq knows up to %u: use a newer malseq",
-                 (long long)version, count);
+        (void)snprintf(why, sizeof why,
+                       "has schema version %lld; this malseq knows up to %u: use a newer malseq",
+                       (long long)version, count);
         return refuse(corpus, why, err);
     }
     if (fresh && corpus->mode == MS_CORPUS_READ)

@@ -62,9 +62,9 @@ enum ms_status ms_blob_find(struct ms_corpus *corpus, const uint8_t git_id[20], 
                                 .sfx = ms_db_int(statement, 6, 0) != 0};
         for (size_t i = 0; i < sizeof out->git_id; i++)
             out->git_id[i] = git_id[i];
-        snprintf(out->outcome, sizeof out->outcome, "%s", outcome ? outcome : "");
+        (void)snprintf(out->outcome, sizeof out->outcome, "%s", outcome ? outcome : "");
         const char *limits = ms_db_text(statement, 7);
-        snprintf(out->limits, sizeof out->limits, "%s", limits ? limits : "");
+        (void)snprintf(out->limits, sizeof out->limits, "%s", limits ? limits : "");
         for (size_t i = 0; i < sizeof out->password_set && i < set.len; i++)
             out->password_set[i] = set.data[i];
     }

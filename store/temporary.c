@@ -17,7 +17,8 @@ enum ms_status ms_corpus_temporary(struct ms_corpus *self, int *fd, struct ms_er
     /* Not every file system has files without a name. The lock on the corpus is ours: a name that
      * exists is a dead run's. */
     char name[64];
-    snprintf(name, sizeof name, "spool-%ld-%lu", (long)getpid(), atomic_fetch_add(&counter, 1));
+    (void)snprintf(name, sizeof name, "spool-%ld-%lu", (long)getpid(),
+                   atomic_fetch_add(&counter, 1));
     (void)unlinkat(self->tmp_fd, name, 0);
     *fd = openat(self->tmp_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (*fd < 0)
@@ -30,6 +31,6 @@ enum ms_status ms_corpus_temporary(struct ms_corpus *self, int *fd, struct ms_er
 enum ms_status ms_corpus_limit_cache(struct ms_corpus *self, uint32_t bytes, struct ms_error *err)
 {
     char sql[64];
-    snprintf(sql, sizeof sql, "PRAGMA cache_size = -%u", bytes >> 10);
+    (void)snprintf(sql, sizeof sql, "PRAGMA cache_size = -%u", bytes >> 10);
     return ms_db_exec(self, sql, err);
 }

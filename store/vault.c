@@ -26,10 +26,10 @@ void ms_vault_name(enum ms_vault_kind kind, const uint8_t sha256[32], char out[M
 {
     char hex[MS_HASH_HEX_MAX];
     ms_hex_encode(sha256, MS_SHA256_BYTES, hex);
-    snprintf(out, MS_VAULT_NAME_BYTES, "%.2s/%.2s/%s%s", hex, hex + 2, hex,
-             kind == MS_VAULT_REPORT ? ".zst" : "");
+    (void)snprintf(out, MS_VAULT_NAME_BYTES, "%.2s/%.2s/%s%s", hex, hex + 2, hex,
+                   kind == MS_VAULT_REPORT ? ".zst" : "");
     if (shard)
-        snprintf(shard, 6, "%.2s/%.2s", hex, hex + 2);
+        (void)snprintf(shard, 6, "%.2s/%.2s", hex, hex + 2);
 }
 
 /* splitmix64 over the index of the 8-byte word (Steele, Lea and Flood, 2014): any place of the
@@ -82,8 +82,8 @@ enum ms_status ms_vault_fail(struct ms_vault_write *self, int errnum, const char
 static void name_temporary(struct ms_vault_write *self)
 {
     static atomic_ulong counter;
-    snprintf(self->temporary, sizeof self->temporary, "vault-%ld-%lu", (long)getpid(),
-             atomic_fetch_add(&counter, 1));
+    (void)snprintf(self->temporary, sizeof self->temporary, "vault-%ld-%lu", (long)getpid(),
+                   atomic_fetch_add(&counter, 1));
 }
 
 static enum ms_status open_named(struct ms_vault_write *self, struct ms_error *err)
@@ -253,7 +253,7 @@ static int link_temporary(struct ms_vault_write *self, int shard, const char *na
     if (self->temporary[0]) {
         code = linkat(tmp, self->temporary, shard, name, 0);
     } else {
-        snprintf(path, sizeof path, "/proc/self/fd/%d", self->fd);
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", self->fd);
         code = linkat(AT_FDCWD, path, shard, name, AT_SYMLINK_FOLLOW);
     }
     if (code == 0)
@@ -295,7 +295,7 @@ static int mend(struct ms_vault_write *self, int shard, const char *name, const 
         return 0;
     if (!self->temporary[0]) {
         name_temporary(self);
-        snprintf(path, sizeof path, "/proc/self/fd/%d", self->fd);
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", self->fd);
         if (linkat(AT_FDCWD, path, tmp, self->temporary, AT_SYMLINK_FOLLOW) != 0)
             return errno;
     }

@@ -353,8 +353,8 @@ static enum ms_status walk_level(const struct walk *walk, const char *path, int 
     for (size_t i = 0; i < names.count && status == MS_OK; i++) {
         char below[600];
         struct stat st;
-        snprintf(below, sizeof below, "%s%s%s", depth ? path : "", depth ? "/" : "",
-                 names.items[i]);
+        (void)snprintf(below, sizeof below, "%s%s%s", depth ? path : "", depth ? "/" : "",
+                       names.items[i]);
         bool folder =
             fstatat(walk->folder, below, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
         if (depth == 2)

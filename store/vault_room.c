@@ -61,14 +61,14 @@ static void size_text(uint64_t bytes, char out[32])
     static const char units[] = "KMGTPE";
     size_t unit = 0;
     if (bytes < 1024) {
-        snprintf(out, 32, "%" PRIu64 " bytes", bytes);
+        (void)snprintf(out, 32, "%" PRIu64 " bytes", bytes);
         return;
     }
     while (bytes >> 10 >= 1024 && units[unit + 1]) {
         bytes >>= 10;
         unit++;
     }
-    snprintf(out, 32, "%.1f %ciB", (double)bytes / 1024, units[unit]);
+    (void)snprintf(out, 32, "%.1f %ciB", (double)bytes / 1024, units[unit]);
 }
 
 static enum ms_status full(struct ms_corpus *corpus, bool quota, uint64_t have, uint64_t allowed,

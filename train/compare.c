@@ -21,12 +21,15 @@ static enum ms_status no_memory(struct ms_error *err)
 void ms_mcnemar(uint64_t only_a, uint64_t only_b, struct ms_mcnemar *out)
 {
     *out = (struct ms_mcnemar){.only_a = only_a, .only_b = only_b, .exact = 1, .corrected = 1};
-    double n = (double)only_a + (double)only_b, less = (double)(only_a < only_b ? only_a : only_b);
+    const double n = (double)only_a + (double)only_b;
+    const uint64_t less = only_a < only_b ? only_a : only_b;
     if (n == 0)
         return;
     double sum = 0;
-    for (double k = 0; k <= less; k++)
+    for (uint64_t i = 0; i <= less; i++) {
+        const double k = (double)i;
         sum += exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) - n * log(2));
+    }
     out->exact = fmin(1, 2 * sum);
     double off = fmax(0, fabs((double)only_a - (double)only_b) - 1);
     out->statistic = off * off / n;
