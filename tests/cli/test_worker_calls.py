@@ -26,9 +26,9 @@ def documented():
 
 
 def policy():
-    """({call: [(argument, mask, value)]}, {call}) of the table of rules, without what only the sanitizers need."""
+    """({call: [(argument, mask, value)]}, {call}) of the table of rules, without what only the sanitizers and valgrind need."""
     source = (ROOT / "base" / "confine.c").read_text(encoding="utf-8")
-    text = re.sub(r"#if MS_WORKER_SANITIZED.*?#endif", "", source.split("static const struct rule rules[] = {")[1].split("};")[0], flags=re.S)
+    text = re.sub(r"#if.*?#endif", "", source.split("static const struct rule rules[] = {")[1].split("};")[0], flags=re.S)
     rules = re.findall(r'\{"(\w+)", (ALLOW|REFUSE), ([^{}]*)\}', text)
     allowed = {}
     for name, action, tests in rules:
