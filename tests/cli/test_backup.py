@@ -3,38 +3,25 @@ The programs are generated headers without code; nothing leaves the machine."""
 import hashlib
 import json
 import os
-import pathlib
 import shutil
 import sqlite3
-import subprocess
-import tempfile
 import threading
 import unittest
 
+from corpus_case import CorpusCase
 from gen import pe
 from gen.schema import Schema
 
-BIN = os.environ.get("MALSEQ_BIN", "build/dev/bin")
 RECORD = Schema("backup.schema.json")
 
 
-class Backup(unittest.TestCase):
+class Backup(CorpusCase):
     def setUp(self):
-        self.root = pathlib.Path(tempfile.mkdtemp(prefix="malseq-backup-"))
-        self.addCleanup(shutil.rmtree, self.root)
-        self.input, self.corpus, self.copy = self.root / "in", self.root / "corpus", self.root / "copy"
-        self.input.mkdir()
+        super().setUp()
+        self.copy = self.root / "copy"
         for number in range(3):
             (self.input / f"{number}.exe").write_bytes(pe.pe("backup %d" % number))
         self.tool("collect", "--dir", self.input, "-q")
-
-    def tool(self, name, *args, expect=0, corpus=None, env=()):
-        result = subprocess.run([os.path.join(BIN, name), *map(str, args), "--corpus", str(corpus or self.corpus)], capture_output=True,
-                                stdin=subprocess.DEVNULL, timeout=250, check=False, env=dict(os.environ, **dict(env)))
-        self.talk = result.stderr.decode("utf-8", "replace")
-        if expect is not None:
-            self.assertEqual(result.returncode, expect, self.talk + result.stdout.decode("utf-8", "replace"))
-        return result.stdout.decode()
 
     def backup(self, *args, expect=0, **more):
         out = self.tool("malseq", "backup", "--json", self.copy, *args, expect=expect, **more)

@@ -4,18 +4,15 @@ The programs are generated headers without code; nothing leaves the machine."""
 import hashlib
 import json
 import os
-import pathlib
-import shutil
 import sqlite3
 import struct
 import subprocess
-import tempfile
 import unittest
 
+from corpus_case import BIN, CorpusCase
 from gen import archive, pe
 from gen.schema import Schema
 
-BIN = os.environ.get("MALSEQ_BIN", "build/dev/bin")
 FEATURES = Schema("features.schema.json")
 MASK = (1 << 64) - 1
 
@@ -37,34 +34,13 @@ def vault_object(data):
     return b"MSQ1" + struct.pack("<IQ", 0, len(data)) + bytes(a ^ b for a, b in zip(frame, keystream(len(frame))))
 
 
-class RepairCase(unittest.TestCase):
-    def setUp(self):
-        self.root = pathlib.Path(tempfile.mkdtemp(prefix="malseq-repair-"))
-        self.addCleanup(shutil.rmtree, self.root)
-        self.input, self.corpus = self.root / "in", self.root / "corpus"
-        self.input.mkdir()
-
-    def tool(self, name, *args, expect=0, corpus=None, env=()):
-        result = subprocess.run([os.path.join(BIN, name), *map(str, args), "--corpus", str(corpus or self.corpus)], capture_output=True,
-                                stdin=subprocess.DEVNULL, timeout=250, check=False, env=dict(os.environ, **dict(env)))
-        self.talk = result.stderr.decode("utf-8", "replace")
-        if expect is not None:
-            self.assertEqual(result.returncode, expect, self.talk + result.stdout.decode("utf-8", "replace"))
-        return result.stdout.decode()
-
+class RepairCase(CorpusCase):
     def collect(self, *args, **more):
         return self.tool("collect", "--dir", self.input, "-q", *args, **more)
 
     def fsck(self, *args, expect=0):
         found = [json.loads(line) for line in self.tool("malseq", "fsck", "--json", *args, expect=expect).splitlines()]
         return [(line["where"], line["what"], line["repaired"]) for line in found]
-
-    def sql(self, text, *values):
-        db = sqlite3.connect(self.corpus / "corpus.db")
-        with db:
-            rows = db.execute(text, values).fetchall()
-        db.close()
-        return rows
 
     def digest(self, corpus):
         return self.tool("malseq", "fsck", "--digest", corpus=corpus).split()[-1]

@@ -1,17 +1,11 @@
 """malseq retain: reports and programs that have had their time go, rows and traces stay, nothing comes back by itself, and a death in
 between loses nothing. The programs are generated headers without code; nothing leaves the machine."""
 import json
-import os
-import pathlib
-import shutil
-import sqlite3
-import subprocess
-import tempfile
 import unittest
 
+from corpus_case import CorpusCase
 from gen import pe, report
 
-BIN = os.environ.get("MALSEQ_BIN", "build/dev/bin")
 DAY_MS = 86400000
 
 
@@ -20,12 +14,10 @@ def made(number):
     return data if isinstance(data, bytes) else data.encode()
 
 
-class Retain(unittest.TestCase):
+class Retain(CorpusCase):
     def setUp(self):
-        self.root = pathlib.Path(tempfile.mkdtemp(prefix="malseq-retain-"))
-        self.addCleanup(shutil.rmtree, self.root)
-        self.corpus, self.input, self.reports = self.root / "corpus", self.root / "in", self.root / "reports"
-        self.input.mkdir()
+        super().setUp()
+        self.reports = self.root / "reports"
         self.reports.mkdir()
         for name in ("benign", "malicious", "nothing", "waiting"):
             (self.input / name).write_bytes(pe.pe(name))
@@ -39,19 +31,6 @@ class Retain(unittest.TestCase):
             self.sql("INSERT INTO label (sample, policy, verdict, as_of_ms, made_ms) SELECT sample, 'p', ?, 1, 1 FROM sighting WHERE path = ?",
                      name, name.encode())
         self.sql("INSERT INTO analysis (sample, sandbox, state, updated_ms) SELECT sample, 'cape', 'running', 1 FROM sighting WHERE path = ?", b"waiting")
-
-    def tool(self, name, *args, expect=0, env=()):
-        result = subprocess.run([os.path.join(BIN, name), *map(str, args), "--corpus", str(self.corpus)], capture_output=True, text=True,
-                                stdin=subprocess.DEVNULL, timeout=250, check=False, env=dict(os.environ, **dict(env)))
-        self.assertEqual(result.returncode, expect, result.stderr + result.stdout)
-        return result.stdout
-
-    def sql(self, text, *values):
-        db = sqlite3.connect(self.corpus / "corpus.db")
-        with db:
-            rows = db.execute(text, values).fetchall()
-        db.close()
-        return rows
 
     def retain(self, *args, **more):
         return {line["rule"]: line["objects"] for line in map(json.loads, self.tool("malseq", "retain", "--json", *args, **more).splitlines())}
