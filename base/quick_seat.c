@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/processor.h"
 #include "base/quick_private.h"
+#include "base/settle.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -274,6 +275,7 @@ static _Noreturn void root_main(const struct ms_quick_options *options)
     if (options->prepare)
         options->prepare();
     settle_memory();
+    ms_settle_libc();
     if (send(MS_QUICK_FD_CONTROL, &hello, sizeof hello, MSG_NOSIGNAL) != (ssize_t)sizeof hello ||
         !hello.confined)
         _exit(0);

@@ -2,6 +2,7 @@
  * ended. It parses nothing from outside; the child's half is here too. */
 #define _GNU_SOURCE
 #include "base/limits.h"
+#include "base/settle.h"
 #include "base/worker_private.h"
 
 #include <errno.h>
@@ -412,6 +413,7 @@ _Noreturn void ms_nursery_main(int control_fd, const struct ms_worker_options *o
     if (!self.prepared)
         _exit(1);
     settle_memory();
+    ms_settle_libc();
     sigset_t child;
     (void)sigemptyset(&child);
     (void)sigaddset(&child, SIGCHLD);

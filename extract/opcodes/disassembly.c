@@ -35,8 +35,20 @@ void ms_disassembly_prepare(void)
     const cs_mode modes[] = {CS_MODE_32, CS_MODE_64};
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         csh handle;
-        if (cs_open(CS_ARCH_X86, modes[i], &handle) == CS_ERR_OK)
-            (void)cs_close(&handle);
+        if (cs_open(CS_ARCH_X86, modes[i], &handle) != CS_ERR_OK)
+            continue;
+        /* The first instruction of a process has capstone sort its tables: here, and not in each
+         * confined child. */
+        static const uint8_t ret[] = {0xc3};
+        const uint8_t *bytes = ret;
+        size_t left = sizeof ret;
+        uint64_t address = 0;
+        cs_insn *insn = cs_malloc(handle);
+        if (insn) {
+            (void)cs_disasm_iter(handle, &bytes, &left, &address, insn);
+            cs_free(insn, 1);
+        }
+        (void)cs_close(&handle);
     }
 }
 

@@ -77,6 +77,21 @@ static bool job_full(struct ms_quick_answer *answer)
            !ms_quick_frame(answer, 1, SIZE_MAX) && !ms_quick_frame(answer, 1 << 20, 0);
 }
 
+static int by_byte(const void *a, const void *b)
+{
+    return *(const uint8_t *)a - *(const uint8_t *)b;
+}
+
+/* More than a kilobyte, for which the C library wants to know how much memory there is. */
+static bool job_sort(struct ms_quick_answer *answer)
+{
+    uint8_t bytes[4000];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 7);
+    qsort(bytes, sizeof bytes, 1, by_byte);
+    return put(answer, 4, bytes, sizeof bytes);
+}
+
 /* Says what it finds of those before it. */
 static bool job_look(struct ms_quick_answer *answer)
 {
@@ -148,6 +163,8 @@ static bool work(int fd, struct ms_span arg, struct ms_quick_answer *answer)
         return job_late(answer);
     case 'f':
         return job_full(answer);
+    case 'o':
+        return job_sort(answer);
     case 'k':
         return job_look(answer);
     case 'n':
@@ -251,6 +268,8 @@ static void test_frames(void **state)
     assert_memory_equal(seen.bytes, "first", 5);
     assert_true(run("full", 4, &seen));
     assert_true(seen.count > 400);
+    assert_true(run("order", 5, &seen));
+    assert_int_equal(seen.lens[0], 4000);
     assert_alive();
 }
 
