@@ -13,9 +13,9 @@
 #include "base/step.h"
 #include "base/stop.h"
 #include "malseq/backup_files.h"
+#include "malseq/backup_folder.h"
 #include "store/backup.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -27,10 +27,10 @@
 #include <unistd.h>
 
 /* Names in the backup's folder beside those of a corpus. */
+#define DATABASE "corpus.db"
+#define NEW_DATABASE "corpus.db.new"
 #define MANIFEST "objects.jsonl"
 #define SUMS "SHA256SUMS"
-#define RECORD "backup.json"
-#define LOCK "backup.lock"
 #define UNSYNCED "backup.unsynced"
 
 enum { FIRST_FEW = 5 };
@@ -40,11 +40,14 @@ struct backup {
     const char *corpus, *to;
     bool dry_run, json, earlier; /* earlier: to holds a backup */
     struct ms_corpus *from;
+    struct ms_corpus *view; /* the copy of its database: all that is listed is what this names */
     int lock_fd;
     struct malseq_backup_copy copy;
+    enum ms_vault_kind kind; /* of the object at hand */
+    const uint8_t *sha256;
     struct ms_file_stream manifest;
     struct ms_hasher *hasher;
-    uint64_t objects, object_bytes, missing, removed, done;
+    uint64_t objects, object_bytes, missing, gone, removed, done;
     struct malseq_backup_copy others; /* models, nights */
 };
 
@@ -61,8 +64,6 @@ static enum ms_status place(const struct backup *self, const char *name, char ou
     return n > 0 && n < PATH_MAX ? MS_OK : ms_error_set(err, MS_E_USAGE, "the path is too long");
 }
 
-/* ---- the folder ---- */
-
 static bool is_there(const struct backup *self, const char *name)
 {
     char path[PATH_MAX];
@@ -70,50 +71,14 @@ static bool is_there(const struct backup *self, const char *name)
     return place(self, name, path, NULL) == MS_OK && lstat(path, &st) == 0;
 }
 
-static bool is_empty(const char *folder)
-{
-    DIR *dir = opendir(folder);
-    struct dirent *entry;
-    bool empty = dir != NULL;
-    while (dir && empty && (entry = readdir(dir)) != NULL)
-        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
-    if (dir)
-        (void)closedir(dir);
-    return empty;
-}
-
-/* New, empty, or an earlier backup that nobody has begun to use as a corpus: whoever writes into it
- * would lose that by the next backup, and its log would be applied to another database. */
-static enum ms_status check_folder(struct backup *self, struct ms_error *err)
-{
-    char shown[256], log[PATH_MAX];
-    struct stat here, there, st;
-    ms_escape_text(self->to, shown, sizeof shown);
-    if (stat(self->to, &there) != 0)
-        return errno == ENOENT ? MS_OK
-                               : ms_error_set_errno(err, MS_E_IO, errno, "cannot open '%s'", shown);
-    if (stat(self->corpus, &here) == 0 && here.st_dev == there.st_dev &&
-        here.st_ino == there.st_ino)
-        return ms_error_set(err, MS_E_USAGE, "'%s' is the corpus itself", shown);
-    self->earlier = is_there(self, RECORD) || is_there(self, LOCK);
-    if (!self->earlier && !is_empty(self->to))
-        return ms_error_set(err, MS_E_USAGE,
-                            "'%s' is not empty and holds no backup: name a new folder", shown);
-    enum ms_status status = place(self, "corpus.db-wal", log, err);
-    if (status == MS_OK && stat(log, &st) == 0 && st.st_size > 0)
-        return ms_error_set(err, MS_E_USAGE,
-                            "'%s' was used as a corpus since it was made: back up to another "
-                            "folder",
-                            shown);
-    return status;
-}
-
 static enum ms_status take_folder(struct backup *self, struct ms_error *err)
 {
     char path[PATH_MAX], shown[256];
     enum ms_status status = ms_file_make_dirs(self->to, err);
     if (status == MS_OK)
-        status = place(self, LOCK, path, err);
+        status = malseq_backup_apart(self->corpus, self->to, err); /* now that all of it is there */
+    if (status == MS_OK)
+        status = place(self, MALSEQ_BACKUP_LOCK, path, err);
     if (status != MS_OK)
         return status;
     ms_escape_text(self->to, shown, sizeof shown);
@@ -145,33 +110,71 @@ static enum ms_status list_object(struct backup *self, const char *path, const u
                : ms_error_set_errno(err, MS_E_IO, errno, "cannot write the list of objects");
 }
 
+static enum ms_status verify_object(void *ctx, enum malseq_backup_source *source,
+                                    struct ms_error *err)
+{
+    struct backup *self = ctx;
+    struct ms_error why;
+    enum ms_status status = ms_vault_read(self->from, self->kind, self->sha256, NULL, NULL, &why);
+    *source = status == MS_E_STORE  ? MALSEQ_BACKUP_DAMAGED
+              : status == MS_REJECT ? MALSEQ_BACKUP_ABSENT
+                                    : MALSEQ_BACKUP_THERE;
+    if (status == MS_OK || *source != MALSEQ_BACKUP_THERE)
+        return MS_OK;
+    if (err)
+        *err = why;
+    return status;
+}
+
+/* Named by the copy of the database. The corpus itself may have forgotten it since. */
+static enum ms_status miss_object(struct backup *self, const char *path,
+                                  enum malseq_backup_source source, struct ms_error *err)
+{
+    bool kept = true;
+    enum ms_status status = ms_backup_keeps(self->from, self->kind, self->sha256, &kept, err);
+    if (status == MS_OK && !kept)
+        self->gone++;
+    else if (status == MS_OK && self->missing++ < FIRST_FEW)
+        ms_log(MS_LOG_WARNING,
+               source == MALSEQ_BACKUP_DAMAGED
+                   ? "%s is damaged or cannot be read; what the backup has of it stays"
+                   : "%s is named by a row and not there",
+               path);
+    return status;
+}
+
 static enum ms_status on_object(void *ctx, enum ms_vault_kind kind, const uint8_t sha256[32],
                                 struct ms_error *err)
 {
     struct backup *self = ctx;
     char path[MS_OBJECT_PATH_BYTES], from[PATH_MAX];
     struct stat st;
-    bool there = true;
+    enum malseq_backup_source source = MALSEQ_BACKUP_ABSENT;
     enum ms_status status = MS_OK;
     if (ms_stop_signal() != 0)
         return ms_error_set(err, MS_E_LATER, "stopped; the next backup goes on from here");
+    self->kind = kind;
+    self->sha256 = sha256;
     ms_object_path(kind, sha256, path);
     int n = snprintf(from, sizeof from, "%s/%s", self->corpus, path);
-    there = n > 0 && n < PATH_MAX && lstat(from, &st) == 0 && S_ISREG(st.st_mode);
-    if (there && self->options->objects && !self->dry_run)
-        status = malseq_backup_file(&self->copy, path, true, &there, err);
+    if (n > 0 && n < PATH_MAX && lstat(from, &st) == 0 && S_ISREG(st.st_mode))
+        source = MALSEQ_BACKUP_THERE;
+    if (source == MALSEQ_BACKUP_THERE && self->options->objects && !self->dry_run)
+        status = malseq_backup_file(&self->copy, path, true, &source, err);
     if (status != MS_OK)
         return status;
     ms_step("malseq.backup.object");
+    bool there = source == MALSEQ_BACKUP_THERE;
     self->objects += there;
     self->object_bytes += there ? (uint64_t)st.st_size : 0;
-    if (!there && self->missing++ < FIRST_FEW)
-        ms_log(MS_LOG_WARNING, "%s is named by a row and not there", path);
+    if (!there)
+        status = miss_object(self, path, source, err);
     ms_progress_update(++self->done);
-    return list_object(self, path, sha256, there ? &st : NULL, err);
+    return status == MS_OK ? list_object(self, path, sha256, there ? &st : NULL, err) : status;
 }
 
-/* Objects in the backup that no row names: forgotten since, which the backup has to follow. */
+/* Objects in the backup that the corpus forgot or gave up, which the backup has to follow. What the
+ * corpus lost stays: this may be the last of it. */
 struct pruning {
     struct backup *backup;
     size_t root;
@@ -185,7 +188,7 @@ static enum ms_status prune_file(void *ctx, const char *path, const struct stat 
     char hex[MS_HASH_HEX_MAX] = "", right[MS_OBJECT_PATH_BYTES];
     uint8_t sha256[MS_SHA256_BYTES];
     enum ms_vault_kind kind = strncmp(name, "samples/", 8) == 0 ? MS_VAULT_SAMPLE : MS_VAULT_REPORT;
-    bool named = false;
+    bool kept = false;
     enum ms_status status = MS_OK;
     (void)errnum;
     if (!st)
@@ -194,9 +197,9 @@ static enum ms_status prune_file(void *ctx, const char *path, const struct stat 
     if (ms_hex_decode(hex, MS_SHA256_BYTES, sha256)) {
         ms_object_path(kind, sha256, right);
         if (strcmp(right, name) == 0)
-            status = ms_backup_names(self->backup->from, kind, sha256, &named, err);
+            status = ms_backup_keeps(self->backup->view, kind, sha256, &kept, err);
     }
-    if (status == MS_OK && !named) {
+    if (status == MS_OK && !kept) {
         if (unlink(path) != 0)
             return ms_error_set_errno(err, MS_E_IO, errno, "cannot remove an object of the backup");
         self->backup->removed++;
@@ -238,19 +241,17 @@ static enum ms_status take_objects(struct backup *self, struct ms_error *err)
 {
     uint64_t samples = 0, reports = 0;
     char path[PATH_MAX];
-    enum ms_status status = ms_backup_count(self->from, &samples, &reports, err);
+    enum ms_status status = ms_backup_count(self->view, &samples, &reports, err);
     if (status == MS_OK && !self->dry_run) {
         status = ms_hasher_new(MS_HASH_SHA256, &self->hasher, err);
         if (status == MS_OK)
             status = place(self, MANIFEST, path, err);
         if (status == MS_OK)
             status = ms_file_stream_open(path, 0600, &self->manifest, err);
-        if (status == MS_OK && self->options->objects)
-            status = mark_unsynced(self, err);
     }
     ms_progress_begin("objects", samples + reports, "objects");
     if (status == MS_OK)
-        status = ms_backup_foreach(self->from, on_object, self, err);
+        status = ms_backup_foreach(self->view, on_object, self, err);
     ms_progress_end();
     return status;
 }
@@ -307,22 +308,24 @@ static enum ms_status sum_file(const struct backup *self, const char *name, char
 
 static json_t *make_record(const struct backup *self, const char *database, const char *manifest)
 {
-    const char *how = !self->options->objects ? "left" : self->options->link ? "linked" : "copied";
+    bool linked = self->options->link && self->copy.linked == self->copy.files;
+    const char *how = !self->options->objects ? "left" : linked ? "linked" : "copied";
     char made[32], path[PATH_MAX];
     struct stat st = {.st_size = 0};
     ms_clock_format(ms_clock_wall_ms(), made);
-    if (place(self, "corpus.db", path, NULL) != MS_OK || stat(path, &st) != 0)
+    if (place(self, DATABASE, path, NULL) != MS_OK || stat(path, &st) != 0)
         st.st_size = 0;
-    return json_pack("{s:s,s:s,s:o,s:o,s:I,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}", "version",
-                     MS_VERSION, "made", made, "corpus", ms_json_text(self->corpus), "folder",
-                     ms_json_text(self->to), "database_bytes", (json_int_t)st.st_size,
+    return json_pack("{s:s,s:s,s:o,s:o,s:I,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}",
+                     "version", MS_VERSION, "made", made, "corpus", ms_json_text(self->corpus),
+                     "folder", ms_json_text(self->to), "database_bytes", (json_int_t)st.st_size,
                      "database_sha256", database, "manifest_sha256", manifest, "object_files", how,
                      "objects", (json_int_t)self->objects, "object_bytes",
                      (json_int_t)self->object_bytes, "missing", (json_int_t)self->missing,
-                     "new_objects", (json_int_t)self->copy.files, "copied_bytes",
-                     (json_int_t)(self->copy.bytes + self->others.bytes), "removed_objects",
-                     (json_int_t)self->removed, "other_files", (json_int_t)self->others.files,
-                     "dry_run", self->dry_run);
+                     "gone_meanwhile", (json_int_t)self->gone, "new_objects",
+                     (json_int_t)self->copy.files, "linked_objects", (json_int_t)self->copy.linked,
+                     "copied_bytes", (json_int_t)(self->copy.bytes + self->others.bytes),
+                     "removed_objects", (json_int_t)self->removed, "other_files",
+                     (json_int_t)self->others.files, "dry_run", self->dry_run);
 }
 
 static enum ms_status write_text(const struct backup *self, const char *name, const char *text,
@@ -342,11 +345,11 @@ static enum ms_status put_in_place(struct backup *self, json_t **record, struct 
     struct ms_digests digests;
     enum ms_status status = ms_hasher_finish(self->hasher, &digests, err);
     if (status == MS_OK)
-        status = sum_file(self, "corpus.db.new", database, err);
+        status = sum_file(self, NEW_DATABASE, database, err);
     if (status == MS_OK)
-        status = place(self, "corpus.db.new", new, err);
+        status = place(self, NEW_DATABASE, new, err);
     if (status == MS_OK)
-        status = place(self, "corpus.db", path, err);
+        status = place(self, DATABASE, path, err);
     if (status != MS_OK)
         return status;
     ms_hex_encode(digests.sha256, MS_SHA256_BYTES, manifest);
@@ -360,7 +363,7 @@ static enum ms_status put_in_place(struct backup *self, json_t **record, struct 
     if (status == MS_OK)
         status = sync_all(self, err);
     ms_step("malseq.backup.settled");
-    (void)snprintf(text, sizeof text, "%s  corpus.db\n%s  " MANIFEST "\n", database, manifest);
+    (void)snprintf(text, sizeof text, "%s  " DATABASE "\n%s  " MANIFEST "\n", database, manifest);
     if (status == MS_OK)
         status = write_text(self, SUMS, text, err);
     if (status == MS_OK && self->earlier)
@@ -369,7 +372,7 @@ static enum ms_status put_in_place(struct backup *self, json_t **record, struct 
         status = no_memory(err);
     if (status == MS_OK) {
         char *json = json_dumps(*record, JSON_INDENT(1));
-        status = json ? write_text(self, RECORD, json, err) : no_memory(err);
+        status = json ? write_text(self, MALSEQ_BACKUP_RECORD, json, err) : no_memory(err);
         free(json);
     }
     return status;
@@ -382,38 +385,60 @@ static void forget_file(const struct backup *self, const char *name)
         (void)unlink(path);
 }
 
-static enum ms_status make_backup(struct backup *self, json_t **record, struct ms_error *err)
+/* The database comes first and is all that is held still, for as long as its pages are copied: the
+ * corpus's log could not be reset while objects are, for hours. What it names lies there already,
+ * but for what is forgotten from then on. The small files that change, models and nights, follow at
+ * once. */
+static enum ms_status take_database(struct backup *self, struct ms_error *err)
 {
     char path[PATH_MAX];
-    enum ms_status status = ms_backup_begin(self->from, err);
-    if (status == MS_OK)
-        status = take_objects(self, err);
-    if (self->dry_run) {
-        *record = status == MS_OK ? make_record(self, "", "") : NULL;
-        return status == MS_OK && !*record ? no_memory(err) : status;
-    }
-    if (status == MS_OK)
-        status = take_others(self, err);
-    if (status == MS_OK)
-        status = place(self, "corpus.db.new", path, err);
+    enum ms_status status = place(self, NEW_DATABASE, path, err);
     if (status != MS_OK)
         return status;
     /* Left by a run that died, and by readers of the earlier backup; the log is known to be empty.
      */
-    forget_file(self, "corpus.db.new");
-    forget_file(self, "corpus.db-wal");
-    forget_file(self, "corpus.db-shm");
+    forget_file(self, NEW_DATABASE);
+    forget_file(self, NEW_DATABASE "-journal");
+    forget_file(self, DATABASE "-wal");
+    forget_file(self, DATABASE "-shm");
     ms_progress_begin("database", 0, "pages");
     status = ms_backup_copy(self->from, path, err);
     ms_progress_end();
+    return status == MS_OK ? ms_backup_open(path, &self->view, err) : status;
+}
+
+static bool has_objects(const struct backup *self)
+{
+    return is_there(self, "samples") || is_there(self, "reports");
+}
+
+static enum ms_status make_backup(struct backup *self, json_t **record, struct ms_error *err)
+{
+    enum ms_status status = mark_unsynced(self, err);
+    if (status == MS_OK)
+        status = take_database(self, err);
+    if (status == MS_OK)
+        status = take_others(self, err);
+    if (status == MS_OK)
+        status = take_objects(self, err);
     if (status == MS_OK)
         status = sync_all(self, err);
     if (status == MS_OK)
         status = put_in_place(self, record, err);
-    if (status == MS_OK)
-        forget_file(self, UNSYNCED);
-    else
-        forget_file(self, "corpus.db.new");
+    ms_corpus_close(self->view);
+    if (status != MS_OK)
+        forget_file(self, NEW_DATABASE);
+    else if (self->options->objects || !self->copy.distrust || !has_objects(self))
+        forget_file(self, UNSYNCED); /* else some remain that nobody has looked at */
+    return status;
+}
+
+static enum ms_status plan_backup(struct backup *self, json_t **record, struct ms_error *err)
+{
+    self->view = self->from;
+    enum ms_status status = take_objects(self, err);
+    if (status == MS_OK && !(*record = make_record(self, "", "")))
+        status = no_memory(err);
     return status;
 }
 
@@ -429,6 +454,25 @@ static void show(const struct backup *self, const json_t *record)
     if (self->options->objects && !self->dry_run)
         printf("%llu objects new, %llu removed that the corpus has no more\n",
                (unsigned long long)self->copy.files, (unsigned long long)self->removed);
+    if (self->gone)
+        printf("%llu objects were forgotten in the corpus meanwhile: the next backup follows\n",
+               (unsigned long long)self->gone);
+}
+
+/* Of what is not as it should be, though the backup was made: MS_REJECT. */
+static enum ms_status warn(const struct backup *self)
+{
+    if (self->options->link && self->copy.linked < self->copy.files)
+        ms_log(MS_LOG_WARNING,
+               "%llu objects were copied, for no second name of them can be made there",
+               (unsigned long long)(self->copy.files - self->copy.linked));
+    if (self->missing == 0)
+        return MS_OK;
+    ms_log(MS_LOG_WARNING,
+           "%llu objects are missing, damaged or not to be read: with disk and rights in order "
+           "'malseq fsck --repair' lets collect bring samples again",
+           (unsigned long long)self->missing);
+    return MS_REJECT;
 }
 
 enum ms_status malseq_backup(struct ms_cli *cli, struct ms_error *err)
@@ -443,30 +487,27 @@ enum ms_status malseq_backup(struct ms_cli *cli, struct ms_error *err)
     if (self.options->link && !self.options->objects)
         return ms_error_set(err, MS_E_USAGE, "--link is for --objects");
     ms_stop_watch();
-    self.copy =
-        (struct malseq_backup_copy){.from = self.corpus, .to = self.to, .link = self.options->link};
+    self.copy = (struct malseq_backup_copy){.from = self.corpus,
+                                            .to = self.to,
+                                            .link = self.options->link,
+                                            .verify = verify_object,
+                                            .ctx = &self};
     enum ms_status status = ms_corpus_open(self.corpus, MS_CORPUS_READ, &self.from, err);
     if (status == MS_OK)
-        status = check_folder(&self, err);
+        status = malseq_backup_check(self.corpus, self.to, &self.earlier, err);
     if (status == MS_OK && !self.dry_run)
         status = take_folder(&self, err);
     if (status == MS_OK)
-        status = make_backup(&self, &record, err);
+        status = self.dry_run ? plan_backup(&self, &record, err) : make_backup(&self, &record, err);
     if (status == MS_OK && !self.json)
         show(&self, record);
     else if (status == MS_OK)
         status = ms_json_line(stdout, json_incref(record), err);
-    if (status == MS_OK && self.missing) {
-        ms_log(MS_LOG_WARNING,
-               "%llu objects are missing: 'malseq fsck --repair' lets collect bring samples again",
-               (unsigned long long)self.missing);
-        status = MS_REJECT;
-    }
+    if (status == MS_OK)
+        status = warn(&self);
     json_decref(record);
     ms_file_stream_abort(&self.manifest);
     ms_hasher_free(self.hasher);
-    if (self.from)
-        ms_backup_end(self.from);
     ms_corpus_close(self.from);
     if (self.lock_fd >= 0)
         close(self.lock_fd);

@@ -45,33 +45,37 @@ static enum ms_status make_folders(const char *path, struct ms_error *err)
     return slash ? ms_file_make_dirs(folder, err) : MS_OK;
 }
 
-static enum ms_status copy_bytes(int in, int out, const char *to, uint64_t *bytes,
+/* So many bytes, from the beginning: what a log gains meanwhile is for the next backup. */
+static enum ms_status copy_bytes(int in, int out, const char *to, uint64_t left, uint64_t *bytes,
                                  struct ms_error *err)
 {
     static uint8_t block[BLOCK_BYTES];
-    for (;;) {
-        ssize_t n = copy_file_range(in, NULL, out, NULL, 1 << 30, 0);
-        if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP))
+    while (left > 0) {
+        size_t most = left < 1 << 30 ? (size_t)left : 1 << 30;
+        ssize_t n = copy_file_range(in, NULL, out, NULL, most, 0);
+        if (n == 0 || (n < 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS ||
+                                 errno == EOPNOTSUPP)))
             break; /* not between these: from where both stand now */
         if (n < 0 && errno != EINTR)
-            return fail("write", to, err);
-        if (n == 0)
-            return MS_OK;
+            return fail("copy to", to, err); /* either file may be the one */
         *bytes += n > 0 ? (uint64_t)n : 0;
+        left -= n > 0 ? (uint64_t)n : 0;
     }
-    for (;;) {
-        ssize_t n = read(in, block, sizeof block);
+    while (left > 0) {
+        ssize_t n = read(in, block, left < sizeof block ? (size_t)left : sizeof block);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return fail("read what becomes", to, err);
         if (n == 0)
-            return MS_OK;
+            return ms_error_set(err, MS_E_IO, "a file of the corpus changed while it was copied");
         enum ms_status status = ms_file_write_all(out, block, (size_t)n, err);
         if (status != MS_OK)
             return status;
         *bytes += (uint64_t)n;
+        left -= (uint64_t)n;
     }
+    return MS_OK;
 }
 
 static enum ms_status copy(struct malseq_backup_copy *self, int in, const struct stat *st,
@@ -79,10 +83,13 @@ static enum ms_status copy(struct malseq_backup_copy *self, int in, const struct
 {
     const struct timespec times[2] = {st->st_atim, st->st_mtim};
     enum ms_status status = MS_OK;
-    int out = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    /* What a run that died left there may be a second name of the corpus's own file. */
+    if (unlink(temporary) != 0 && errno != ENOENT)
+        return fail("remove", temporary, err);
+    int out = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out < 0)
         return fail("make", temporary, err);
-    status = copy_bytes(in, out, temporary, &self->bytes, err);
+    status = copy_bytes(in, out, temporary, (uint64_t)st->st_size, &self->bytes, err);
     if (status == MS_OK && (fchmod(out, st->st_mode & 0700) != 0 || futimens(out, times) != 0))
         status = fail("finish", temporary, err);
     if (close(out) != 0 && status == MS_OK)
@@ -108,25 +115,33 @@ static bool same_bytes(int a, int b)
     }
 }
 
-/* Is there, with nothing to be done? */
-static bool is_done(const struct malseq_backup_copy *self, int in, const struct stat *st,
-                    const char *to, bool fixed)
+/* What the backup has under a name. */
+enum present {
+    NONE,  /* nothing that would be lost */
+    SAME,  /* what it is to have */
+    OTHER, /* something else */
+};
+
+static enum present look(const struct malseq_backup_copy *self, int in, const struct stat *st,
+                         const char *to, bool fixed)
 {
     struct stat there;
-    if (lstat(to, &there) != 0 || !S_ISREG(there.st_mode) || there.st_size != st->st_size)
-        return false;
+    if (lstat(to, &there) != 0 || !S_ISREG(there.st_mode))
+        return NONE;
     if (there.st_dev == st->st_dev && there.st_ino == st->st_ino)
-        return true;
+        return !fixed || self->link ? SAME : NONE;
+    if (there.st_size != st->st_size)
+        return OTHER;
     if (!fixed && (there.st_mtim.tv_sec != st->st_mtim.tv_sec ||
                    there.st_mtim.tv_nsec != st->st_mtim.tv_nsec))
-        return false;
+        return OTHER;
     if (!self->distrust)
-        return true;
+        return SAME;
     int fd = open(to, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     bool same = fd >= 0 && same_bytes(in, fd);
     if (fd >= 0)
         close(fd);
-    return same;
+    return same ? SAME : OTHER;
 }
 
 /* Of a file that may change: what an earlier run left waiting goes, and `to` becomes the name to
@@ -146,9 +161,42 @@ static enum ms_status make_way(char to[PATH_MAX], bool done, struct ms_error *er
     return MS_OK;
 }
 
-enum ms_status malseq_backup_file(struct malseq_backup_copy *self, const char *name, bool fixed,
-                                  bool *there, struct ms_error *err)
+/* Makes the file under its name: linked, or copied where it is not to be or cannot. */
+static enum ms_status make(struct malseq_backup_copy *self, int in, const struct stat *st,
+                           const char *from, const char *to, const char *temporary, bool fixed,
+                           struct ms_error *err)
 {
+    enum ms_status status = make_folders(to, err);
+    if (status != MS_OK)
+        return status;
+    bool linked = self->link && fixed && (unlink(temporary) == 0 || errno == ENOENT) &&
+                  link(from, temporary) == 0 && rename(temporary, to) == 0;
+    if (!linked)
+        status = copy(self, in, st, to, temporary, err);
+    self->files += status == MS_OK;
+    self->linked += linked;
+    return status;
+}
+
+/* After a failure: is it the file's own fault? Where the corpus's own reading finds it sound, or it
+ * is not fixed, it is not: the backup's disk is full, say. */
+static enum ms_status blame(struct malseq_backup_copy *self, bool fixed,
+                            enum malseq_backup_source *source, const struct ms_error *why,
+                            struct ms_error *err)
+{
+    if (fixed && self->verify(self->ctx, source, NULL) == MS_OK && *source != MALSEQ_BACKUP_THERE) {
+        ms_log(MS_LOG_INFO, "%s", why->text);
+        return MS_OK;
+    }
+    if (err)
+        *err = *why;
+    return why->status;
+}
+
+enum ms_status malseq_backup_file(struct malseq_backup_copy *self, const char *name, bool fixed,
+                                  enum malseq_backup_source *source, struct ms_error *err)
+{
+    struct ms_error why = {.status = MS_OK};
     char from[PATH_MAX], to[PATH_MAX], temporary[PATH_MAX];
     struct stat st;
     enum ms_status status = join(from, self->from, name, "", err);
@@ -159,25 +207,27 @@ enum ms_status malseq_backup_file(struct malseq_backup_copy *self, const char *n
     if (status != MS_OK)
         return status;
     int in = open(from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    *there = in >= 0;
-    if (in < 0)
-        return errno == ENOENT ? MS_OK : fail("open", from, err);
+    *source = in >= 0 ? MALSEQ_BACKUP_THERE : MALSEQ_BACKUP_ABSENT;
+    if (in < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return MS_OK;
+    if (in < 0) {
+        bool spent = errno == EMFILE || errno == ENFILE || errno == ENOMEM; /* no file's fault */
+        (void)fail("open", from, &why);
+        return blame(self, fixed && !spent, source, &why, err);
+    }
     if (fstat(in, &st) != 0 || !S_ISREG(st.st_mode)) {
         close(in);
         return ms_error_set(err, MS_E_IO, "what stands for a file of the corpus is none");
     }
-    bool done = is_done(self, in, &st, to, fixed);
-    if (!fixed)
-        status = make_way(to, done, err);
-    if (status == MS_OK && !done) {
-        status = make_folders(to, err);
-        bool linked = status == MS_OK && self->link && fixed &&
-                      (unlink(temporary) == 0 || errno == ENOENT) && link(from, temporary) == 0 &&
-                      rename(temporary, to) == 0;
-        if (status == MS_OK && !linked)
-            status = copy(self, in, &st, to, temporary, err);
-        self->files += status == MS_OK;
-    }
+    enum present present = look(self, in, &st, to, fixed);
+    /* One of both is damaged, and the backup's may be the last good one. */
+    if (fixed && present == OTHER)
+        status = self->verify(self->ctx, source, err);
+    else if (!fixed)
+        status = make_way(to, present == SAME, err);
+    if (status == MS_OK && present != SAME && *source == MALSEQ_BACKUP_THERE &&
+        (status = make(self, in, &st, from, to, temporary, fixed, &why)) != MS_OK)
+        status = blame(self, fixed && status == MS_E_IO, source, &why, err);
     close(in);
     return status;
 }
@@ -193,12 +243,14 @@ static enum ms_status on_file(void *ctx, const char *path, const struct stat *st
                               struct ms_error *err)
 {
     struct walk *self = ctx;
-    bool there = true;
+    enum malseq_backup_source source;
+    if (!st && (errnum == ENOENT || errnum == ENOTDIR))
+        return MS_OK; /* it went since its folder was listed */
     if (!st) {
         errno = errnum;
         return fail("read the folder", path, err);
     }
-    return malseq_backup_file(self->copy, path + self->root + 1, false, &there, err);
+    return malseq_backup_file(self->copy, path + self->root + 1, false, &source, err);
 }
 
 /* The file of the corpus that this path of the backup is a copy of, or waits to be. */

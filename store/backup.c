@@ -1,5 +1,5 @@
-/* The database's side of a backup: a read transaction, SQLite's own page copy inside it, and what
- * rows name. Files of the vault are the caller's. */
+/* The database's side of a backup: SQLite's own page copy within a read transaction, and what the
+ * rows of that copy name. Files of the vault are the caller's. */
 #include "store/backup.h"
 
 #include "base/hash.h"
@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,19 +20,13 @@
 /* Pages between two looks at whether to stop: 16 MiB. */
 enum { STEP_PAGES = 4096 };
 
-enum ms_status ms_backup_begin(struct ms_corpus *corpus, struct ms_error *err)
+/* The transaction whose first read makes the view. */
+static enum ms_status begin_view(struct ms_corpus *corpus, struct ms_error *err)
 {
-    int64_t version;
+    int64_t count;
     enum ms_status status = ms_db_exec(corpus, "BEGIN", err);
-    /* The first read is what makes the view. */
-    return status == MS_OK
-               ? ms_db_scalar(corpus, "SELECT count(*) FROM sqlite_schema", &version, err)
-               : status;
-}
-
-void ms_backup_end(struct ms_corpus *corpus)
-{
-    ms_corpus_rollback(corpus);
+    return status == MS_OK ? ms_db_scalar(corpus, "SELECT count(*) FROM sqlite_schema", &count, err)
+                           : status;
 }
 
 static enum ms_status fail(sqlite3 *copy, const char *path, struct ms_error *err)
@@ -100,7 +95,7 @@ static enum ms_status sync_file(const char *path, struct ms_error *err)
                   : MS_OK;
 }
 
-enum ms_status ms_backup_copy(struct ms_corpus *corpus, const char *path, struct ms_error *err)
+static enum ms_status write_copy(struct ms_corpus *corpus, const char *path, struct ms_error *err)
 {
     sqlite3 *copy = NULL;
     char shown[256];
@@ -116,11 +111,56 @@ enum ms_status ms_backup_copy(struct ms_corpus *corpus, const char *path, struct
         status = fail(copy, path, err); /* it is synced once, at the end */
     if (status == MS_OK)
         status = copy_pages(corpus, copy, path, err);
+    ms_corpus_rollback(corpus); /* the view has served: checking and syncing take as long again */
+    ms_step("store.backup.copied");
     if (sqlite3_close(copy) != SQLITE_OK && status == MS_OK)
         status = ms_error_set(err, MS_E_BUG, "the copy cannot be closed");
     if (status == MS_OK)
         status = check_copy(path, err);
     return status == MS_OK ? sync_file(path, err) : status;
+}
+
+/* A path that SQLite cannot take for a URI ("file:…"), which Debian's build looks for. */
+static enum ms_status plain_path(const char *path, char out[PATH_MAX], struct ms_error *err)
+{
+    int n = snprintf(out, PATH_MAX, "%s%s", path[0] == '/' ? "" : "./", path);
+    return n > 0 && n < PATH_MAX ? MS_OK : ms_error_set(err, MS_E_USAGE, "the path is too long");
+}
+
+enum ms_status ms_backup_copy(struct ms_corpus *corpus, const char *path, struct ms_error *err)
+{
+    char plain[PATH_MAX];
+    enum ms_status status = plain_path(path, plain, err);
+    if (status == MS_OK)
+        status = begin_view(corpus, err);
+    if (status == MS_OK)
+        status = write_copy(corpus, plain, err);
+    ms_corpus_rollback(corpus);
+    return status;
+}
+
+enum ms_status ms_backup_open(const char *path, struct ms_corpus **out, struct ms_error *err)
+{
+    char plain[PATH_MAX], folder[PATH_MAX];
+    enum ms_status status = plain_path(path, plain, err);
+    if (status != MS_OK)
+        return status;
+    (void)snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(plain, '/') - plain), plain);
+    struct ms_corpus *self = ms_corpus_new(folder, MS_CORPUS_READ);
+    if (!self)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory");
+    int code =
+        sqlite3_open_v2(plain, &self->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_EXRESCODE, NULL);
+    status = code == SQLITE_OK
+                 ? ms_db_exec(self, "PRAGMA trusted_schema = OFF; PRAGMA query_only = ON", err)
+                 : ms_db_error(self, code, err);
+    if (status == MS_OK)
+        status = begin_view(self, err);
+    if (status == MS_OK)
+        *out = self;
+    else
+        ms_corpus_close(self);
+    return status;
 }
 
 void ms_object_path(enum ms_vault_kind kind, const uint8_t sha256[32],
@@ -174,11 +214,13 @@ enum ms_status ms_backup_count(struct ms_corpus *corpus, uint64_t *samples, uint
     return status;
 }
 
-enum ms_status ms_backup_names(struct ms_corpus *corpus, enum ms_vault_kind kind,
-                               const uint8_t sha256[32], bool *named, struct ms_error *err)
+enum ms_status ms_backup_keeps(struct ms_corpus *corpus, enum ms_vault_kind kind,
+                               const uint8_t sha256[32], bool *kept, struct ms_error *err)
 {
+    /* Not `vaulted`: a repair takes that from what was lost or damaged, of which the backup may
+     * have the last good copy. */
     static const char *const sql[] = {
-        [MS_VAULT_SAMPLE] = "SELECT 1 FROM sample WHERE sha256 = ?1 AND vaulted = 1",
+        [MS_VAULT_SAMPLE] = "SELECT 1 FROM sample WHERE sha256 = ?1 AND bytes_gone_ms IS NULL",
         [MS_VAULT_REPORT] = "SELECT 1 FROM analysis WHERE report_sha256 = ?1"
                             " AND report_gone_ms IS NULL"};
     sqlite3_stmt *statement;
@@ -186,7 +228,7 @@ enum ms_status ms_backup_names(struct ms_corpus *corpus, enum ms_vault_kind kind
     if (status != MS_OK)
         return status;
     ms_db_bind_blob(statement, 1, sha256, MS_SHA256_BYTES);
-    status = ms_db_step(corpus, statement, named, err);
+    status = ms_db_step(corpus, statement, kept, err);
     ms_db_done(statement);
     return status;
 }

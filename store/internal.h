@@ -47,6 +47,9 @@ struct ms_corpus {
     struct ms_statement_slot slots[MS_STATEMENT_SLOTS];
 };
 
+/* A handle with nothing open yet, for ms_corpus_close; NULL without memory. */
+struct ms_corpus *ms_corpus_new(const char *dir, enum ms_corpus_mode mode);
+
 /* Turns SQLite's result code into a status and a message that names the corpus. */
 enum ms_status ms_db_error(struct ms_corpus *corpus, int code, struct ms_error *err);
 /* Runs SQL text without rows or parameters (transactions, pragmas, migrations). */

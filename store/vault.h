@@ -43,9 +43,9 @@ enum ms_status ms_vault_commit(struct ms_vault_write *self, uint8_t sha256[32], 
                                bool *existed, struct ms_error *err) MS_MUST_USE;
 void ms_vault_abort(struct ms_vault_write *self);
 
-/* Streams an object's plain bytes to `write`; verifies the digest at the end: MS_E_STORE when it is
- * wrong or the object damaged in any other way (what was written until then is not to be used),
- * MS_REJECT when it is not there. Thread-safe, as all of the vault. */
+/* Streams an object's plain bytes to `write` (NULL: to nobody); verifies the digest at the end:
+ * MS_E_STORE when it is wrong or the object damaged in any other way (what was written until then
+ * is not to be used), MS_REJECT when it is not there. Thread-safe, as all of the vault. */
 typedef enum ms_status (*ms_vault_sink)(void *ctx, const void *bytes, size_t n,
                                         struct ms_error *err);
 enum ms_status ms_vault_read(struct ms_corpus *corpus, enum ms_vault_kind kind,

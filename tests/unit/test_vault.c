@@ -142,6 +142,7 @@ static void test_damage(void **state)
             assert_int_equal(get(fixture->corpus, kind, sha256, &back), MS_E_STORE);
             ms_buf_release(&back);
         }
+        object[n] = 0;
         fixture_write(path, object, n + 1);
         assert_int_equal(get(fixture->corpus, kind, sha256, &back), MS_E_STORE);
         ms_buf_release(&back);
