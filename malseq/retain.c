@@ -88,6 +88,8 @@ enum ms_status malseq_retain(struct ms_cli *cli, struct ms_error *err)
         cli->common.corpus, dry_run ? MS_CORPUS_READ : MS_CORPUS_WRITE, &corpus, err);
     if (status == MS_OK && !dry_run)
         status = ms_run_begin(corpus, "malseq", cli->argc, cli->argv, cli->common.seed, &run, err);
+    if (status == MS_OK)
+        status = ms_retain_check_clock(corpus, ms_clock_wall_ms(), err);
     for (int rule = MS_RETAIN_REPORTS; rule <= MS_RETAIN_UNLABELLED && status == MS_OK; rule++)
         if (days[rule])
             status = apply(corpus, (enum ms_retain_rule)rule, days[rule], dry_run, cli->common.json,

@@ -137,6 +137,8 @@ enum ms_status ms_analysis_update(struct ms_corpus *corpus, const struct ms_anal
         "UPDATE analysis SET sample = ?1, origin = ?2, sandbox = ?3, sandbox_version = ?4,"
         " server = ?5, task_id = ?6, settings = ?7, settings_digest = ?8, state = ?9, reason = ?10,"
         " attempts = ?11, submitted_ms = ?12, deadline_ms = ?13, updated_ms = ?14, package = ?15,"
+        /* That the one before was given up says nothing of another one. */
+        " report_gone_ms = CASE WHEN report_sha256 IS ?16 THEN report_gone_ms END,"
         " report_sha256 = ?16, report_bytes = ?17, processes = ?18, calls = ?19,"
         " calls_expanded = ?20, reader = ?21, strict = ?22, opcodes = ?23 WHERE id = ?24";
     sqlite3_stmt *statement;

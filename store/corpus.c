@@ -213,19 +213,29 @@ static enum ms_status open_folders(struct ms_corpus *self, struct ms_error *err)
     return status;
 }
 
-enum ms_status ms_corpus_open(const char *dir, enum ms_corpus_mode mode, struct ms_corpus **out,
-                              struct ms_error *err)
+struct ms_corpus *ms_corpus_new(const char *dir, enum ms_corpus_mode mode)
 {
     struct ms_corpus *self = calloc(1, sizeof *self);
     if (!self)
-        return ms_error_set(err, MS_E_NOMEM, "out of memory");
+        return NULL;
     self->mode = mode;
     (void)pthread_mutex_init(&self->sync_lock, NULL);
     self->dir_fd = self->lock_fd = self->samples_fd = self->reports_fd = self->tmp_fd = -1;
     self->dir = strdup(dir);
+    if (self->dir)
+        return self;
+    ms_corpus_close(self);
+    return NULL;
+}
+
+enum ms_status ms_corpus_open(const char *dir, enum ms_corpus_mode mode, struct ms_corpus **out,
+                              struct ms_error *err)
+{
+    struct ms_corpus *self = ms_corpus_new(dir, mode);
+    if (!self)
+        return ms_error_set(err, MS_E_NOMEM, "out of memory");
     struct ms_error why = {0};
-    enum ms_status status =
-        self->dir ? open_dir(self, &why) : ms_error_set(&why, MS_E_NOMEM, "out of memory");
+    enum ms_status status = open_dir(self, &why);
     self->in_memory = status == MS_E_INPUT && mode == MS_CORPUS_TRY;
     if (self->in_memory)
         status = MS_OK;

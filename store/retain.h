@@ -11,8 +11,10 @@
 enum ms_retain_rule {
     MS_RETAIN_REPORTS,   /* reports whose traces are stored (state ok), by when they were read */
     MS_RETAIN_BENIGN,    /* programs with a current label that is benign, and none that is
-                            malicious, grayware or uncertain, by when they came in */
-    MS_RETAIN_UNLABELLED /* programs without any current label but not_found and immature */
+                            malicious, grayware or uncertain, by when their bytes came
+                            in */
+    MS_RETAIN_UNLABELLED /* programs without any current label but not_found and immature, by the
+                            same; not those that are private or whose look-up has not ended */
 };
 
 /* One that a rule takes: the object, its digest, and the plain bytes by its row (-1 unknown). */
@@ -20,6 +22,11 @@ typedef enum ms_status (*ms_retain_visit)(void *ctx, enum ms_vault_kind kind,
                                           const uint8_t sha256[32], int64_t bytes,
                                           struct ms_error *err);
 
+/* To be asked before anything is given up. MS_E_INPUT where the clock is likely wrong: the last run
+ * of a week ago or longer lies more than 90 days before now_ms, or one lies ahead of it and none
+ * that is a week old came after. Without such a run there is nothing to compare. */
+enum ms_status ms_retain_check_clock(struct ms_corpus *corpus, int64_t now_ms,
+                                     struct ms_error *err) MS_MUST_USE;
 /* Visits what the rule takes of before_ms, oldest first. Programs with a task at a sandbox that has
  * not ended are left out. Reads alone. */
 enum ms_status ms_retain_foreach(struct ms_corpus *corpus, enum ms_retain_rule rule,

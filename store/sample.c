@@ -78,10 +78,8 @@ static enum ms_status find_by(struct ms_corpus *corpus, const char *sql,
     return status;
 }
 
-/* 0 when there is none. A row known by weaker hashes alone (a dataset's, a report's target) becomes
- * the row of the file once its sha256 is known, unless a hash both know contradicts. */
-static enum ms_status find_same(struct ms_corpus *corpus, const struct ms_sample *sample,
-                                int64_t *id, struct ms_error *err)
+enum ms_status ms_sample_find_same(struct ms_corpus *corpus, const struct ms_sample *sample,
+                                   int64_t *id, struct ms_error *err)
 {
     static const char by_sha256[] = "SELECT id FROM sample WHERE sha256 = ?1"
                                     " AND ?2 IS ?2 AND ?3 IS ?3";
@@ -151,7 +149,7 @@ enum ms_status ms_sample_upsert(struct ms_corpus *corpus, const struct ms_sample
     if (status == MS_OK)
         status = refuse_forgotten(corpus, sample, err);
     if (status == MS_OK)
-        status = find_same(corpus, sample, &found, err);
+        status = ms_sample_find_same(corpus, sample, &found, err);
     if (status == MS_OK)
         status = write_sample(corpus, sample, run, found, err);
     if (status != MS_OK)
@@ -193,7 +191,7 @@ enum ms_status ms_sample_find(struct ms_corpus *corpus, const char *hex, int64_t
     sample.has_md5 = n == 32 && ms_hex_decode(hex, MS_MD5_BYTES, sample.digests.md5);
     if (!sample.has_sha256 && !sample.has_sha1 && !sample.has_md5)
         return ms_error_set(err, MS_REJECT, "not an MD5, SHA-1 or SHA-256 in hexadecimal");
-    enum ms_status status = find_same(corpus, &sample, &found, err);
+    enum ms_status status = ms_sample_find_same(corpus, &sample, &found, err);
     if (status != MS_OK)
         return status;
     if (found == 0)

@@ -33,6 +33,11 @@ struct ms_sample {
 enum ms_status ms_sample_upsert(struct ms_corpus *corpus, const struct ms_sample *sample,
                                 int64_t run, int64_t *id, bool *inserted,
                                 struct ms_error *err) MS_MUST_USE;
+/* The row that upsert would take for it; *id 0: none, it would be new. A row known by weaker hashes
+ * alone (a dataset's, a report's target) becomes the row of the file once its sha256 is known,
+ * unless a hash both know contradicts. */
+enum ms_status ms_sample_find_same(struct ms_corpus *corpus, const struct ms_sample *sample,
+                                   int64_t *id, struct ms_error *err) MS_MUST_USE;
 /* True when forget left a tombstone for this sha256: nothing of it may be stored. */
 enum ms_status ms_sample_is_forgotten(struct ms_corpus *corpus, const uint8_t sha256[32],
                                       bool *forgotten, struct ms_error *err) MS_MUST_USE;
