@@ -50,19 +50,19 @@ static enum ms_status print_json(json_t *object, struct ms_error *err)
 }
 
 static enum ms_status show_window(const struct ms_quota *quota, const struct window *window,
-                                  bool json, struct ms_error *err)
+                                  bool told, bool json, struct ms_error *err)
 {
     char resets[32] = "-", numbers[3][24];
     const int64_t values[3] = {window->allowed, window->used, left_of(window)};
     if (window->resets_ms > 0)
         ms_clock_format(window->resets_ms, resets);
     if (json)
-        return print_json(json_pack("{s:s,s:s,s:o,s:o,s:o,s:o}", "key", quota->key_print, "window",
-                                    window->name, "allowed", count_or_null(values[0]), "used",
-                                    count_or_null(values[1]), "left", count_or_null(values[2]),
-                                    "resets",
-                                    window->resets_ms > 0 ? ms_json_text(resets) : json_null()),
-                          err);
+        return print_json(
+            json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:b}", "key", quota->key_print, "window",
+                      window->name, "allowed", count_or_null(values[0]), "used",
+                      count_or_null(values[1]), "left", count_or_null(values[2]), "resets",
+                      window->resets_ms > 0 ? ms_json_text(resets) : json_null(), "told", told),
+            err);
     for (int i = 0; i < 3; i++)
         (void)snprintf(numbers[i], sizeof numbers[i], values[i] < 0 ? "-" : "%lld",
                        (long long)values[i]);
@@ -160,7 +160,7 @@ static enum ms_status show(struct ms_session *self, struct ms_error *err)
                                         : "limits of a public key (the service does not say)",
                      "WINDOW", "ALLOWED", "USED", "LEFT", "RESETS");
     for (int i = 0; i < 4 && status == MS_OK; i++)
-        status = show_window(quota, &windows[i], json, err);
+        status = show_window(quota, &windows[i], self->asker.named, json, err);
     if (status == MS_OK && json)
         status = show_plan_json(quota, &plan, err);
     else if (status == MS_OK)
@@ -168,23 +168,33 @@ static enum ms_status show(struct ms_session *self, struct ms_error *err)
     return status;
 }
 
+/* *reads as given: holds nobody up, writes nothing, migrates nothing. While a run holds the corpus,
+ * people still want to know how far it is: then so, too. */
+static enum ms_status open_corpus(const char *dir, bool *reads, struct ms_corpus **out,
+                                  struct ms_error *err)
+{
+    enum ms_status status = ms_corpus_open(dir, *reads ? MS_CORPUS_READ : MS_CORPUS_TRY, out, err);
+    if (status == MS_E_LATER && !*reads) {
+        *reads = true;
+        return ms_corpus_open(dir, MS_CORPUS_READ, out, err);
+    }
+    if (status == MS_E_INPUT && *reads) /* there is none, and none is made */
+        return ms_corpus_open(dir, MS_CORPUS_TRY, out, err);
+    return status;
+}
+
 enum ms_status ms_label_quota(struct ms_cli *cli, struct ms_error *err)
 {
     struct ms_session self = {.cli = cli, .options = cli->options};
     enum ms_status status = ms_policy_open(self.options->policy, &self.policy, err);
-    bool busy = false;
+    bool reads = cli->common.dry_run;
     if (status == MS_OK)
         status = ms_session_read_key(&self, err);
     if (status == MS_OK)
-        status = ms_corpus_open(cli->common.corpus, MS_CORPUS_TRY, &self.corpus, err);
-    /* While a run holds the corpus, people still want to know how far it is. */
-    if (status == MS_E_LATER) {
-        busy = true;
-        status = ms_corpus_open(cli->common.corpus, MS_CORPUS_READ, &self.corpus, err);
-    }
+        status = open_corpus(cli->common.corpus, &reads, &self.corpus, err);
     if (status == MS_OK)
         status = ms_session_open_service(&self, err);
-    self.asker.quota.read_only = busy;
+    self.asker.quota.read_only = reads;
     if (status == MS_OK)
         status = ms_asker_read_quota(&self.asker, err);
     if (status == MS_OK)

@@ -1,5 +1,5 @@
-/* malseq doctor: a line for each thing a night depends on. Prints; the checks are in doctor_corpus
- * and doctor_services. Mends nothing. */
+/* malseq doctor: a line for each thing a night depends on. Prints; most checks are in
+ * doctor_config, doctor_corpus, doctor_services and doctor_sandboxes. Mends nothing. */
 #include "malseq/doctor.h"
 
 #include "base/clock.h"
@@ -43,14 +43,6 @@ enum ms_status malseq_doctor_say(struct doctor *self, const char *check, enum do
         printf("%-*s %-8s -> %s\n", CHECK_COLUMNS, "", "",
                ms_escape_text(todo, shown, sizeof shown));
     return MS_OK;
-}
-
-const char *malseq_doctor_text(const struct doctor *self, const char *option, const char *section,
-                               const char *key, const char *fallback)
-{
-    if (option)
-        return option;
-    return self->config ? malseq_config_text(self->config, section, key, fallback) : fallback;
 }
 
 /* ---- versions ---- */
@@ -149,31 +141,6 @@ static enum ms_status check_clock(struct doctor *self, struct ms_error *err)
 
 /* ---- the verb ---- */
 
-static enum ms_status read_config(struct doctor *self, struct malseq_nightly_config *config,
-                                  struct ms_error *err)
-{
-    const char *path = self->options->config;
-    if (!path) {
-        const char *dir = self->cli->common.corpus;
-        size_t n = strlen(dir) + sizeof "/nightly.conf";
-        char *beside = ms_arena_alloc(&self->cli->memory, n);
-        if (!beside)
-            return ms_error_set(err, MS_E_NOMEM, "out of memory");
-        (void)snprintf(beside, n, "%s/nightly.conf", dir);
-        if (access(beside, F_OK) != 0)
-            return MS_OK;
-        path = beside;
-    }
-    struct ms_error why;
-    enum ms_status status = malseq_nightly_config_read(path, &self->cli->memory, config, &why);
-    if (status == MS_OK) {
-        self->config = config;
-        return malseq_doctor_say(self, "nightly", DOCTOR_OK, NULL, err, "%s is sound", path);
-    }
-    return malseq_doctor_say(self, "nightly", DOCTOR_FAULT, "mend it: no night begins with it", err,
-                             "%s", why.text);
-}
-
 enum ms_status malseq_doctor(struct ms_cli *cli, struct ms_error *err)
 {
     struct malseq_nightly_config config;
@@ -182,7 +149,7 @@ enum ms_status malseq_doctor(struct ms_cli *cli, struct ms_error *err)
     if (status == MS_OK)
         status = check_programs(&self, err);
     if (status == MS_OK)
-        status = read_config(&self, &config, err);
+        status = malseq_doctor_config(&self, &config, err);
     bool named = false;
     for (int i = 1; i < cli->argc; i++)
         named = named || strncmp(cli->argv[i], "--corpus", 8) == 0;

@@ -115,6 +115,7 @@ static enum ms_status check_database(struct doctor *self, bool *there, struct ms
     *there = status != MS_E_INPUT;
     if (status == MS_E_INPUT)
         return malseq_doctor_say(self, "corpus", DOCTOR_WARNING, NULL, err, "%s", why.text);
+    self->unreadable = status != MS_OK;
     if (status != MS_OK) {
         bool older = strstr(why.text, "has an older schema") != NULL;
         return malseq_doctor_say(self, "corpus", older ? DOCTOR_WARNING : DOCTOR_FAULT, NULL, err,
@@ -204,12 +205,31 @@ static enum ms_status check_mount(struct doctor *self, const char *path, const s
                                                 : "each reading writes a time (noatime is faster)");
 }
 
+/* The folder a corpus that is not there yet would be made in: the nearest above it that is. */
+static void find_ground(const char *corpus, char out[PATH_MAX])
+{
+    struct stat st;
+    size_t n = (size_t)snprintf(out, PATH_MAX, "%s", corpus);
+    if (n >= PATH_MAX)
+        n = PATH_MAX - 1;
+    while (n && strcmp(out, "/") != 0 && (stat(out, &st) != 0 || !S_ISDIR(st.st_mode))) {
+        while (n > 1 && out[n - 1] == '/')
+            n--;
+        while (n && out[n - 1] != '/')
+            n--;
+        out[n] = '\0';
+    }
+    if (n == 0)
+        (void)snprintf(out, PATH_MAX, ".");
+}
+
 enum ms_status malseq_doctor_corpus(struct doctor *self, struct ms_error *err)
 {
     struct statvfs fs;
     bool there = false;
+    char path[PATH_MAX];
     enum ms_status status = check_database(self, &there, err);
-    const char *path = there ? self->corpus : ".";
+    find_ground(self->corpus, path);
     if (status == MS_OK && there)
         status = check_modes(self, err);
     if (status != MS_OK || statvfs(path, &fs) != 0)

@@ -1,7 +1,7 @@
 /* The sandbox servers a run was given: what stands behind their URLs, their tokens, opened. Knows
- * nothing of tasks. */
-#ifndef MS_EXTRACT_SERVERS_H
-#define MS_EXTRACT_SERVERS_H
+ * nothing of tasks; extract and malseq doctor read them by it. */
+#ifndef MS_EXTRACT_SANDBOX_SERVERS_H
+#define MS_EXTRACT_SANDBOX_SERVERS_H
 
 #include "base/cli.h"
 #include "extract/sandbox/sandbox.h"

@@ -1,5 +1,5 @@
 /* Server specifications, tokens, opening. */
-#include "extract/servers.h"
+#include "extract/sandbox/servers.h"
 
 #include "base/log.h"
 
