@@ -101,12 +101,19 @@ static void option_items(struct ms_buf *out, const struct ms_option *options, si
     (void)ms_buf_append_text(out, ".El\n");
 }
 
+/* Its page goes by its name; the tools' by malseq-TOOL, for that is how they are installed always,
+ * and `malseq TOOL` is what works wherever they are. */
+static bool is_umbrella(const struct ms_tool *tool)
+{
+    return strcmp(tool->name, "malseq") == 0;
+}
+
 static void synopsis(struct ms_buf *out, const struct ms_tool *tool)
 {
     (void)ms_buf_append_text(out, ".Sh SYNOPSIS\n");
     for (size_t i = 0; i < tool->verb_count; i++) {
         const struct ms_verb *verb = &tool->verbs[i];
-        (void)ms_buf_append_text(out, ".Nm\n");
+        (void)ms_buf_printf(out, ".Nm \"%s%s\"\n", is_umbrella(tool) ? "" : "malseq ", tool->name);
         if (*verb->name) {
             (void)ms_buf_append_text(out, ".Cm ");
             macro_arg(out, verb->name);
@@ -181,27 +188,35 @@ static void examples(struct ms_buf *out, const char *text)
 
 void ms_cli_man(const struct ms_tool *tool, struct ms_buf *out)
 {
-    static const char *const pages[] = {"collect", "detect", "extract", "label", "malseq", "train"};
+    static const char *const pages[] = {"malseq",         "malseq-collect", "malseq-detect",
+                                        "malseq-extract", "malseq-label",   "malseq-train"};
     struct ms_arena memory;
+    char page[64];
+    (void)snprintf(page, sizeof page, "%s%s", is_umbrella(tool) ? "" : "malseq-", tool->name);
     ms_arena_init(&memory, 1 << 20);
     (void)ms_buf_append_text(out, ".Dd " MS_VERSION_DATE "\n.Dt ");
-    for (const char *p = tool->name; *p; p++)
+    for (const char *p = page; *p; p++)
         (void)ms_buf_append_byte(out, (uint8_t)toupper((unsigned char)*p));
-    (void)ms_buf_printf(out, " 1\n.Os malseq\n.Sh NAME\n.Nm %s\n.Nd ", tool->name);
+    (void)ms_buf_printf(out, " 1\n.Os malseq\n.Sh NAME\n.Nm %s\n.Nd ", page);
     roff(out, tool->summary);
     (void)ms_buf_append_byte(out, '\n');
     synopsis(out, tool);
     (void)ms_buf_append_text(out, ".Sh DESCRIPTION\n");
     paragraphs(out, tool->description);
+    if (!is_umbrella(tool))
+        (void)ms_buf_printf(out,
+                            ".Pp\nWhere malseq's tools are installed under their bare names too,\n"
+                            ".Ql %s\nalone is the same program.\n",
+                            tool->name);
     options_section(out, tool, &memory);
     (void)ms_buf_append_text(out, environment);
     (void)ms_buf_append_text(out, exit_status);
     if (tool->examples)
         examples(out, tool->examples);
     (void)ms_buf_append_text(out, ".Sh SEE ALSO\n");
-    const char *last = strcmp(tool->name, "train") == 0 ? "malseq" : "train";
+    const char *last = strcmp(tool->name, "train") == 0 ? "malseq-label" : "malseq-train";
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
-        if (strcmp(pages[i], tool->name) != 0)
+        if (strcmp(pages[i], page) != 0)
             (void)ms_buf_printf(out, ".Xr %s 1%s\n", pages[i],
                                 strcmp(pages[i], last) == 0 ? "" : " ,");
     ms_arena_release(&memory);

@@ -1,7 +1,8 @@
 /* The process clock. For tests, MALSEQ_TEST_EPOCH_MS in the environment sets where the wall clock
  * starts, MALSEQ_TEST_ORIGIN_MS the time of the world at which it started (else: when it is first
  * read, which is later than whoever set it thinks), and MALSEQ_TEST_SPEED how many times faster
- * time runs; none moves a secret. */
+ * time runs; MALSEQ_TEST_TURN_MS is what the wall clock jumps by at the world's time
+ * MALSEQ_TEST_TURN_AT_MS. None moves a secret. */
 #include "base/clock.h"
 
 #include <stdatomic.h>
@@ -40,6 +41,18 @@ static int64_t speed(void)
     return found;
 }
 
+/* By how much somebody has set the clock since: nothing before that moment. */
+static int64_t turned(int64_t real)
+{
+    static _Atomic int64_t known = INT64_MIN;
+    int64_t at = atomic_load(&known);
+    if (at == INT64_MIN) {
+        at = test_number("MALSEQ_TEST_TURN_AT_MS", INT64_MAX);
+        atomic_store(&known, at);
+    }
+    return real < at ? 0 : test_number("MALSEQ_TEST_TURN_MS", 0);
+}
+
 /* Our time is the world's times its speed, and this; the first thread that asks decides it. */
 static int64_t system_wall(void *ctx)
 {
@@ -52,7 +65,7 @@ static int64_t system_wall(void *ctx)
         if (atomic_compare_exchange_strong(&ahead, &by, mine))
             by = mine;
     }
-    return real * speed() + by;
+    return real * speed() + by + turned(real);
 }
 
 static int64_t system_mono(void *ctx)

@@ -210,6 +210,9 @@
 #define MS_LIMIT_TURNS_RUNS 4096
 /* The document beside a report that says whose it is (real: 2 KB): guards the reader's time. */
 #define MS_LIMIT_METADATA_BYTES ((uint64_t)16 << 20)
+/* Bytes of a member of an archive of reports that are held; a larger report is read as it comes (an
+ * ISO image shows by then what it is): guards memory. */
+#define MS_LIMIT_ARCHIVE_BEGINNING_BYTES ((uint64_t)256 << 10)
 /* CPU and wall time for an archive of reports: 1 TB unpacks in a day. */
 #define MS_LIMIT_ARCHIVE_CPU_S 86400
 #define MS_LIMIT_ARCHIVE_WALL_MS 172800000

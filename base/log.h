@@ -29,7 +29,8 @@ char *ms_escape_text(const char *text, char *out, size_t out_bytes);
 char *ms_escape_bytes(const void *bytes, size_t n, char *out, size_t out_bytes);
 
 /* A hook that wipes the progress line before a message and one that redraws it; set by
- * base/progress. */
+ * base/progress, before any other thread exists. Either may be NULL, but `before` may keep a lock
+ * that `after` gives back: such two are set together. */
 void ms_log_set_hooks(void (*before)(void), void (*after)(void));
 
 #endif

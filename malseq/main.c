@@ -55,28 +55,15 @@ static const struct ms_option demo_options[] = {
              "(default: the authors' repository); their git blob ids are checked"},
 };
 
-static const struct ms_option nightly_options[] = {
-    {.name = "config",
-     .kind = MS_OPT_TEXT,
-     .arg = "FILE",
-     .offset = offsetof(struct malseq_nightly, config),
-     .help = "what to do and for how long (default: nightly.conf in the corpus)"},
-    {.name = "stage",
-     .kind = MS_OPT_LIST,
-     .arg = "NAME",
-     .offset = offsetof(struct malseq_nightly, stages),
-     .help =
-         "only this stage: collect, label, extract, train or audit; may be given several times"},
-};
-
 #define OPTIONS(table) .options = table, .option_count = sizeof table / sizeof *table
 
 static const struct ms_verb verbs[] = {
-    TOOL_VERB("collect", "collect samples from repositories and folders: see collect(1)"),
-    TOOL_VERB("label", "ask VirusTotal and derive labels: see label(1)"),
-    TOOL_VERB("extract", "detonate samples, import reports, store API calls: see extract(1)"),
-    TOOL_VERB("train", "train and evaluate a detector: see train(1)"),
-    TOOL_VERB("detect", "give verdicts on reports with a trained model: see detect(1)"),
+    TOOL_VERB("collect", "collect samples from repositories and folders: see malseq-collect(1)"),
+    TOOL_VERB("label", "ask VirusTotal and derive labels: see malseq-label(1)"),
+    TOOL_VERB("extract",
+              "detonate samples, import reports, store API calls: see malseq-extract(1)"),
+    TOOL_VERB("train", "train and evaluate a detector: see malseq-train(1)"),
+    TOOL_VERB("detect", "give verdicts on reports with a trained model: see malseq-detect(1)"),
     {.name = "status",
      .synopsis = "[--json] [--exact]",
      .summary = "Count what the corpus holds, how much of it is labelled, detonated and traced, "
@@ -122,8 +109,8 @@ static const struct ms_verb verbs[] = {
      .run = malseq_retain},
     {.name = "backup",
      .synopsis = "[--objects [--link]] DIR",
-     .summary = "Copy the corpus to DIR as it is at this moment, while others go on writing to it: "
-                "the database, checked, models and nights, and the list of all stored objects with "
+     .summary = "Copy the corpus to DIR while others go on writing to it: the database as it is at "
+                "this moment, checked, then models and nights, and the list of its objects with "
                 "digests and sizes. DIR is new, or an earlier backup, which is brought up to date. "
                 "It is a corpus itself: to restore, copy it to where the corpus was.",
      .options = malseq_backup_options,
@@ -166,7 +153,8 @@ static const struct ms_verb verbs[] = {
      .summary = "Rebuild the corpus as cron does each night: collect, label, extract, train when "
                 "the dataset changed, audit, within a time; then sum up as text (or with --json as "
                 "JSON) and as one HTML page.",
-     OPTIONS(nightly_options),
+     .options = malseq_nightly_options,
+     .option_count = MALSEQ_NIGHTLY_OPTIONS,
      .options_bytes = sizeof(struct malseq_nightly),
      .run = malseq_nightly},
 };
@@ -190,7 +178,14 @@ static const struct ms_tool tool = {
                 "limit 10\"\n"
                 "# What there is, what waits, and what a night depends on\n"
                 "malseq status\nmalseq doctor --offline\n"
-                "# Every digest and every trace looked at\nmalseq fsck --digest\n"
+                "# What the labelled traces can show, and what not\nmalseq audit\n"
+                "# Digests, features and labels of all samples\n"
+                "malseq export --out samples.jsonl\n"
+                "# Every digest and every trace looked at\nmalseq fsck\n"
+                "# A copy on another disk, brought up to date each time\n"
+                "malseq backup --objects /backup/corpus\n"
+                "# What would go if raw reports had 90 days\n"
+                "malseq retain --reports 90 --dry-run\n"
                 "# All stages, as cron runs them\nmalseq nightly --config nightly.conf\n",
 };
 

@@ -94,6 +94,9 @@ struct malseq_nightly {
     struct ms_cli_list stages; /* none: all */
 };
 
+enum { MALSEQ_NIGHTLY_OPTIONS = 2 };
+extern const struct ms_option malseq_nightly_options[MALSEQ_NIGHTLY_OPTIONS];
+
 /* The verbs: struct ms_verb's run. */
 enum ms_status malseq_exec(struct ms_cli *cli, struct ms_error *err);
 enum ms_status malseq_status(struct ms_cli *cli, struct ms_error *err);
@@ -125,7 +128,7 @@ enum ms_status malseq_find_data(const char *relative, struct ms_buf *path,
 enum ms_status malseq_find_tool(const char *name, struct ms_buf *path,
                                 struct ms_error *err) MS_MUST_USE;
 
-/* Of this program itself; appended. */
+/* Of this program itself, or of what was installed in its place since it began; appended. */
 enum ms_status malseq_find_self(struct ms_buf *path, struct ms_error *err) MS_MUST_USE;
 
 /* A child process. */

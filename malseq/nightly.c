@@ -189,14 +189,16 @@ static enum ms_status write_results(const struct malseq_night *night, const json
     return status;
 }
 
-static enum ms_status print_summary(const struct malseq_night *night, struct ms_error *err)
+static enum ms_status print_summary(const struct malseq_night *night, bool written,
+                                    struct ms_error *err)
 {
     struct ms_buf text;
     if (night->cli->common.json)
         return ms_json_line(stdout, json_incref(night->record), err);
     ms_buf_init(&text, PAGE_MAX_BYTES);
     malseq_night_text(night->record, &text);
-    (void)ms_buf_printf(&text, "\nThe page: %s/index.html\n", night->folder);
+    if (written)
+        (void)ms_buf_printf(&text, "\nThe page: %s/index.html\n", night->folder);
     (void)fwrite(ms_buf_text(&text), 1, text.len, stdout);
     ms_buf_release(&text);
     return MS_OK;
@@ -217,7 +219,7 @@ static enum ms_status sum_up(struct malseq_night *night, const json_t *history,
     enum ms_status status = malseq_night_record(night, history, err);
     enum ms_status written = status == MS_OK ? write_results(night, history, err) : status;
     if (status == MS_OK) /* a full disk does not keep the summary from who waits for it */
-        status = print_summary(night, err);
+        status = print_summary(night, written == MS_OK, err);
     if (status == MS_OK && written == MS_OK)
         written = malseq_nights_prune(
             night->corpus,
@@ -253,13 +255,14 @@ static enum ms_status carry_out(struct malseq_night *night, struct ms_error *err
     night->started_ms = ms_clock_wall_ms();
     night->started_mono_ms = ms_clock_mono_ms();
     night->end_mono_ms = night->started_mono_ms + night->budget_ms;
+    /* Neither what is noted here nor the logs are worth a night: a full disk costs them alone. */
     enum ms_status status = malseq_nights_begin(night->corpus, night, err);
     ms_step("nightly.begun");
     /* A corpus that cannot be read is the first step's to report: nothing came from it, then. */
     if (status == MS_OK && malseq_census_json(night->corpus, &night->before, &late) != MS_OK)
         night->before = NULL;
-    if (status == MS_OK)
-        status = malseq_night_note_begin(night, err);
+    if (status == MS_OK && malseq_night_note_begin(night, &late) != MS_OK)
+        ms_log(MS_LOG_WARNING, "what there was before is not noted: %s", late.text);
     night->first_run = malseq_night_newest_run(night->corpus);
     if (status == MS_OK)
         status = malseq_nights_read(night->corpus, HISTORY_NIGHTS, &history, err);

@@ -94,6 +94,8 @@ const struct malseq_key *malseq_nightly_keys(size_t *count);
 const struct malseq_value *malseq_config_find(const struct malseq_nightly_config *self,
                                               const char *kind, const char *key);
 const struct malseq_value *malseq_section_find(const struct malseq_section *self, const char *key);
+/* It says enabled = no. */
+bool malseq_section_is_off(const struct malseq_section *self);
 /* Its text or number, or the fallback. */
 const char *malseq_config_text(const struct malseq_nightly_config *self, const char *kind,
                                const char *key, const char *fallback);
@@ -221,7 +223,8 @@ enum ms_status malseq_step_run(struct malseq_night *night, struct malseq_step *s
  * an array; nights that cannot be read are left out. */
 enum ms_status malseq_nights_read(const char *corpus, size_t most, json_t **out,
                                   struct ms_error *err) MS_MUST_USE;
-/* Makes nights/NNNNNN with the number after the highest; fills folder and number. */
+/* Makes nights/NNNNNN with the number after the highest; fills folder and number. A folder that
+ * cannot be made (a full disk) is warned of and no error. */
 enum ms_status malseq_nights_begin(const char *corpus, struct malseq_night *night,
                                    struct ms_error *err) MS_MUST_USE;
 /* Writes down what there was when the night began, for the night that ends if this one does not. */

@@ -88,7 +88,10 @@ enum ms_status malseq_nights_begin(const char *corpus, struct malseq_night *nigh
         status = ms_error_set(err, MS_E_IO, "the corpus' path is too long");
     if (status == MS_OK)
         memcpy(night->folder, path, strlen(path) + 1);
-    return status == MS_OK ? ms_file_make_dirs(night->folder, err) : status;
+    struct ms_error late;
+    if (status == MS_OK && ms_file_make_dirs(night->folder, &late) != MS_OK)
+        ms_log(MS_LOG_WARNING, "this night is not kept: %s", late.text);
+    return status;
 }
 
 /* ---- reading ---- */

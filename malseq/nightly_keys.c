@@ -174,6 +174,12 @@ const struct malseq_value *malseq_section_find(const struct malseq_section *self
     return NULL;
 }
 
+bool malseq_section_is_off(const struct malseq_section *self)
+{
+    const struct malseq_value *enabled = malseq_section_find(self, "enabled");
+    return enabled && !enabled->number;
+}
+
 const struct malseq_value *malseq_config_find(const struct malseq_nightly_config *self,
                                               const char *kind, const char *key)
 {

@@ -196,10 +196,9 @@ static void plan_section(struct planning *self, enum malseq_stage stage,
     static const char *const wants[MALSEQ_STAGES] = {"github-list, url-list or dir",
                                                      "vt-key or import",
                                                      "cuckoo, import or opcodes = yes", "", ""};
-    const struct malseq_value *enabled = malseq_section_find(section, "enabled");
     size_t count = self->plan->count;
     char path[128];
-    if (enabled && !enabled->number)
+    if (malseq_section_is_off(section))
         return;
     makers[stage](self, section);
     if (self->status == MS_OK && self->plan->count == count)

@@ -223,12 +223,16 @@ static int rank(const struct malseq_step *step)
                                                                                     : 0;
 }
 
+/* No tool of ours ends with 126 or 127, and SIGHUP, SIGINT, SIGKILL and SIGTERM come from
+ * elsewhere: that is the machine's doing, and no bug. */
 static enum ms_status status_of_code(int code)
 {
     static const struct {
         int code;
         enum ms_status status;
-    } rows[] = {{2, MS_E_USAGE}, {3, MS_E_INPUT}, {4, MS_E_STORE}, {5, MS_E_REMOTE}};
+    } rows[] = {{2, MS_E_USAGE}, {3, MS_E_INPUT}, {4, MS_E_STORE}, {5, MS_E_REMOTE},
+                {126, MS_E_IO},  {127, MS_E_IO},  {129, MS_E_IO},  {130, MS_E_IO},
+                {137, MS_E_IO},  {143, MS_E_IO}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].code == code)
             return rows[i].status;

@@ -36,7 +36,9 @@ struct watch {
     struct malseq_ran *ran;
 };
 
-static enum ms_status open_stream(struct stream *self, const char *path, uint64_t room,
+/* `path` may be NULL; where it cannot be written that is an error if what it gets is `needed`, and
+ * else costs the file alone. */
+static enum ms_status open_stream(struct stream *self, const char *path, uint64_t room, bool needed,
                                   struct ms_error *err)
 {
     char shown[256];
@@ -47,9 +49,12 @@ static enum ms_status open_stream(struct stream *self, const char *path, uint64_
     if (!path)
         return MS_OK;
     self->file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (self->file < 0)
-        return ms_error_set_errno(err, MS_E_IO, errno, "cannot write '%s'",
-                                  ms_escape_text(path, shown, sizeof shown));
+    if (self->file >= 0)
+        return MS_OK;
+    (void)ms_escape_text(path, shown, sizeof shown);
+    if (needed)
+        return ms_error_set_errno(err, MS_E_IO, errno, "cannot write '%s'", shown);
+    ms_log(MS_LOG_WARNING, "cannot write '%s': %s", shown, strerror(errno));
     return MS_OK;
 }
 
@@ -192,9 +197,9 @@ enum ms_status malseq_run_tool(const char *tool, const char *const *words,
     struct stream closed = {.ends = {-1, -1}, .file = -1};
     watch.out = watch.err = closed;
     if (status == MS_OK)
-        status = open_stream(&watch.out, how->output, MS_LIMIT_NIGHT_OUTPUT_BYTES, err);
+        status = open_stream(&watch.out, how->output, MS_LIMIT_NIGHT_OUTPUT_BYTES, true, err);
     if (status == MS_OK)
-        status = open_stream(&watch.err, how->log, MS_LIMIT_NIGHT_LOG_BYTES, err);
+        status = open_stream(&watch.err, how->log, MS_LIMIT_NIGHT_LOG_BYTES, false, err);
     const int standard[3] = {nothing, watch.out.ends[1], watch.err.ends[1]};
     if (status == MS_OK)
         status = malseq_spawn_with(ms_buf_text(&path), words, standard, &child, err);

@@ -11,6 +11,7 @@
 #include "base/stop.h"
 #include "store/night.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -129,7 +130,10 @@ static void judge(struct malseq_step *step, const struct malseq_ran *ran)
     else if (ran->code == 75)
         settle(step, MALSEQ_STEP_LATER, "%s", ran->error);
     else if (ran->code > 128 && ran->code < 192 && !*ran->error)
-        settle(step, MALSEQ_STEP_FAILED, "it was ended by signal %d", ran->code - 128);
+        settle(step, MALSEQ_STEP_FAILED, "it was ended by signal %d%s", ran->code - 128,
+               ran->code == 128 + SIGKILL ? " (out of memory?)" : "");
+    else if ((ran->code == 126 || ran->code == 127) && !*ran->error)
+        settle(step, MALSEQ_STEP_FAILED, "it cannot be run (is it being installed anew?)");
     else if (*ran->error)
         settle(step, MALSEQ_STEP_FAILED, "%s", ran->error);
     else

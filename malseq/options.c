@@ -30,7 +30,8 @@ const struct ms_option malseq_backup_options[] = {
      .kind = MS_OPT_FLAG,
      .offset = offsetof(struct malseq_backup, link),
      .help = "with --objects: give them a second name instead, where DIR lies on the same file "
-             "system; that guards against removal, not against a failing disk"},
+             "system (else they are copied, with a warning); that guards against removal, not "
+             "against a failing disk"},
 };
 
 #define AT(field) offsetof(struct malseq_doctor, field)
@@ -114,7 +115,8 @@ const struct ms_option malseq_retain_options[] = {
      .min = 1,
      .max = 36500,
      .offset = AT(unlabelled),
-     .help = "the same of programs that no policy has a verdict on"},
+     .help = "the same of programs that no policy has a verdict on, but for private ones and those "
+             "that VirusTotal is still to be asked about"},
 };
 
 #undef AT
@@ -238,3 +240,17 @@ void malseq_audit_defaults(void *options)
     *o = (struct malseq_audit){.near = .8, .top = 5};
     ms_normal_request_init(&o->normal);
 }
+
+const struct ms_option malseq_nightly_options[] = {
+    {.name = "config",
+     .kind = MS_OPT_TEXT,
+     .arg = "FILE",
+     .offset = offsetof(struct malseq_nightly, config),
+     .help = "what to do and for how long (default: nightly.conf in the corpus)"},
+    {.name = "stage",
+     .kind = MS_OPT_LIST,
+     .arg = "NAME",
+     .offset = offsetof(struct malseq_nightly, stages),
+     .help =
+         "only this stage: collect, label, extract, train or audit; may be given several times"},
+};

@@ -65,11 +65,19 @@ enum ms_status malseq_find_tool(const char *name, struct ms_buf *path, struct ms
 
 enum ms_status malseq_find_self(struct ms_buf *path, struct ms_error *err)
 {
+    /* What the kernel puts behind the name of a program that was replaced, as an upgrade does: the
+     * new one lies at the old name, beside the new tools. */
+    static const char gone[] = " (deleted)";
+    const size_t tail = sizeof gone - 1;
     char own[PATH_MAX_BYTES];
     ssize_t got = readlink("/proc/self/exe", own, sizeof own - 1);
     if (got < 0)
         return ms_error_set_errno(err, MS_E_IO, errno, "cannot tell where this program lies");
-    return ms_buf_append(path, own, (size_t)got);
+    size_t n = (size_t)got;
+    own[n] = '\0';
+    if (n > tail && memcmp(own + n - tail, gone, tail) == 0 && !is_file(own, X_OK))
+        n -= tail;
+    return ms_buf_append(path, own, n);
 }
 
 enum ms_status malseq_find_data(const char *relative, struct ms_buf *path, struct ms_error *err)

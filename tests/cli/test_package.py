@@ -59,19 +59,65 @@ class Package(unittest.TestCase):
         for name in ("copyright", "README.md", "docs/tour.md", "schemas/README.md", "examples/detect.c", "examples/nightly.conf"):
             self.assertIn("/usr/share/doc/malseq/" + name, files)
 
+    def test_pages_that_pages_name(self):
+        folder = pathlib.Path(self.unpacked, "usr/share/man/man1")
+        pages = {path.stem for path in folder.iterdir()}
+        for name in pages:
+            text = (folder / (name + ".1")).read_text()
+            self.assertEqual({name} | set(re.findall(r"(?m)^\.Xr (\S+) 1", text)), pages)
+            self.assertEqual(re.findall(r"(?m)^\.Dt (\S+) 1$", text), [name.upper()])
+        self.assertEqual(set(re.findall(r"see\s+([\w-]+)\(1\)", self.call(self.malseq, "--help"))), pages - {"malseq"})
+
     def test_what_it_wants(self):
         depends = {word.strip().split()[0] for word in self.call("dpkg-deb", "-f", self.package, "Depends").split(",")}
         # by their names in Debian 12
-        wanted = {"libc6", "libcurl4", "libjansson4", "libsqlite3-0", "libarchive13", "libssl3", "libzstd1", "liblz4-1", "libseccomp2", "libcapstone4", "libinih1", "zlib1g"}
+        wanted = {"libc6", "libcurl4", "libjansson4", "libsqlite3-0", "libarchive13", "libssl3", "libzstd1", "liblz4-1", "libseccomp2", "libcapstone4", "libinih1", "zlib1g",
+                  "libxgboost0", "liblinear4", "libprotobuf-c1"}
         self.assertEqual(wanted - depends, set())
         self.assertEqual({name for name in depends if name.endswith("-dev") or name.startswith("python")}, set())
-        self.assertIn("python3", self.call("dpkg-deb", "-f", self.package, "Recommends"))
+        recommends = self.call("dpkg-deb", "-f", self.package, "Recommends")
+        self.assertIn("python3", recommends)
+        self.assertRegex(recommends, r"libarchive13 \(>= 3\.6\.2-1\+deb12u\d+\)")
 
     def test_it_runs_where_it_was_unpacked(self):
         self.assertRegex(self.call(self.malseq, "--version"), r"^malseq \(malseq\) \d+\.\d+\.\d+\n$")
         self.assertIn("Everything of this run lies in kept", self.shown)
         self.assertRegex(self.call(self.malseq, "doctor", "--offline", "--corpus", "kept/corpus"), r"(?m)^programs +ok +malseq \d")
         self.build_the_example(os.path.join(self.root, "kept/corpus/models"))
+
+    def starters(self, root):
+        """What of the examples starts a night: the line of the unit, the lines of cron's file, its PATH."""
+        folder = pathlib.Path(root, "share/doc/malseq/examples")
+        unit, cron = ((folder / ("malseq-nightly." + kind)).read_text() for kind in ("service", "cron"))
+        return re.search(r"(?m)^ExecStart=(\S+) nightly", unit)[1], re.findall(r"(?m)^#?[\d*]+ [\d*]+ \* \* \S+  malseq  (.*)$", cron), re.search(r"(?m)^PATH=(.*)$", cron)[1]
+
+    def test_installed_elsewhere(self):
+        """The package is for /usr; cmake --install puts its prefix into the unit and cron's file."""
+        prefix = os.path.join(self.root, "elsewhere")
+        self.call("cmake", "--install", BUILD, "--prefix", prefix)
+        program = os.path.join(prefix, "bin/malseq")
+        self.assertRegex(self.call(program, "-V"), r"^malseq ")
+        for root, found, folders in ((prefix, program, prefix + "/bin:/usr/bin:/bin"), (self.unpacked + "/usr", "/usr/bin/malseq", "/usr/local/bin:/usr/bin:/bin")):
+            run, lines, paths = self.starters(root)
+            self.assertEqual((run, len(lines), paths), (found, 4, folders))
+
+    def test_what_cron_mails(self):
+        """Its lines by cron's shell: nothing after 0 and 75, else the summary and the reason; also where a disk is not mounted."""
+        folder = pathlib.Path(self.root, "cron")
+        folder.mkdir()
+        for name, text in (("malseq", r"printf '%s\n' 'Night 1: C:\new'; echo 'malseq: error: why' >&2; exit $CODE"), ("mountpoint", 'echo "$1 is or is not a mountpoint"; exit $MOUNTED')):
+            (folder / name).write_text("#!/bin/sh\n%s\n" % text)
+            (folder / name).chmod(0o755)
+        for line in self.starters(self.unpacked + "/usr")[1]:
+            self.assertNotIn("%", line)                         # which cron takes for an end of line
+            for code, mounted in ((0, 0), (75, 0), (1, 0), (4, 0), (0, 32)):
+                shown = self.call("/bin/sh", "-c", line, env={"PATH": "%s:/bin" % folder, "CODE": str(code), "MOUNTED": str(mounted)})
+                if mounted and "mountpoint" in line:
+                    self.assertRegex(shown, r"\A/\w+ is or is not a mountpoint\n\Z")
+                elif code in (0, 75):
+                    self.assertEqual(shown, "")
+                else:
+                    self.assertRegex(shown, r"(?m)^Night 1: C:\\new\nmalseq: error: why\n\Z")
 
     def build_the_example(self, models):
         """As the example's first lines say, with nothing but the package."""
@@ -86,8 +132,8 @@ class Package(unittest.TestCase):
         self.assertRegex(shown.stdout, r"^unknown nan - 1 calls: 1 calls: the model needs at least \d+\n$")
 
     # What an example of a man page gets beside what it says, by how it begins: another run of the demo's services, less to learn, less to wait.
-    BESIDE = {"collect --github-list": "--github-url {github_url} --github-token @{github}", "malseq collect --github-list": "--github-url {github_url} --github-token @{github}",
-              "label --vt-key": "--vt-url {virustotal_url}", "train onnx": "", "train --kind lstm": "--epochs 1 --baselines no", "train": "--dry-run", "label avclass --fetch-data": "--dry-run",
+    BESIDE = {"malseq collect --github-list": "--github-url {github_url} --github-token @{github}", "malseq train onnx": "", "malseq train compare": "", "malseq train --dry-run": "",
+              "malseq train --kind lstm": "--epochs 1 --baselines no", "malseq train": "--dry-run", "malseq label avclass --fetch-data": "--dry-run",
               "malseq nightly": "--dry-run",
               "malseq doctor --github-token": "--github-url {github_url} --vt-url {virustotal_url}", "malseq collect --github-list /etc": "--github-url {github_url}",
               "malseq label quota": "--vt-url {virustotal_url}", "malseq label --vt-key": "--vt-url {virustotal_url} --vt-user {vt_user}",
@@ -108,7 +154,7 @@ class Package(unittest.TestCase):
         yield from re.findall(r"(?m)^    (malseq .*?)(?: +#.*)?$", page)
 
     def prepare(self, folder, world):
-        """What the examples speak of, and their programs by their names; returns the environment."""
+        """What the examples speak of, and malseq by its name, as the package has it: no tool by its own; returns the environment."""
         shutil.copytree(os.path.join(self.root, "kept/corpus"), folder / "corpus")
         shutil.copytree(world["fresh"], folder / "reports")
         first = next((folder / "reports").iterdir()).read_bytes()
@@ -134,8 +180,6 @@ class Package(unittest.TestCase):
         (folder / "corpus/avclass").mkdir()
         for name, rule in (("taxonomy", "FAM:zelphira\n"), ("tagging", "zelfira\tzelphira\n"), ("expansion", "zelphira\tCLASS:virus\n")):
             (folder / "corpus/avclass" / ("default." + name)).write_text(rule)
-        for name in ("collect", "label", "extract", "train", "detect"):
-            (folder / "names" / name).symlink_to(os.path.join(self.unpacked, "usr/libexec/malseq", name))
         (folder / "names/malseq").symlink_to(self.malseq)
         return {"PATH": "%s:%s" % (folder / "names", os.environ["PATH"]), "HOME": str(folder), "VT_API_KEY": world["vt_key"], "MALSEQ_CORPUS": "corpus"}
 

@@ -16,7 +16,7 @@ from gen.antivirus import Spec
 from services.virustotal import VirusTotal
 
 BIN = os.environ.get("MALSEQ_BIN", "build/dev/bin")
-SPEED = 200                                             # one second here is 200 for the tool and for the service
+SPEED = int(os.environ.get("MALSEQ_TEST_HURRY", "200"))  # one second here is 200 for the tool and for the service
 EPOCH = calendar.timegm((2026, 3, 10, 12, 0, 0)) * 1000   # noon, far from the ends of day and month
 
 

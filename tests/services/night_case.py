@@ -5,7 +5,9 @@ import json
 import os
 import pathlib
 import random
+import resource
 import shutil
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -128,9 +130,17 @@ def environment(**more):
     return env
 
 
-def start(conf, *arguments, env=None, **more):
-    return subprocess.Popen([os.path.join(BIN, "malseq"), "nightly", "--config", str(conf), *arguments], stdin=subprocess.DEVNULL,
+def start(conf, *arguments, env=None, program=os.path.join(BIN, "malseq"), **more):
+    return subprocess.Popen([program, "nightly", "--config", str(conf), *arguments], stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(**(env or {})), **more)
+
+
+def small_files(size):
+    """For a process that is started: no file of its own, or of those it starts, can grow beyond `size` bytes."""
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    return {"preexec_fn": limit, "restore_signals": False}
 
 
 def night(conf, *arguments, env=None, timeout=250):

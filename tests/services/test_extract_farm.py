@@ -404,6 +404,18 @@ class Untaken(ExtractCase):
         self.extract(0, [ill, well], "--in-flight", "2", speed=100)
         self.assertEqual((self.states(), self.submitted(well), len(ill.table.tasks)), ({"ok": 8}, 1, 0))
 
+    def test_another_server_takes_them_and_dies(self):
+        """What is left is in flight: that the other takes no file has nothing to do with it."""
+        class Dying(Cuckoo):
+            def take_fault(self, request):
+                return Fault("status", status=500) if len(self.table.tasks) == 8 else None
+        well, ill = self.serve(Dying, running_seconds=.5), self.serve()
+        ill.fault("status", status=500, path=CREATE)
+        self.extract(5, [ill, well], "--in-flight", "2", speed=100)
+        self.assertIn("took none of 5 files in a row", self.talk)
+        self.assertRegex(self.talk, r"tasks? stays? in flight at servers that were set aside")
+        self.assertEqual((len(well.table.tasks), "queued" in self.states()), (8, False))
+
     def test_a_file_that_breaks_it(self):
         for timeout, kind in enumerate((Cuckoo, Cape, Drakvuf), 60):
             with self.subTest(kind.__name__):
@@ -426,6 +438,20 @@ class Untaken(ExtractCase):
 
 class Few(ExtractCase):
     samples = 2
+
+    def test_reports_that_were_given_up(self):
+        """The same report again is known and goes again; another one of the same submission stays."""
+        server = self.serve()
+        self.extract(0, server)
+        self.sql("UPDATE analysis SET updated_ms = updated_ms - 2 * 86400000")
+        self.run_tool(0, "malseq", "retain", "--reports", "1")
+        self.sql("UPDATE analysis SET state = 'reported' WHERE id = (SELECT min(id) FROM analysis)")
+        self.sql("UPDATE analysis SET state = 'failed' WHERE id = (SELECT max(id) FROM analysis)")
+        self.run_tool(0, "extract", "retry", "--state", "failed")
+        self.extract(0, server)
+        self.assertEqual(self.states(), {"ok": self.samples})
+        self.assertEqual(self.sql("SELECT id = (SELECT max(id) FROM analysis) FROM analysis WHERE report_gone_ms IS NULL"), [(1,)])
+        self.run_tool(0, "malseq", "fsck")
 
     def test_no_attempt_is_used_up(self):
         """Two samples are sent again and again until the server counts as ill: then neither is the worse for it."""

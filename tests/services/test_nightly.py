@@ -2,6 +2,7 @@
 left, and when it is killed."""
 # ctest: full also-release
 import contextlib
+import fcntl
 import html.parser
 import json
 import os
@@ -13,7 +14,7 @@ import subprocess
 import time
 import unittest
 
-from services.night_case import BIN, SCHEMA, NightCase, digest, night, start
+from services.night_case import BIN, SCHEMA, NightCase, digest, night, small_files, start
 
 
 class Reader(html.parser.HTMLParser):
@@ -191,6 +192,42 @@ class Nightly(NightCase):
         record = self.night(expect=4)
         self.assertIn("malformed", record["why"])
         self.assertEqual(sorted(path.name for path in (self.corpus / "samples").rglob("*")), objects)
+
+    def test_replaced_while_it_runs(self):
+        # An upgrade puts another program in malseq's place: audit, which is malseq's own, is the new one's.
+        programs = self.folder / "bin"
+        programs.mkdir()
+        for name in ("malseq", "new"):
+            shutil.copy(os.path.join(BIN, "malseq"), programs / name)
+        (programs / "label").symlink_to(os.path.join(BIN, "label"))
+        shutil.copytree(self.whole, self.corpus)
+        shutil.rmtree(self.corpus / "nights")
+        with open(self.corpus / "lock", "r+", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with start(self.world.conf(self.corpus), "--json", "--stage", "label", "--stage", "audit", program=programs / "malseq") as process:
+                until = time.monotonic() + 60
+                while not (self.corpus / "nights").exists() and time.monotonic() < until:
+                    time.sleep(.01)
+                self.assertTrue((self.corpus / "nights").exists())
+                self.assertIsNone(process.poll())
+                os.replace(programs / "new", programs / "malseq")
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                out, talk = process.communicate(timeout=250)
+        self.assertEqual((process.returncode, self.states(json.loads(out))), (0, {"label": "done", "audit": "done"}), talk)
+
+    def test_no_room(self):
+        # Nothing can be written: every stage is tried, and the summary is there for who waits for it.
+        with start(self.world.conf(self.corpus), **small_files(0)) as process:
+            out, talk = process.communicate(timeout=250)
+        self.assertEqual((process.returncode, out.split()[:1]), (4, [b"Night"]), talk)
+        self.assertRegex(out, rb"(?s)\ncollect +failed .*\nlabel .*\nextract .*\ntrain .*\naudit ")
+        self.assertNotIn(b"The page:", out)
+
+    def test_killed_stage(self):
+        # As the kernel does where memory runs out: the machine's doing, and no bug of malseq's.
+        record = self.night("--stage", "collect", env={"MALSEQ_TEST_KILL": "collect.intake.committed:1"}, expect=4)
+        self.assertEqual(record["why"], "collect failed: it was ended by signal 9 (out of memory?)")
+        self.assertNotIn("this is a bug", self.talk)
 
     def fsck(self, expect):
         done = subprocess.run([os.path.join(BIN, "malseq"), "fsck", "--corpus", self.corpus], capture_output=True, timeout=250, check=False)

@@ -87,7 +87,9 @@ static void test_verdict(void **state)
     plan.steps[3] = (struct malseq_step){.name = "c", .state = MALSEQ_STEP_FAILED, .code = 4};
     assert_int_equal(malseq_night_verdict(&night, &err), MS_E_INPUT);
     assert_string_equal(err.text, "b failed");
-    plan.steps[2].code = 128 + 9;
+    plan.steps[2].code = 128 + 9; /* the kernel's, when there is no memory: the machine's fault */
+    assert_int_equal(malseq_night_verdict(&night, &err), MS_E_IO);
+    plan.steps[2].code = 128 + 11;
     assert_int_equal(malseq_night_verdict(&night, &err), MS_E_BUG);
 }
 

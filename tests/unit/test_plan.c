@@ -211,7 +211,7 @@ static void a_long_queue(void **state)
 {
     struct ms_corpus *corpus = ((struct fixture *)*state)->corpus;
     struct ms_error err;
-#ifdef __SANITIZE_ADDRESS__
+#ifdef MS_SLOW
     int count = 100000;
 #else
     int count = 1000000;
