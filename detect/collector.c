@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "extract/report/packed.h"
 #include "store/trace/encode.h"
 #include "store/trace/names.h"
 
@@ -57,7 +58,8 @@ enum ms_status ms_collector_new(const struct ms_normal_options *view, bool store
         return no_memory(err);
     self->view = *view;
     self->stored = stored;
-    ms_buf_init(&self->blobs, SIZE_MAX / 2); /* the worker's address space is the ceiling */
+    ms_buf_init(&self->blobs, SIZE_MAX / 2); /* bounded by the worker's address space, or in a
+                                                host by what ms_interleave holds (256 MiB) */
     ms_buf_init(&self->people_names, SIZE_MAX / 2);
     enum ms_status status = ms_names_new(BEYOND + 1, &self->names, err);
     if (status == MS_OK)
@@ -261,15 +263,7 @@ static enum ms_status send_numbers(const uint32_t *numbers, size_t n, enum ms_re
     return status == MS_OK ? flush(w, type, err) : status;
 }
 
-/* As ms_buf_append_varint; a trace has tens of thousands of n-grams. */
-static uint8_t *put_varint(uint8_t *to, uint32_t number)
-{
-    for (; number >= 0x80; number >>= 7)
-        *to++ = (uint8_t)(number | 0x80);
-    *to++ = (uint8_t)number;
-    return to;
-}
-
+/* Not with ms_buf_append_varint: a trace has tens of thousands of n-grams. */
 static enum ms_status send_grams(const struct ms_gram_set *grams, struct writer *w,
                                  struct ms_error *err)
 {
@@ -277,10 +271,11 @@ static enum ms_status send_grams(const struct ms_gram_set *grams, struct writer 
     for (size_t i = 0; i < ms_gram_set_count(grams) && status == MS_OK; i++) {
         struct ms_gram gram = ms_gram_set_get(grams, i);
         uint32_t n = ms_gram_length(gram);
-        uint8_t bytes[(1 + MS_GRAM_MOST) * VARINT_BYTES], *end = put_varint(bytes, n);
+        uint8_t bytes[(1 + MS_GRAM_MOST) * VARINT_BYTES];
+        size_t used = ms_packed_put_varint(bytes, n);
         for (uint32_t k = 0; k < n; k++)
-            end = put_varint(end, gram.symbol[k]);
-        (void)ms_buf_append(&w->frame, bytes, (size_t)(end - bytes));
+            used += ms_packed_put_varint(bytes + used, gram.symbol[k]);
+        (void)ms_buf_append(&w->frame, bytes, used);
         status = flush_full(w, MS_READER_GRAMS, err);
     }
     if (status == MS_OK && ms_gram_set_cut(grams))

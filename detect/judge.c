@@ -31,18 +31,19 @@ static bool in_band(const struct ms_judge *self, const struct ms_verdict *verdic
            verdict->sure < self->unknown_to;
 }
 
-/* What the model reads and a report has not; NULL: nothing. */
-static const char *lack_of(const struct ms_model_facts *facts, const struct ms_read_trace *trace)
+enum ms_lack ms_judge_lack(const struct ms_model_facts *facts, bool opcodes, bool statics)
 {
-    if (facts->opcodes != trace->opcodes)
-        return facts->opcodes ? "the model reads opcodes: give the hash of a sample that extract "
-                                "opcodes has seen, and --corpus"
-                              : "the model reads calls, not opcodes";
-    if (facts->statics && !trace->statics)
-        return "needs the sample's static features: give the hash of a sample that collect has "
-               "seen, and --corpus";
-    return NULL;
+    if (facts->opcodes != opcodes)
+        return facts->opcodes ? MS_LACK_OPCODES : MS_LACK_CALLS;
+    return facts->statics && !statics ? MS_LACK_STATICS : MS_LACK_NOTHING;
 }
+
+static const char *const lack_texts[] = {
+    [MS_LACK_CALLS] = "the model reads calls, not opcodes",
+    [MS_LACK_OPCODES] = "the model reads opcodes: give the hash of a sample that extract opcodes "
+                        "has seen, and --corpus",
+    [MS_LACK_STATICS] = "needs the sample's static features: give the hash of a sample that "
+                        "collect has seen, and --corpus"};
 
 enum ms_status ms_judge_trace(struct ms_judge *self, const struct ms_read_trace *trace,
                               struct ms_judgement *out, struct ms_error *err)
@@ -57,9 +58,10 @@ enum ms_status ms_judge_trace(struct ms_judge *self, const struct ms_read_trace 
                        trace->reason);
         return MS_OK;
     }
-    const char *lack = lack_of(ms_model_facts_get(self->model), trace);
-    if (lack) {
-        (void)snprintf(v->reason, sizeof v->reason, "%s", lack);
+    const enum ms_lack lack =
+        ms_judge_lack(ms_model_facts_get(self->model), trace->opcodes, trace->statics);
+    if (lack != MS_LACK_NOTHING) {
+        (void)snprintf(v->reason, sizeof v->reason, "%s", lack_texts[lack]);
         return MS_OK;
     }
     const struct ms_gram_table table = ms_read_trace_table(trace);

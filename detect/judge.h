@@ -31,6 +31,11 @@ struct ms_judgement {
     struct ms_decision decided;
 };
 
+/* What a model reads and a trace (of calls or of opcodes, with the sample's static features or
+ * without) has not. */
+enum ms_lack { MS_LACK_NOTHING, MS_LACK_CALLS, MS_LACK_OPCODES, MS_LACK_STATICS };
+enum ms_lack ms_judge_lack(const struct ms_model_facts *facts, bool opcodes, bool statics);
+
 /* MS_E_NOMEM and what the model says. */
 enum ms_status ms_judge_trace(struct ms_judge *self, const struct ms_read_trace *trace,
                               struct ms_judgement *out, struct ms_error *err) MS_MUST_USE;

@@ -111,17 +111,18 @@ static const struct ms_tool tool = {
         "is another log. The verdict is looked at anew after 64 calls or a 16th of those before, "
         "whichever is more, and when the log pauses.\n\n"
         "Exit status: 1 when something is malicious (with --follow: when a final verdict was), 0 "
-        "when "
-        "nothing is, 3 when the model is bad.",
+        "when nothing is, 3 when the model is bad.",
     .verbs = verbs,
     .verb_count = sizeof verbs / sizeof *verbs,
     .examples =
-        "# every report of a folder\ndetect --model corpus/models/default-malware reports/\n"
-        "# one report from elsewhere\nzcat report.json.gz | detect --model model.safetensors -\n"
-        "# why, and since when\ndetect --model model.safetensors --explain report.json\n"
-        "# a sample of the corpus\ndetect --model corpus/models/default-malware --corpus corpus "
+        "# every report of a folder\nmalseq detect --model corpus/models/default-malware reports/\n"
+        "# one report from elsewhere\nzcat report.json.gz | malseq detect --model "
+        "model.safetensors -\n"
+        "# why, and since when\nmalseq detect --model model.safetensors --explain report.json\n"
+        "# a sample of the corpus\nmalseq detect --model corpus/models/default-malware --corpus "
+        "corpus "
         "HASH\n"
-        "# while it runs\ndetect --model model.safetensors --follow --until 60 apimon.log\n",
+        "# while it runs\nmalseq detect --model model.safetensors --follow --until 60 apimon.log\n",
 };
 
 int main(int argc, char **argv)

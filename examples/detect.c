@@ -13,6 +13,13 @@ static int fail(const struct malseq_error *why)
     return 1;
 }
 
+/* Names of classes are whatever the model file says. */
+static void print_label(const char *text)
+{
+    for (; *text; text++)
+        (void)putchar(*text >= ' ' && *text <= '~' ? *text : '?');
+}
+
 static int judge(struct malseq_trace *trace)
 {
     struct malseq_error why;
@@ -20,10 +27,17 @@ static int judge(struct malseq_trace *trace)
     if (malseq_trace_verdict(trace, &verdict, &why) != MALSEQ_OK ||
         malseq_trace_clear(trace, &why) != MALSEQ_OK)
         return fail(&why);
-    (void)printf("%s %.15g %s %" PRIu64 " calls%s%s\n", malseq_verdict_name(verdict.kind),
-                 verdict.score, verdict.label ? verdict.label : "-", verdict.calls,
-                 verdict.reason[0] ? ": " : "", verdict.reason);
+    (void)printf("%s %.15g ", malseq_verdict_name(verdict.kind), verdict.score);
+    print_label(verdict.label ? verdict.label : "-");
+    (void)printf(" %" PRIu64 " calls%s%s\n", verdict.calls, verdict.reason[0] ? ": " : "",
+                 verdict.reason);
     return 0;
+}
+
+static int complain(const char *what)
+{
+    (void)fprintf(stderr, "detect-example: %s\n", what);
+    return 1;
 }
 
 static int read_traces(struct malseq_trace *trace)
@@ -33,6 +47,8 @@ static int read_traces(struct malseq_trace *trace)
     int failed = 0;
     while (!failed && fgets(line, sizeof line, stdin)) {
         char *name;
+        if (line[strcspn(line, "\n")] != '\n' && !feof(stdin))
+            return complain("a line is longer than 1,022 bytes, or has a NUL");
         uint64_t pid = strtoull(line, &name, 10);
         name += strspn(name, " \t");
         name[strcspn(name, "\r\n")] = '\0';
@@ -41,7 +57,13 @@ static int read_traces(struct malseq_trace *trace)
         else if (malseq_trace_add(trace, pid, name, MALSEQ_NO_TIME, &why) != MALSEQ_OK)
             failed = fail(&why);
     }
-    return !failed && malseq_trace_calls(trace) ? judge(trace) : failed;
+    if (!failed && ferror(stdin))
+        failed = complain("cannot read standard input");
+    if (!failed && malseq_trace_calls(trace))
+        failed = judge(trace);
+    if (fflush(stdout) != 0 || ferror(stdout))
+        failed = complain("cannot write standard output");
+    return failed;
 }
 
 int main(int argc, char **argv)

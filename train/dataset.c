@@ -400,8 +400,7 @@ static enum ms_status check_classes(const struct ms_dataset *set,
         return ms_error_set(
             err, MS_E_INPUT,
             "no labelled traces of %s%s: %llu labelled otherwise, %llu too short, %llu damaged; "
-            "see "
-            "'malseq status', then run label and %s",
+            "see 'malseq status', then run label and %s",
             set->opcodes ? "opcodes" : "calls",
             set->statics ? " whose sample's static features are known" : "",
             (unsigned long long)set->dropped_other, (unsigned long long)set->dropped_short,

@@ -1,5 +1,5 @@
-/* The numbers of a dataset's row, packed: a corpus of a million traces has some 500 of them a row,
- * most of which fit into a byte. Packs and unpacks; says nothing of what they mean. */
+/* The numbers of a dataset's row, packed: most of them are small. Packs and unpacks; says nothing
+ * of what they mean. */
 #ifndef MS_TRAIN_DATASET_ROW_H
 #define MS_TRAIN_DATASET_ROW_H
 

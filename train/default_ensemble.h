@@ -1,5 +1,6 @@
-/* What the ensemble of the default preset is made of: what train search chose (docs/search.md).
- * Data alone: another choice changes these lines and nothing else. */
+/* What the ensemble of the default preset is made of: decided by hand over two searches, and
+ * without trees what train search chose (docs/search.md). Data alone: another choice changes these
+ * lines and nothing else. */
 #ifndef MS_TRAIN_DEFAULT_ENSEMBLE_H
 #define MS_TRAIN_DEFAULT_ENSEMBLE_H
 

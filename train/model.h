@@ -149,7 +149,7 @@ enum ms_status ms_model_encode(struct ms_model *self, const struct ms_model_fact
 enum ms_status ms_model_decode(struct ms_span bytes, unsigned jobs, struct ms_model **out,
                                struct ms_error *err) MS_MUST_USE;
 /* The same from a path: the file, or a folder that holds model.safetensors. MS_E_INPUT also when
- * there is none. */
+ * there is none, or it is no regular file (a pipe, a device). */
 enum ms_status ms_model_open(const char *path, unsigned jobs, struct ms_model **out,
                              struct ms_error *err) MS_MUST_USE;
 

@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "train/model_private.h"
 
-#include "base/file.h"
 #include "base/limits.h"
 #include "base/log.h"
 
@@ -110,10 +109,9 @@ struct ms_model_file {
     json_t *header;
     char shown[256];
     int fd;
-    bool regular; /* the tensors are still to be read: data_len bytes from fd */
-    size_t data_len;
-    struct ms_span data; /* else they are here */
-    struct ms_buf bytes; /* what was read already; its len is not kept for a regular file */
+    size_t data_len;     /* of the tensors, still to be read from fd */
+    struct ms_span data; /* without a file: they are here */
+    struct ms_buf bytes; /* room for the header */
 };
 
 void ms_model_file_close(struct ms_model_file *self)
@@ -158,7 +156,7 @@ static enum ms_status read_exactly(int fd, void *to, size_t n, struct ms_error *
     return MS_OK;
 }
 
-/* Lengths and header of a regular file, and no more of it yet. */
+/* Lengths and header of a file, and no more of it yet. */
 static enum ms_status begin_file(struct ms_model_file *self, uint64_t size, struct ms_error *err)
 {
     uint8_t first[LENGTH_BYTES];
@@ -183,7 +181,7 @@ static enum ms_status begin_file(struct ms_model_file *self, uint64_t size, stru
                                 &self->header, err);
 }
 
-/* All bytes are there: those of a file that cannot tell its size, or a caller's. */
+/* All bytes are there, a caller's. */
 static enum ms_status begin_bytes(struct ms_model_file *self, struct ms_span bytes,
                                   struct ms_error *err)
 {
@@ -204,10 +202,10 @@ static enum ms_status finish(struct ms_model_file *self, unsigned jobs, struct m
 {
     struct ms_model_data *to = &self->model->data;
     enum ms_status status =
-        ms_model_data_make(self->regular ? self->data_len : self->data.len, to, err);
+        ms_model_data_make(self->fd >= 0 ? self->data_len : self->data.len, to, err);
     size_t from, bytes;
     for (size_t i = 0; status == MS_OK && ms_model_data_piece(to, i, &from, &bytes); i++) {
-        if (self->regular)
+        if (self->fd >= 0)
             status = read_exactly(self->fd, to->at + from, bytes, err);
         else
             memcpy(to->at + from, self->data.data + from, bytes);
@@ -240,8 +238,8 @@ enum ms_status ms_model_decode(struct ms_span bytes, unsigned jobs, struct ms_mo
 
 /* ---- opening ---- */
 
-/* Opens what the path means and finds out what it is. *size 0: it cannot tell its size and is in
- * `bytes`. */
+/* Opens what the path means. Regular files alone, whose size is known before a byte is read: who
+ * is given a path must not wait for what never comes, nor read without end. */
 static enum ms_status open_path(struct ms_model_file *self, const char *path, uint64_t *size,
                                 struct ms_error *err)
 {
@@ -256,15 +254,17 @@ static enum ms_status open_path(struct ms_model_file *self, const char *path, ui
         ms_buf_release(&file);
         return ms_error_set(err, MS_E_NOMEM, "out of memory for a model");
     }
-    self->fd = open(ms_buf_text(&file), O_RDONLY | O_CLOEXEC);
-    self->regular = self->fd >= 0 && fstat(self->fd, &st) == 0 && S_ISREG(st.st_mode);
-    if (self->regular && (uint64_t)st.st_size > MS_LIMIT_MODEL_BYTES)
-        status = ms_error_set(err, MS_E_LIMIT, "it is larger than the %zu bytes allowed",
+    self->fd = open(ms_buf_text(&file), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    ms_escape_text(ms_buf_text(&file), self->shown, sizeof self->shown);
+    if (self->fd < 0 || fstat(self->fd, &st) != 0)
+        status = ms_error_set_errno(err, MS_E_INPUT, errno, "cannot open it");
+    else if (!S_ISREG(st.st_mode))
+        status = ms_error_set(err, MS_E_INPUT, "it is no regular file");
+    else if ((uint64_t)st.st_size > MS_LIMIT_MODEL_BYTES)
+        status = ms_error_set(err, MS_E_INPUT, "it is larger than the %zu bytes allowed",
                               MS_LIMIT_MODEL_BYTES);
-    else if (self->regular)
-        *size = (uint64_t)st.st_size;
     else
-        status = ms_file_read(ms_buf_text(&file), &self->bytes, err);
+        *size = (uint64_t)st.st_size;
     ms_buf_release(&file);
     return status;
 }
@@ -287,22 +287,14 @@ enum ms_status ms_model_file_open(const char *path, struct ms_model_file **out,
         return ms_error_set(err, MS_E_NOMEM, "out of memory for a model");
     ms_escape_text(path, self->shown, sizeof self->shown);
     enum ms_status status = open_path(self, path, &size, err);
-    if (status != MS_OK) {
-        ms_error_prepend(err, "model");
-        status = status == MS_E_NOMEM ? status : MS_E_INPUT;
-        if (err)
-            err->status = status;
-    } else {
-        status = self->regular
-                     ? begin_file(self, size, err)
-                     : begin_bytes(self, ms_span_of(self->bytes.data, self->bytes.len), err);
-        if (status != MS_OK)
-            status = end_with(status, self, err);
-    }
     if (status == MS_OK)
+        status = begin_file(self, size, err);
+    if (status == MS_OK) {
         *out = self;
-    else
-        ms_model_file_close(self);
+        return MS_OK;
+    }
+    status = end_with(status, self, err);
+    ms_model_file_close(self);
     return status;
 }
 

@@ -154,8 +154,7 @@ static void say_recurrence(const struct ms_outcome *self, struct sentences *s)
     if (isnan(d->low))
         say(s, d->difference <= 0,
             "Recurrence: the same net without it has an %s of %.3f, a difference of %+.3f that "
-            "these "
-            "rows give no interval for.",
+            "these rows give no interval for.",
             figure, d->b, d->difference);
     else
         say(s, d->low <= 0,
@@ -206,10 +205,10 @@ size_t ms_outcome_sentences(const struct ms_outcome *self, struct ms_sentence ou
     ms_outcome_verdict(self, verdict);
     say(&s, m->accuracy_low <= m->majority, "The %.500s.", verdict);
     say_target(self, &s);
+    say_losses(self, &s);
     say_recurrence(self, &s);
     say_parts(self, &s);
     say_data(self, &s);
-    say_losses(self, &s);
     return s.count;
 }
 

@@ -62,10 +62,10 @@ bool ms_outcome_source_suspect(const struct ms_outcome *self);
  * for a terminal. */
 void ms_outcome_verdict(const struct ms_outcome *self, char out[512]);
 
-/* What a reader must know beyond it, most important first, the verdict among it: losing to a
- * baseline, what recurrence added, what an ensemble is made of, copies that straddle, near copies,
- * the source, shuffled labels, contradicting labels. Escaped for a terminal. Returns how many there
- * are. */
+/* What a reader must know, most important first: shuffled labels, the verdict, a rate of false
+ * positives that was aimed at and missed, losing to baselines, what recurrence added, what an
+ * ensemble is made of, copies that straddle, near copies, the source, contradicting labels. Escaped
+ * for a terminal. Returns how many there are. */
 enum { MS_SENTENCES_MAX = 12, MS_SENTENCE_BYTES = 512 };
 struct ms_sentence {
     bool warning; /* the figures mislead, or the model is not worth its cost */

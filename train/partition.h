@@ -78,7 +78,7 @@ enum ms_status ms_partition_make(const struct ms_dataset *set,
 
 /* The partition that a manifest file says; `seed` is where the repeats' fits begin. Of a file from
  * which samples were forgotten it is the other rows, with a manifest and a digest of their own, and
- * a warning. MS_E_INPUT as
+ * a warning; undated, moved, one_sided and thinned are still those of the whole. MS_E_INPUT as
  * ms_manifest_decode, and when a key of either side is not on the other, or rows of the dataset
  * with the same sequence are torn apart (but for a naive split). */
 enum ms_status ms_partition_read(const struct ms_dataset *set, const char *path, uint64_t seed,

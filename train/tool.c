@@ -338,10 +338,9 @@ static const struct ms_verb verbs[] = {
      .run = ms_search_command},
     {.name = "onnx",
      .synopsis = "MODEL --output FILE",
-     .summary = "write a trained model as an ONNX file for other "
-                "runtimes: inputs "
-                "tokens, lengths and n-grams, output scores; its metadata has the vocabulary, the "
-                "normalisation, the classes and the threshold",
+     .summary = "write a trained model as an ONNX file for other runtimes: inputs tokens, lengths "
+                "and n-grams, output scores; its metadata has the vocabulary, the normalisation, "
+                "the classes and the threshold",
      .options = onnx_table,
      .option_count = sizeof onnx_table / sizeof *onnx_table,
      .options_bytes = sizeof(struct ms_onnx_options),
@@ -363,16 +362,15 @@ const struct ms_tool ms_train_tool = {
         "the first 400 calls with --fold case --collapse 1 --once yes --min-calls 5; "
         "article the last 100 with --fold case --pseudo keep.\n\n"
         "Leaves model.safetensors, predictions.jsonl, split.jsonl, metrics.json and report.html in "
-        "models/NAME of the "
-        "corpus. The same seed "
-        "gives the same model, whatever --jobs is.",
+        "models/NAME of the corpus. The same seed gives the same model, whatever --jobs is.",
     .verbs = verbs,
     .verb_count = sizeof verbs / sizeof *verbs,
-    .examples = "# malicious or benign, with the default net\ntrain\n"
+    .examples = "# malicious or benign, with the default net\nmalseq train\n"
                 "# the classes of malware, the folds dealt ten times over\n"
-                "train --target class --repeats 10\n"
+                "malseq train --target class --repeats 10\n"
                 "# the published LSTM against one class\n"
-                "train --preset article --target class=Virus --batch 32\n"
+                "malseq train --preset article --target class=Virus --batch 32\n"
                 "# a model for another runtime\n"
-                "train --kind lstm --name net\ntrain onnx corpus/models/net --output model.onnx\n",
+                "malseq train --kind lstm --name net\nmalseq train onnx corpus/models/net --output "
+                "model.onnx\n",
 };

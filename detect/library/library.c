@@ -57,8 +57,12 @@ static int code_of(enum ms_status status)
 static int fail(struct malseq_error *err, enum ms_status status, const char *text)
 {
     if (err) {
+        size_t n = strnlen(text, sizeof err->text - 1);
+        while (n && ((unsigned char)text[n] & 0xc0) == 0x80) /* within a letter */
+            n--;
         err->code = code_of(status);
-        (void)snprintf(err->text, sizeof err->text, "%.*s", (int)sizeof err->text - 1, text);
+        memcpy(err->text, text, n);
+        err->text[n] = '\0';
     }
     return code_of(status);
 }
@@ -75,27 +79,21 @@ const char *malseq_detect_version(void)
 
 /* ---- models ---- */
 
-/* What the model reads and a trace of calls has not; NULL: nothing. */
-static const char *lack_of(const struct ms_model_facts *facts)
-{
-    if (facts->opcodes)
-        return "the model reads opcodes, not calls";
-    if (facts->statics)
-        return "the model also reads static features of files, which calls do not have";
-    return NULL;
-}
-
 static enum ms_status load(const char *path, struct ms_model **out, struct ms_error *err)
 {
     struct ms_model_file *file;
     enum ms_status status = ms_model_file_open(path, &file, err);
     if (status != MS_OK)
         return status;
-    const char *lack = lack_of(ms_model_file_facts(file));
-    if (!lack)
+    const enum ms_lack lack = ms_judge_lack(ms_model_file_facts(file), false, false);
+    if (lack == MS_LACK_NOTHING)
         return ms_model_file_finish(file, 1, out, err);
     ms_model_file_close(file);
-    return ms_error_set(err, MS_E_INPUT, "%s", lack);
+    return ms_error_set(err, MS_E_INPUT, "%s",
+                        lack == MS_LACK_OPCODES
+                            ? "the model reads opcodes, not calls"
+                            : "the model also reads static features of files, which calls do not "
+                              "have");
 }
 
 /* A host may write its numbers with a comma; that is its own thread's business. */

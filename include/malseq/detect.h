@@ -14,18 +14,24 @@
  *
  * Errors. Functions that can fail return a code of enum malseq_code as an int. Where that is not
  * MALSEQ_OK they fill `err`, which is the caller's and may be NULL, and leave their outputs as they
- * were; otherwise they leave `err` alone. The library prints nothing, and ends no process.
+ * were; otherwise they leave `err` alone. The library prints nothing and ends no process, with one
+ * exception: jansson, which reads a model's header, may abort the process where memory ends while
+ * it does.
  *
  * Threads. What may be shared: a model, by any number of threads and traces; it does not change
  * while it is open. A trace is one thread's at a time. Different traces of one model are fed at
  * once; their verdicts take turns, for a model keeps what it computes with. Who wants verdicts at
  * once opens the model several times. A model is closed when none of its traces is left.
  *
- * The host. No handlers, no threads, no files but the model's while it is opened, and whatever the
- * process's locale, numbers are read and written in the C one.
+ * The host. No handlers, no threads; no files but the model's while it is opened, and /dev/urandom,
+ * of which jansson takes a seed once. Whatever the process's locale, numbers are read and written
+ * in the C one.
  *
- * Trust. Model files and calls may be hostile: they are checked, and bounded in time and memory. A
- * model decides what the verdict is: take models only from whom you would take verdicts.
+ * Trust. Model files and calls may be hostile: they are checked, and bounded in time and memory.
+ * The bounds are wide: a model file has up to 2 GiB, and one made for it may cost many times that,
+ * and minutes. Who opens a stranger's sets limits of the process. What is borrowed from a model
+ * (target, names of classes) is as the file has it. A model decides what the verdict is: take
+ * models only from whom you would take verdicts.
  *
  * The ABI of soname 0 grows, but nothing of it changes: structures that may grow say their size. */
 #ifndef MALSEQ_DETECT_H
@@ -66,8 +72,8 @@ MALSEQ_API const char *malseq_detect_version(void);
 
 struct malseq_model;
 
-/* Loads a model: a file, or a folder with a model.safetensors. The caller closes it. Models that
- * read opcodes or static features of files are refused, for calls alone are no input for them.
+/* Loads a model: a regular file, or a folder with a model.safetensors. The caller closes it. Models
+ * that read opcodes or static features of files are refused, for calls alone are no input for them.
  * MALSEQ_E_MODEL, MALSEQ_E_MEMORY. */
 MALSEQ_API int malseq_model_open(const char *path, struct malseq_model **out,
                                  struct malseq_error *err);
@@ -77,7 +83,8 @@ MALSEQ_API void malseq_model_close(struct malseq_model *self);
 /* What it was trained to tell: "malware" (from benign), "class" (which class of malware) or
  * "class=NAME" (that class from the others). Borrowed from the model. */
 MALSEQ_API const char *malseq_model_target(const struct malseq_model *self);
-/* Its classes, at least 2; of two the positive one comes first. NULL beyond the last. Borrowed. */
+/* Its classes, at least 2; of two the positive one comes first. NULL beyond the last. Borrowed.
+ * UTF-8 as the model file has it, not escaped: control characters and all. */
 MALSEQ_API uint32_t malseq_model_class_count(const struct malseq_model *self);
 MALSEQ_API const char *malseq_model_class_name(const struct malseq_model *self, uint32_t at);
 /* The score from which on a trace is of the positive class, when there are two. */
@@ -106,8 +113,8 @@ MALSEQ_API int malseq_trace_clear(struct malseq_trace *self, struct malseq_error
  * MALSEQ_NO_TIME: models look at it, if at all, to order processes. One call more costs a few
  * bytes. Names are cut at 256 bytes; beyond 4,096 distinct ones the others are one pseudo-call.
  * MALSEQ_E_LIMIT: more than 65,536 processes, or more calls than a report may
- * have (64 Mi of a process, 256 MiB packed); the call was not taken, what was taken before stays,
- * and a verdict on it can still be had. MALSEQ_E_MEMORY. */
+ * have (64 Mi of a process, 256 MiB packed, and as many again during a verdict); the call was not
+ * taken, what was taken before stays, and a verdict on it can still be had. MALSEQ_E_MEMORY. */
 MALSEQ_API int malseq_trace_add(struct malseq_trace *self, uint64_t pid, const char *name,
                                 int64_t time_us, struct malseq_error *err);
 /* Calls taken. */
@@ -129,7 +136,7 @@ struct malseq_verdict {
     size_t size;       /* set by the caller: MALSEQ_VERDICT_INIT */
     int32_t kind;      /* enum malseq_verdict_kind */
     double score;      /* calibrated, of the positive class or (classified) of `label`; NAN: none */
-    const char *label; /* the class decided for, borrowed from the model; NULL: none. An unknown
+    const char *label; /* the class decided for, see malseq_model_class_name; NULL: none. An unknown
                           may have one: the score lies in the model's band of doubt */
     uint64_t calls;    /* of the trace, as the model counts them */
     uint64_t tokens;   /* that it was shown */

@@ -564,6 +564,30 @@ class Detect(Corpora):
         self.assertEqual([(kind, None if score == "nan" else float(score), label, int(calls), reason or "") for kind, score, label, calls, reason in got], wanted)
         self.assertEqual({kind for kind, *_ in got}, {"unknown", "malicious", "benign"})
 
+    def test_the_example_and_what_is_wrong_with_its_input(self):
+        """Class names are whatever a model file says; of a line too long for it no part is a call, an empty line or a verdict."""
+        good = (self.model / "model.safetensors").read_bytes()
+        end = 8 + struct.unpack("<Q", good[:8])[0]
+        head = json.loads(good[8:end])
+        head["__metadata__"]["classes"] = json.dumps(["m\x1bal", "b\x1b[31mnig\u0085"], ensure_ascii=False)
+        text = json.dumps(head).encode()
+        text += b" " * (-len(text) % 8)
+        bad = self.root / "escapes.safetensors"
+        bad.write_bytes(struct.pack("<Q", len(text)) + text + good[end:])
+        done = run("detect-example", bad, stdin=b"".join(b"1 %s\n" % name.encode() for name in GOOD + COMMON))
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertRegex(done.stdout, rb"^(malicious|benign) [0-9.e-]+ (m\?al|b\?\[31mnig\?\?) 14 calls\n$")
+        for line in (b"1 " + b"A" * 1021, b"1 " + b"A" * 3000, b"1 A\0B" + b"A" * 2000):
+            done = run("detect-example", self.model, stdin=line + b"\n1 NtClose\n")
+            self.assertEqual((done.returncode, done.stdout), (1, b""), line)
+            self.assertIn(b"a line", done.stderr)
+        self.assertEqual(run("detect-example", self.model, stdin=b"1 " + b"A" * 1020 + b"\n").returncode, 0)
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([os.path.join(BIN, "detect-example"), self.model], input=b"1 NtClose\n", stdout=full, stderr=subprocess.PIPE, timeout=250)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(subprocess.run([os.path.join(BIN, "detect-example"), self.model], stdin=os.open("/", os.O_RDONLY | os.O_CLOEXEC), timeout=250,
+                                        capture_output=True).returncode, 1)
+
     def test_the_library_refuses_what_is_no_model(self):
         for path in (self.root / "absent", self.root / "set.csv"):
             done = run("detect-example", path)

@@ -375,7 +375,7 @@ static void default_can_be_trained(void **state)
     assert_int_equal(plan.inputs.wide, ms_parts_wide(parts) != 0);
 }
 
-/* The sentence of `text` in what a run of an ensemble says; NULL: none. */
+/* The sentence of `text` in what a run of an ensemble says that loses to a baseline; NULL: none. */
 static const struct ms_sentence *said(const struct ms_plan *plan, const char *text)
 {
     static struct ms_sentence list[MS_SENTENCES_MAX];
@@ -386,8 +386,13 @@ static const struct ms_sentence *said(const struct ms_plan *plan, const char *te
     const struct ms_findings none = {0};
     struct ms_class_scores rates[2] = {{0}};
     assert_non_null(e);
-    e->entry_count = 1;
+    e->entry_count = 2;
     e->entries[0].metrics.by_class = rates;
+    e->entries[1] = (struct ms_entry){
+        .name = "linear",
+        .kind = MS_MODEL_LINEAR,
+        .comparison.accuracy = {.difference = -.2, .low = -.3, .high = -.1},
+    };
     const struct ms_outcome outcome = {
         .plan = plan, .set = &two, .experiment = e, .findings = &none};
     size_t n = ms_outcome_sentences(&outcome, list), at = 0;
@@ -407,6 +412,8 @@ static void what_stands_in_for_the_default_is_named(void **state)
     plan.stands_in = false;
     const struct ms_sentence *s = said(&plan, "the mean of hybrid+linear.");
     assert_true(s && !s->warning);
+    const struct ms_sentence *loss = said(&plan, "LOSES to the baseline linear");
+    assert_true(loss && loss->warning && loss < s); /* what matters more comes first */
     plan.stands_in = true;
     s = said(&plan,
              "the mean of hybrid+linear, which STANDS IN for the default, " MS_DEFAULT_PARTS);

@@ -1,12 +1,17 @@
 /* What the files of the net share. Not for others.
  *
- * Legend of dimension letters
- *   B rows (sequences) of one pass       T steps of the longest          N packed rows: sum of the
- * lengths V vocabulary    E embedding          H hidden units a direction      D directions, 1 or 2
- *   I width of a layer's input           W width of a layer's output     P width after pooling
- *   U distinct embedding rows of a pass  C outputs   F feature tables
- *   A units of attention  G columns of all gates: 4H
- * or 3H Matrices are row-major. */
+ * Legend of dimension letters:
+ *
+ *     B  rows (sequences) of one pass        T  steps of the longest
+ *     N  packed rows: sum of the lengths     V  vocabulary
+ *     E  embedding                           H  hidden units a direction
+ *     D  directions, 1 or 2                  I  width of a layer's input
+ *     W  width of a layer's output           P  width after pooling
+ *     U  distinct embedding rows of a pass   C  outputs
+ *     F  feature tables                      A  units of attention
+ *     G  columns of all gates: 4H or 3H
+ *
+ * Matrices are row-major. */
 #ifndef MS_TRAIN_NN_PRIVATE_H
 #define MS_TRAIN_NN_PRIVATE_H
 
