@@ -138,7 +138,7 @@ enum ms_status ms_walk_deliver(struct ms_walk *walk, const struct ms_walk_memory
     enum ms_status status = walk->events->member(walk->events->ctx, &member, &descend, err);
     if (status == MS_OK && ms_walk_memory_ends_like_zip(memory))
         status = ms_walk_fault(walk, MS_UNPACK_LIMIT_MEMORY,
-                               "a zip file behind other data, too large to be held", err);
+                               "a zip file behind other data, which was not held", err);
     if (status == MS_OK && !member.is_container && !memory->dropped)
         return ms_walk_program(walk, memory->fd, memory->bytes, depth, err);
     if (status != MS_OK || !descend || !member.is_container)

@@ -37,7 +37,8 @@ const char *ms_unpack_fault_name(
 struct ms_unpack_member;
 
 /* The bytes of a member as they come out of its container, and filling buf unless they end; *n = 0
- * at their end. MS_REJECT, or MS_E_LIMIT, when they cannot go on; why, its fault will tell. */
+ * at their end. MS_REJECT when they cannot go on, limits included; why, its fault will tell.
+ * MS_E_IO: the memory file cannot be read. */
 struct ms_unpack_reading;
 enum ms_status ms_unpack_read(struct ms_unpack_reading *self, void *buf, size_t cap, size_t *n,
                               struct ms_error *err) MS_MUST_USE;

@@ -323,10 +323,10 @@ void ms_unpack_prepare(void)
     (void)setenv("TZ", "UTC0", 1);
     tzset();
     /* glibc loads a module a character set, from disk. Kept open for the life of the process. */
-    static iconv_t kept[8];
+    static void *volatile kept[8]; /* volatile, or they are a leak that nothing points to */
     static const char *const sets[] = {"CP437", "CP932", "UTF-16LE", "UTF-16BE", "CP850", "CP1252"};
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
-        kept[i] = iconv_open("UTF-8", sets[i]);
-    (void)kept;
+        if (!kept[i])
+            kept[i] = iconv_open("UTF-8", sets[i]);
     open_once();
 }

@@ -213,7 +213,8 @@ enum ms_status ms_walk_copy(struct ms_walk *walk, const struct ms_walk_source *s
     struct ms_span bytes;
     uint64_t at;
     *fault = MS_UNPACK_OK;
-    while (status == MS_OK && source->next(source->ctx, &bytes, &at, fault, text) &&
+    while (status == MS_OK && !out->streamed &&
+           source->next(source->ctx, &bytes, &at, fault, text) &&
            ms_walk_put(walk, out, bytes.data, bytes.len, at, max_bytes, fault, text))
         if (out->offered)
             status = ms_walk_offer(walk, source, max_bytes, depth, out, fault, text, err);

@@ -158,6 +158,19 @@ static enum ms_status add_bytes(struct reading *self, struct ms_span bytes, stru
     return self->write ? ms_vault_append(self->write, bytes.data, bytes.len, err) : MS_OK;
 }
 
+/* Whether a run that is not dry would insert it; of copies within one dry run each counts. */
+static enum ms_status look_up(const struct ms_intake *self, struct ms_intake_program *program,
+                              struct ms_error *err)
+{
+    const struct ms_sample sample = {
+        .has_sha256 = true, .has_sha1 = true, .has_md5 = true, .digests = program->digests};
+    int64_t id = 0;
+    enum ms_status status =
+        self->corpus ? ms_sample_find_same(self->corpus, &sample, &id, err) : MS_OK;
+    program->inserted = status == MS_OK && id == 0 && !program->forgotten;
+    return status;
+}
+
 static enum ms_status end_program(struct reading *self, struct ms_error *err)
 {
     struct ms_intake_program *program = self->current;
@@ -171,6 +184,8 @@ static enum ms_status end_program(struct reading *self, struct ms_error *err)
                                         &program->forgotten, err);
     if (status == MS_OK && self->intake->corpus)
         status = ms_sample_is_over(self->intake->corpus, program->digests.sha256, &over, err);
+    if (status == MS_OK && self->intake->dry)
+        status = look_up(self->intake, program, err);
     ms_intake_unlock(self->intake);
     if (status == MS_OK && self->write && (program->forgotten || over)) {
         ms_vault_abort(self->write);

@@ -54,7 +54,7 @@ struct ms_intake_program {
     struct ms_span password; /* data NULL: none needed */
     const char *side_file;   /* archive sample neither: see collect/sidefile; NULL: nothing said */
     bool forgotten;          /* a tombstone: neither stored nor kept */
-    bool inserted;           /* set by ms_intake_store: new in the corpus */
+    bool inserted;           /* new in the corpus; ms_intake_store says so, and a dry run looks */
 };
 
 struct ms_intake_fault {

@@ -63,12 +63,13 @@ static const struct ms_tool tool = {
         "are recorded as what the origin says, and label decides.",
     .verbs = verbs,
     .verb_count = COUNT(verbs),
-    .examples = "# what a list of repositories holds\ncollect --github-list repos.txt\n"
-                "# clean programs from a local folder\ncollect --dir /srv/clean --claim benign\n"
-                "# look before doing\ncollect --dir ~/incoming --dry-run --json\n"
-                "# a sample's bytes into another program\n"
-                "collect cat 275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f | "
-                "sha256sum\n",
+    .examples =
+        "# what a list of repositories holds\nmalseq collect --github-list repos.txt\n"
+        "# clean programs from a local folder\nmalseq collect --dir /srv/clean --claim benign\n"
+        "# look before doing\nmalseq collect --dir ~/incoming --dry-run --json\n"
+        "# a sample's bytes into another program\n"
+        "malseq collect cat 275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f | "
+        "sha256sum\n",
 };
 
 int main(int argc, char **argv)

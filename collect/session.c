@@ -54,7 +54,7 @@ static enum ms_status read_passwords(struct ms_collect *self, struct ms_error *e
     ms_buf_init(&text, MS_LIMIT_LIST_BYTES);
     status = ms_file_read(path, &text, err);
     if (status != MS_OK)
-        status = ms_error_set(err, MS_E_INPUT, "%s", err->text);
+        status = err->status = MS_E_INPUT;
     if (status == MS_OK)
         status = ms_passwords_add_lines(&self->passwords, MS_PASSWORD_LIST,
                                         ms_span_of(text.data, text.len), err);

@@ -8,9 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Larger members are read as they come. An ISO image shows by then what it is. */
-enum { BEGINNING_BYTES = 256 << 10 };
-
 struct job {
     struct ms_worker_out *out;
     struct ms_span arg;
@@ -129,7 +126,7 @@ enum ms_status ms_archive_job(int input_fd, struct ms_span arg, struct ms_worker
     const struct ms_unpack_limits limits = {.entries = MS_LIMIT_UNPACK_ENTRIES_MOST,
                                             .total_bytes = MS_LIMIT_IMPORT_BYTES,
                                             .entry_bytes = MS_LIMIT_REPORT_BYTES,
-                                            .undecided_bytes = BEGINNING_BYTES,
+                                            .undecided_bytes = MS_LIMIT_ARCHIVE_BEGINNING_BYTES,
                                             .streaming = &streaming};
     const struct ms_unpack_events events = {&job, on_member, on_fault};
     enum ms_status status = ms_unpack_walk(input_fd, passwords, 1, &limits, &events, err);

@@ -1,12 +1,12 @@
 /* `extract --cuckoo URL…`: the samples of the vault through sandbox servers. The life cycle itself
- * is in extract/task, the servers in extract/servers. */
+ * is in extract/task, the servers in extract/sandbox/servers. */
 #include "base/cli.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/stop.h"
 #include "extract/ingest.h"
-#include "extract/servers.h"
+#include "extract/sandbox/servers.h"
 #include "extract/task.h"
 #include "extract/verbs.h"
 #include "store/run.h"

@@ -272,6 +272,18 @@ static enum ms_status store_report(struct ms_intake *self, struct ms_error *err)
     return status;
 }
 
+/* What retain gave up is not kept again, whichever way it comes. */
+static enum ms_status note_given_up(struct ms_intake *self, int64_t analysis, struct ms_error *err)
+{
+    struct ms_analysis row;
+    enum ms_status status = ms_analysis_get(self->ingest->corpus, analysis, &row, err);
+    if (status != MS_OK)
+        return status;
+    self->given_up = row.report_gone;
+    ms_analysis_release(&row);
+    return MS_OK;
+}
+
 static enum ms_status store_for_submission(struct ms_intake *self, int64_t analysis,
                                            struct ms_error *err)
 {
@@ -281,6 +293,8 @@ static enum ms_status store_for_submission(struct ms_intake *self, int64_t analy
     if (self->in_vault)
         status =
             ms_analysis_find_report(self->ingest->corpus, self->report_sha256, &found, &other, err);
+    if (status == MS_OK && found)
+        status = note_given_up(self, other, err);
     return status == MS_OK ? store_into(self, analysis, found && other != analysis, err) : status;
 }
 

@@ -23,14 +23,14 @@ int main(int argc, char **argv)
         .verb_count = sizeof verbs / sizeof *verbs,
         .examples =
             "# Submit every sample of the corpus to a Cuckoo and follow it\n"
-            "extract --cuckoo http://sandbox:8090 --token @cuckoo.token\n"
+            "malseq extract --cuckoo http://sandbox:8090 --token @cuckoo.token\n"
             "# The same with two servers, one of them with three times the machines\n"
-            "extract --cuckoo http://a:8090,weight=3,token=@a.token --cuckoo http://b:8000\n"
-            "# Import a folder of reports\nextract import reports/\n"
-            "# Import the published Mal-API-2019\nextract dataset mal-api-2019 "
+            "malseq extract --cuckoo http://a:8090,weight=3,token=@a.token --cuckoo http://b:8000\n"
+            "# Import a folder of reports\nmalseq extract import reports/\n"
+            "# Import the published Mal-API-2019\nmalseq extract dataset mal-api-2019 "
             "malware_api_class/\n"
-            "# Disassemble the samples in the vault that were not yet\nextract opcodes\n"
-            "# What is known of a sample\nextract show HASH\n",
+            "# Disassemble the samples in the vault that were not yet\nmalseq extract opcodes\n"
+            "# What is known of a sample\nmalseq extract show HASH\n",
     };
     return ms_cli_main(&tool, argc, argv);
 }

@@ -121,7 +121,7 @@ static enum ms_status tell_left(const struct ms_task_loop *loop, struct ms_error
             err->resume_at_ms = ms_clock_wall_ms() + (later_ms > 0 ? later_ms : 0);
         return MS_E_LATER;
     }
-    if (refusing) {
+    if (refusing && loop->queue_count > 0) {
         (void)ms_error_set(err, MS_E_LATER,
                            "%s takes no file (%s); %zu samples are left for a later run",
                            ms_sandbox_url(refusing->sandbox), refusing->refusal, loop->undone);

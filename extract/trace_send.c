@@ -13,6 +13,7 @@ enum {
     SEND_BYTES = 32 << 10,
     MAX_APIS = MS_LIMIT_APIS_PER_REPORT
 };
+_Static_assert(SLOTS == 1 << 14 && MAX_APIS < SLOTS, "slot_of gives 14 bits; one slot stays free");
 
 /* A name's length and kind, and its first eight bytes, its last and those in the middle: all of one
  * of up to 24. Of a shorter one than eight: its bytes, and zeros. */
@@ -110,7 +111,8 @@ static struct name_key key_of(const struct ms_call_info *call)
 
 /* A name is looked up for every call, and which one comes next cannot be guessed: one way for all
  * of the usual lengths, without a branch. Collisions made on purpose cost probes in a table of
- * 4,096 names, and the worker's CPU limit ends them. */
+ * 4,096 names: with all of them some microseconds a call, up to the worker's CPU limit (ten minutes
+ * for a report, a day for an archive). */
 static uint32_t slot_of(const struct name_key *key, const struct ms_call_info *call)
 {
     const uint64_t odd = 0x9e3779b97f4a7c15U;

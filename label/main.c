@@ -138,16 +138,17 @@ static const struct ms_tool tool = {
         "the environment (https_proxy, no_proxy) are honoured.",
     .verbs = verbs,
     .verb_count = COUNT(verbs),
-    .examples = "# label what was collected, with the key in VT_API_KEY\nlabel --vt-key\n"
-                "# a nightly run that leaves 100 requests for people\n"
-                "label --vt-key @/etc/malseq/vt.key --budget 400 --until 05:00\n"
-                "# the same answers under another policy\nlabel relabel --policy sophos-1-5\n"
-                "# why is this a worm?\nlabel explain 44d88612fea8a8f36de82e1278abb02f\n"
-                "# reports that are there already cost no quota; exit 1: some were no reports\n"
-                "label import ~/vt-answers/ feed.jsonl.gz\n"
-                "zstdcat old-v2.json.zst | label import - --json >imported.jsonl\n"
-                "# families and tags of reports in files, as AVClass prints them\n"
-                "label avclass --fetch-data\nlabel avclass -t --hash sha256 reports.jsonl\n",
+    .examples =
+        "# label what was collected, with the key in VT_API_KEY\nmalseq label --vt-key\n"
+        "# a nightly run that leaves 100 requests for people\n"
+        "malseq label --vt-key @/etc/malseq/vt.key --budget 400 --until 05:00\n"
+        "# the same answers under another policy\nmalseq label relabel --policy sophos-1-5\n"
+        "# why is this a worm?\nmalseq label explain 44d88612fea8a8f36de82e1278abb02f\n"
+        "# reports that are there already cost no quota; exit 1: some were no reports\n"
+        "malseq label import ~/vt-answers/ feed.jsonl.gz\n"
+        "zstdcat old-v2.json.zst | malseq label import - --json >imported.jsonl\n"
+        "# families and tags of reports in files, as AVClass prints them\n"
+        "malseq label avclass --fetch-data\nmalseq label avclass -t --hash sha256 reports.jsonl\n",
 };
 
 int main(int argc, char **argv)

@@ -164,13 +164,17 @@ static bool copy(struct ms_interleave *self, struct ms_span from, size_t cap, st
     return !n || bytes;
 }
 
+/* Two products, the second of what the first has spread: after one, which bits two texts differ in
+ * may not depend on the seed (the topmost of a word stays one bit), and the next word undoes it. */
 static uint64_t mix_word(uint64_t hash, uint64_t word)
 {
     hash = (hash ^ word) * 0x9e3779b97f4a7c15U;
+    hash = (hash ^ hash >> 32) * 0xd6e8feb86659fd93U;
     return hash ^ hash >> 29;
 }
 
-/* Seeded, so that no report makes one chain of the table; what it finds by chance costs probes. */
+/* Seeded, so that who does not know the seed makes no long chain of the table; it is not
+ * cryptographic, and what collides all the same costs probes. */
 static uint32_t mix(uint64_t hash, struct ms_span bytes)
 {
     for (size_t at = 0; at < bytes.len; at += 8) {

@@ -165,18 +165,23 @@ class Verbs(CollectCase):
             self.tool(*args, expect=2)
         self.tool("--dir", self.root / "absent", expect=3)
         self.tool("--dir", self.input, "--password-list", self.root / "absent", expect=3)
+        self.assertIn("absent': No such file", self.talk)
         self.tool("--github-list", self.root / "absent", expect=3)
 
     def test_dry_run_writes_nothing(self):
         self.put({"a.exe": pe.pe(1), "b.zip": archive.zipped({"b.exe": pe.pe(2)}, "infected")})
         samples, _ = self.collect("--dry-run")
-        self.assertEqual(len(samples), 2)
+        self.assertEqual([line["new"] for line in samples], [True, True])
         self.assertFalse(self.corpus.exists())
         self.collect()
+        with sqlite3.connect(self.corpus / "corpus.db") as database:
+            database.execute("INSERT INTO sample (md5) VALUES (?)", (hashlib.md5(pe.pe(4)).digest(),))
+        database.close()
         before = self.digest(self.corpus)
-        self.put({"c.exe": pe.pe(3)})
+        self.put({"c.zip": archive.zipped({"c.exe": pe.pe(3), "again.exe": pe.pe(1), "hash.exe": pe.pe(4)})})
         samples, _ = self.collect("--dry-run")
-        self.assertEqual([line["path"] for line in samples], ["c.exe"])
+        self.assertEqual({line["chain"]: line["new"] for line in samples}, {"c.exe": True, "again.exe": False, "hash.exe": False})
+        self.assertIn("3 samples, 1 of them new", self.talk)
         self.assertEqual(self.digest(self.corpus), before)
 
     def test_private_and_moved(self):

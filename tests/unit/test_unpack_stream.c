@@ -25,7 +25,8 @@ enum {
     HELD = 64 << 10,
     SPACE = 1 << 20,
     SEEN_MAX = 32,
-    COMING = 16 << 10
+    COMING = 16 << 10,
+    BLOCK = 64 << 10 /* what libarchive is given at once, and inflates */
 };
 
 struct seen {
@@ -384,6 +385,30 @@ static void test_checks_of_what_came(void **state)
     assert_int_equal(now.members, 1);
 }
 
+/* What ends a member is its fault: what lies behind is not decoded for it. */
+static void test_nothing_is_read_behind_a_limit(void **state)
+{
+    struct ms_unpack_limits limits = as_they_come;
+    size_t used = 0;
+    (void)state;
+    for (size_t i = 0; i < SPACE; i++)
+        plain[i] = noise[i / MEMBER % MEMBERS][i % MEMBER];
+    struct archive *a =
+        begin(ARCHIVE_FORMAT_ZIP, ARCHIVE_FILTER_NONE, packed, sizeof packed, &used);
+    put(a, "large", plain, SPACE);
+    assert_int_equal(archive_write_close(a), ARCHIVE_OK);
+    archive_write_free(a);
+    assert_true(used > SPACE); /* noise: its third block is that of the bytes */
+    memset(packed + 2 * BLOCK + BLOCK / 8, 0xff, BLOCK / 2);
+    taking.most = SIZE_MAX;
+    walk(packed, used, &as_they_come, &now);
+    assert_int_equal(now.fault, MS_UNPACK_CORRUPT);
+    limits.entry_bytes = BLOCK + BLOCK / 2;
+    walk(packed, used, &limits, &now);
+    assert_int_equal(now.faults, 1);
+    assert_int_equal(now.fault, MS_UNPACK_LIMIT_ENTRY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -395,6 +420,7 @@ int main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_members_as_they_come),
         cmocka_unit_test(test_checks_of_what_came),
+        cmocka_unit_test(test_nothing_is_read_behind_a_limit),
     };
     struct ms_rng rng;
     ms_rng_init(&rng, 7, 0, 0);
