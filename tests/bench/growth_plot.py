@@ -51,7 +51,7 @@ class Axes:
             (x, y0), (_, y1) = self.at(10 ** power, 10 ** self.y[0]), self.at(10 ** power, 10 ** self.y[1])
             yield '<path d="M%.1f %.1fV%.1f" stroke="#d9dee6"/>' % (x, y0, y1)
             yield '<text x="%.1f" y="%.1f" text-anchor="middle" fill="#456">%s</text>' % (x, y0 + 20, format(10 ** power, ","))
-        # How a command would grow that takes a certain time a sample: every line beside this one is as steep, or flatter.
+        # How a command would grow that takes a certain time a sample.
         steps = min(self.x[1] - self.x[0], self.y[1] - self.y[0])
         (x0, y0), (x1, y1) = self.at(10 ** self.x[0], 10 ** self.y[0]), self.at(10 ** (self.x[0] + steps), 10 ** (self.y[0] + steps))
         yield '<path d="M%.1f %.1fL%.1f %.1f" stroke="#9ab" stroke-dasharray="5 4"/>' % (x0, y0, x1, y1)

@@ -1,7 +1,7 @@
 """How commands grow with the corpus: generated corpora of MALSEQ_SCALE samples (default 10000,100000), imported by the product and then
 asked for everything that a night or a person asks for. One line a command and size: seconds (wall and processor), peak memory, disk.
 
-Lengths follow Mal-API-2019's, cut at 5,000 calls (tests/bench/scale_rows.c). A command is run once at the larger sizes and as the median
+Lengths follow Mal-API-2019's, cut at 5,000 calls (tests/bench/scale_rows_bench.c). A command is run once at the larger sizes and as the median
 of three up to 10,000 samples; `ratio` is the growth of processor time beside the size before, divided by the growth of the samples: 1 is
 linear, more is worse than that.
 """
@@ -13,9 +13,9 @@ import subprocess
 import threading
 import time
 
-from measure import Missing, Wrong, children, held, program, rounded, tool
+from measure import Wrong, children, held, program, rounded, tool
 
-SIZES = [int(word) for word in os.environ.get("MALSEQ_SCALE", "10000,100000").split(",")]
+SIZES = [int(word) for word in (os.environ.get("MALSEQ_SCALE") or "10000,100000").split(",")]
 LIMIT_S = float(os.environ.get("MALSEQ_SCALE_LIMIT", "1800"))
 CONF = """[corpus]
 dir = %s
@@ -138,5 +138,3 @@ def scale(work):
             before[name] = size, max(cpu, 0.001)
             yield line
         subprocess.run(["rm", "-rf", corpus, os.path.join(work, "backup")], check=False)
-    if not SIZES:
-        raise Missing("MALSEQ_SCALE names no size")

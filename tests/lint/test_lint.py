@@ -35,7 +35,7 @@ LAYERS = {
 }
 # Files that may include more than their folder: detect's command reads stored traces; its library must not.
 WIDER = {"detect/corpus.c": ["store"], "detect/corpus.h": ["store"], "detect/command.c": ["store"],
-         "malseq/doctor_services.c": ["extract/sandbox"]}
+         "malseq/doctor_sandboxes.c": ["extract/sandbox"]}
 # System headers that only certain files may see.
 PRIVATE = {"cblas.h": r"train/(nn/openblas/openblas|fit_linear)\.c", "curl/": r"base/http[a-z_]*\.[ch]", "archive": r"base/unpack[a-z_]*\.[ch]", "sqlite3.h": r"store/[a-z_]+\.[ch]"}
 
@@ -240,20 +240,27 @@ class Halves(unittest.TestCase):
 
 class Schema(unittest.TestCase):
     def test_fields_are_described(self):
-        """schemas/fields.md has each table and column of the migrations, with its type, and no other."""
+        """schemas/fields.md has each table and view and each column of the migrations, with its type and its unit, and no other. SQLite knows of
+        a view's column neither whether it may be NULL nor, where it is computed, its type."""
         db = sqlite3.connect(":memory:")
         for name in tracked(".sql"):
             db.executescript(read(name))
-        tables = [row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")]
-        want = {(table, row[1], row[2] + ("" if row[3] or row[5] else ", NULL")) for table in tables for row in db.execute("PRAGMA table_info(%s)" % table)}
-        found, table = set(), None
+        tables = dict(db.execute("SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite%'"))
+        want = {(table, row[1]): (row[2], bool(row[3] or row[5])) for table in tables for row in db.execute("PRAGMA table_info(%s)" % table)}
+        found, table = {}, None
         for line in read("schemas/fields.md").split("\n"):
-            table = line[3:] if line.startswith("## ") else table
-            cells = re.match(r"\| `(\w+)` \| ([^|]+) \|", line)
+            if line.startswith("## "):
+                table, kind = re.match(r"## (\w+)( \(view\))?$", line).groups()
+                self.assertEqual(tables.get(table), "view" if kind else "table", line)
+            cells = re.match(r"\| `(\w+)` \| (\w+)(, NULL)? \| *([^|]*?) *\|", line)
             if cells:
-                found.add((table, cells[1], cells[2]))
+                column = (table, cells[1])
+                self.assertTrue(cells[4], "no unit: " + line)
+                self.assertNotIn(column, found)
+                known = tables[table] == "table"
+                found[column] = (cells[2] if known or want.get(column, ("",))[0] else "", not cells[3] if known else False)
         self.assertEqual(found, want)
-        self.assertGreater(len(want), 200)
+        self.assertGreater(len(want), 220)
 
 
 class Outside(unittest.TestCase):

@@ -358,7 +358,7 @@ static struct sums print_table(size_t days)
     return sums;
 }
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef MS_SLOW
 enum { DAYS = 2, QUEUE = 3000 };
 #else
 enum { DAYS = 15, QUEUE = 22000 };

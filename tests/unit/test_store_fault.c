@@ -14,7 +14,7 @@
 
 /* How dense the failing writes and allocations lie: k, k + 1 + k / …. A sanitized run, dear by its
  * page faults, takes fewer of the late ones; the other build takes them. */
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef MS_SLOW
 enum { WRITES_DENSE = 8, ALLOCATIONS_DENSE = 6 };
 #else
 enum { WRITES_DENSE = 30, ALLOCATIONS_DENSE = 12 };
