@@ -171,7 +171,7 @@ class Folder(unittest.TestCase, Judge):
         self.assertEqual(self.rows("SELECT DISTINCT outcome FROM blob"), [("no_pe",)])
 
     def children(self, pid):
-        """[(pid, name)] of a process's children."""
+        """[(pid, state)] of a process's children; zombies are none."""
         found = []
         for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -179,24 +179,26 @@ class Folder(unittest.TestCase, Judge):
             except OSError:
                 continue
             fields = text[text.rindex(")") + 2:].split()
-            if int(fields[1]) == pid:
-                found.append(int(path.parent.name))
+            if int(fields[1]) == pid and fields[0] != "Z":
+                found.append((int(path.parent.name), fields[0]))
         return found
 
     def start(self, *args):
+        """A run, the process that forks its workers, and the worker that hangs: the one seen asleep twenty times in a row. Others come and go."""
         process = subprocess.Popen(self.command(*args), env=dict(os.environ, MALSEQ_TEST_WORKER="1"), stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(process.stderr.close)
         self.addCleanup(process.stdout.close)
-        nursery, workers, end = [], [], time.monotonic() + 60
-        while not workers and time.monotonic() < end:
-            nursery = self.children(process.pid)
-            workers = [pid for parent in nursery for pid in self.children(parent)]
+        last, seen, end = [], 0, time.monotonic() + 60
+        while seen < 20 and time.monotonic() < end:
+            asleep = [(parent, pid) for parent, _ in self.children(process.pid) for pid, state in self.children(parent) if state == "S"]
+            seen = seen + 1 if asleep and asleep == last else 0
+            last = asleep
             time.sleep(0.02)
-        time.sleep(0.2)
-        workers = [pid for parent in nursery for pid in self.children(parent)]
-        self.assertTrue(workers)
-        return process, nursery[0], workers
+        if seen < 20:
+            process.kill()
+            self.fail("no worker hangs: %s" % process.communicate()[1])
+        return process, *last[0]
 
     def put_hanging(self):
         for name, data in {"a.exe": pe.pe("a"), "hang.bin": MAGIC + b"hang\n", "z.exe": pe.pe("z")}.items():
@@ -205,8 +207,8 @@ class Folder(unittest.TestCase, Judge):
     def test_worker_killed_from_outside(self):
         """As the kernel does when memory ends: the blob is lost, the run goes on."""
         self.put_hanging()
-        process, _, workers = self.start("--jobs", "1")
-        os.kill(workers[0], signal.SIGKILL)
+        process, _, worker = self.start("--jobs", "1")
+        os.kill(worker, signal.SIGKILL)
         _, talk = process.communicate(timeout=250)
         self.assertEqual(process.returncode, 1, talk)
         self.assertEqual(sorted(self.rows("SELECT outcome, reason LIKE '%SIGKILL%' FROM blob")), [("crash", 1), ("ok", None), ("ok", None)])
