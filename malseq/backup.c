@@ -116,9 +116,9 @@ static enum ms_status verify_object(void *ctx, enum malseq_backup_source *source
     struct backup *self = ctx;
     struct ms_error why;
     enum ms_status status = ms_vault_read(self->from, self->kind, self->sha256, NULL, NULL, &why);
-    *source = status == MS_E_STORE  ? MALSEQ_BACKUP_DAMAGED
-              : status == MS_REJECT ? MALSEQ_BACKUP_ABSENT
-                                    : MALSEQ_BACKUP_THERE;
+    *source = status == MS_E_STORE || status == MS_E_IO ? MALSEQ_BACKUP_DAMAGED
+              : status == MS_REJECT                     ? MALSEQ_BACKUP_ABSENT
+                                                        : MALSEQ_BACKUP_THERE;
     if (status == MS_OK || *source != MALSEQ_BACKUP_THERE)
         return MS_OK;
     if (err)

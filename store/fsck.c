@@ -166,6 +166,8 @@ static enum ms_status check_object(void *ctx, const uint8_t sha256[32], bool goo
     enum ms_status status = ms_vault_read(self->corpus, self->kind, sha256, NULL, NULL, &why);
     if (status == MS_E_STORE)
         return damaged_object(self, sha256, where, why.text, err);
+    if (status == MS_E_IO) /* it may be good: it stays */
+        return found(self, where, why.text, false, err);
     if (status == MS_REJECT) /* gone meanwhile: a forget is at work */
         return MS_OK;
     if (status != MS_OK) {

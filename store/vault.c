@@ -281,8 +281,10 @@ static int mend(struct ms_vault_write *self, int shard, const char *name, const 
     int tmp = self->corpus->tmp_fd;
     if (fstat(self->fd, &ours) != 0 || fstatat(shard, name, &theirs, AT_SYMLINK_NOFOLLOW) != 0)
         return errno;
-    if (ours.st_size == theirs.st_size ||
-        ms_vault_read(self->corpus, self->kind, sha256, NULL, NULL, NULL) != MS_E_STORE)
+    if (ours.st_size == theirs.st_size)
+        return 0;
+    enum ms_status read = ms_vault_read(self->corpus, self->kind, sha256, NULL, NULL, NULL);
+    if (read != MS_E_STORE && read != MS_E_IO)
         return 0;
     if (!self->temporary[0]) {
         name_temporary(self);

@@ -45,19 +45,22 @@ void ms_vault_abort(struct ms_vault_write *self);
 
 /* Streams an object's plain bytes to `write` (NULL: to nobody); verifies the digest at the end:
  * MS_E_STORE when it is wrong or the object damaged in any other way (what was written until then
- * is not to be used), MS_REJECT when it is not there. Thread-safe, as all of the vault. */
+ * is not to be used), MS_REJECT when it is not there, MS_E_IO when the operating system does not
+ * give its bytes, good or not. Thread-safe, as all of the vault. */
 typedef enum ms_status (*ms_vault_sink)(void *ctx, const void *bytes, size_t n,
                                         struct ms_error *err);
 enum ms_status ms_vault_read(struct ms_corpus *corpus, enum ms_vault_kind kind,
                              const uint8_t sha256[32], ms_vault_sink write, void *ctx,
                              struct ms_error *err) MS_MUST_USE;
-/* The same into a new memory file positioned at 0; the caller closes it. */
+/* The same into a new memory file positioned at 0; the caller closes it. MS_E_STORE also for bytes
+ * that the operating system does not give; MS_E_IO is the memory file's. */
 enum ms_status ms_vault_read_fd(struct ms_corpus *corpus, enum ms_vault_kind kind,
                                 const uint8_t sha256[32], int *fd, uint64_t *size,
                                 struct ms_error *err) MS_MUST_USE;
 /* A report as it lies there: zstd, unverified. The caller closes fd. */
 enum ms_status ms_vault_open_report(struct ms_corpus *corpus, const uint8_t sha256[32], int *fd,
                                     struct ms_error *err) MS_MUST_USE;
+/* True also where the operating system cannot tell: nobody takes for lost what may be there. */
 bool ms_vault_has(struct ms_corpus *corpus, enum ms_vault_kind kind, const uint8_t sha256[32]);
 /* Removes an object, durably. Absent is fine. Of several: store/vault_group. */
 enum ms_status ms_vault_remove(struct ms_corpus *corpus, enum ms_vault_kind kind,

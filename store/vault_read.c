@@ -33,6 +33,12 @@ static enum ms_status damaged(struct reader *self, const char *what, struct ms_e
     return ms_vault_error(self->corpus, self->kind, self->sha256, MS_E_STORE, 0, what, err);
 }
 
+/* What the operating system says, which need not be so tomorrow: rights, a network's disk. */
+static enum ms_status unreadable(struct reader *self, const char *what, struct ms_error *err)
+{
+    return ms_vault_error(self->corpus, self->kind, self->sha256, MS_E_IO, errno, what, err);
+}
+
 static enum ms_status open_object(struct reader *self, struct ms_error *err)
 {
     char name[MS_VAULT_NAME_BYTES];
@@ -44,10 +50,9 @@ static enum ms_status open_object(struct reader *self, struct ms_error *err)
     if (self->fd < 0 && (folder < 0 || errno == ENOENT))
         return ms_vault_error(self->corpus, self->kind, self->sha256, MS_REJECT, 0,
                               "there is no such object in the vault", err);
-    if (self->fd < 0)
-        return ms_vault_error(self->corpus, self->kind, self->sha256, MS_E_STORE, errno,
-                              "cannot open", err);
-    if (fstat(self->fd, &st) != 0 || !S_ISREG(st.st_mode))
+    if (self->fd < 0 || fstat(self->fd, &st) != 0)
+        return unreadable(self, "cannot open", err);
+    if (!S_ISREG(st.st_mode))
         return damaged(self, "is not a file", err);
     return MS_OK;
 }
@@ -71,8 +76,7 @@ static enum ms_status fill(struct reader *self, size_t *n, struct ms_error *err)
         got = read(self->fd, self->in, self->in_bytes);
     while (got < 0 && errno == EINTR);
     if (got < 0)
-        return ms_vault_error(self->corpus, self->kind, self->sha256, MS_E_STORE, errno,
-                              "cannot read", err);
+        return unreadable(self, "cannot read", err);
     *n = (size_t)got;
     return MS_OK;
 }
@@ -86,14 +90,14 @@ static enum ms_status read_head(struct reader *self, struct ms_error *err)
     ssize_t got = pread(self->fd, head, sizeof head, 0);
     uint64_t size = 0;
     uint32_t flags = 0;
+    if (got < 0 || lseek(self->fd, MS_VAULT_HEAD_BYTES, SEEK_SET) < 0)
+        return unreadable(self, "cannot read", err);
     if (got != (ssize_t)sizeof head || memcmp(head, MS_VAULT_MAGIC, 4) != 0)
         return damaged(self, "is damaged: no MSQ1 header", err);
     struct ms_span span = ms_span_of(head, sizeof head);
     if (!ms_span_u32le(span, 4, &flags) || !ms_span_u64le(span, 8, &size) || flags != 0)
         return damaged(self, "has flags that this version does not know", err);
     self->expected = size;
-    if (lseek(self->fd, MS_VAULT_HEAD_BYTES, SEEK_SET) < 0)
-        return damaged(self, "cannot be read from the start", err);
     return MS_OK;
 }
 
@@ -188,24 +192,32 @@ enum ms_status ms_vault_read(struct ms_corpus *corpus, enum ms_vault_kind kind,
 struct memory_sink {
     int fd;
     uint64_t size;
+    bool failed;
 };
 
 static enum ms_status write_memory(void *ctx, const void *bytes, size_t n, struct ms_error *err)
 {
     struct memory_sink *sink = ctx;
+    enum ms_status status = ms_file_write_all(sink->fd, bytes, n, err);
     sink->size += n;
-    return ms_file_write_all(sink->fd, bytes, n, err);
+    sink->failed = status != MS_OK;
+    return status;
 }
 
 enum ms_status ms_vault_read_fd(struct ms_corpus *corpus, enum ms_vault_kind kind,
                                 const uint8_t sha256[32], int *fd, uint64_t *size,
                                 struct ms_error *err)
 {
-    struct memory_sink sink = {-1, 0};
+    struct memory_sink sink = {.fd = -1};
     enum ms_status status = ms_file_memory("malseq-object", &sink.fd, err);
     if (status != MS_OK)
         return status;
     status = ms_vault_read(corpus, kind, sha256, write_memory, &sink, err);
+    if (status == MS_E_IO && !sink.failed) { /* the object's fault, not that of the memory */
+        status = MS_E_STORE;
+        if (err)
+            err->status = status;
+    }
     if (status == MS_OK && lseek(sink.fd, 0, SEEK_SET) != 0)
         status = ms_error_set_errno(err, MS_E_IO, errno, "cannot rewind a memory file");
     if (status != MS_OK) {
@@ -223,8 +235,11 @@ bool ms_vault_has(struct ms_corpus *corpus, enum ms_vault_kind kind, const uint8
     struct stat st;
     int folder = ms_vault_folder(corpus, kind);
     ms_vault_name(kind, sha256, name, NULL);
-    return folder >= 0 && fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           S_ISREG(st.st_mode);
+    if (folder < 0)
+        return false;
+    if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno != ENOENT && errno != ENOTDIR;
+    return S_ISREG(st.st_mode);
 }
 
 enum ms_status ms_vault_remove(struct ms_corpus *corpus, enum ms_vault_kind kind,

@@ -172,6 +172,29 @@ class Losses(RepairCase):
         self.assertEqual(self.fsck(), [])
         self.assertEqual(self.digest(self.corpus), before)
 
+    def test_what_cannot_be_read_is_not_taken_for_damaged(self):
+        """Rights and network disks come back; weeks of sandbox time do not."""
+        programs = {"closed.exe": pe.pe("closed"), "hidden.exe": pe.pe("hidden"), "good.exe": pe.pe("good")}
+        self.put(programs)
+        self.collect()
+        before = self.digest(self.corpus)
+        closed = self.name(programs["closed.exe"])
+        os.chmod(self.corpus / closed, 0)
+        command = self.minding_rights(os.path.join(BIN, "malseq"), "fsck", "--json", "--repair", "--corpus", self.corpus)
+        result = subprocess.run(command, capture_output=True, timeout=100, check=False)
+        found = [json.loads(line) for line in result.stdout.splitlines()]
+        self.assertEqual((result.returncode, [(line["where"], line["repaired"]) for line in found]), (1, [(closed, False)]), result.stderr)
+        self.assertIn("cannot open: Permission denied", found[0]["what"])
+        shard = (self.corpus / self.name(programs["hidden.exe"])).parent
+        os.chmod(shard, 0)
+        result = subprocess.run(command, capture_output=True, timeout=100, check=False)
+        self.assertEqual(result.returncode, 4, result.stdout)
+        self.assertIn(b"cannot list a folder of the vault: Permission denied", result.stderr)
+        os.chmod(shard, 0o700)
+        os.chmod(self.corpus / closed, 0o400)
+        self.assertEqual(self.fsck(), [])
+        self.assertEqual(self.digest(self.corpus), before)
+
     def test_left_over_temporaries(self):
         self.put({"a.exe": pe.pe("a")})
         self.collect()
