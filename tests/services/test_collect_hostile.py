@@ -25,6 +25,7 @@ SANITIZED = os.environ.get("MALSEQ_SANITIZED") == "1"
 LIMITS = ("--max-unpacked", "24M", "--max-member", "8M", "--max-members", "2000", "--max-time", "40")   # no case below should end for its time
 SOON = ("--max-time", "2")                                                                             # but these, which only time ends
 TIMED = ("spin.bin", "spin.zip", "hang.bin")
+VALGRIND = "MALSEQ_TEST_VALGRIND" in os.environ
 MAGIC = b"malseq-test-worker: "
 RSS_MIB = 1500 if SANITIZED else 400
 
@@ -149,6 +150,7 @@ class Folder(unittest.TestCase, Judge):
         print("largest process: %d MiB" % usage, file=sys.stderr)
         self.assertLess(usage, RSS_MIB)
 
+    @unittest.skipIf(VALGRIND, "SIGXCPU: valgrind makes calls of its own then, which are forbidden")
     def test_time(self):
         """What never ends is ended, costs no neighbour, and is not opened again under the same limit."""
         made = {name: case for name, case in cases().items() if name in TIMED}
@@ -247,6 +249,7 @@ class Repository(GitHubCase, Judge):
         self.assertEqual((samples, failures), ([], []))
         self.assertEqual(json.loads(self.rows("SELECT counts FROM run ORDER BY id DESC LIMIT 1")[0][0])["opened"], 0)
 
+    @unittest.skipIf(VALGRIND, "as test_time")
     def test_repository_that_takes_its_time(self):
         made = {"spin.zip": cases()["spin.zip"]}
         self.hub.add("lab/slow", {"spin.zip": made["spin.zip"][0]})

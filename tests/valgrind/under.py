@@ -66,6 +66,7 @@ def main():
             wrap(environment["MALSEQ_BIN"], wrapped, options)
             environment["MALSEQ_BIN"] = wrapped
             environment["MALSEQ_TEST_HURRY"] = "20"     # a command alone takes seconds
+            environment["MALSEQ_TEST_VALGRIND"] = "1"   # some tests are about what valgrind does itself
             environment["PYTHONPATH"] = os.pathsep.join([HERE, environment["PYTHONPATH"]])
         code = subprocess.run(command, env=environment).returncode
         processes = len(os.listdir(logs))
