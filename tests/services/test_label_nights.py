@@ -121,9 +121,11 @@ class Nights(LabelCase):
         other = threading.Thread(target=self.eat, args=(vt, random.Random(number), stop))
         other.start()
         try:
-            part = ["--budget", "20"] if number == 1 else []
+            part, asked = ["--budget", "20"] if number == 1 else [], vt.count("/")
             main = self.start(vt, "first", *(["--hashes", lists[0]] if number == 0 else []), *part)
-            time.sleep(0.3)
+            until = time.monotonic() + 120
+            while vt.count("/") == asked and main.poll() is None and time.monotonic() < until:
+                time.sleep(0.01)
             self.assertIsNone(main.poll(), "the main run is at work")
             self.assertIn("another run", self.end(self.start(vt, "first"), 75))
             self.assertIn("another run spends the key", self.end(self.start(vt, "second", "--hashes", lists[1]), 75))

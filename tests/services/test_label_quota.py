@@ -243,6 +243,7 @@ class Stop(LabelCase):
             vt.times, seen = [], vt.count("/files/")
             with self.start(vt, path) as run:
                 self.wait(lambda: vt.count("/files/") == seen + 2)
+                self.wait(lambda: self.rows("SELECT count(*) FROM lookup WHERE state = 'labelled'") == [(2,)])
                 time.sleep(0.3)
                 os.killpg(run.pid, end)
                 begun = time.monotonic()
