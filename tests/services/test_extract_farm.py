@@ -225,7 +225,7 @@ class Servers(ExtractCase):
         # By the wall clock there would be a year left, or none.
         self.extract(1, server, "--attempts", "1", "--run-deadline", "60", env={"MALSEQ_TEST_EPOCH_MS": "1000"})
         self.assertEqual(self.states(), {"lost": self.samples})
-        self.assertLess(time.monotonic() - started, 60 / SPEED + 5)
+        self.assertLess(time.monotonic() - started, 45)
         self.assertEqual(self.submitted(server), 1)
 
     def test_a_look_that_fails_once_after_the_grace_sends_nothing_again(self):
@@ -240,7 +240,7 @@ class Servers(ExtractCase):
         self.wait_for(lambda: len(server.table.tasks) >= 2 and self.states().get("running", 0) + self.states().get("pending", 0) >= 2)
         with server.lock:
             server.table.reschedule(server.table.tasks[1])
-        self.assertEqual(process.wait(30), 0)
+        self.assertEqual(process.wait(120), 0)
         self.assertEqual(self.states(), {"ok": self.samples})
         self.assertEqual(len(server.table.tasks), self.samples + 1)
 
@@ -298,7 +298,7 @@ class Servers(ExtractCase):
         return talk
 
     def test_signals_end_it_in_order(self):
-        server = self.serve(running_seconds=2)
+        server = self.serve(running_seconds=600)
         for number in (signal.SIGINT, signal.SIGTERM):
             process = self.start([server], None, "--in-flight", "3")
             self.wait_for(lambda: server.count("/tasks/view") >= 6 and self.states().get("running", 0) >= 3)
@@ -306,6 +306,8 @@ class Servers(ExtractCase):
             talk = self.end(process, number)
             self.assertRegex(talk, r"9 samples are queued and 3 in flight")
         self.assertEqual(self.sql("SELECT exit_code FROM run WHERE tool = 'extract' ORDER BY id"), [(128 + signal.SIGINT,), (128 + signal.SIGTERM,)])
+        with server.lock:
+            server.table.running_seconds, server.table.machine_free = 0.02, [0] * server.table.machines
         self.extract(0, server, "--in-flight", "12")
         self.assertEqual((self.states(), self.submitted(server)), ({"ok": self.samples}, 1))
 
