@@ -61,12 +61,13 @@ class Place:
         for _ in range(5):
             begun = time.monotonic()
             with start(conf, "-q", start_new_session=True) as process:
-                try:
-                    process.communicate(timeout=self.night_s * share)
-                    self.night_s = time.monotonic() - begun     # the machine has become faster
-                except subprocess.TimeoutExpired:
+                while process.poll() is None and time.monotonic() - begun < self.night_s * share:
+                    time.sleep(.002)
+                if process.returncode is None:
                     os.killpg(process.pid, signal.SIGKILL)
-                    process.communicate(timeout=250)
+                else:
+                    self.night_s = time.monotonic() - begun     # the machine has become faster
+                process.communicate(timeout=250)
             if process.returncode == -signal.SIGKILL:
                 break
             shutil.rmtree(corpus, True)

@@ -143,7 +143,7 @@ class Steps(unittest.TestCase):
         for step in sorted(set(self.reached)):
             times = self.reached.count(step)
             kills += [(step, nth) for nth in sorted({1, (times + 1) // 2, times})]
-        wanted = steps_in_source() - ELSEWHERE
+        wanted = steps_in_source() - ELSEWHERE - ({"collect.intake.quick"} if "MALSEQ_TEST_VALGRIND" in os.environ else set())    # no quick there
         self.assertEqual(sorted(wanted - set(self.reached)), [], "steps that nothing reaches")
         self.assertEqual({step: self.reached.count(step) for step in wanted if self.reached.count(step) < AT_LEAST}, {}, "reached too seldom")
         # Each kill has a corpus of its own; the services hold no state that one run could change for another.
