@@ -17,7 +17,7 @@ COMMON = ["NtClose", "NtCreateFile", "NtReadFile", "NtWriteFile", "LdrLoadDll", 
 BAD, GOOD = ["WriteProcessMemory", "CreateRemoteThread"], ["MessageBoxTimeoutW", "DrawTextExW"]
 TINY = ["--epochs", "6", "--hidden", "6", "--lr", "0.02", "--batch", "8"]
 KINDS = {"lstm": TINY, "gru": TINY, "linear": [], "boosted": ["--rounds", "30"], "ensemble": [*TINY, "--members", "1", "--rounds", "30"]}
-LONG = 30 if "MALSEQ_TEST_VALGRIND" in os.environ else 400         # epochs that take seconds
+MANY = 30 if "MALSEQ_TEST_VALGRIND" in os.environ else 400         # epochs that take seconds
 
 
 def run(tool, *args, timeout=250, **more):
@@ -118,7 +118,7 @@ class Kinds(unittest.TestCase):
         """Others write meanwhile, one sample is forgotten, and the model waits for a lock that is held when it is done."""
         corpus = self.root / "busy"
         self.good(run("extract", "dataset", "malbehavd-v1", self.root / "set.csv", "--corpus", corpus, "-q"))
-        args = ["train", "--corpus", corpus, "--json", "-q", "--kind", "lstm", "--baselines", "no", "--epochs", LONG, "--hidden", "24", "--test-share", ".2", "--name", "slow"]
+        args = ["train", "--corpus", corpus, "--json", "-q", "--kind", "lstm", "--baselines", "no", "--epochs", MANY, "--hidden", "24", "--test-share", ".2", "--name", "slow"]
         training = subprocess.Popen([os.path.join(BIN, args[0]), *map(str, args[1:])], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
             database, begun = corpus / "corpus.db", 0
