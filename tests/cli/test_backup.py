@@ -359,7 +359,7 @@ class Backup(CorpusCase):
         def write():
             db = sqlite3.connect(self.corpus / "corpus.db", timeout=250)
             number = 0
-            while not stop.is_set():
+            while not stop.wait(.001):
                 number += 1
                 with db:
                     db.execute("INSERT INTO origin (kind, name) VALUES ('list', ?)", (f"w{number}",))
