@@ -106,6 +106,7 @@ class Demo(unittest.TestCase):
         self.assertIn("does not hold mal-api-2019.zip and labels.csv", result.stderr)
 
     @unittest.skipUnless(DATA, "MALSEQ_DATA is not set")
+    @unittest.skipIf("MALSEQ_TEST_VALGRIND" in os.environ, "trains the article's net on real sequences: hours there")
     def test_mal_api_2019(self):
         result = demo("mal-api-2019", os.path.join(DATA, "mal-api-2019-subset"), "--keep", self.keep)
         self.assertEqual(result.returncode, 0, result.stdout[-3000:] + result.stderr[-3000:])
