@@ -98,17 +98,18 @@ static enum ms_status keep(struct uploader *self, const struct item *item, struc
     return MS_OK;
 }
 
-/* Writes the state of a sample that was, or was not, sent: state NULL changes its reason alone. */
+/* Writes the state of a sample that was sent at sent_ms, or was not: state NULL changes its reason
+ * alone. */
 static enum ms_status store(const struct uploader *self, int64_t sample, const char *state,
-                            const char *reason, int64_t due_ms, struct ms_error *err)
+                            const char *reason, int64_t sent_ms, struct ms_error *err)
 {
     struct ms_corpus *corpus = self->session->corpus;
     bool nested = self->session->cli->common.dry_run;
     enum ms_status status = nested ? MS_OK : ms_corpus_begin(corpus, err);
     if (status == MS_OK)
-        status =
-            state ? ms_lookup_expect(corpus, sample, state, reason, ms_clock_wall_ms(), due_ms, err)
-                  : ms_lookup_explain(corpus, sample, reason, err);
+        status = state ? ms_lookup_expect(corpus, sample, state, reason, sent_ms,
+                                          sent_ms + MS_SUBMISSION_WAIT_MS, err)
+                       : ms_lookup_explain(corpus, sample, reason, err);
     if (status == MS_OK && !nested)
         status = ms_corpus_commit(corpus, err);
     if (status != MS_OK)
@@ -214,21 +215,21 @@ static enum ms_status take_fault(struct uploader *self, const struct item *item,
 static enum ms_status take(struct uploader *self, const struct item *item,
                            const struct ms_vt_answer *answer, struct ms_error *err)
 {
-    int64_t due = ms_clock_wall_ms() + MS_SUBMISSION_WAIT_MS;
+    int64_t now = ms_clock_wall_ms(), due = now + MS_SUBMISSION_WAIT_MS;
     char why[320];
     enum ms_status status;
     switch (answer->outcome) {
     case MS_VT_FOUND:
         self->sent++;
         self->sent_bytes += (uint64_t)item->size;
-        status = store(self, item->sample, "pending", "uploaded", due, err);
+        status = store(self, item->sample, "pending", "uploaded", now, err);
         return status == MS_OK ? show(self, item, "uploaded", NULL, due, err) : status;
     case MS_VT_BAD_HASH: /* it would say the same tomorrow */
         return refuse(self, item, "refused", answer->why, err);
     case MS_VT_TRANSIENT: /* it may have arrived all the same */
         (void)snprintf(why, sizeof why, "uploaded, but: %s", answer->why);
         self->session->rejected++;
-        status = store(self, item->sample, "pending", why, due, err);
+        status = store(self, item->sample, "pending", why, now, err);
         if (status == MS_OK)
             status = show(self, item, "failed", answer->why, due, err);
         return status == MS_OK ? ms_asker_failed(&self->session->asker, answer, err) : status;
