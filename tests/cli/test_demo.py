@@ -14,6 +14,7 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BIN = os.environ.get("MALSEQ_BIN", os.path.join(ROOT, "build", "release", "bin"))
 MALSEQ = os.path.join(BIN, "malseq")
 DATA = os.environ.get("MALSEQ_DATA")
+LONG_UNDER_VALGRIND = unittest.skipIf("MALSEQ_TEST_VALGRIND" in os.environ, "several trainings: hours there; services.test_nightly is whole nights")
 
 
 def demo(*words, env=None, timeout=280):
@@ -35,6 +36,7 @@ class Demo(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         return json.loads(result.stdout)
 
+    @LONG_UNDER_VALGRIND
     def test_small_world(self):
         result = demo("--samples", "240", "--keep", self.keep)
         self.assertEqual(result.returncode, 0, result.stdout[-3000:] + result.stderr[-3000:])
@@ -72,6 +74,7 @@ class Demo(unittest.TestCase):
         with self.assertRaises(ProcessLookupError):
             os.kill(world["pid"], 0)
 
+    @LONG_UNDER_VALGRIND
     def test_shuffled_labels_end_at_chance(self):
         result = demo("--samples", "100", "--shuffle-labels", "--keep", self.keep)
         self.assertEqual(result.returncode, 0, result.stdout[-3000:] + result.stderr[-3000:])
@@ -106,7 +109,7 @@ class Demo(unittest.TestCase):
         self.assertIn("does not hold mal-api-2019.zip and labels.csv", result.stderr)
 
     @unittest.skipUnless(DATA, "MALSEQ_DATA is not set")
-    @unittest.skipIf("MALSEQ_TEST_VALGRIND" in os.environ, "trains the article's net on real sequences: hours there")
+    @LONG_UNDER_VALGRIND
     def test_mal_api_2019(self):
         result = demo("mal-api-2019", os.path.join(DATA, "mal-api-2019-subset"), "--keep", self.keep)
         self.assertEqual(result.returncode, 0, result.stdout[-3000:] + result.stderr[-3000:])
