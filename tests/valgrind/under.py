@@ -47,7 +47,8 @@ def wrap(programs, folder, options):
             continue
         with open(os.path.join(folder, name), "w") as file:
             # What only a register pointed to when a test killed the program is no leak.
-            file.write('#!/bin/sh\nexec valgrind %s ${MALSEQ_TEST_KILL:+--leak-check=no} %s "$@"\n' % (" ".join("'%s'" % option for option in options), path))
+            words = " ".join("'%s'" % option for option in options)
+            file.write('#!/bin/sh\nexec %s %s ${MALSEQ_TEST_KILL:+--leak-check=no} %s "$@"\n' % (shutil.which("valgrind"), words, path))
         os.chmod(file.name, 0o755)
 
 
